@@ -1,0 +1,38 @@
+"""geoseg info."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.config import InfoConfig
+
+from .options import PATH
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """Say what FILE is: a scene, a model, or a map that geoseg wrote."""
+    config = InfoConfig(file, as_json)
+    from geoseg.inspection import inspect
+
+    found = inspect(config.file)
+    if config.json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    width = max(len(name) for name in found)
+    for name, value in found.items():
+        click.echo(f"{name:{width}}  {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

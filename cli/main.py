@@ -1,0 +1,88 @@
+"""The command group, logging, and the one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+
+from .info import info
+from .predict import predict
+from .train import train
+
+_INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "--version", prog_name="geoseg")
+@click.option("-v", "--verbose", count=True, help="Say more on standard error; -vv for everything.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors on standard error; no progress.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
+    """From unlabelled orthophotos to a land-cover map that opens, named and coloured, in QGIS.
+
+    \b
+    geoseg train --data FOLDER               learn classes from imagery, without labels
+    geoseg predict SCENE --out classes.tif   map a scene of any size
+    geoseg info FILE                         what a scene, a model or a map is
+    """
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
+    context.obj = {"quiet": quiet}
+
+
+for command in (train, predict, info):
+    geoseg.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: see `geoseg.errors` for the statuses."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False)
+    except click.exceptions.Abort:
+        status = _INTERRUPTED[_Interrupt.received]
+    except KeyboardInterrupt:
+        status = _INTERRUPTED[_Interrupt.received]
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        status = _report(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+class _Interrupt:
+    """Which signal ended the work."""
+
+    received: signal.Signals = signal.SIGINT
+
+
+def _raise_interrupt(number: int, _frame: Any) -> None:
+    _Interrupt.received = signal.Signals(number)
+    raise KeyboardInterrupt
+
+
+def _report(error: Exception) -> int:
+    """Say in one line what went wrong; return the exit status."""
+    if isinstance(error, GeosegError):
+        click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
+        return error.exit_code
+    click.echo(
+        f"geoseg: internal error: {type(error).__name__}: {' '.join(str(error).split())} "
+        "(--debug shows where; please report it)",
+        err=True,
+    )
+    return 70

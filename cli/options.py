@@ -1,0 +1,81 @@
+"""Options that several commands share, their types, and the progress display."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from geoseg.config import Precision
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+class BandList(click.ParamType):
+    """Band numbers counted from 1: '4,3,2'."""
+
+    name = "N[,N...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in str(value).replace(" ", ",").split(",") if part)
+        except ValueError:
+            self.fail(f"{value!r} are no band numbers; write them as 4,3,2", param, ctx)
+
+
+def bands_option(function: F) -> F:
+    """Add -b, --bands."""
+    return click.option(
+        "-b", "--bands", type=BandList(), default=None,
+        help="Bands to use, counted from 1, in the model's order: 4,3,2. Needed above four bands.  "
+        "[default: every band that is not alpha]",
+    )(function)  # fmt: skip
+
+
+def device_options(function: F) -> F:
+    """Add --device and --precision."""
+    function = click.option(
+        "--precision", type=click.Choice(get_args(Precision)), default="auto", show_default=True,
+        help="Arithmetic of the network: bfloat16 is about twice as fast; auto takes it where it is native.",
+    )(function)  # fmt: skip
+    return click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs."
+    )(function)
+
+
+def overwrite_option(function: F) -> F:
+    """Add --overwrite."""
+    return click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")(function)
+
+
+def progress(items: Iterable[Any], total: int, unit: str, describe: Callable[[Any], str], quiet: bool) -> Iterator[Any]:
+    """Yield the items, showing how far they are on standard error: a bar on a terminal, else a line now and then."""
+    if quiet:
+        yield from items
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(items, total=total, unit=unit, dynamic_ncols=True, file=sys.stderr) as bar:
+            for item in bar:
+                bar.set_postfix_str(describe(item), refresh=False)
+                yield item
+    else:
+        every = max(1, total // 20)
+        for count, item in enumerate(items, start=1):
+            if count % every == 0 or count == total:
+                click.echo(f"{unit} {count}/{total}: {describe(item)}", err=True)
+            yield item
+
+
+def note(quiet: bool, message: str) -> None:
+    """Say one line on standard error, unless quiet."""
+    if not quiet:
+        click.echo(message, err=True)

@@ -1,0 +1,177 @@
+"""geoseg predict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig
+from geoseg.errors import InputMissingError, OutputError
+
+from .options import PATH, bands_option, device_options, note, overwrite_option, progress
+from .train import learnt_path, run_training
+
+if TYPE_CHECKING:
+    from geoseg.engines.local import Receipt
+    from geoseg.mapping import MapJob, Outputs
+
+
+@click.command()
+@click.argument("scenes", type=PATH, nargs=-1, required=True)
+@click.option(
+    "-o", "--out", type=PATH, required=True, help="Class raster to write; a folder where there are several scenes."
+)
+@click.option(
+    "-m",
+    "--model",
+    type=PATH,
+    help=f"Model file.  [default: {MODEL_NAME} in this folder; where there is none, one is learnt from the scenes]",
+)
+@click.option("--confidence", type=PATH, help="Also write the confidence of each pixel's class (1..255) to this file.")
+@bands_option
+@click.option("--aoi", type=PATH, help="Vector file: classify only inside its polygons.")
+@click.option(
+    "--bounds",
+    type=float,
+    nargs=4,
+    metavar="LEFT BOTTOM RIGHT TOP",
+    help="Write only this part, in the scene's CRS; its pixels are those of the whole map.",
+)
+@click.option(
+    "--tile-size", type=int, help="Window of the network in pixels, a multiple of 32.  [default: the model's]"
+)
+@click.option("--overlap", type=int, help="Overlap of windows in pixels, a multiple of 32.  [default: the model's]")
+@click.option(
+    "--blend",
+    type=click.Choice(get_args(Blend)),
+    default=PredictConfig.blend,
+    show_default=True,
+    help="How overlapping windows are joined.",
+)
+@click.option(
+    "--block-size",
+    type=int,
+    default=PredictConfig.block_size,
+    show_default=True,
+    help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
+)
+@click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 8 on a GPU]")
+@device_options
+@click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")
+@overwrite_option
+@click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")
+@click.option("--dry-run", is_flag=True, help="Print the plan as JSON (blocks, windows, memory, disk) and stop.")
+@click.pass_context
+def predict(context: click.Context, **settings: Any) -> None:
+    """Map SCENES with a model: a class raster (cloud-optimised GeoTIFF), its QGIS style and a preview.
+
+    An interrupted prediction is continued by the same command.
+    """
+    config = PredictConfig(**settings)
+    quiet = context.obj["quiet"]
+    targets = _targets(config)
+    model_path = _model_path(config, quiet)
+    from geoseg.mapping import MapJob
+    from geoseg.model import load_model
+    from geoseg.publish import sha256
+
+    digest = sha256(model_path)
+    for scene, outputs in targets:
+        with MapJob(config, scene, outputs, load_model(model_path), digest) as job:
+            if config.dry_run:
+                click.echo(json.dumps(job.summary(), indent=1))
+                continue
+            _run(job, quiet)
+        click.echo(outputs.classes)
+
+
+def _run(job: MapJob, quiet: bool) -> None:
+    """Run one prediction under a progress display, and say how to go on when it is interrupted."""
+    receipts = job.run()
+    reused = 0
+    try:
+        for receipt in progress(receipts, len(job.plan.blocks), "block", _describe, quiet):
+            reused += receipt.reused
+    except KeyboardInterrupt:
+        receipts.close()
+        note(quiet, f"interrupted; {job.outputs.run} holds the finished blocks: the same command goes on")
+        raise
+    if reused:
+        note(quiet, f"{reused} of {len(job.plan.blocks)} blocks were there already")
+
+
+def _describe(receipt: Receipt) -> str:
+    if receipt.reused:
+        return "reused"
+    busy = sum(receipt.seconds.values())
+    return f"{receipt.pixels / 1e6:.1f} Mpx, {receipt.windows} windows, {busy:.1f} s"
+
+
+def _targets(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+    """Pair every scene with its outputs: the one file, or files in the folder `config.out`."""
+    from geoseg.mapping import Outputs
+
+    if len(config.scenes) == 1 and not config.out.is_dir():
+        return [(config.scenes[0], Outputs(config.out, config.confidence))]
+    if not config.out.is_dir():
+        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
+    if config.confidence is not None and not config.confidence.is_dir():
+        raise OutputError(f"{config.confidence}: where --out is a folder, --confidence is one too")
+    stems = [scene.stem for scene in config.scenes]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
+    return [
+        (
+            scene,
+            Outputs(
+                config.out / f"{scene.stem}-classes.tif",
+                config.confidence / f"{scene.stem}-confidence.tif" if config.confidence else None,
+            ),
+        )
+        for scene in config.scenes
+    ]
+
+
+def _model_path(config: PredictConfig, quiet: bool) -> Path:
+    """Return the model to use, after learning it from the scenes where none is given and none is here."""
+    if config.model is not None:
+        return config.model
+    if Path(MODEL_NAME).exists():
+        return Path(MODEL_NAME)
+    learnt = learnt_path(config.out)
+    if learnt.exists() and not config.overwrite:
+        note(quiet, f"using {learnt}, learnt here before")
+        return learnt
+    if config.dry_run:
+        raise InputMissingError(
+            f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
+        )
+    from geoseg.learning import Training
+    from geoseg.publish import check_target
+
+    for _, outputs in _targets(config):
+        for target in (outputs.classes, outputs.confidence):
+            if target is not None:
+                check_target(target, config.overwrite, config.scenes)
+    note(
+        quiet,
+        f"no {MODEL_NAME} here: first learning one from {'the scene' if len(config.scenes) == 1 else 'the scenes'}",
+    )
+    wanted = TrainConfig(
+        data=config.scenes[0],
+        out=learnt,
+        recipe="quick",
+        bands=config.bands,
+        device=config.device,
+        precision=config.precision,
+    )
+    checkpoint = learnt.with_suffix(".checkpoint")
+    wanted = replace(wanted, resume=checkpoint.exists(), overwrite=learnt.exists() and not checkpoint.exists())
+    with Training(wanted, config.scenes) as training:
+        run_training(training, quiet)
+    return learnt

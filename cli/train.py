@@ -1,0 +1,122 @@
+"""geoseg train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from geoseg.config import RecipeName, TrainConfig
+
+from .options import PATH, bands_option, device_options, note, overwrite_option, progress
+
+if TYPE_CHECKING:
+    from geoseg.learning import Training
+    from geoseg.training import Step
+
+
+@click.command()
+@click.option(
+    "--data", type=PATH, required=True, help="Folder of imagery (GeoTIFF, JPEG, PNG, JPEG 2000), or one file."
+)
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    default=TrainConfig.out,
+    show_default=True,
+    help="Model file; its log and picture go beside it.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(get_args(RecipeName)),
+    default=TrainConfig.recipe,
+    show_default=True,
+    help="A named set of training settings; the options below override it.",
+)
+@click.option("--classes", type=int, help="Number of classes to learn.  [default: the recipe's]")
+@click.option("--steps", type=int, help="Optimiser steps.  [default: the recipe's]")
+@click.option(
+    "--minutes", type=float, help="Stop after this time; the schedule follows the clock.  [default: no limit]"
+)
+@click.option("--batch-size", type=int, help="Patches per step.  [default: the recipe's]")
+@click.option("--patch-size", type=int, help="Side of a patch in pixels, a multiple of 32.  [default: the recipe's]")
+@click.option(
+    "--encoder",
+    default=TrainConfig.encoder,
+    show_default=True,
+    help="Encoder of segmentation-models-pytorch, such as mobilenet_v2, resnet18, resnet50.",
+)
+@click.option(
+    "--encoder-weights",
+    metavar="NAME|FILE",
+    help="Start the encoder from these weights: imagenet (downloaded), or a file.  [default: random]",
+)
+@bands_option
+@click.option(
+    "--superpixel-size",
+    type=int,
+    default=TrainConfig.superpixel_size,
+    show_default=True,
+    help="Side of a superpixel in pixels.",
+)
+@click.option(
+    "--compactness",
+    type=float,
+    default=TrainConfig.compactness,
+    show_default=True,
+    help="Weight of distance against colour in superpixels.",
+)
+@device_options
+@click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="Decides every random choice.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
+@overwrite_option
+@click.pass_context
+def train(context: click.Context, **settings: Any) -> None:
+    """Learn classes from a folder of imagery, without labels.
+
+    Writes one model file, a log of every step (.metrics.jsonl) and a picture of what was learnt (.png).
+    """
+    config = TrainConfig(**settings)
+    from geoseg.learning import Training
+
+    with Training(config) as training:
+        run_training(training, context.obj["quiet"])
+    click.echo(config.out)
+
+
+def run_training(training: Training, quiet: bool) -> None:
+    """Run a training under a progress display, and say how to go on when it is interrupted."""
+    recipe = training.config.settled
+    note(
+        quiet,
+        f"learning {recipe.classes} classes from {len(training.scenes)} scenes on {training.device} "
+        f"({str(training.precision).removeprefix('torch.')}), at most {recipe.steps} steps",
+    )
+    steps = training.steps()
+    try:
+        for step in progress(steps, recipe.steps, "step", _describe, quiet):
+            if step.note:
+                note(quiet, f"step {step.step}: {step.note}")
+    except KeyboardInterrupt:
+        steps.close()
+        if training.checkpoint.exists():
+            note(
+                quiet,
+                f"interrupted; {training.checkpoint} holds the work so far: the same command with --resume goes on",
+            )
+        raise
+    note(quiet, f"model {training.out}, log {training.metrics}, picture {training.picture}")
+
+
+def _describe(step: Step) -> str:
+    return (
+        f"loss {step.loss:.3f}, information {step.information:.2f}, perplexity {step.perplexity:.1f}, "
+        f"{step.images_per_second:.1f} images/s"
+    )
+
+
+def learnt_path(out: Path) -> Path:
+    """Return where the model goes that `predict` learns for itself: beside its output."""
+    return out / "geoseg-model.safetensors" if out.is_dir() else out.with_name(f"{out.stem}-model.safetensors")

@@ -1,0 +1,90 @@
+"""The class map: class id -> name and colour. 0 is nodata, classes are 1..K.
+
+One class map drives the palette, the category names, the QGIS style, the legend and every attribute
+table, so a name is changed in one place.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.errors import SettingError
+
+NODATA = 0
+"""The value of a pixel without a class, in every class raster."""
+
+# Colours of the first classes: told apart by viewers with the common colour-vision deficiencies
+# (after Wong 2011, Nature Methods 8:441, and Tol's "muted" scheme), stable by id.
+_COLOURS = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00", "#332288",
+    "#999933", "#88ccee", "#882255", "#44aa99", "#ddcc77", "#aa4499", "#117733", "#bbbbbb",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LandClass:
+    """One class: its id (1..65534), its name and its colour as '#rrggbb'."""
+
+    id: int
+    name: str
+    colour: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three values in [0, 255]."""
+        return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The classes 1..K in order of their ids.
+
+    Raises:
+        SettingError: ids that are not 1..K, or two classes of one name.
+    """
+
+    classes: tuple[LandClass, ...]
+
+    def __post_init__(self) -> None:
+        if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
+            raise SettingError("the ids of a class map must be 1, 2, ... K")
+        if len({c.name for c in self.classes}) != len(self.classes):
+            raise SettingError("two classes of a class map have the same name")
+
+    @classmethod
+    def default(cls, count: int) -> ClassMap:
+        """Return `count` classes called 'class 1', ... in colours that are stable by id."""
+        return cls(tuple(LandClass(i, f"class {i}", _colour(i)) for i in range(1, count + 1)))
+
+    @classmethod
+    def from_json(cls, data: list[Mapping[str, Any]]) -> ClassMap:
+        """Return the class map that `to_json` described."""
+        return cls(tuple(LandClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in data))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return one object per class: id, name, colour."""
+        return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def dtype(self) -> str:
+        """The smallest raster type that holds every id: 'uint8', or 'uint16' above 254 classes."""
+        return "uint8" if len(self) <= 254 else "uint16"
+
+    def palette(self) -> dict[int, tuple[int, int, int, int]]:
+        """Return value -> (red, green, blue, alpha); nodata is transparent."""
+        return {NODATA: (0, 0, 0, 0)} | {c.id: (*c.rgb, 255) for c in self.classes}
+
+
+def _colour(class_id: int) -> str:
+    if class_id <= len(_COLOURS):
+        return _COLOURS[class_id - 1]
+    # Beyond the hand-picked ones: the golden angle keeps neighbouring ids far apart in hue.
+    hue = (class_id * 0.618033988749895) % 1.0
+    light = (0.35, 0.5, 0.65)[class_id % 3]
+    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, light, 0.6))

@@ -1,0 +1,224 @@
+"""Frozen, validated settings. A default lives here and nowhere else; the command line reads it from here.
+
+This module imports neither torch nor rasterio: `geoseg --help` has to be quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from geoseg.errors import SettingError
+
+Blend = Literal["hann", "linear", "crop"]
+Precision = Literal["auto", "bfloat16", "float32"]
+RecipeName = Literal["orthophoto", "quick"]
+
+MODEL_NAME = "geoseg-model.safetensors"
+"""What `train` writes and `predict` reads where no path is given."""
+
+STRIDE = 4
+"""Pixels per cell of the network's logits, along each axis: superpixels give the edges."""
+
+ENCODER_STRIDE = 32
+"""The network takes images whose sides are multiples of this."""
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise SettingError(f"{name} is {value}; it must be between {low} and {high}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def _check_bands(bands: tuple[int, ...] | None) -> None:
+    if bands is not None and (not bands or min(bands) < 1):
+        raise SettingError(f"bands {bands} must be band numbers, counted from 1")
+
+
+@dataclass(frozen=True)
+class SuperpixelConfig:
+    """How scenes are cut into superpixels (SLIC, Achanta et al. 2012, on a scene-anchored seed lattice).
+
+    size: side of a seed cell in pixels, 4..255.
+    compactness: weight of distance in space against distance in colour (CIELAB units), > 0.
+    iterations: assignment steps, 1..50; each widens the halo by two cells.
+    """
+
+    size: int = 16
+    compactness: float = 10.0
+    iterations: int = 5
+
+    def __post_init__(self) -> None:
+        _check("superpixel size", self.size, 4, 255)
+        _check("iterations", self.iterations, 1, 50)
+        if not self.compactness > 0:
+            raise SettingError(f"compactness is {self.compactness}; it must be greater than 0")
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What the network sees at once: windows of `tile_size` pixels that overlap by `overlap`.
+
+    Both are multiples of 32, the network's stride; overlap is at most half of tile_size.
+    """
+
+    tile_size: int = 1024
+    overlap: int = 128
+
+    def __post_init__(self) -> None:
+        for name, value in (("tile size", self.tile_size), ("overlap", self.overlap)):
+            if value % ENCODER_STRIDE or value < 0:
+                raise SettingError(f"{name} is {value}; it must be a multiple of {ENCODER_STRIDE}")
+        if self.tile_size < 64 or 2 * self.overlap > self.tile_size:
+            raise SettingError(
+                f"overlap {self.overlap} must be at most half of the tile size {self.tile_size} (itself >= 64)"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the classes are learnt. All values are our own choice: the paper's are not public.
+
+    classes: number of classes K, 2..65534.
+    steps: optimiser steps; the first `warm_share` of them are phase 1 (mutual information only).
+    batch_size, patch_size: patches per step and their side in pixels (a multiple of 32).
+    learning_rate, weight_decay: of AdamW; the rate follows a cosine to a hundredth after a short warm-up.
+    marginal_weight: mu, the weight of the marginal entropy in the mutual information.
+    adversarial_weight, geometric_weight: weights of the two regularisers in phase 2.
+    noise: root mean square of the adversarial noise per value of the normalised image.
+    """
+
+    classes: int = 8
+    steps: int = 1500
+    warm_share: float = 0.25
+    batch_size: int = 8
+    patch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    marginal_weight: float = 1.0
+    adversarial_weight: float = 0.25
+    geometric_weight: float = 1.0
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check("classes", self.classes, 2, 65534)
+        _check("steps", self.steps, 1, 10**9)
+        _check("batch size", self.batch_size, 1, 4096)
+        _check("patch size", self.patch_size, 64, 4096)
+        if self.patch_size % ENCODER_STRIDE:
+            raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
+
+
+RECIPES: dict[RecipeName, Recipe] = {
+    "orthophoto": Recipe(),
+    "quick": Recipe(steps=160, patch_size=128),
+}
+"""orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `geoseg train`; what is None is taken from the recipe."""
+
+    data: Path
+    out: Path = Path(MODEL_NAME)
+    recipe: RecipeName = "orthophoto"
+    classes: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int | None = None
+    patch_size: int | None = None
+    encoder: str = "mobilenet_v2"
+    encoder_weights: str | None = None
+    bands: tuple[int, ...] | None = None
+    superpixel_size: int = SuperpixelConfig.size
+    compactness: float = SuperpixelConfig.compactness
+    device: str = "auto"
+    precision: Precision = "auto"
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("recipe", self.recipe, get_args(RecipeName))
+        _check_choice("precision", self.precision, get_args(Precision))
+        _check_bands(self.bands)
+        if self.minutes is not None and not self.minutes > 0:
+            raise SettingError(f"minutes is {self.minutes}; it must be greater than 0")
+        if self.resume and self.overwrite:
+            raise SettingError("resume continues a training and overwrite begins anew: choose one")
+        _ = self.settled, self.superpixels
+
+    @property
+    def settled(self) -> Recipe:
+        """The recipe with this configuration's own values in place."""
+        base = RECIPES[self.recipe]
+        names = ("classes", "steps", "batch_size", "patch_size")
+        own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return Recipe(**{**base.__dict__, **own})
+
+    @property
+    def superpixels(self) -> SuperpixelConfig:
+        """Superpixel settings that the model file will carry."""
+        return SuperpixelConfig(self.superpixel_size, self.compactness)
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of `geoseg predict`; a tile size or overlap of None is the model's own.
+
+    model: None takes `MODEL_NAME` in the working directory, and learns one from the scenes where there is none.
+    """
+
+    scenes: tuple[Path, ...]
+    out: Path
+    model: Path | None = None
+    confidence: Path | None = None
+    bands: tuple[int, ...] | None = None
+    aoi: Path | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    tile_size: int | None = None
+    overlap: int | None = None
+    blend: Blend = "hann"
+    block_size: int = 2048
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    assume_crs: str | None = None
+    overwrite: bool = False
+    keep_run: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("blend", self.blend, get_args(Blend))
+        _check_choice("precision", self.precision, get_args(Precision))
+        _check_bands(self.bands)
+        _check("block size", self.block_size, 512, 65536)
+        if self.block_size % 512:
+            raise SettingError(f"block size is {self.block_size}; it must be a multiple of 512")
+        if self.batch_size is not None:
+            _check("batch size", self.batch_size, 1, 4096)
+        if self.bounds is not None:
+            left, bottom, right, top = self.bounds
+            if not (left < right and bottom < top):
+                raise SettingError(f"bounds {self.bounds} are empty; they read: left bottom right top")
+
+    def windows(self, model: WindowConfig) -> WindowConfig:
+        """Return the window settings: the model's, with this configuration's own values in place."""
+        return WindowConfig(
+            model.tile_size if self.tile_size is None else self.tile_size,
+            model.overlap if self.overlap is None else self.overlap,
+        )
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Settings of `geoseg info`."""
+
+    file: Path
+    json: bool = field(default=False)

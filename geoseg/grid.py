@@ -1,0 +1,154 @@
+"""Integer pixel geometry: every index is (row, col), every range half-open, in pixels of the scene.
+
+A *window* is what the network sees in one forward; windows lie on a lattice anchored at the scene's
+pixel (0, 0). A *block* is what is written at once; blocks partition the raster that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """The half-open range [start, stop) along one axis, in pixels; start <= stop."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if self.stop < self.start:
+            raise ValueError(f"a span cannot end at {self.stop} before it starts at {self.start}")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def intersect(self, other: Span) -> Span:
+        """Return the common part; empty (length 0) where there is none."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.stop, other.stop)))
+
+    def within(self, outer: Span) -> slice:
+        """Return the slice that cuts this span out of an array that covers `outer`."""
+        return slice(self.start - outer.start, self.stop - outer.start)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A rectangle of pixels: rows x cols."""
+
+    rows: Span
+    cols: Span
+
+    @classmethod
+    def of(cls, row: int, col: int, rows: int, cols: int) -> Window:
+        """Return the window of `rows` x `cols` pixels whose first pixel is (row, col)."""
+        return cls(Span(row, row + rows), Span(col, col + cols))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return len(self.rows), len(self.cols)
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels."""
+        return len(self.rows) * len(self.cols)
+
+    def intersect(self, other: Window) -> Window:
+        """Return the common part; it may be empty."""
+        return Window(self.rows.intersect(other.rows), self.cols.intersect(other.cols))
+
+    def expand(self, margin: int, within: Window, multiple: int = 1) -> Window:
+        """Return the window grown by `margin` on each side and then out to multiples of `multiple`,
+        clipped to `within`."""
+        return Window(
+            _expand(self.rows, margin, within.rows, multiple), _expand(self.cols, margin, within.cols, multiple)
+        )
+
+    def within(self, outer: Window) -> tuple[slice, slice]:
+        """Return the slices that cut this window out of an array that covers `outer`."""
+        return self.rows.within(outer.rows), self.cols.within(outer.cols)
+
+
+def _expand(span: Span, margin: int, within: Span, multiple: int) -> Span:
+    start = (span.start - margin) // multiple * multiple
+    stop = -(-(span.stop + margin) // multiple) * multiple
+    return Span(max(within.start, start), min(within.stop, stop))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A unit of work, of resume and of distribution: `index` counts blocks in raster order."""
+
+    index: int
+    window: Window
+
+
+def lattice(length: int, tile_size: int, overlap: int) -> tuple[Span, ...]:
+    """Return the spans of `tile_size` every `tile_size - overlap` pixels from 0 that cover [0, length).
+
+    The last span is clipped at `length`; where there are two or more spans it is longer than `overlap`,
+    so that no window sees only pixels its neighbour has seen.
+    """
+    step = tile_size - overlap
+    count = 1 if length <= tile_size else -(-(length - tile_size) // step) + 1
+    return tuple(Span(i * step, min(i * step + tile_size, length)) for i in range(count))
+
+
+def touching(spans: tuple[Span, ...], span: Span) -> range:
+    """Return the indices of the lattice spans that share a pixel with `span`."""
+    hits = [i for i, candidate in enumerate(spans) if candidate.start < span.stop and span.start < candidate.stop]
+    return range(hits[0], hits[-1] + 1) if hits else range(0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The windows of one scene of `shape` (rows, cols), on the lattice anchored at its pixel (0, 0).
+
+    `overlap` is at most half of `tile_size`, so that at most two windows cover a pixel along each axis.
+    """
+
+    shape: tuple[int, int]
+    tile_size: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= 2 * self.overlap <= self.tile_size:
+            raise ValueError(f"overlap {self.overlap} must be between 0 and half of the tile size {self.tile_size}")
+
+    @property
+    def extent(self) -> Window:
+        """The whole scene."""
+        return Window.of(0, 0, *self.shape)
+
+    @cached_property
+    def row_spans(self) -> tuple[Span, ...]:
+        """Rows of the lattice."""
+        return lattice(self.shape[0], self.tile_size, self.overlap)
+
+    @cached_property
+    def col_spans(self) -> tuple[Span, ...]:
+        """Columns of the lattice."""
+        return lattice(self.shape[1], self.tile_size, self.overlap)
+
+    def window(self, index: tuple[int, int]) -> Window:
+        """Return the window at lattice position (row, col)."""
+        return Window(self.row_spans[index[0]], self.col_spans[index[1]])
+
+    def windows_touching(self, area: Window) -> list[tuple[int, int]]:
+        """Return the lattice positions of every window that shares a pixel with `area`, in raster order."""
+        rows, cols = touching(self.row_spans, area.rows), touching(self.col_spans, area.cols)
+        return [(i, j) for i in rows for j in cols]
+
+
+def partition(extent: Window, block_size: int) -> Iterator[Block]:
+    """Yield the blocks that partition `extent`, anchored at its first pixel, in raster order."""
+    index = 0
+    for row in range(extent.rows.start, extent.rows.stop, block_size):
+        for col in range(extent.cols.start, extent.cols.stop, block_size):
+            window = Window.of(row, col, block_size, block_size).intersect(extent)
+            yield Block(index, window)
+            index += 1

@@ -1,0 +1,82 @@
+"""What a file is, in a few facts: a scene, a model, or a map geoseg wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from geoseg.guards import raster_driver, regular_file
+from geoseg.model import read_card
+from geoseg.raster import read_provenance
+from geoseg.scene import EVERY_BAND, Scene
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return name -> fact of the file, in the order to show them; "kind" is 'scene', 'model', 'map' or 'confidence'.
+
+    Raises:
+        InputMissingError, InputError: no file, or neither a raster nor a model.
+    """
+    file = regular_file(path)
+    if path.suffix == ".safetensors":
+        return _model(file)
+    raster_driver(file)
+    provenance = read_provenance(file)
+    with Scene(file, EVERY_BAND) as scene:
+        facts = _raster(scene)
+        if provenance is None:
+            return {**facts, "band names": list(scene.band_names)}
+    record = path.with_suffix(".geoseg.json")
+    classes = json.loads(record.read_text())["classes"] if record.is_file() else []
+    return {
+        **facts,
+        "kind": provenance["layer"],
+        **({"classes": [entry["name"] for entry in classes]} if classes else {}),
+        "provenance": {
+            key: provenance[key] for key in ("geoseg", "scene", "model_sha256", "settings") if key in provenance
+        },
+    }
+
+
+def _raster(scene: Scene) -> dict[str, Any]:
+    rows, cols = scene.shape
+    georeference = scene.georeference
+    return {
+        "kind": "scene",
+        "format": scene.driver,
+        "size": f"{cols} x {rows} px ({rows * cols / 1e6:.1f} Mpx)",
+        "bands": scene.count,
+        "dtype": str(scene.dtype),
+        "invalid pixels": scene.masks,
+        "crs": _crs_name(georeference.crs),
+        "pixel size": [abs(v) for v in georeference.pixel_size],
+        "bounds": list(scene.bounds),
+        "blocks": f"{scene.block_shape[1]} x {scene.block_shape[0]} px",
+    }
+
+
+def _crs_name(crs: Any) -> str:
+    if crs is None:
+        return "none (pixel space)"
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt()).split('"')[1]
+
+
+def _model(path: Path) -> dict[str, Any]:
+    card = read_card(path)
+    provenance = card["provenance"]
+    return {
+        "kind": "model",
+        "format": card["format"],
+        "network": card["network"],
+        "bands": card["bands"],
+        "dtype": card["dtype"],
+        "classes": [entry["name"] for entry in card["classes"]],
+        "superpixels": card["superpixels"],
+        "windows": card["windows"],
+        "recipe": provenance["recipe"]["name"],
+        "steps": provenance["steps"],
+        "trained on": f"{provenance['data']['scenes']} scenes, {provenance['data']['pixels'] / 1e6:.1f} Mpx",
+        "versions": provenance["versions"],
+    }

@@ -1,0 +1,165 @@
+"""The model file: one safetensors file with the weights and a JSON card, so that predict needs nothing else.
+
+The card describes the network, bands, statistics, superpixels, windows, classes, recipe, data and versions,
+and carries the SHA-256 of the tensors; no code is stored, and none is run on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save
+
+from geoseg import __version__
+from geoseg.classes import ClassMap
+from geoseg.config import SuperpixelConfig, WindowConfig
+from geoseg.errors import InputError
+from geoseg.guards import regular_file
+from geoseg.network import NetworkSpec, SegmentationNetwork, build
+from geoseg.publish import publish_bytes
+from geoseg.statistics import BandStats
+
+FORMAT = "geoseg-model/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network and all that a prediction has to know about how it was trained.
+
+    bands: names of the bands in the order the network takes them.
+    dtype: type of the imagery's pixels. Superpixels read three bands of uint8 as sRGB and scale anything else by
+        the statistics' percentiles.
+    provenance: recipe, summary of the data, versions; for the record, never needed for predicting.
+    """
+
+    network: SegmentationNetwork
+    bands: tuple[str, ...]
+    dtype: str
+    stats: BandStats
+    superpixels: SuperpixelConfig
+    windows: WindowConfig
+    classes: ClassMap
+    provenance: Mapping[str, Any]
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network is built from."""
+        return self.network.spec
+
+    def colour_scale(self) -> tuple[Any, Any]:
+        """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""
+        return colour_scale(self.stats, self.dtype)
+
+
+def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
+    """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""
+    if dtype == "uint8" and len(stats.mean) == 3:
+        return None, None
+    low, high = np.asarray(stats.low), np.asarray(stats.high)
+    return low, 1.0 / (high - low)
+
+
+def save_model(model: Model, path: Path) -> str:
+    """Write the model to `path` and return the SHA-256 of the file; the path appears only when complete.
+
+    Raises:
+        OutputError, WriteError: the file cannot be written.
+    """
+    state = {name: value.detach().to("cpu").contiguous() for name, value in model.network.state_dict().items()}
+    card = {
+        "format": FORMAT,
+        "network": model.spec.to_json(),
+        "bands": list(model.bands),
+        "dtype": model.dtype,
+        "statistics": model.stats.to_json(),
+        "superpixels": asdict(model.superpixels),
+        "windows": asdict(model.windows),
+        "classes": model.classes.to_json(),
+        "provenance": dict(model.provenance),
+        "tensors_sha256": _digest(state),
+    }
+    data = save(state, metadata={"geoseg": json.dumps(card, sort_keys=True)})
+    publish_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_model(path: Path) -> Model:
+    """Return the model at `path`, its network on the CPU in evaluation mode.
+
+    Raises:
+        InputMissingError, InputError: no file, no geoseg model, a damaged one, or one of another format.
+    """
+    card = read_card(path)
+    try:
+        spec = NetworkSpec(**card["network"])
+        network = build(spec)
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        if _digest(state) != card["tensors_sha256"]:
+            raise InputError(f"{path}: its weights do not match its checksum; the file is damaged, copy it again")
+        if not all(torch.isfinite(value).all() for value in state.values()):
+            raise InputError(f"{path}: has weights that are not finite; train it again")
+        network.load_state_dict(state)
+        return Model(
+            network=network.eval(),
+            bands=tuple(card["bands"]),
+            dtype=str(card["dtype"]),
+            stats=BandStats.from_json(card["statistics"]),
+            superpixels=SuperpixelConfig(**card["superpixels"]),
+            windows=WindowConfig(**card["windows"]),
+            classes=ClassMap.from_json(card["classes"]),
+            provenance=card["provenance"],
+        )
+    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: its card and weights do not fit together ({str(error).splitlines()[0]})") from error
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the JSON card of the model file `path`, without reading its weights.
+
+    Raises:
+        InputMissingError, InputError: as `load_model`.
+    """
+    file = regular_file(path)
+    try:
+        with safetensors.safe_open(str(file), framework="pt") as tensors:
+            metadata = tensors.metadata() or {}
+        card = json.loads(metadata["geoseg"])
+    except KeyError:
+        raise InputError(f"{path}: is a safetensors file without geoseg's card; geoseg train writes models") from None
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: is no geoseg model ({str(error).splitlines()[0]}); geoseg train writes them"
+        ) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else None
+        raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
+    return card
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide what is computed."""
+    return {
+        "geoseg": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name]
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

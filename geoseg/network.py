@@ -1,0 +1,224 @@
+"""The network: an encoder-decoder of segmentation-models-pytorch with logits at stride 4 and a class head.
+
+The decoder is a slim feature pyramid (Kirillov et al. 2019, "Panoptic Feature Pyramid Networks", with 64
+channels instead of 256 and 128), because region pooling needs K x regions numbers, not K x pixels. A
+shallow branch carries raw radiometry around the encoder: classes such as water and vegetation often differ
+in colour alone, and batch normalisation in a deep encoder tends to lose that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.config import STRIDE, Precision
+from geoseg.errors import InputError, SettingError, UnavailableError
+
+_PYRAMID = 64
+_RADIOMETRY = 32
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that is needed to build the network again: encoder name, number of bands, number of classes K."""
+
+    encoder: str
+    bands: int
+    classes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a dict."""
+        return asdict(self)
+
+
+class SegmentationNetwork(nn.Module):
+    """Image (B, bands, H, W), normalised, H and W multiples of 32 -> logits (B, K, H/4, W/4)."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        import segmentation_models_pytorch as smp
+
+        super().__init__()
+        self.spec = spec
+        try:
+            self.pyramid = smp.FPN(
+                spec.encoder,
+                encoder_weights=None,
+                in_channels=spec.bands,
+                classes=_PYRAMID,
+                decoder_pyramid_channels=_PYRAMID,
+                decoder_segmentation_channels=_PYRAMID,
+                decoder_dropout=0.0,
+                upsampling=1,
+            )
+        except KeyError as error:
+            raise SettingError(
+                f"encoder {spec.encoder!r} is unknown; segmentation-models-pytorch lists its encoders as "
+                "smp.encoders.get_encoder_names(), for instance mobilenet_v2, resnet18, efficientnet-b0"
+            ) from error
+        self.radiometry = nn.Sequential(
+            nn.Conv2d(spec.bands, _RADIOMETRY, STRIDE, stride=STRIDE),
+            nn.ReLU(),
+            nn.Conv2d(_RADIOMETRY, _RADIOMETRY, 1),
+        )
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(_PYRAMID + _RADIOMETRY),
+            nn.ReLU(),
+            nn.Conv2d(_PYRAMID + _RADIOMETRY, spec.classes, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, K, H/4, W/4) of the normalised image (B, bands, H, W)."""
+        features = torch.cat([self.pyramid(image), self.radiometry(image)], dim=1)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def build(spec: NetworkSpec, seed: int = 0, encoder_weights: str | None = None) -> SegmentationNetwork:
+    """Return the network with weights drawn from `seed`, on the CPU, in training mode.
+
+    encoder_weights: None for random ones; the path of a file (`.safetensors`, or `.pth` loaded with
+        weights_only) with an encoder's state dict; else a name segmentation-models-pytorch knows, such as
+        "imagenet", which it downloads. The first convolution is adapted to the number of bands.
+
+    Raises:
+        SettingError: an encoder or weights that are unknown.
+        InputError: a weights file that does not fit the encoder.
+        UnavailableError: weights that cannot be downloaded here.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SegmentationNetwork(spec)
+    if encoder_weights is not None:
+        encoder: Any = network.pyramid.encoder
+        _load_encoder(encoder, spec, encoder_weights)
+    return network
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device called `name`: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda:0' or 'mps'.
+
+    Raises:
+        UnavailableError: the device is not there.
+        SettingError: no such kind of device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:0 or mps") from error
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }.get(device.type, False)
+    if not there:
+        raise UnavailableError(f"device {name} is not available here; --device auto takes what there is")
+    return device
+
+
+def select_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return bfloat16 or float32: what was asked for, or for 'auto' bfloat16 where the device computes it natively."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu":
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return torch.bfloat16 if native is not None and native() else torch.float32
+    return torch.float32
+
+
+@contextmanager
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Within this context, batch normalisation uses the batch but does not learn from it (Miyato et al. 2018)."""
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    tracked = [layer.track_running_stats for layer in layers]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer, state in zip(layers, tracked, strict=True):
+            layer.track_running_stats = state
+
+
+@torch.no_grad()
+def settle_statistics(network: nn.Module, images: Iterable[Tensor], precision: torch.dtype) -> None:
+    """Replace the running statistics of batch normalisation by their mean over `images`, batches (B, bands, H, W).
+
+    The running ones lag behind the weights, the more the shorter the training, and prediction uses them (Wu and
+    Johnson 2021, "Rethinking 'Batch' in BatchNorm").
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    network.train()
+    for image in images:
+        with torch.autocast(image.device.type, precision, enabled=precision != torch.float32):
+            network(image.contiguous(memory_format=torch.channels_last))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.eval()
+
+
+def _load_encoder(encoder: Any, spec: NetworkSpec, weights: str) -> None:
+    path = Path(weights)
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        state = _read_state(path)
+    else:
+        state = _download_state(spec.encoder, weights)
+    first = next(key for key, value in encoder.state_dict().items() if value.ndim == 4)
+    if first in state and state[first].shape[1] != spec.bands:
+        state[first] = _adapt_bands(state[first], spec.bands)
+    own = encoder.state_dict()
+    wrong = [k for k, v in own.items() if "num_batches" not in k and (k not in state or state[k].shape != v.shape)]
+    if wrong:
+        raise InputError(
+            f"{weights}: does not fit encoder {spec.encoder} ({len(wrong)} tensors differ, {wrong[0]} first)"
+        )
+    encoder.load_state_dict({k: state.get(k, v) for k, v in own.items()})
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    from geoseg.guards import regular_file
+
+    file = regular_file(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(file))
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise InputError(
+            f"{path}: is no weights file ({type(error).__name__}: {str(error).splitlines()[0]})"
+        ) from error
+
+
+def _download_state(encoder: str, weights: str) -> dict[str, Tensor]:
+    import segmentation_models_pytorch as smp
+
+    try:
+        donor = smp.encoders.get_encoder(encoder, in_channels=3, weights=weights)
+    except KeyError as error:
+        raise SettingError(f"encoder weights {weights!r} are unknown for {encoder}; try imagenet, or a file") from error
+    except Exception as error:
+        raise UnavailableError(
+            f"encoder weights {weights!r} cannot be downloaded here ({type(error).__name__}); give them as a file"
+        ) from error
+    return dict(donor.state_dict())
+
+
+def _adapt_bands(kernel: Tensor, bands: int) -> Tensor:
+    """Repeat the input channels of a first convolution cyclically and keep the sum of its response."""
+    repeated = torch.stack([kernel[:, i % kernel.shape[1]] for i in range(bands)], dim=1)
+    return repeated * (kernel.shape[1] / bands)

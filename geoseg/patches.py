@@ -1,0 +1,193 @@
+"""Training patches. Every random choice is a function of (seed, step, sample), so that a resumed training sees
+the patches the uninterrupted one would have seen, for any number of reading threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.config import SuperpixelConfig
+from geoseg.errors import InputError
+from geoseg.grid import Window
+from geoseg.scene import Scene
+from geoseg.statistics import BandStats
+from geoseg.superpixels import colour, segment
+
+_WHOLE = 64 << 20
+_MEMORY = 1 << 30
+_TRIES = 10
+
+
+class Imagery:
+    """The scenes of a data set, with those that are small kept decoded, up to a gigabyte.
+
+    Windows of a JPEG or of a striped file cost as much as the whole file, and training reads them in random order.
+    """
+
+    def __init__(self, scenes: Sequence[Scene]) -> None:
+        self.scenes = tuple(scenes)
+        pixels = np.array([scene.extent.pixels for scene in scenes], dtype=np.float64)
+        self.shares = pixels / pixels.sum()
+        self._kept: OrderedDict[int, tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return pixels and validity of a window of scene `index`, as `Scene.read` does."""
+        scene = self.scenes[index]
+        if scene.extent.pixels * len(scene.bands) * scene.dtype.itemsize > _WHOLE:
+            return scene.read(window)
+        with self._lock:
+            if index not in self._kept:
+                self._kept[index] = scene.read(scene.extent)
+                while sum(pixels.nbytes + valid.nbytes for pixels, valid in self._kept.values()) > _MEMORY:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(index)
+            pixels, valid = self._kept[index]
+        rows, cols = window.within(scene.extent)
+        return pixels[:, rows, cols], valid[rows, cols]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B patches, each also seen through its spatial transform T.
+
+    image, moved: (B, bands, P, P) float32, normalised; 0 where invalid.
+    labels, moved_labels: (B, P, P) int64 superpixels, moved together with the image; 0 where there is none.
+    regions: the largest label.
+    """
+
+    image: Tensor
+    labels: Tensor
+    moved: Tensor
+    moved_labels: Tensor
+    regions: int
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        parts = [part.to(device) for part in (self.image, self.labels, self.moved, self.moved_labels)]
+        return Batch(parts[0], parts[1], parts[2], parts[3], self.regions)
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Draws patches of `size` pixels, uniformly over the pixels of all scenes."""
+
+    imagery: Imagery
+    stats: BandStats
+    superpixels: SuperpixelConfig
+    colour_scale: tuple[Any, Any]
+    size: int
+    seed: int
+
+    def batch(self, step: int, count: int, pool: ThreadPoolExecutor) -> Batch:
+        """Return the `count` patches of `step`; the same for the same arguments, always."""
+        drawn = list(pool.map(lambda sample: self._patch(step, sample), range(count)))
+        image, labels, moved, moved_labels = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+        return Batch(image, labels.long(), moved, moved_labels.long(), int(labels.max()))
+
+    def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
+        """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
+        pixels, valid = self._draw(np.random.default_rng([self.seed, sample]))
+        return pixels, valid, self._superpixels(pixels, valid)
+
+    def _superpixels(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int32]:
+        offset, scale = self.colour_scale
+        settings = self.superpixels
+        return segment(
+            colour(pixels, valid, offset=offset, scale=scale),
+            valid,
+            size=settings.size,
+            compactness=settings.compactness,
+            iterations=settings.iterations,
+        ).labels
+
+    def _patch(self, step: int, sample: int) -> tuple[NDArray[Any], ...]:
+        random = np.random.default_rng([self.seed, step, sample])
+        pixels, valid = self._draw(random)
+        image, labels = self.stats.normalise(pixels, valid), self._superpixels(pixels, valid)
+        moved, moved_labels = transform(image, labels, random)
+        return jitter(image, labels > 0, random), labels, jitter(moved, moved_labels > 0, random), moved_labels
+
+    def _draw(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        for _ in range(_TRIES):
+            index = int(random.choice(len(self.imagery.scenes), p=self.imagery.shares))
+            rows, cols = self.imagery.scenes[index].shape
+            row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
+            window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
+            pixels, valid = self.imagery.read(index, window)
+            if valid.mean() > 0.5:
+                return _pad(pixels, self.size), _pad(valid[None], self.size)[0]
+        if not valid.any():
+            raise InputError("the imagery is almost all nodata: ten random patches in a row had no valid pixel")
+        return _pad(pixels, self.size), _pad(valid[None], self.size)[0]
+
+
+def transform(
+    image: NDArray[np.float32], labels: NDArray[np.int32], random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return image (bands, P, P) and labels (P, P) under one random flip, quarter turns, scale and shift.
+
+    The scale is within 0.75..1.33, the shift up to an eighth of the side. The image is interpolated
+    linearly, labels take the nearest; what comes from outside the patch is 0.
+    """
+    size = labels.shape[0]
+    turns, flip = int(random.integers(4)), bool(random.integers(2))
+    image, labels = np.rot90(image, turns, axes=(1, 2)), np.rot90(labels, turns)
+    if flip:
+        image, labels = image[:, :, ::-1], labels[:, ::-1]
+    scale = float(np.exp(random.uniform(-np.log(4 / 3), np.log(4 / 3))))
+    shift = random.uniform(-size / 8, size / 8, size=2)
+    centre = (size - 1) / 2
+    rows, cols = ((np.arange(size) - centre) / scale + centre + s for s in shift)
+    return _interpolate(image, rows, cols), _nearest(labels, rows, cols)
+
+
+def jitter(image: NDArray[np.float32], valid: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.float32]:
+    """Return the image with a random gain (±10 %) and offset (±0.1 deviations) on its first three bands.
+
+    Near infrared, the fourth band, is left alone: its absolute level tells vegetation from everything else.
+    """
+    gain, offset = 1 + random.uniform(-0.1, 0.1), random.uniform(-0.1, 0.1)
+    image = image.copy()
+    image[:3] = (image[:3] * np.float32(gain) + np.float32(offset)) * valid
+    return image
+
+
+def _interpolate(image: NDArray[np.float32], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.float32]:
+    """Bilinear interpolation at the outer product of positions; the axes are separable."""
+    for axis, at in ((1, rows), (2, cols)):
+        size = image.shape[axis]
+        low = np.floor(at).astype(np.int64)
+        share = (at - low).astype(np.float32)
+        inside = ((at >= 0) & (at <= size - 1)).astype(np.float32)
+        shape = [1, 1, 1]
+        shape[axis] = len(at)
+        first = image.take(low.clip(0, size - 1), axis)
+        second = image.take((low + 1).clip(0, size - 1), axis)
+        image = (first + share.reshape(shape) * (second - first)) * inside.reshape(shape)
+    return np.ascontiguousarray(image)
+
+
+def _nearest(labels: NDArray[np.int32], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.int32]:
+    size = labels.shape[0]
+    r, c = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
+    inside = ((rows >= 0) & (rows <= size - 1))[:, None] & ((cols >= 0) & (cols <= size - 1))[None, :]
+    moved: NDArray[np.int32] = labels[r.clip(0, size - 1)[:, None], c.clip(0, size - 1)[None, :]] * inside
+    return moved.astype(np.int32)
+
+
+def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Fill (bands, rows, cols) up to `size` x `size` with zeros, at the end of each axis."""
+    rows, cols = array.shape[1:]
+    if (rows, cols) == (size, size):
+        return array
+    return np.pad(array, ((0, 0), (0, size - rows), (0, size - cols)))

@@ -1,0 +1,83 @@
+"""Pictures people look at: what was learnt, and how a map turned out. RGB arrays (rows, cols, 3) uint8 and PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from geoseg.classes import ClassMap
+from geoseg.publish import publish_bytes
+
+Picture = NDArray[np.uint8]
+
+
+def rgb(pixels: NDArray[Any], low: Sequence[float], high: Sequence[float]) -> Picture:
+    """Return the first three bands (the first one three times where there are fewer) of (bands, rows, cols),
+    stretched linearly from low..high per band to 0..255."""
+    chosen = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
+    span = [(low[i], high[i]) for i in range(3)] if len(pixels) >= 3 else [(low[0], high[0])] * 3
+    with np.errstate(invalid="ignore"):
+        scaled = [(band.astype(np.float64) - a) * (255 / (b - a)) for band, (a, b) in zip(chosen, span, strict=True)]
+    return np.stack([np.nan_to_num(band).clip(0, 255).astype(np.uint8) for band in scaled], axis=-1)
+
+
+def painted(classes: NDArray[Any], class_map: ClassMap) -> Picture:
+    """Return a class raster (rows, cols) in the colours of its map, nodata white."""
+    table = np.full((int(max(classes.max(initial=0), len(class_map))) + 1, 3), 255, dtype=np.uint8)
+    for entry in class_map.classes:
+        table[entry.id] = entry.rgb
+    coloured: Picture = table[classes]
+    return coloured
+
+
+def outlined(picture: Picture, labels: NDArray[np.int32]) -> Picture:
+    """Return the picture with the boundaries of its superpixels drawn in yellow."""
+    from skimage.segmentation import find_boundaries
+
+    drawn = picture.copy()
+    drawn[find_boundaries(labels, mode="inner")] = (255, 230, 0)
+    return drawn
+
+
+def side_by_side(rows: Sequence[Sequence[Picture]], gap: int = 4) -> Picture:
+    """Return one picture of rows of pictures of equal size, on white."""
+    height, width = rows[0][0].shape[:2]
+    sheet = np.full((len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def with_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) -> Picture:
+    """Return the picture with a legend to its right: colour, name, and share in [0, 1] of each class."""
+    line, width = 22, 210
+    height = max(picture.shape[0], line * len(class_map) + 16)
+    sheet = Image.new("RGB", (picture.shape[1] + width, height), "white")
+    sheet.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    left = picture.shape[1] + 12
+    for i, (entry, share) in enumerate(zip(class_map.classes, shares, strict=True)):
+        top = 8 + i * line
+        draw.rectangle((left, top, left + 24, top + 15), fill=entry.colour, outline="black")
+        draw.text((left + 34, top), f"{entry.name}  {share:.1%}", fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def save_png(picture: Picture, path: Path) -> None:
+    """Write the picture to `path`, atomically.
+
+    Raises:
+        WriteError: the file system failed.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    publish_bytes(path, buffer.getvalue())

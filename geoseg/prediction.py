@@ -1,0 +1,285 @@
+"""One block of the map as a pure function of (scene, model, settings), and the plan of all blocks.
+
+Whatever is estimated comes from the model; windows and superpixel seeds lie on lattices anchored at the scene's
+pixel (0, 0); the halo is wide enough for the superpixels. So a block is the same whoever computes it, and
+in whatever order. Only the network's windows are kept from block to block, in a bounded memo.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.aoi import AreaOfInterest
+from geoseg.blend import Field, blend_windows
+from geoseg.config import ENCODER_STRIDE, STRIDE, Blend
+from geoseg.grid import Block, Grid, Window, partition
+from geoseg.model import Model
+from geoseg.regions import classify, paint, region_means
+from geoseg.scene import Scene
+from geoseg.superpixels import Superpixels, colour, halo, segment
+
+MEMO_BYTES = 512 << 20
+"""Window results kept for the blocks to come; beyond it the least needed are computed again later."""
+
+_REGION_REACH = 2
+"""Cells between a pixel and the furthest pixel of its superpixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockResult:
+    """The pixels of one block: class ids (rows, cols), 0 = nodata, and confidence as 1..255, 0 = nodata.
+
+    seconds: time per stage. windows: how many windows the network computed for it.
+    """
+
+    classes: NDArray[Any]
+    confidence: NDArray[np.uint8]
+    seconds: Mapping[str, float]
+    windows: int
+
+
+@dataclass(eq=False)
+class Prepared:
+    """A block read and cut into superpixels; `superpixels` is None where nothing is valid."""
+
+    block: Block
+    area: Window
+    superpixels: Superpixels | None
+    mask: NDArray[np.bool_] | None
+    seconds: Mapping[str, float]
+
+
+@dataclass(eq=False)
+class Blended:
+    """The logits (h, w, K) that decide on a block and the cells of the network's stride they cover."""
+
+    field: Field
+    cells: Window
+    seconds: Mapping[str, float]
+    windows: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a prediction will compute: blocks of the extent, windows of the scene's lattice.
+
+    halo: pixels read around a block. windows: lattice positions that any block needs.
+    """
+
+    grid: Grid
+    extent: Window
+    blocks: tuple[Block, ...]
+    halo: int
+    reach: int
+
+    def pooled(self, block: Block) -> Window:
+        """Return the pixels whose logits decide on `block`: of every superpixel that reaches into it."""
+        return block.window.expand(self.reach, self.grid.extent)
+
+    def windows(self, block: Block) -> list[tuple[int, int]]:
+        """Return the lattice positions that `block` needs, in raster order."""
+        return self.grid.windows_touching(self.pooled(block))
+
+
+def plan(scene: Scene, model: Model, extent: Window, tile_size: int, overlap: int, block_size: int) -> Plan:
+    """Return the plan for the pixels of `extent` of the scene."""
+    cells = model.superpixels
+    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
+    reach = (_REGION_REACH + 1) * cells.size - 1
+    margin = halo(cells.size, cells.iterations)
+    grid = Grid(scene.shape, tile_size, overlap)
+    return Plan(grid, extent, tuple(partition(extent, block_size)), margin, reach)
+
+
+class Predictor:
+    """Computes blocks of one scene with one model.
+
+    Blocks may be asked for in any order; raster order computes each window once. `precision` and `blend` as
+    in the settings; `threads` for the superpixel and region kernels; `batch_size` windows per forward.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        model: Model,
+        plan: Plan,
+        device: torch.device,
+        precision: torch.dtype,
+        blend: Blend,
+        batch_size: int,
+        threads: int,
+        aoi: AreaOfInterest | None = None,
+    ) -> None:
+        self.scene, self.model, self.plan = scene, model, plan
+        self.device, self.precision, self.blend = device, precision, blend
+        self.batch_size, self.threads, self.aoi = batch_size, threads, aoi
+        self.network = model.network.to(device).to(memory_format=torch.channels_last).eval()
+        self._memo = WindowMemo(plan)
+
+    def prepare(self, block: Block) -> Prepared:
+        """Read `block` with its halo and cut it into superpixels; needs neither the network nor its thread."""
+        began = time.perf_counter()
+        size = self.model.superpixels.size
+        area = block.window.expand(self.plan.halo, self.scene.extent, multiple=size)
+        mask = self.aoi.mask(block.window) if self.aoi else None
+        if mask is not None and not mask.any():
+            return Prepared(block, area, None, mask, {"read": time.perf_counter() - began})
+        pixels, valid = self.scene.read(area)
+        read = time.perf_counter()
+        superpixels = self._superpixels(block, area, pixels, valid)
+        done = time.perf_counter()
+        return Prepared(block, area, superpixels, mask, {"read": read - began, "superpixels": done - read})
+
+    def _superpixels(
+        self, block: Block, area: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> Superpixels | None:
+        if not valid[block.window.within(area)].any():
+            return None
+        settings = self.model.superpixels
+        offset, scale = self.model.colour_scale()
+        return segment(
+            colour(pixels, valid, offset=offset, scale=scale, threads=self.threads),
+            valid,
+            size=settings.size,
+            compactness=settings.compactness,
+            iterations=settings.iterations,
+            origin=(area.rows.start, area.cols.start),
+            scene_shape=self.scene.shape,
+            core=block.window.within(area),
+            threads=self.threads,
+        )
+
+    def logits(self, prepared: Prepared) -> Blended | None:
+        """Return the blended logits that decide on the block; None where nothing is valid.
+
+        Windows that no later block needs are forgotten afterwards.
+        """
+        block = prepared.block
+        if prepared.superpixels is None:
+            self._memo.release(block)
+            return None
+        began = time.perf_counter()
+        read, windows = 0.0, 0
+        for positions in self._missing(self.plan.windows(block)):
+            reading, computed = self._forward(positions)
+            read, windows = read + reading, windows + computed
+        network = time.perf_counter()
+        area = self.plan.pooled(block)
+        field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get)
+        self._memo.release(block)
+        seconds = {"read": read, "network": network - began - read, "blend": time.perf_counter() - network}
+        return Blended(field, cells, seconds, windows)
+
+    def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
+        """Pool the logits over the superpixels and paint class and confidence."""
+        began = time.perf_counter()
+        shape = prepared.block.window.shape
+        dtype = np.dtype(self.model.classes.dtype)
+        if blended is None or prepared.superpixels is None:
+            empty = np.zeros(shape, dtype)
+            return BlockResult(empty, np.zeros(shape, np.uint8), prepared.seconds, 0)
+        area, cells = self.plan.pooled(prepared.block), blended.cells
+        labels = prepared.superpixels.labels[area.within(prepared.area)]
+        offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
+        count = len(prepared.superpixels.ids) - 1
+        means = region_means(blended.field, labels, count, STRIDE, offset, self.threads)
+        ids, probability = classify(means)
+        own = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
+        if prepared.mask is not None:
+            own = own * prepared.mask
+        classes = ids.astype(dtype)
+        confidence = np.clip(np.rint(probability * 255), 1, 255).astype(np.uint8)
+        classes[0] = confidence[0] = 0
+        painted = paint(classes, own), paint(confidence, own)
+        seconds = {**prepared.seconds, **blended.seconds, "regions": time.perf_counter() - began}
+        seconds["read"] += prepared.seconds["read"]
+        return BlockResult(*painted, seconds, blended.windows)
+
+    def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+        """Group the windows that are not in the memo by shape, `batch_size` at a time."""
+        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for position in positions:
+            if position not in self._memo:
+                groups.setdefault(self.plan.grid.window(position).shape, []).append(position)
+        size = self.batch_size
+        return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+    def _forward(self, positions: Sequence[tuple[int, int]]) -> tuple[float, int]:
+        """Compute windows of one shape into the memo; return seconds spent reading, and windows computed."""
+        began = time.perf_counter()
+        windows = [self.plan.grid.window(position) for position in positions]
+        images, usable = [], []
+        for window in windows:
+            pixels, valid = self.scene.read(window)
+            usable.append(bool(valid.any()))
+            images.append(_pad(self.model.stats.normalise(pixels, valid)))
+        read = time.perf_counter() - began
+        rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
+        if any(usable):
+            fields = self._network(np.stack(images))[:, :rows, :cols]
+        else:
+            fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
+        for position, result in zip(positions, fields, strict=True):
+            self._memo.put(position, np.ascontiguousarray(result))
+        return read, len(windows) if any(usable) else 0
+
+    def _network(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits (B, h, w, K) float32 of normalised images (B, bands, H, W)."""
+        tensor = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
+        autocast: AbstractContextManager[Any] = (
+            torch.autocast(self.device.type, self.precision) if self.precision != torch.float32 else nullcontext()
+        )
+        with torch.inference_mode(), autocast:
+            logits = self.network(tensor)
+        result: NDArray[np.float32] = logits.permute(0, 2, 3, 1).float().cpu().numpy()
+        return result
+
+
+class WindowMemo:
+    """Logits of windows, kept until the last block of the plan that needs them, within `MEMO_BYTES`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._fields: dict[tuple[int, int], Field] = {}
+        self._plan = plan
+        self._last: dict[tuple[int, int], int] = {}
+        for block in plan.blocks:
+            self._last |= dict.fromkeys(plan.windows(block), block.index)
+
+    def __contains__(self, position: tuple[int, int]) -> bool:
+        return position in self._fields
+
+    def get(self, position: tuple[int, int]) -> Field:
+        """Return the logits (h, w, K) of a window that is in the memo."""
+        return self._fields[position]
+
+    def put(self, position: tuple[int, int], value: Field) -> None:
+        """Hold a window for the block being computed."""
+        self._fields[position] = value
+
+    def release(self, block: Block) -> None:
+        """Forget what no block after `block` needs; where memory does not suffice, what is needed last."""
+        for position in [p for p in self._fields if self._last.get(p, -1) <= block.index]:
+            del self._fields[position]
+        spare = sum(value.nbytes for value in self._fields.values()) - MEMO_BYTES
+        for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
+            if spare <= 0:
+                break
+            spare -= self._fields.pop(position).nbytes
+
+
+def _pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mirror the image (bands, rows, cols) at its end up to multiples of the encoder's stride."""
+    pads = [(0, -length % ENCODER_STRIDE) for length in image.shape[1:]]
+    if not any(after for _, after in pads):
+        return image
+    if all(after < length for (_, after), length in zip(pads, image.shape[1:], strict=True)):
+        return np.pad(image, ((0, 0), *pads), mode="reflect")
+    return np.pad(image, ((0, 0), *pads), mode="edge")

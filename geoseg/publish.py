@@ -1,0 +1,84 @@
+"""How a file appears: complete and verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputError, WriteError
+
+
+def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse, before any work is done, an output that cannot or must not be written.
+
+    Raises:
+        OutputError: the path is a folder, one of `inputs` (also by a link), exists without `overwrite`, or
+            lies in a folder that is missing or may not be written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the path of a file")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(f"{path}: is the input itself; choose another output")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; --overwrite replaces it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: its folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: its folder {path.parent} may not be written to")
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; when the block ends well it is synced and takes its place.
+
+    The old file stays intact until then. A link is followed, not replaced.
+
+    Raises:
+        WriteError: the file system failed; nothing is left behind.
+    """
+    target = path.resolve()
+    # Host and process in the name: on a cluster two workers may publish the same part.
+    temporary = target.with_name(f".{target.stem}.{socket.gethostname()}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        if isinstance(error, WriteError | OutputError):
+            raise
+        raise WriteError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced") from error
+    finally:
+        for leftover in target.parent.glob(f"{temporary.name}*"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+
+def publish_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, atomically.
+
+    Raises:
+        WriteError: the file system failed; the old file is intact.
+    """
+    with publishing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of the file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""Pooling over superpixels and painting back.
+
+A region's value is the mean over its pixels of a field given in cells of `stride` pixels. Sums are integers
+(fixed point), so a mean is the same to the last bit whatever block or thread met the pixels first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.kernels import bands, kernel, run_bands
+
+_FRACTION = float(1 << 14)
+_LIMIT = float(1 << 16)
+
+
+def region_means(
+    field: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    count: int,
+    stride: int,
+    offset: tuple[int, int],
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Return the mean (count + 1, K) of `field` over the pixels of each region; row 0 and empty regions are 0.
+
+    field: (h, w, K) float32, within ±65536; resolved to 2^-14.
+    labels: (rows, cols) int32 in [0, count]; 0 belongs to no region.
+    offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
+    """
+    fixed = np.rint(np.clip(field, -_LIMIT, _LIMIT) * _FRACTION).astype(np.int32)
+
+    def task(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
+        sizes = np.zeros(count + 1, dtype=np.int64)
+        _accumulate(fixed, labels, start, stop, stride, offset[0], offset[1], sums, sizes)
+        return sums, sizes
+
+    parts = run_bands(task, bands(labels.shape[0], threads), threads)
+    sums, sizes = parts[0]
+    for other, more in parts[1:]:
+        sums += other
+        sizes += more
+    means: NDArray[np.float32] = (sums / (np.maximum(sizes, 1) * _FRACTION)[:, None]).astype(np.float32)
+    means[0] = 0
+    return means
+
+
+def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return per region the class id (1..K; the lowest of equals) and its probability in (0, 1], from mean
+    logits (regions, K)."""
+    best = means.argmax(axis=1)
+    shifted = np.exp((means - means.max(axis=1, keepdims=True)).astype(np.float64))
+    return best + 1, (1.0 / shifted.sum(axis=1)).astype(np.float32)
+
+
+def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
+    """Return values[labels]: each pixel gets its region's value; (regions + 1,) and (rows, cols)."""
+    return values[labels]
+
+
+@kernel
+def _accumulate(
+    fixed: Any, labels: Any, start: int, stop: int, stride: int, row0: int, col0: int, sums: Any, sizes: Any
+) -> None:
+    cols = labels.shape[1]
+    channels = fixed.shape[2]
+    for row in range(start, stop):
+        cell_row = (row + row0) // stride
+        col = 0
+        while col < cols:
+            label = labels[row, col]
+            cell_col = (col + col0) // stride
+            end = min(cols, (cell_col + 1) * stride - col0)
+            run = 1
+            while col + run < end and labels[row, col + run] == label:
+                run += 1
+            if label > 0:
+                sizes[label] += run
+                for channel in range(channels):
+                    sums[label, channel] += np.int64(fixed[cell_row, cell_col, channel]) * run
+            col += run

@@ -1,0 +1,100 @@
+"""Rasters made on the spot, a small model, and the real imagery where it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.classes import ClassMap
+from geoseg.config import SuperpixelConfig, WindowConfig
+from geoseg.model import Model, save_model
+from geoseg.network import NetworkSpec, build
+from geoseg.statistics import BandStats
+
+UTM = "EPSG:32633"
+TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
+
+
+def make_raster(path: Path, pixels: NDArray[Any], **profile: Any) -> Path:
+    """Write (bands, rows, cols) as a GeoTIFF; by default tiled, in UTM, 0.5 m."""
+    bands, rows, cols = pixels.shape
+    colours = profile.pop("colorinterp", None)
+    mask = profile.pop("mask", None)
+    layout = {"driver": "GTiff", "crs": UTM, "transform": TRANSFORM, "tiled": True, "blockxsize": 256, "blockysize": 256}
+    layout |= {"count": bands, "height": rows, "width": cols, "dtype": pixels.dtype.name, **profile}
+    if layout["driver"] != "GTiff":
+        layout = {k: v for k, v in layout.items() if k not in ("tiled", "blockxsize", "blockysize")}
+    with rasterio.open(path, "w", **layout) as file:
+        file.write(pixels)
+        if colours:
+            file.colorinterp = colours
+        if mask is not None:
+            file.write_mask(mask)
+    return path
+
+
+def landscape(rows: int, cols: int, bands: int = 3, seed: int = 0) -> NDArray[np.uint8]:
+    """A smooth random landscape with hard-edged fields: uint8 (bands, rows, cols)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:rows, :cols]
+    image = np.empty((bands, rows, cols))
+    fields = random.integers(0, 5, size=(rows // 48 + 2, cols // 48 + 2))[y // 48, x // 48]
+    for band in range(bands):
+        levels = random.uniform(40, 200, size=5)
+        waves = 20 * np.sin(x / random.uniform(20, 60)) * np.cos(y / random.uniform(20, 60))
+        image[band] = levels[fields] + waves + random.normal(0, 4, size=(rows, cols))
+    return image.clip(1, 255).astype(np.uint8)
+
+
+def make_model(bands: int = 3, classes: int = 5, seed: int = 0, **windows: int) -> Model:
+    """An untrained network with logits strong enough to give a varied map; 128-px windows that overlap by 32."""
+    network = build(NetworkSpec("mobilenet_v2", bands, classes), seed).eval()
+    names = ("red", "green", "blue", "nir")[:bands]
+    stats = BandStats((120.0,) * bands, (50.0,) * bands, (10.0,) * bands, (230.0,) * bands, 1000)
+    return Model(
+        network,
+        tuple(names),
+        "uint8",
+        stats,
+        SuperpixelConfig(size=8, iterations=3),
+        WindowConfig(**{"tile_size": 128, "overlap": 32, **windows}),
+        ClassMap.default(classes),
+        {"recipe": {"name": "test"}, "steps": 0, "data": {"scenes": 0, "pixels": 0}, "versions": {}},
+    )
+
+
+@pytest.fixture
+def scene_path(tmp_path: Path) -> Path:
+    """A 300 x 420 RGB scene."""
+    return make_raster(tmp_path / "scene.tif", landscape(300, 420))
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An RGB model file."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(make_model(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data() -> Callable[[str], Path]:
+    """Return a function from a name to the path of real imagery; it skips the test where that is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("GEOSEG_DATA", beside))
+
+    def find(name: str) -> Path:
+        path = root / name
+        if not path.exists():
+            pytest.skip(f"real imagery {name} is not here; GEOSEG_DATA names its folder")
+        return path
+
+    return find
