@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -28,7 +29,7 @@ def bands(length: int, count: int, multiple: int = 1) -> list[tuple[int, int]]:
     """Return at most `count` half-open ranges that partition [0, length), cut at multiples of `multiple`."""
     units = -(-length // multiple)
     cuts = sorted({min(length, units * i // count * multiple) for i in range(count)} | {length})
-    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if b > a]
 
 
 def run_bands(task: Callable[[int, int], Any], ranges: Sequence[tuple[int, int]], threads: int) -> list[Any]:

@@ -43,7 +43,7 @@ class Training:
     """A training that is ready to start: everything is checked, nothing is written yet.
 
     `steps()` does the work and writes the model to `config.out`, with its log (`.metrics.jsonl`) and picture
-    (`.png`) beside it; while it runs, a `.checkpoint` lies there too. Use it as a context manager: it holds scenes open.
+    (`.png`) beside it; while it runs, a `.checkpoint` lies there too. A context manager: it holds scenes open.
 
     config: its `data` is a folder, or one file; `scenes` overrides it with files.
 
