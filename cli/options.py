@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-class BandList(click.ParamType):
+class BandList(click.ParamType[tuple[int, ...]]):
     """Band numbers counted from 1: '4,3,2'."""
 
     name = "N[,N...]"

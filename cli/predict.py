@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 @click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON (blocks, windows, memory, disk) and stop.")
 @click.pass_context
-def predict(context: click.Context, **settings: Any) -> None:
+def predict(context: click.Context, /, **settings: Any) -> None:
     """Map SCENES with a model: a class raster (cloud-optimised GeoTIFF), its QGIS style and a preview.
 
     An interrupted prediction is continued by the same command.

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
 @overwrite_option
 @click.pass_context
-def train(context: click.Context, **settings: Any) -> None:
+def train(context: click.Context, /, **settings: Any) -> None:
     """Learn classes from a folder of imagery, without labels.
 
     Writes one model file, a log of every step (.metrics.jsonl) and a picture of what was learnt (.png).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class MapJob:
             "outputs": [str(path) for path in (self.outputs.classes, self.outputs.confidence) if path],
         }
 
-    def run(self) -> Iterator[Receipt]:
+    def run(self) -> Generator[Receipt]:
         """Compute the blocks that are missing in the run directory, yield their receipts, then publish the outputs.
 
         Raises:

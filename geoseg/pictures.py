@@ -41,7 +41,8 @@ def outlined(picture: Picture, labels: NDArray[np.int32]) -> Picture:
     from skimage.segmentation import find_boundaries
 
     drawn = picture.copy()
-    drawn[find_boundaries(labels, mode="inner")] = (255, 230, 0)
+    boundaries = find_boundaries(labels, mode="inner")  # type: ignore[no-untyped-call]
+    drawn[boundaries] = (255, 230, 0)
     return drawn
 
 
