@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from geoseg import __version__
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, WriteError
 
 from .info import info
 from .predict import predict
@@ -80,6 +80,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, GeosegError):
         click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
         return error.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"geoseg: error: {where}{error.strerror}", err=True)
+        return WriteError.exit_code
     click.echo(
         f"geoseg: internal error: {type(error).__name__}: {' '.join(str(error).split())} "
         "(--debug shows where; please report it)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -16,7 +16,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-class BandList(click.ParamType[tuple[int, ...]]):
+if TYPE_CHECKING:
+    _BandType = click.ParamType[tuple[int, ...]]
+else:  # older releases of click do not subscript it
+    _BandType = click.ParamType
+
+
+class BandList(_BandType):
     """Band numbers counted from 1: '4,3,2'."""
 
     name = "N[,N...]"

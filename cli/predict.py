@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
 )
 @click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 8 on a GPU]")
+@click.option("--workers", type=int, help="Threads; on a CPU each computes a window.  [default: the cores, at most 8]")
 @device_options
 @click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")
 @overwrite_option
@@ -74,11 +75,14 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet = context.obj["quiet"]
     targets = _targets(config)
+    _check_outputs(config, targets)
     model_path = _model_path(config, quiet)
+    from geoseg.guards import regular_file
     from geoseg.mapping import MapJob
     from geoseg.model import load_model
     from geoseg.publish import sha256
 
+    regular_file(model_path)
     digest = sha256(model_path)
     for scene, outputs in targets:
         with MapJob(config, scene, outputs, load_model(model_path), digest) as job:
@@ -137,6 +141,17 @@ def _targets(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     ]
 
 
+def _check_outputs(config: PredictConfig, targets: list[tuple[Path, Outputs]]) -> None:
+    """Refuse every output that cannot or must not be written, or is an input of any scene's, before any work."""
+    from geoseg.publish import check_target
+
+    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
+    for _, outputs in targets:
+        for target in (outputs.classes, outputs.confidence):
+            if target is not None:
+                check_target(target, config.overwrite, inputs)
+
+
 def _model_path(config: PredictConfig, quiet: bool) -> Path:
     """Return the model to use, after learning it from the scenes where none is given and none is here."""
     if config.model is not None:
@@ -152,12 +167,7 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
             f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
         )
     from geoseg.learning import Training
-    from geoseg.publish import check_target
 
-    for _, outputs in _targets(config):
-        for target in (outputs.classes, outputs.confidence):
-            if target is not None:
-                check_target(target, config.overwrite, config.scenes)
     note(
         quiet,
         f"no {MODEL_NAME} here: first learning one from {'the scene' if len(config.scenes) == 1 else 'the scenes'}",

@@ -7,6 +7,7 @@ table, so a name is changed in one place.
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class ClassMap:
     """The classes 1..K in order of their ids.
 
     Raises:
-        SettingError: ids that are not 1..K, or two classes of one name.
+        SettingError: ids that are not 1..K, two classes of one name, or a colour that is not '#rrggbb'.
     """
 
     classes: tuple[LandClass, ...]
@@ -53,6 +54,9 @@ class ClassMap:
             raise SettingError("the ids of a class map must be 1, 2, ... K")
         if len({c.name for c in self.classes}) != len(self.classes):
             raise SettingError("two classes of a class map have the same name")
+        for entry in self.classes:
+            if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
+                raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; it must read like #1f77b4")
 
     @classmethod
     def default(cls, count: int) -> ClassMap:

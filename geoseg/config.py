@@ -5,6 +5,7 @@ This module imports neither torch nor rasterio: `geoseg --help` has to be quick.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -56,8 +57,8 @@ class SuperpixelConfig:
     def __post_init__(self) -> None:
         _check("superpixel size", self.size, 4, 255)
         _check("iterations", self.iterations, 1, 50)
-        if not self.compactness > 0:
-            raise SettingError(f"compactness is {self.compactness}; it must be greater than 0")
+        if not 0 < self.compactness < math.inf:
+            raise SettingError(f"compactness is {self.compactness}; it must be a finite number greater than 0")
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ class TrainConfig:
         _check_choice("recipe", self.recipe, get_args(RecipeName))
         _check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
-        if self.minutes is not None and not self.minutes > 0:
-            raise SettingError(f"minutes is {self.minutes}; it must be greater than 0")
+        _check("seed", self.seed, 0, 2**32 - 1)
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise SettingError(f"minutes is {self.minutes}; it must be a finite number greater than 0")
         if self.resume and self.overwrite:
             raise SettingError("resume continues a training and overwrite begins anew: choose one")
         _ = self.settled, self.superpixels
@@ -187,6 +189,7 @@ class PredictConfig:
     blend: Blend = "hann"
     block_size: int = 2048
     batch_size: int | None = None
+    workers: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
     assume_crs: str | None = None
@@ -203,10 +206,12 @@ class PredictConfig:
             raise SettingError(f"block size is {self.block_size}; it must be a multiple of 512")
         if self.batch_size is not None:
             _check("batch size", self.batch_size, 1, 4096)
+        if self.workers is not None:
+            _check("workers", self.workers, 1, 1024)
         if self.bounds is not None:
             left, bottom, right, top = self.bounds
-            if not (left < right and bottom < top):
-                raise SettingError(f"bounds {self.bounds} are empty; they read: left bottom right top")
+            if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):
+                raise SettingError(f"bounds {self.bounds} are empty or infinite; they read: left bottom right top")
 
     def windows(self, model: WindowConfig) -> WindowConfig:
         """Return the window settings: the model's, with this configuration's own values in place."""

@@ -100,7 +100,7 @@ def lattice(length: int, tile_size: int, overlap: int) -> tuple[Span, ...]:
 
 def touching(spans: tuple[Span, ...], span: Span) -> range:
     """Return the indices of the lattice spans that share a pixel with `span`."""
-    hits = [i for i, candidate in enumerate(spans) if candidate.start < span.stop and span.start < candidate.stop]
+    hits = [i for i, candidate in enumerate(spans) if len(candidate.intersect(span))]
     return range(hits[0], hits[-1] + 1) if hits else range(0)
 
 

@@ -34,8 +34,8 @@ def regular_file(path: Path) -> Path:
         InputError: a folder, a FIFO, a device, an empty or an unreadable file.
     """
     try:
-        resolved = path.resolve(strict=True)
-        status = resolved.stat()
+        # Before links are resolved: what standard input links to has no path of its own.
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputMissingError(f"{path}: no such file") from None
     except (OSError, RuntimeError, ValueError) as error:
@@ -46,9 +46,9 @@ def regular_file(path: Path) -> Path:
         raise InputError(f"{path}: is not a regular file (a pipe, socket or device); save it to a file first")
     if status.st_size == 0:
         raise InputError(f"{path}: is empty; was its download or copy interrupted?")
-    if not os.access(resolved, os.R_OK):
+    if not os.access(path, os.R_OK):
         raise InputError(f"{path}: may not be read by this user")
-    return resolved
+    return path.resolve()
 
 
 def raster_driver(path: Path) -> str:
@@ -71,18 +71,19 @@ def raster_driver(path: Path) -> str:
 
 
 def find_rasters(folder: Path) -> list[Path]:
-    """Return every file under `folder` that is named like imagery, sorted; hidden folders are skipped, and so are
-    maps that geoseg wrote there (named by their records, `*.geoseg.json`).
+    """Return every file under `folder` that is named like imagery, sorted; hidden folders are skipped, and so is
+    what geoseg wrote there: maps and what their records name, parts of unfinished ones, pictures of trainings.
+
+    A path that is no folder is taken for one file of imagery.
 
     Raises:
         InputMissingError: no such folder.
-        InputError: the folder holds no imagery.
+        InputError: the folder holds no imagery, or the path is neither folder nor regular file.
     """
-    if folder.is_file():
-        return [folder]
     if not folder.is_dir():
-        raise InputMissingError(f"{folder}: no such folder")
-    ours = {record.parent / name for record in folder.rglob("*.geoseg.json") for name in _recorded(record)}
+        regular_file(folder)
+        return [folder]
+    ours = _own(folder)
     found = sorted(
         path
         for path in folder.rglob("*")
@@ -94,6 +95,16 @@ def find_rasters(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: no imagery in it; looked for {', '.join(RASTER_SUFFIXES)}")
     return found
+
+
+def _own(folder: Path) -> set[Path]:
+    """The files named like imagery that geoseg itself wrote under `folder`."""
+    records = folder.rglob("*.geoseg.json")
+    maps = {Path(os.path.normpath(record.parent / name)) for record in records for name in _recorded(record)}
+    parts = {part for manifest in folder.rglob("*.run/manifest.json") for part in manifest.parent.glob("part-*.tif")}
+    logs = folder.rglob("*.metrics.jsonl")
+    pictures = {log.with_name(log.name.removesuffix(".metrics.jsonl") + ".png") for log in logs}
+    return maps | parts | pictures
 
 
 def _recorded(record: Path) -> list[str]:

@@ -1,40 +1,71 @@
-"""How compiled kernels are declared: by numba, without the GIL, cached on disk where that is possible."""
+"""How kernels are compiled, and how their work is shared among threads.
+
+Threads are ours, not numba's: its default threading layer may not be entered from two Python threads at once, and
+torch brings an OpenMP pool of its own.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-import numba
+from numba import njit, types
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Rows = tuple[int, int]
+Each = Callable[[Callable[[Rows], Any], Sequence[Rows]], list[Any]]
 
-def kernel(function: F) -> F:
-    """Compile `function` with numba on its first call; it releases the GIL.
+STRIPES_PER_THREAD = 4
 
-    Threads are ours (`run_bands`), not numba's: its default threading layer may not be entered from two
-    Python threads at once, and torch brings an OpenMP pool of its own.
+
+def inlined(function: F) -> F:
+    """Return `function` for use inside a compiled one, where a call would cost more than its work."""
+    return cast(F, njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+
+def compiled(function: F) -> F:
+    """Return `function` compiled by numba on first use; it then runs without the GIL.
+
+    The machine code is cached beside the module or in the user's cache directory; where neither can be
+    written (a read-only container, a frozen application) it is compiled anew in each process.
+    No fast-math flag is set, so that every float operation is the IEEE one on every machine.
     """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(F, numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:
-        # No writable place for the cache (a read-only installation without a home): compile in each process.
-        return cast(F, numba.njit(nogil=True)(function))
+        return cast(F, njit(cache=True, **options)(function))
+    except RuntimeError:  # numba: "cannot cache function ...: no locator available"
+        return cast(F, njit(**options)(function))
 
 
-def bands(length: int, count: int, multiple: int = 1) -> list[tuple[int, int]]:
-    """Return at most `count` half-open ranges that partition [0, length), cut at multiples of `multiple`."""
-    units = -(-length // multiple)
-    cuts = sorted({min(length, units * i // count * multiple) for i in range(count)} | {length})
-    return [(a, b) for a, b in itertools.pairwise(cuts) if b > a]
+def _fma(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Build one explicit fused multiply-add: the compiler would contract `a * b + c` at its own discretion."""
+
+    def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), build
 
 
-def run_bands(task: Callable[[int, int], Any], ranges: Sequence[tuple[int, int]], threads: int) -> list[Any]:
-    """Return the results of `task(start, stop)` for each range, in order, on up to `threads` threads."""
-    if threads <= 1 or len(ranges) <= 1:
-        return [task(start, stop) for start, stop in ranges]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda pair: task(*pair), ranges))
+fma: Callable[[Any, Any, Any], Any] = cast(Any, intrinsic(_fma))
+
+
+def stripes(start: int, stop: int, threads: int) -> list[Rows]:
+    """Cut [start, stop) into a few pieces per thread."""
+    count = 1 if threads == 1 else max(1, min(stop - start, STRIPES_PER_THREAD * threads))
+    edges = [start + (stop - start) * k // count for k in range(count + 1)]
+    return list(pairwise(edges))
+
+
+@contextmanager
+def team(threads: int) -> Iterator[Each]:
+    """Yield a function that calls another for each item, in `threads` threads, and returns the results in order."""
+    if threads == 1:
+        yield lambda work, items: [work(item) for item in items]
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="kernels") as pool:
+        yield lambda work, items: list(pool.map(work, items))

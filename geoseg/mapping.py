@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from geoseg.aoi import AreaOfInterest
 from geoseg.classes import ClassMap
@@ -35,6 +34,9 @@ RECORD = ".geoseg.json"
 """Suffix of the record that is written last and names the SHA-256 of each output."""
 
 _PREVIEW_PIXELS = 1200
+
+_MOST_WORKERS = 8
+"""Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class MapJob:
             self.scene.close()
             raise
         self.batch_size = config.batch_size or (1 if self.device.type == "cpu" else 8)
+        self.workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
 
     def __enter__(self) -> MapJob:
         return self
@@ -140,10 +143,10 @@ class MapJob:
         config = self.config
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, config.blend, self.batch_size,
-            os.cpu_count() or 1, self.aoi,
+            self.workers, self.aoi,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
-        with self.scene.caching(rows):
+        with self.scene.caching(rows), predictor:
             yield from compute(predictor, run, self.plan.blocks, self.outputs.confidence is not None)
         self._publish(run)
         if not config.keep_run:
@@ -202,7 +205,7 @@ class MapJob:
             "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],
             "versions": versions(),
-            "device": {"type": self.device.type, "threads": torch.get_num_threads()},
+            "device": self.device.type,
         }
 
     def _memory(self) -> int:
@@ -210,7 +213,8 @@ class MapJob:
         side = max(max(block.window.shape) for block in self.plan.blocks) + 2 * self.plan.halo
         read = min(side, self.scene.shape[0]) * min(side, self.scene.shape[1])
         bands, tile = len(self.scene.bands), self.plan.grid.tile_size
-        windows = self.batch_size * min(tile, self.scene.shape[0]) * min(tile, self.scene.shape[1])
+        at_once = self.workers if self.device.type == "cpu" else 1
+        windows = at_once * self.batch_size * min(tile, self.scene.shape[0]) * min(tile, self.scene.shape[1])
         cells = self.plan.grid.extent.pixels // 16 * len(self.model.classes) * 4
         return (
             (700 << 20) + windows * (150 + 8 * bands) + read * (30 + bands * (2 + self.scene.dtype.itemsize))

@@ -119,7 +119,9 @@ def load_model(path: Path) -> Model:
             classes=ClassMap.from_json(card["classes"]),
             provenance=card["provenance"],
         )
-    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: its card and weights do not fit together ({str(error).splitlines()[0]})") from error
 
 

@@ -24,7 +24,10 @@ from geoseg.superpixels import colour, segment
 
 _WHOLE = 64 << 20
 _MEMORY = 1 << 30
-_TRIES = 10
+_TRIES = 1000
+_CHOOSY = 10
+_PLAIN = 1 << 20
+"""A sample no batch reaches. (A shorter key would not do: numpy fills keys up with zeros.)"""
 
 
 class Imagery:
@@ -96,7 +99,7 @@ class PatchSampler:
 
     def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
         """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
-        pixels, valid = self._draw(np.random.default_rng([self.seed, sample]))
+        pixels, valid = self._draw(np.random.default_rng([self.seed, 0, _PLAIN + sample]))
         return pixels, valid, self._superpixels(pixels, valid)
 
     def _superpixels(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -118,17 +121,19 @@ class PatchSampler:
         return jitter(image, labels > 0, random), labels, jitter(moved, moved_labels > 0, random), moved_labels
 
     def _draw(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        for _ in range(_TRIES):
+        most = 0.0
+        for attempt in range(_TRIES):
             index = int(random.choice(len(self.imagery.scenes), p=self.imagery.shares))
             rows, cols = self.imagery.scenes[index].shape
             row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
             window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
             pixels, valid = self.imagery.read(index, window)
-            if valid.mean() > 0.5:
-                return _pad(pixels, self.size), _pad(valid[None], self.size)[0]
-        if not valid.any():
-            raise InputError("the imagery is almost all nodata: ten random patches in a row had no valid pixel")
-        return _pad(pixels, self.size), _pad(valid[None], self.size)[0]
+            share = float(valid.mean())
+            if share > most:
+                most, best = share, (_pad(pixels, self.size), _pad(valid[None], self.size)[0])
+            if most > 0.5 or (most > 0 and attempt >= _CHOOSY):
+                return best
+        raise InputError(f"the imagery is almost all nodata: {_TRIES} random patches in a row had no valid pixel")
 
 
 def transform(
@@ -152,13 +157,15 @@ def transform(
 
 
 def jitter(image: NDArray[np.float32], valid: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.float32]:
-    """Return the image with a random gain (±10 %) and offset (±0.1 deviations) on its first three bands.
+    """Return the image with a random gain (±10 %) and offset (±0.1 deviations) on its first three bands, and 0
+    where it is not valid.
 
     Near infrared, the fourth band, is left alone: its absolute level tells vegetation from everything else.
     """
     gain, offset = 1 + random.uniform(-0.1, 0.1), random.uniform(-0.1, 0.1)
     image = image.copy()
-    image[:3] = (image[:3] * np.float32(gain) + np.float32(offset)) * valid
+    image[:3] = image[:3] * np.float32(gain) + np.float32(offset)
+    image *= valid
     return image
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ _REGION_REACH = 2
 class BlockResult:
     """The pixels of one block: class ids (rows, cols), 0 = nodata, and confidence as 1..255, 0 = nodata.
 
-    seconds: time per stage. windows: how many windows the network computed for it.
+    seconds: time per stage, added up over threads. windows: how many windows the network computed for it.
     """
 
     classes: NDArray[Any]
@@ -65,6 +66,16 @@ class Blended:
     cells: Window
     seconds: Mapping[str, float]
     windows: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Forward:
+    """Logits (h, w, K) of some windows, seconds spent reading and in the network, and windows that went through it."""
+
+    fields: list[Field]
+    read: float
+    network: float
+    computed: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,9 @@ class Predictor:
     """Computes blocks of one scene with one model.
 
     Blocks may be asked for in any order; raster order computes each window once. `precision` and `blend` as
-    in the settings; `threads` for the superpixel and region kernels; `batch_size` windows per forward.
+    in the settings; `batch_size` windows per forward; `workers` forwards at once on a CPU, each in one thread, and as
+    many threads for the superpixel and region kernels. One thread per window leaves no barrier to wait at, and makes
+    the result the same for any number of them. A context manager: it holds a pool of threads.
     """
 
     def __init__(
@@ -115,14 +128,25 @@ class Predictor:
         precision: torch.dtype,
         blend: Blend,
         batch_size: int,
-        threads: int,
+        workers: int,
         aoi: AreaOfInterest | None = None,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
-        self.batch_size, self.threads, self.aoi = batch_size, threads, aoi
+        self.batch_size, self.workers, self.aoi = batch_size, workers, aoi
         self.network = model.network.to(device).to(memory_format=torch.channels_last).eval()
         self._memo = WindowMemo(plan)
+        self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
+        self._torch_threads = torch.get_num_threads()
+
+    def __enter__(self) -> Predictor:
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+        torch.set_num_threads(self._torch_threads)
 
     def prepare(self, block: Block) -> Prepared:
         """Read `block` with its halo and cut it into superpixels; needs neither the network nor its thread."""
@@ -146,7 +170,7 @@ class Predictor:
         settings = self.model.superpixels
         offset, scale = self.model.colour_scale()
         return segment(
-            colour(pixels, valid, offset=offset, scale=scale, threads=self.threads),
+            colour(pixels, valid, offset=offset, scale=scale, threads=self.workers),
             valid,
             size=settings.size,
             compactness=settings.compactness,
@@ -154,7 +178,7 @@ class Predictor:
             origin=(area.rows.start, area.cols.start),
             scene_shape=self.scene.shape,
             core=block.window.within(area),
-            threads=self.threads,
+            threads=self.workers,
         )
 
     def logits(self, prepared: Prepared) -> Blended | None:
@@ -166,16 +190,17 @@ class Predictor:
         if prepared.superpixels is None:
             self._memo.release(block)
             return None
+        missing = self._missing(self.plan.windows(block))
+        read, network, windows = 0.0, 0.0, 0
+        for positions, result in zip(missing, self._pool.map(self._forward, missing), strict=True):
+            for position, field in zip(positions, result.fields, strict=True):
+                self._memo.put(position, field)
+            read, network, windows = read + result.read, network + result.network, windows + result.computed
         began = time.perf_counter()
-        read, windows = 0.0, 0
-        for positions in self._missing(self.plan.windows(block)):
-            reading, computed = self._forward(positions)
-            read, windows = read + reading, windows + computed
-        network = time.perf_counter()
         area = self.plan.pooled(block)
         field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get)
         self._memo.release(block)
-        seconds = {"read": read, "network": network - began - read, "blend": time.perf_counter() - network}
+        seconds = {"read": read, "network": network, "blend": time.perf_counter() - began}
         return Blended(field, cells, seconds, windows)
 
     def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
@@ -190,7 +215,7 @@ class Predictor:
         labels = prepared.superpixels.labels[area.within(prepared.area)]
         offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
         count = len(prepared.superpixels.ids) - 1
-        means = region_means(blended.field, labels, count, STRIDE, offset, self.threads)
+        means = region_means(blended.field, labels, count, STRIDE, offset, self.workers)
         ids, probability = classify(means)
         own = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
         if prepared.mask is not None:
@@ -212,8 +237,8 @@ class Predictor:
         size = self.batch_size
         return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
 
-    def _forward(self, positions: Sequence[tuple[int, int]]) -> tuple[float, int]:
-        """Compute windows of one shape into the memo; return seconds spent reading, and windows computed."""
+    def _forward(self, positions: Sequence[tuple[int, int]]) -> _Forward:
+        """Read windows of one shape and compute their logits, in one thread."""
         began = time.perf_counter()
         windows = [self.plan.grid.window(position) for position in positions]
         images, usable = [], []
@@ -221,15 +246,15 @@ class Predictor:
             pixels, valid = self.scene.read(window)
             usable.append(bool(valid.any()))
             images.append(_pad(self.model.stats.normalise(pixels, valid)))
-        read = time.perf_counter() - began
+        read = time.perf_counter()
         rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
         if any(usable):
             fields = self._network(np.stack(images))[:, :rows, :cols]
         else:
             fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
-        for position, result in zip(positions, fields, strict=True):
-            self._memo.put(position, np.ascontiguousarray(result))
-        return read, len(windows) if any(usable) else 0
+        computed = len(windows) if any(usable) else 0
+        done = time.perf_counter()
+        return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)
 
     def _network(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (B, h, w, K) float32 of normalised images (B, bands, H, W)."""

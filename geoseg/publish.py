@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import socket
@@ -12,14 +13,19 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 
+_NAME_MAX = 255
+"""Bytes in the name of a file, on every file system in common use."""
+
 
 def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
     """Refuse, before any work is done, an output that cannot or must not be written.
 
     Raises:
-        OutputError: the path is a folder, one of `inputs` (also by a link), exists without `overwrite`, or
-            lies in a folder that is missing or may not be written to.
+        OutputError: the path is a folder, one of `inputs` (also by a link), exists without `overwrite`, lies in a
+            folder that is missing or may not be written to, or its name is too long for what is written beside it.
     """
+    if len(os.fsencode(f"{_temporary_name(path)}.aux.xml")) > _NAME_MAX:
+        raise OutputError(f"{path}: its name is too long; choose a shorter one")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the path of a file")
     for source in inputs:
@@ -43,8 +49,7 @@ def publishing(path: Path) -> Iterator[Path]:
         WriteError: the file system failed; nothing is left behind.
     """
     target = path.resolve()
-    # Host and process in the name: on a cluster two workers may publish the same part.
-    temporary = target.with_name(f".{target.stem}.{socket.gethostname()}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(_temporary_name(target))
     try:
         yield temporary
         _sync(temporary)
@@ -55,7 +60,7 @@ def publishing(path: Path) -> Iterator[Path]:
             raise
         raise WriteError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced") from error
     finally:
-        for leftover in target.parent.glob(f"{temporary.name}*"):
+        for leftover in target.parent.glob(f"{glob.escape(temporary.name)}*"):
             with contextlib.suppress(OSError):
                 leftover.unlink()
 
@@ -74,6 +79,11 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of the file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _temporary_name(target: Path) -> str:
+    # Host and process in the name: on a cluster two workers may publish the same part.
+    return f".{target.stem}.{socket.gethostname()}.{os.getpid()}.tmp{target.suffix}"
 
 
 def _sync(path: Path) -> None:

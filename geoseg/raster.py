@@ -100,7 +100,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
         with publishing(path) as temporary:
             with rasterio.Env(GDAL_CACHEMAX=256 << 20):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
-            with rasterio.open(temporary, driver="GTiff") as file:
+            with _opened(temporary) as file:
                 if file.shape != spec.extent.shape or file.dtypes[0] != spec.dtype:
                     raise WriteError(f"{path}: reads back as {file.shape} {file.dtypes[0]}; is the disk full?")
             produced = temporary.with_name(temporary.name + ".aux.xml")
@@ -117,7 +117,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
 
 def read_small(path: Path, limit: int) -> NDArray[Any]:
     """Return the first band of a raster, at most `limit` pixels a side, by nearest pixel from its overviews."""
-    with rasterio.open(path, driver="GTiff") as file:
+    with _opened(path) as file:
         scale = max(1.0, max(file.shape) / limit)
         shape = tuple(max(1, round(length / scale)) for length in file.shape)
         small: NDArray[Any] = file.read(1, out_shape=shape, resampling=Resampling.nearest)
@@ -126,13 +126,11 @@ def read_small(path: Path, limit: int) -> NDArray[Any]:
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
     """Return the provenance geoseg wrote into the raster `path`, with its "layer"; None for any other raster."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(path, driver="GTiff") as file:
-                text, layer = file.tags().get("GEOSEG_PROVENANCE"), file.descriptions[0]
-        except RasterioError:
-            return None
+    try:
+        with _opened(path) as file:
+            text, layer = file.tags().get("GEOSEG_PROVENANCE"), file.descriptions[0]
+    except RasterioError:
+        return None
     return None if text is None else {**json.loads(text), "layer": layer}
 
 
@@ -143,6 +141,13 @@ def provenance_tags(provenance: str, clock: Callable[[], float] = time.time) -> 
     if epoch is not None:
         tags["TIFFTAG_DATETIME"] = time.strftime("%Y:%m:%d %H:%M:%S", time.gmtime(float(epoch)))
     return tags
+
+
+def _opened(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # A map in pixel space is as it should be: the scene's reader said so.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver="GTiff")
 
 
 def _check_space(folder: Path, spec: RasterSpec) -> None:

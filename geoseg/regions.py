@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import bands, kernel, run_bands
+from geoseg.kernels import Rows, compiled, stripes, team
 
 _FRACTION = float(1 << 14)
 _LIMIT = float(1 << 16)
@@ -33,13 +33,14 @@ def region_means(
     """
     fixed = np.rint(np.clip(field, -_LIMIT, _LIMIT) * _FRACTION).astype(np.int32)
 
-    def task(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def task(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
         sizes = np.zeros(count + 1, dtype=np.int64)
-        _accumulate(fixed, labels, start, stop, stride, offset[0], offset[1], sums, sizes)
+        _accumulate(fixed, labels, *rows, stride, offset[0], offset[1], sums, sizes)
         return sums, sizes
 
-    parts = run_bands(task, bands(labels.shape[0], threads), threads)
+    with team(threads) as each:
+        parts = each(task, stripes(0, labels.shape[0], threads))
     sums, sizes = parts[0]
     for other, more in parts[1:]:
         sums += other
@@ -62,7 +63,7 @@ def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
     return values[labels]
 
 
-@kernel
+@compiled
 def _accumulate(
     fixed: Any, labels: Any, start: int, stop: int, stride: int, row0: int, col0: int, sums: Any, sizes: Any
 ) -> None:

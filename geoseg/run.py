@@ -35,10 +35,11 @@ class Run:
         manifest = path / "manifest.json"
         wanted = json.loads(json.dumps(fingerprint))
         if path.exists() and not manifest.is_file():
-            if not path.is_dir() or any(path.iterdir()):
+            # A process killed before its manifest took its place leaves no more than the temporary of it.
+            if not path.is_dir() or any(not entry.name.startswith(".manifest.") for entry in path.iterdir()):
                 raise OutputError(f"{path}: is in the way of the run directory; move it elsewhere")
         elif path.exists():
-            self._check(json.loads(manifest.read_text()), wanted)
+            self._check(_json_object(manifest), wanted)
         try:
             path.mkdir(exist_ok=True)
         except OSError as error:
@@ -46,9 +47,11 @@ class Run:
         if not manifest.exists():
             publish_bytes(manifest, json.dumps(wanted, indent=1, sort_keys=True).encode())
 
-    def _check(self, found: Any, wanted: Any) -> None:
+    def _check(self, found: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
         if found == wanted:
             return
+        if found is None:
+            raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; delete the folder")
         differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
         raise RunError(
             f"{self.path}: holds a prediction with another {', '.join(differing)}; "
@@ -58,10 +61,8 @@ class Run:
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files are what was recorded."""
         record = self._record(block)
-        if not record.is_file():
-            return False
-        files = json.loads(record.read_text())
-        return all(
+        files = _json_object(record) if record.is_file() else None
+        return files is not None and all(
             (self.path / name).is_file() and sha256(self.path / name) == digest for name, digest in files.items()
         )
 
@@ -87,3 +88,12 @@ class Run:
 
     def _record(self, block: Block) -> Path:
         return self.path / f"part-{block.index:06d}.json"
+
+
+def _json_object(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in the file; None where it holds something else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

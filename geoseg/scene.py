@@ -36,6 +36,7 @@ EVERY_BAND: tuple[int, ...] = ()
 
 _CACHE_FLOOR = 64 << 20
 _CACHE_CEILING = 512 << 20
+_LARGE_BLOCK = 64 << 20
 _KNOWN = {
     ColorInterp.red: "red",
     ColorInterp.green: "green",
@@ -198,7 +199,10 @@ class Scene:
 
         Raises:
             InputError: a part of the file cannot be decoded; the message names the window.
+            ValueError: the window reaches out of the scene.
         """
+        if window.intersect(self.extent) != window:
+            raise ValueError(f"{window} reaches out of a scene of {self.shape[0]} x {self.shape[1]} pixels")
         region = RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
         indexes = [1] if self.palette is not None else list(self.bands)
         try:
@@ -243,6 +247,12 @@ class Scene:
             raise InputError(f"{self._name}: has complex pixels; give its amplitude (gdal_calc, or a pixel function)")
         if len(set(file.dtypes)) > 1:
             raise InputError(f"{self._name}: its bands have different types ({', '.join(file.dtypes)})")
+        stored = self.block_shape[0] * self.block_shape[1] * sum(np.dtype(kind).itemsize for kind in file.dtypes)
+        if stored > _LARGE_BLOCK:
+            log.warning(
+                "%s: is stored in pieces of %d MiB, each decoded whole; gdal_translate -of COG makes it quick to read",
+                self._name, stored >> 20,
+            )  # fmt: skip
 
     def _palette(self) -> NDArray[np.uint8] | None:
         if self._file.count != 1 or self._file.colorinterp[0] != ColorInterp.palette:
@@ -250,7 +260,7 @@ class Scene:
         table = np.zeros((65536 if self._file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
         for value, colour in self._file.colormap(1).items():
             table[value] = colour[:3]
-        log.info("%s: palette image, expanded to red, green and blue", self._name)
+        log.warning("%s: palette image, expanded to red, green and blue", self._name)
         return table
 
     def _select(self, bands: Sequence[int] | None) -> tuple[int, ...]:
@@ -291,7 +301,7 @@ class Scene:
         if not crs and assume_crs is not None:
             try:
                 crs = CRS.from_user_input(assume_crs)
-            except CRSError as error:
+            except (CRSError, ValueError) as error:
                 raise SettingError(f"--assume-crs {assume_crs!r} is no CRS ({_first_line(error)})") from error
         if transform == transforms.IDENTITY and crs:
             log.warning("%s: has a CRS but no geotransform; taken as pixel space", self._name)

@@ -91,7 +91,7 @@ def _count(
         everywhere = bool(valid.all())
         for band, values in enumerate(pixels):
             chosen = values.ravel() if everywhere else values[valid]
-            if low[band] == 0 and width[band] == 1 and chosen.dtype.kind == "u":
+            if low[band] == 0 and width[band] == 1 and chosen.dtype in (np.uint8, np.uint16):
                 index = chosen
             else:
                 index = np.clip(((chosen - low[band]) / width[band]).astype(np.int64), 0, bins - 1)

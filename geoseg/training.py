@@ -107,7 +107,10 @@ class Trainer:
         phase = 1 if self.progress < self.recipe.warm_share else 2
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
-        loss, parts, p_bar = self._loss(batch, phase)
+        # Encoders with dropout draw from torch's own generator: a resumed step has to draw the same.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._seed())
+            loss, parts, p_bar = self._loss(batch, phase)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_NORM)
@@ -151,11 +154,14 @@ class Trainer:
         return loss, (parts[0], parts[1], parts[2]), p_bar
 
     def _adversarial(self, image: Tensor, z: Tensor, weights: Tensor, area: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed((self.sampler.seed << 32) + self.step)
+        generator = torch.Generator().manual_seed(self._seed())
         noise = torch.randn(image.shape, generator=generator).to(self.device)
         added = adversarial_noise(self.network, image, z, weights, area, noise, self.recipe.noise)
         with frozen_statistics(self.network), torch.autocast(self.device.type, enabled=False):
             return divergence(z, pool(self.network(image + added), weights), area)
+
+    def _seed(self) -> int:
+        return (self.sampler.seed << 32) + self.step
 
     def _rate(self) -> float:
         warm = min(1.0, (self.step + 1) / 20)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
@@ -18,6 +19,10 @@ from geoseg.config import SuperpixelConfig, WindowConfig
 from geoseg.model import Model, save_model
 from geoseg.network import NetworkSpec, build
 from geoseg.statistics import BandStats
+
+# No deadline: how long an example takes is the machine's business (and the first one compiles).
+settings.register_profile("geoseg", deadline=None, max_examples=40)
+settings.load_profile("geoseg")
 
 UTM = "EPSG:32633"
 TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
@@ -28,7 +33,14 @@ def make_raster(path: Path, pixels: NDArray[Any], **profile: Any) -> Path:
     bands, rows, cols = pixels.shape
     colours = profile.pop("colorinterp", None)
     mask = profile.pop("mask", None)
-    layout = {"driver": "GTiff", "crs": UTM, "transform": TRANSFORM, "tiled": True, "blockxsize": 256, "blockysize": 256}
+    layout = {
+        "driver": "GTiff",
+        "crs": UTM,
+        "transform": TRANSFORM,
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+    }
     layout |= {"count": bands, "height": rows, "width": cols, "dtype": pixels.dtype.name, **profile}
     if layout["driver"] != "GTiff":
         layout = {k: v for k, v in layout.items() if k not in ("tiled", "blockxsize", "blockysize")}
@@ -98,3 +110,11 @@ def data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread() -> None:
+    """Windows of 128 px are too small to share out: two threads would mostly wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,191 @@
+"""Cells: the array cut into cells, colours smoothed on the way, and the first centre of each.
+
+All index pairs are (row, col). `tiles` int16 (cell rows, cell cols, channels, T) holds the colours and `choice` uint8
+(cell rows, cell cols, T) the seed of each pixel of a cell of `size` x `size` pixels; T >= size * size is a multiple
+of 8. A choice in 0..8 names one of the 3 x 3 cells around the pixel's own, in raster order; NONE is a pixel without
+a superpixel: invalid, or padding of a cell cut by the edge. Positions are relative to the origin of a cell, so that
+nothing depends on where an array begins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.kernels import compiled
+
+NONE = 9
+OWN = 4
+
+
+@compiled
+def _sum_columns(
+    features: NDArray[np.int16],
+    valid: NDArray[np.bool_],
+    row: int,
+    left: int,
+    weights: NDArray[np.int32],
+    totals: NDArray[np.int32],
+) -> None:
+    """Sum three pixel rows with weights 1, 2, 1 of valid pixels, from column left - 1 on; 0 outside the array."""
+    H, W = valid.shape
+    weights[:] = 0
+    totals[:] = 0
+    first = max(left - 1, 0)
+    last = min(left - 1 + weights.shape[0], W)
+    skipped = first - (left - 1)
+    for y in range(max(row - 1, 0), min(row + 2, H)):
+        factor = np.int32(2) if y == row else np.int32(1)
+        ok = valid[y, first:last]
+        weight = weights[skipped : skipped + last - first]
+        for x in range(last - first):
+            weight[x] += factor if ok[x] else np.int32(0)
+        for c in range(features.shape[0]):
+            source = features[c, y, first:last]
+            total = totals[c, skipped : skipped + last - first]
+            for x in range(last - first):
+                total[x] += factor * np.int32(source[x]) if ok[x] else np.int32(0)
+
+
+@compiled
+def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], whole: bool, means: NDArray[np.int16]) -> None:
+    """Write the weighted means of one pixel row, rounded half up; 0 where no pixel near is valid."""
+    n = means.shape[0]
+    left, middle, right = total[:n], total[1 : n + 1], total[2 : n + 2]
+    for x in range(n):
+        means[x] = np.int16((left[x] + np.int32(2) * middle[x] + right[x] + np.int32(8)) >> np.int32(4))
+    # Where all is valid inside, the ends may still lie at the edge of the array.
+    for x in range(0, n, max(n - 1, 1) if whole else 1):
+        share = weight[x] + 2 * weight[x + 1] + weight[x + 2]
+        if share != 16:
+            double = 2 * int(left[x] + 2 * middle[x] + right[x])
+            means[x] = (double + share) // (2 * share) if share > 0 else 0
+
+
+@compiled
+def _all_equal(values: NDArray[np.int32], value: int) -> Any:
+    """Say whether all values are `value`."""
+    different = 0
+    for x in range(values.shape[0]):
+        different += 0 if values[x] == value else 1
+    return different == 0
+
+
+@compiled
+def _clear_holes(choice: NDArray[np.uint8], tile: NDArray[np.int16]) -> Any:
+    """Set the colours of pixels without a choice to 0; say whether there are any."""
+    count = 0
+    for p in range(choice.shape[0]):
+        count += 1 if choice[p] == NONE else 0
+    if count == 0:
+        return False
+    for c in range(tile.shape[0]):
+        for p in range(choice.shape[0]):
+            tile[c, p] = np.int16(0) if choice[p] == NONE else tile[c, p]
+    return True
+
+
+@compiled
+def pack(
+    features: NDArray[np.int16],
+    valid: NDArray[np.bool_],
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    size: int,
+    rows: tuple[int, int],
+    tiles: NDArray[np.int16],
+    choice: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+) -> None:
+    """Fill the cell rows `rows` of `tiles`, smoothed, and `choice` from the pixels corner .. corner + shape.
+
+    `holes` says which cells have pixels without a choice.
+    """
+    C = features.shape[0]
+    weights = np.empty(shape[1] + 2, np.int32)
+    totals = np.empty((C, shape[1] + 2), np.int32)
+    means = np.empty(shape[1], np.int16)
+    for i in range(rows[0], rows[1]):
+        height = min(size, shape[0] - i * size)
+        if height < size or shape[1] < choice.shape[1] * size or choice.shape[2] > size * size:
+            choice[i] = NONE
+            tiles[i] = 0
+        for y in range(height):
+            row = corner[0] + i * size + y
+            _sum_columns(features, valid, row, corner[1], weights, totals)
+            whole = _all_equal(weights[1:-1], 4)
+            for c in range(C):
+                _smooth_row(totals[c], weights, whole, means)
+                for j in range(choice.shape[1]):
+                    colours = means[j * size : min((j + 1) * size, shape[1])]
+                    target = tiles[i, j, c, y * size : y * size + colours.shape[0]]
+                    for x in range(colours.shape[0]):
+                        target[x] = colours[x]
+            ok = valid[row, corner[1] : corner[1] + shape[1]]
+            for j in range(choice.shape[1]):
+                piece = ok[j * size : min((j + 1) * size, shape[1])]
+                own = choice[i, j, y * size : y * size + piece.shape[0]]
+                for x in range(piece.shape[0]):
+                    own[x] = OWN if piece[x] else NONE
+        for j in range(choice.shape[1]):
+            holes[i, j] = _clear_holes(choice[i, j], tiles[i, j])
+
+
+@compiled
+def _sum_cell(
+    tile: NDArray[np.int16], choice: NDArray[np.uint8], whole: bool, size: int, sums: NDArray[np.int64]
+) -> None:
+    """Sum a cell's own pixels: their number, rows, columns and colours; colours without a choice are 0."""
+    if whole:
+        sums[0] = size * size
+        sums[1] = sums[2] = size * size * (size - 1) // 2
+    else:
+        for p in range(size * size):
+            if choice[p] != NONE:
+                sums[0] += 1
+                sums[1] += p // size
+                sums[2] += p % size
+    for c in range(tile.shape[0]):
+        total = 0
+        for value in tile[c]:
+            total += int(value)
+        sums[3 + c] = total
+
+
+@compiled
+def start(
+    tiles: NDArray[np.int16],
+    choice: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    size: int,
+    rows: tuple[int, int],
+    inside: tuple[int, int],
+    slot: int,
+    sums: NDArray[np.int64],
+    centres: NDArray[np.float32],
+    alive: NDArray[np.bool_],
+) -> None:
+    """Sum every cell's own pixels and set its first centre: the pixel in the middle, or the mean if it is invalid.
+
+    `inside` is the size in pixels of the scene from the array's origin on: a cell at its edge is a part of a cell.
+    """
+    for i in range(rows[0], rows[1]):
+        for j in range(choice.shape[1]):
+            own = sums[slot + i, j]
+            _sum_cell(tiles[i, j], choice[i, j], not holes[i, j], size, own)
+            alive[i, j] = own[0] > 0
+            if not alive[i, j]:
+                continue
+            y = min(size, inside[0] - i * size) // 2
+            x = min(size, inside[1] - j * size) // 2
+            middle = y * size + x
+            if choice[i, j, middle] != NONE:
+                centres[i, j, 0] = y
+                centres[i, j, 1] = x
+                for c in range(tiles.shape[2]):
+                    centres[i, j, 2 + c] = tiles[i, j, c, middle]
+            else:
+                for v in range(centres.shape[2]):
+                    centres[i, j, v] = np.float32(own[1 + v] / own[0])

@@ -1,0 +1,291 @@
+"""One connected region per superpixel: components by runs, small ones merged, global ids.
+
+A run is a maximal piece of a pixel row with one label. Cells are numbered in raster order in a lattice with `stride`
+columns that has one cell more on every side than the array, for pixels at its edge may belong to seeds beyond. A
+label is the number of the seed's cell, or -1 for pixels without a superpixel; the runs of -1 are kept, so that the
+runs of a row tile it. Components are numbered in raster order of their first pixels.
+All work is linear in pixels or in runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.kernels import compiled, inlined
+from geoseg.slic.cells import NONE
+
+
+@compiled
+def find_runs(choice: NDArray[np.uint8], size: int, width: int, rows: tuple[int, int]) -> Any:
+    """Cut the pixel rows into runs: (start columns int32, labels int32, number of runs of each row int64)."""
+    cell_cols = choice.shape[1]
+    stride = cell_cols + 2
+    step = np.empty(NONE, np.int32)
+    for k in range(NONE):
+        step[k] = (k // 3 - 1) * stride + k % 3 - 1
+    capacity = 2 * width + (rows[1] - rows[0]) * width // 6
+    starts = np.empty(capacity, np.int32)
+    labels = np.empty(capacity, np.int32)
+    counts = np.zeros(rows[1] - rows[0], np.int64)
+    n = 0
+    for row in range(rows[0], rows[1]):
+        if capacity - n < width:
+            capacity = 2 * capacity
+            starts = _grown(starts, n, capacity)
+            labels = _grown(labels, n, capacity)
+        first = n
+        i = row // size
+        offset = (row % size) * size
+        label = np.int32(-2)
+        for j in range(cell_cols):
+            cell = np.int32((i + 1) * stride + j + 1)
+            kept = np.uint8(255)
+            for x in range(min(size, width - j * size)):
+                k = choice[i, j, offset + x]
+                if k == kept:
+                    continue
+                kept = k
+                here = np.int32(-1) if k == NONE else cell + step[k]
+                if here != label:
+                    label = here
+                    starts[n] = j * size + x
+                    labels[n] = here
+                    n += 1
+        counts[row - rows[0]] = n - first
+    return starts[:n], labels[:n], counts
+
+
+@compiled
+def _grown(array: NDArray[np.int32], n: int, capacity: int) -> NDArray[np.int32]:
+    """Copy the first n values to a longer array."""
+    grown = np.empty(capacity, np.int32)
+    grown[:n] = array[:n]
+    return grown
+
+
+@inlined
+def _root(parent: NDArray[np.int32], run: int) -> Any:
+    """Find the root of a run, halving the path to it."""
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@compiled
+def join_runs(starts: NDArray[np.int32], labels: NDArray[np.int32], bounds: NDArray[np.int64], width: int) -> Any:
+    """Number the 4-connected components: (component of each run, -1 without a label, int32; their number).
+
+    The runs of pixel row y are bounds[y]..bounds[y + 1].
+    """
+    parent = np.arange(starts.shape[0]).astype(np.int32)
+    for row in range(bounds.shape[0] - 2):
+        a, b = bounds[row], bounds[row + 1]
+        a_stop, b_stop = bounds[row + 1], bounds[row + 2]
+        while a < a_stop and b < b_stop:
+            a_end = starts[a + 1] if a + 1 < a_stop else width
+            b_end = starts[b + 1] if b + 1 < b_stop else width
+            if labels[a] == labels[b] and labels[a] >= 0:
+                above, below = _root(parent, a), _root(parent, b)
+                if above < below:
+                    parent[below] = above
+                else:
+                    parent[above] = below
+            if a_end <= b_end:
+                a += 1
+            if b_end <= a_end:
+                b += 1
+    n = 0
+    for run in range(parent.shape[0]):
+        if labels[run] < 0:
+            parent[run] = -1
+        elif parent[run] == run:
+            parent[run] = n
+            n += 1
+        else:
+            parent[run] = parent[parent[run]]
+    return parent, n
+
+
+@compiled
+def measure(
+    starts: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    width: int,
+    component: NDArray[np.int32],
+    n: int,
+    size: int,
+    stride: int,
+) -> Any:
+    """Measure components: (label int32, pixels int32, cell of the first pixel int32, extent int8 (n, 4)).
+
+    Extent: first and last cell row, first and last cell column touched, relative to the seed's cell: -1, 0 or 1.
+    """
+    label = np.empty(n, np.int32)
+    pixels = np.zeros(n, np.int32)
+    first = np.full(n, -1, np.int32)
+    extent = np.empty((n, 4), np.int8)
+    extent[:, 0::2] = 1
+    extent[:, 1::2] = -1
+    for row in range(bounds.shape[0] - 1):
+        i = row // size + 1
+        for run in range(bounds[row], bounds[row + 1]):
+            c = component[run]
+            if c < 0:
+                continue
+            end = starts[run + 1] if run + 1 < bounds[row + 1] else width
+            left, right = starts[run] // size + 1, (end - 1) // size + 1
+            if first[c] < 0:
+                first[c] = i * stride + left
+                label[c] = labels[run]
+            pixels[c] += end - starts[run]
+            seed_row, seed_col = label[c] // stride, label[c] % stride
+            extent[c, 0] = min(extent[c, 0], i - seed_row)
+            extent[c, 1] = max(extent[c, 1], i - seed_row)
+            extent[c, 2] = min(extent[c, 2], left - seed_col)
+            extent[c, 3] = max(extent[c, 3], right - seed_col)
+    return label, pixels, first, extent
+
+
+@compiled
+def choose_main(label: NDArray[np.int32], pixels: NDArray[np.int32], labels: int) -> Any:
+    """Find the largest component of each label, the first of equals; -1 for a label without pixels (int32)."""
+    main = np.full(labels, -1, np.int32)
+    for c in range(label.shape[0]):
+        rival = main[label[c]]
+        if rival < 0 or pixels[c] > pixels[rival]:
+            main[label[c]] = c
+    return main
+
+
+@inlined
+def _place(region: int, corner_row: int, corner_col: int, stride: int) -> Any:
+    """Return which of the 3 x 3 cells from the corner on is that of the region's seed: 0..8, or -1."""
+    down = region // stride - corner_row
+    right = region % stride - corner_col
+    return 3 * down + right if 0 <= down < 3 and 0 <= right < 3 else -1
+
+
+@compiled
+def _run_at(starts: NDArray[np.int32], first: int, stop: int, col: int) -> Any:
+    """Find the run among first..stop that holds the column."""
+    while stop - first > 1:
+        middle = (first + stop) // 2
+        if starts[middle] <= col:
+            first = middle
+        else:
+            stop = middle
+    return first
+
+
+@compiled
+def _count_borders(
+    starts: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    width: int,
+    component: NDArray[np.int32],
+    owner: NDArray[np.int32],
+    orphans: NDArray[np.int32],
+    corner: NDArray[np.int32],
+    stride: int,
+) -> NDArray[np.int32]:
+    """Count the pixel pairs between each orphan and the regions of the 3 x 3 cells at its corner: (orphans, 9)."""
+    borders = np.zeros((orphans.max() + 1 if orphans.shape[0] else 0, 9), np.int32)
+    rows = bounds.shape[0] - 1
+    for row in range(rows):
+        for run in range(bounds[row], bounds[row + 1]):
+            c = component[run]
+            if c < 0 or owner[c] >= 0:
+                continue
+            start = starts[run]
+            end = starts[run + 1] if run + 1 < bounds[row + 1] else width
+            for y in range(max(row - 1, 0), min(row + 2, rows)):
+                first, stop = bounds[y], bounds[y + 1]
+                other = max(run - 1, first) if y == row else _run_at(starts, first, stop, start)
+                while other < stop and starts[other] <= (end if y == row else end - 1):
+                    d = component[other]
+                    if d >= 0 and owner[d] >= 0:
+                        k = _place(owner[d], corner[c, 0], corner[c, 1], stride)
+                        if k >= 0:
+                            other_end = starts[other + 1] if other + 1 < stop else width
+                            shared = 1 if y == row else min(end, other_end) - max(start, starts[other])
+                            borders[orphans[c], k] += shared
+                    other += 1
+    return borders
+
+
+@compiled
+def merge_orphans(
+    starts: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    width: int,
+    component: NDArray[np.int32],
+    label: NDArray[np.int32],
+    extent: NDArray[np.int8],
+    owner: NDArray[np.int32],
+    stride: int,
+) -> None:
+    """One pass: every component with owner -1 joins the region with the longest border to it, in place.
+
+    All decide on the state before the pass. Only regions that can hold the orphan within the 3 x 3 cells of their
+    seed are candidates: of the nine cells around the first cell row and column that the orphan touches, those no
+    further than one cell from the last.
+    """
+    n = label.shape[0]
+    orphans = np.full(n, -1, np.int32)
+    corner = np.empty((n, 2), np.int32)
+    count = 0
+    for c in range(n):
+        corner[c, 0] = label[c] // stride + extent[c, 0] - 1
+        corner[c, 1] = label[c] % stride + extent[c, 2] - 1
+        if owner[c] < 0:
+            orphans[c] = count
+            count += 1
+    borders = _count_borders(starts, bounds, width, component, owner, orphans, corner, stride)
+    for c in range(n):
+        if orphans[c] < 0:
+            continue
+        longest = 0
+        for k in range(9):
+            down, right = k // 3, k % 3
+            fits = down >= extent[c, 1] - extent[c, 0] and right >= extent[c, 3] - extent[c, 2]
+            if fits and borders[orphans[c], k] > longest:
+                longest = borders[orphans[c], k]
+                owner[c] = (corner[c, 0] + down) * stride + corner[c, 1] + right
+
+
+@compiled
+def rank_orphans(label: NDArray[np.int32], first: NDArray[np.int32], main: NDArray[np.int32]) -> Any:
+    """Count, for each component, the components up to it that are not main and begin in the same cell (int32).
+
+    All of them are counted, merged or not, so that the number depends on nothing further away than their labels.
+    """
+    seen = np.zeros(main.shape[0], np.int32)
+    rank = np.zeros(label.shape[0], np.int32)
+    for c in range(label.shape[0]):
+        if main[label[c]] != c:
+            seen[first[c]] += 1
+            rank[c] = seen[first[c]]
+    return rank
+
+
+@compiled
+def paint(
+    starts: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    component: NDArray[np.int32],
+    local: NDArray[np.int32],
+    rows: tuple[int, int],
+    painted: NDArray[np.int32],
+) -> None:
+    """Write the local index of each run's component into the pixel rows; 0 where there is none."""
+    for row in range(rows[0], rows[1]):
+        for run in range(bounds[row], bounds[row + 1]):
+            end = starts[run + 1] if run + 1 < bounds[row + 1] else painted.shape[1]
+            value = local[component[run]] if component[run] >= 0 else np.int32(0)
+            for x in range(starts[run], end):
+                painted[row, x] = value

@@ -1,0 +1,332 @@
+"""The laws of the house. Each has one test of its name, or several that begin with it.
+
+Law 4 (area balance) comes with polygons, law 6 (interrupted equals uninterrupted) with the run's own tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from conftest import TRANSFORM, landscape, make_model, make_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+
+from geoseg.cli.main import geoseg
+from geoseg.config import InfoConfig, PredictConfig, TrainConfig
+from geoseg.grid import Grid, Window, partition
+from geoseg.learning import Training
+from geoseg.mapping import MapJob, Outputs
+from geoseg.model import Model, load_model, save_model
+from geoseg.network import NetworkSpec
+from geoseg.prediction import Predictor, plan
+from geoseg.scene import Scene
+from geoseg.statistics import band_stats
+
+
+def predict_map(
+    scene: Path, model: Model, out: Path, **settings: Any
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
+    """Return the class raster, the confidence and the profile of a prediction in float32."""
+    confidence = out.with_name(f"{out.stem}-confidence.tif")
+    config = PredictConfig((scene,), out, overwrite=True, **{"precision": "float32", **settings})
+    with MapJob(config, scene, Outputs(out, confidence), model, "0" * 64) as job:
+        for _ in job.run():
+            pass
+    with rasterio.open(out) as file, rasterio.open(confidence) as other:
+        return file.read(1), other.read(1), file.profile
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 700),
+    cols=st.integers(1, 700),
+    tile=st.sampled_from([64, 96, 128, 256]),
+    half=st.integers(0, 4),
+    block=st.sampled_from([64, 100, 512]),
+)
+def test_law_1_blocks_partition_the_raster_and_windows_cover_it(
+    rows: int, cols: int, tile: int, half: int, block: int
+) -> None:
+    grid = Grid((rows, cols), tile, min(32 * half, tile // 2))
+    extent = Window.of(rows // 3, cols // 3, rows - rows // 3, cols - cols // 3)
+    hits = np.zeros((rows, cols), np.int64)
+    for piece in partition(extent, block):
+        hits[piece.window.within(grid.extent)] += 1
+    inside = np.zeros_like(hits)
+    inside[extent.within(grid.extent)] = 1
+    assert (hits == inside).all()
+
+    covered = np.zeros((rows, cols), np.int64)
+    for i, _ in enumerate(grid.row_spans):
+        for j, _ in enumerate(grid.col_spans):
+            covered[grid.window((i, j)).within(grid.extent)] += 1
+    assert covered.min() >= 1
+    assert covered.max() <= 4
+
+
+def holed_scene(path: Path, rows: int = 1100, cols: int = 1300) -> Path:
+    """An RGBA scene with a transparent corner and a hole."""
+    pixels = np.concatenate([landscape(rows, cols), np.full((1, rows, cols), 255, np.uint8)])
+    y, x = np.mgrid[:rows, :cols]
+    pixels[3, x + y < 300] = 0
+    pixels[3, 600:640, 500:900] = 0
+    colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    return make_raster(path, pixels, colorinterp=colours)
+
+
+def test_law_2_block_independence(tmp_path: Path) -> None:
+    scene, model = holed_scene(tmp_path / "scene.tif"), make_model()
+    classes, confidence, _ = predict_map(scene, model, tmp_path / "whole.tif", block_size=2048)
+    assert len(np.unique(classes)) > 3
+    for size, workers in ((512, 1), (1024, 3)):
+        other, sure, _ = predict_map(scene, model, tmp_path / f"blocks{size}.tif", block_size=size, workers=workers)
+        assert np.array_equal(classes, other)
+        assert np.array_equal(confidence, sure)
+
+
+def test_law_2_block_independence_of_the_part_that_is_written(tmp_path: Path) -> None:
+    scene, model = holed_scene(tmp_path / "scene.tif"), make_model()
+    classes, confidence, _ = predict_map(scene, model, tmp_path / "whole.tif")
+    left, top = TRANSFORM @ (333, 217)
+    right, bottom = TRANSFORM @ (1001, 900)
+    part, sure, profile = predict_map(
+        scene, model, tmp_path / "part.tif", bounds=(left, bottom, right, top), block_size=512
+    )
+    assert np.array_equal(part, classes[217:900, 333:1001])
+    assert np.array_equal(sure, confidence[217:900, 333:1001])
+    assert profile["transform"] == TRANSFORM @ Affine.translation(333, 217)
+
+
+def test_law_2_block_independence_of_order_and_of_forgotten_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    with Scene(holed_scene(tmp_path / "scene.tif")) as scene:
+        todo = plan(scene, model, scene.extent, 128, 32, 512)
+
+        def compute(order: list[int]) -> tuple[dict[int, NDArray[Any]], int]:
+            results, windows = {}, 0
+            with Predictor(scene, model, todo, torch.device("cpu"), torch.float32, "hann", 1, 2) as predictor:
+                for index in order:
+                    prepared = predictor.prepare(todo.blocks[index])
+                    result = predictor.finish(prepared, predictor.logits(prepared))
+                    results[index] = result.classes
+                    windows += result.windows
+            return results, windows
+
+        ordered, once = compute(list(range(len(todo.blocks))))
+        needed = {position for block in todo.blocks for position in todo.windows(block)}
+        assert once <= len(needed)
+        monkeypatch.setattr("geoseg.prediction.MEMO_BYTES", 0)
+        shuffled, again = compute([5, 0, 3, 2, 8, 1, 7, 4, 6])
+        assert again > once
+        for index, classes in ordered.items():
+            assert np.array_equal(classes, shuffled[index])
+
+
+def test_law_2_block_independence_where_windows_of_another_cut_coincide(tmp_path: Path) -> None:
+    """A scene cut at a multiple of the window step and of the seed cells has the same windows and seeds."""
+    model = make_model()
+    pixels = landscape(900, 800)
+    whole = make_raster(tmp_path / "whole.tif", pixels)
+    cut = make_raster(tmp_path / "cut.tif", pixels[:, 192:, 96:])
+    classes, _, _ = predict_map(whole, model, tmp_path / "a.tif")
+    other, _, _ = predict_map(cut, model, tmp_path / "b.tif", block_size=512)
+    margin = 160
+    assert np.array_equal(classes[192 + margin :, 96 + margin :], other[margin:, margin:])
+
+
+@pytest.mark.data
+def test_law_2_block_independence_on_a_real_scene(tmp_path: Path, data: Callable[[str], Path]) -> None:
+    scene, model = data("orthos/drone_farm_co_z17.tif"), make_model(tile_size=512, overlap=64)
+    classes, confidence, _ = predict_map(scene, model, tmp_path / "a.tif", block_size=2048)
+    other, sure, _ = predict_map(scene, model, tmp_path / "b.tif", block_size=512)
+    assert np.array_equal(classes, other)
+    assert np.array_equal(confidence, sure)
+
+
+COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (1, 1, 1)], dtype=np.uint8)
+"""Far apart in CIELAB, so that superpixels keep to the fields."""
+
+
+class Identity(torch.nn.Module):
+    """Says of each 4 x 4 cell which of COLOURS its first pixel has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = NetworkSpec("identity", 3, len(COLOURS))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W), deviations of 50 from 120, -> (B, 4, H/4, W/4)."""
+        cells = image[:, None, :, ::4, ::4] * 50 + 120
+        return -((cells - torch.from_numpy(COLOURS).float().view(1, -1, 3, 1, 1)) ** 2).sum(2) / 1000
+
+
+@pytest.mark.parametrize("upright", [True, False])
+@pytest.mark.parametrize("blend", ["hann", "linear", "crop"])
+def test_law_3_identity(tmp_path: Path, blend: str, upright: bool) -> None:
+    """Fields of one colour come back as they are, to the last pixel of the border and across all windows."""
+    fields = np.random.default_rng(3).integers(0, 4, size=14).repeat(40)[:533]
+    truth = np.broadcast_to(fields, (451, 533)) if upright else np.broadcast_to(fields[:451, None], (451, 533))
+    pixels = np.moveaxis(COLOURS[truth], -1, 0)
+    model = dataclasses.replace(make_model(classes=4), network=Identity())  # type: ignore[arg-type]
+    classes, _, _ = predict_map(make_raster(tmp_path / "scene.tif", pixels), model, tmp_path / "a.tif", blend=blend)
+    assert np.array_equal(classes, truth + 1)
+
+
+def test_law_5_nodata_in_nodata_out(tmp_path: Path) -> None:
+    path, model = holed_scene(tmp_path / "scene.tif", 500, 700), make_model()
+    with Scene(path) as scene:
+        _, valid = scene.read(scene.extent)
+        stats = band_stats([scene])
+    assert 0 < valid.mean() < 1
+    classes, confidence, profile = predict_map(path, model, tmp_path / "a.tif")
+    assert profile["nodata"] == 0
+    assert np.array_equal(classes > 0, valid)
+    assert np.array_equal(confidence > 0, valid)
+
+    with rasterio.open(path) as file:
+        pixels = file.read()
+        colours = file.colorinterp
+    random = np.random.default_rng(1)
+    pixels[:3, ~valid] = random.integers(0, 256, size=(3, int((~valid).sum())))
+    poisoned = make_raster(tmp_path / "poisoned.tif", pixels, colorinterp=colours)
+    with Scene(poisoned) as scene:
+        assert band_stats([scene]) == stats
+    others = predict_map(poisoned, model, tmp_path / "b.tif")
+    assert np.array_equal(classes, others[0])
+    assert np.array_equal(confidence, others[1])
+
+
+_PEAK = """
+import resource, sys
+from geoseg.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert end.code == 0, end.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_law_7_memory_is_flat(tmp_path: Path) -> None:
+    """A scene four times as tall needs the same memory, beyond what the libraries take, within 10 %."""
+    save_model(make_model(tile_size=256, overlap=32), tmp_path / "model.safetensors")
+    strip = landscape(1024, 2048)
+    peaks = []
+    for name, times in (("tiny", 0), ("short", 5), ("tall", 20)):
+        pixels = np.tile(strip, (1, times, 1)) if times else strip[:, :64, :64]
+        scene = make_raster(tmp_path / f"{name}.tif", pixels, compress="deflate", zlevel=1)
+        arguments = ["-q", "predict", scene, "-o", tmp_path / f"{name}-out.tif", "-m", tmp_path / "model.safetensors"]
+        run = subprocess.run(
+            [sys.executable, "-c", _PEAK, *map(str, arguments), "--block-size", "1024"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(run.stdout.split()[-1]))
+    libraries, short, tall = peaks
+    assert tall - libraries <= 1.10 * (short - libraries)
+
+
+def train_config(folder: Path, **settings: Any) -> TrainConfig:
+    """A training of seconds."""
+    made = {"steps": 28, "patch_size": 64, "batch_size": 2, "classes": 4, "superpixel_size": 8, "precision": "float32"}
+    return TrainConfig(data=folder / "data", out=folder / "model.safetensors", **{**made, **settings})
+
+
+@pytest.fixture
+def training_folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    make_raster(tmp_path / "data" / "a.tif", landscape(160, 200))
+    make_raster(tmp_path / "data" / "b.tif", landscape(130, 90, seed=1))
+    return tmp_path
+
+
+def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_path: Path) -> None:
+    config = train_config(training_folder, steps=4)
+    with Training(config) as training:
+        published: list[Model] = []
+        original = save_model
+
+        def keep(model: Model, path: Path) -> str:
+            published.append(model)
+            return original(model, path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geoseg.learning.save_model", keep)
+            for _ in training.steps():
+                pass
+    scene = training_folder / "data" / "a.tif"
+    trained, _, _ = predict_map(scene, published[0], tmp_path / "trained.tif")
+    loaded, _, _ = predict_map(scene, load_model(config.out), tmp_path / "loaded.tif")
+    assert np.array_equal(trained, loaded)
+
+
+def test_law_8_resumed_equals_uninterrupted(training_folder: Path) -> None:
+    with Training(train_config(training_folder)) as training:
+        for _ in training.steps():
+            pass
+    whole = load_model(training_folder / "model.safetensors").network.state_dict()
+    log = [json.loads(line) for line in (training_folder / "model.metrics.jsonl").read_text().splitlines()]
+
+    again = dataclasses.replace(train_config(training_folder), out=training_folder / "again.safetensors")
+    with Training(again) as training:
+        steps = training.steps()
+        for step in steps:
+            if step.step == 27:
+                break
+        steps.close()
+    assert not again.out.exists()
+    with Training(dataclasses.replace(again, resume=True)) as training:
+        resumed = [step.step for step in training.steps()]
+    assert resumed == [26, 27, 28]
+    state = load_model(again.out).network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.items())
+    other = [json.loads(line) for line in (training_folder / "again.metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in other] == [line["loss"] for line in log]
+
+
+PRESENTATION = {"as_json": "json", "help": None}
+CONFIGS = {"train": TrainConfig, "predict": PredictConfig, "info": InfoConfig}
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_law_9_every_option_is_a_setting_with_the_same_default(name: str) -> None:
+    fields = {field.name: field for field in dataclasses.fields(CONFIGS[name])}
+    assert set(geoseg.commands) == set(CONFIGS)
+    seen = set()
+    for parameter in geoseg.commands[name].params:
+        setting = PRESENTATION.get(parameter.name or "", parameter.name)
+        assert setting in fields, f"option {parameter.opts} of {name} is no setting"
+        seen.add(setting)
+        default = fields[setting].default
+        if default is not dataclasses.MISSING and isinstance(parameter, click.Option):
+            context = geoseg.commands[name].make_context(name, ["x"] * (name != "train"), resilient_parsing=True)
+            given = context.params[parameter.name or ""]
+            assert given == default, (setting, given, default)
+    assert seen == set(fields), "a setting without an option"
+
+
+def test_law_9_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from geoseg.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'rasterio', 'numba', 'geopandas', 'skimage'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

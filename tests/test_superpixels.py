@@ -1,0 +1,466 @@
+"""Laws of superpixels: independence of blocks and threads, one region per id, locality, agreement with plain code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage import color, data
+from skimage import segmentation as skimage_segmentation
+from skimage.measure import label
+
+from geoseg import kernels, superpixels
+from geoseg.kernels import team
+from geoseg.slic.lattice import Lattice
+from geoseg.superpixels import STEPS, Superpixels, colour, halo, segment, segment_batch
+
+connected: Any = label  # typed too narrowly by scikit-image
+astronaut: Any = data.astronaut
+PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def noise(
+    seed: int, shape: tuple[int, int], bands: int = 3, spread: int = 1500, holes: float = 0.0
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Return features of smooth blobs under noise, so that regions are ragged, and validity with holes."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(-3000, 3000, (bands, shape[0] // 7 + 1, shape[1] // 7 + 1))
+    blobs = np.kron(coarse, np.ones((7, 7)))[:, : shape[0], : shape[1]]
+    features = (blobs + rng.integers(-spread, spread + 1, (bands, *shape))).astype(np.int16)
+    valid = np.ones(shape, bool)
+    if holes:
+        valid = rng.random(shape) >= holes
+        top, left = rng.integers(0, shape[0]), rng.integers(0, shape[1])
+        valid[top : top + shape[0] // 3, left : left + shape[1] // 3] = False
+    return features, valid
+
+
+def id_map(result: Superpixels) -> NDArray[np.uint32]:
+    return result.ids[result.labels]
+
+
+def smooth_plainly(features: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """Return weighted means over 3 x 3 valid pixels, rounded half up; 0 where a pixel is invalid."""
+    H, W = valid.shape
+    total, weight = np.zeros(features.shape, np.int64), np.zeros((H, W), np.int64)
+    known = np.pad(valid, 1)
+    colours = np.pad(np.where(valid, features, 0).astype(np.int64), ((0, 0), (1, 1), (1, 1)))
+    for y, x in np.ndindex(3, 3):
+        share = (2 - abs(y - 1)) * (2 - abs(x - 1))
+        total += share * colours[:, y : y + H, x : x + W]
+        weight += share * known[y : y + H, x : x + W]
+    means = np.floor(total / np.maximum(weight, 1) + 0.5)
+    return np.where(valid, means, 0).astype(np.int16)
+
+
+def assign_plainly(
+    features: NDArray[np.int16], valid: NDArray[np.bool_], size: int, compactness: float, iterations: int
+) -> NDArray[np.int64]:
+    """Iterate as the paper says, in float64, cell by cell; label = cell row * cell columns + cell column, or -1."""
+    H, W = valid.shape
+    rows, cols = -(-H // size), -(-W // size)
+    features = smooth_plainly(features, valid)
+    ys, xs = np.mgrid[:H, :W]
+    cell = ys // size * cols + xs // size
+    points = np.concatenate([[ys, xs], features]).astype(float)
+    weights = np.array([(compactness * STEPS / size) ** 2] * 2 + [1.0] * len(features))
+    centres: dict[int, NDArray[np.float64]] = {}
+    for c in range(rows * cols):
+        own = valid & (cell == c)
+        y, x = c // cols * size, c % cols * size
+        middle = (y + min(size, H - y) // 2, x + min(size, W - x) // 2)
+        if own.any():
+            centres[c] = points[:, *middle] if valid[middle] else points[:, own].mean(axis=1)
+    labels = np.full((H, W), -1)
+    for _ in range(iterations):
+        best = np.full((H, W), np.inf)
+        for c in sorted(centres):
+            near = (abs(ys // size - c // cols) <= 1) & (abs(xs // size - c % cols) <= 1) & valid
+            distance = (weights[:, None, None] * (points - centres[c][:, None, None]) ** 2).sum(axis=0)
+            closer = near & (distance < best)
+            best[closer], labels[closer] = distance[closer], c
+        for c in centres:
+            if (labels == c).any():
+                centres[c] = points[:, labels == c].mean(axis=1)
+    return labels
+
+
+def connect_plainly(labels: NDArray[np.int64], size: int, min_size: int) -> NDArray[np.int64]:
+    """Apply the rule of orphans, written down as directly as possible; returns ids."""
+    H, W = labels.shape
+    rows, cols = -(-H // size), -(-W // size)
+    pieces = connected(labels + 1, background=0, connectivity=1)
+    parts = {int(p): pieces == p for p in np.unique(pieces) if p}
+    order = sorted(parts, key=lambda p: int(np.flatnonzero(parts[p].ravel())[0]))
+    name = {p: int(labels[parts[p]][0]) for p in order}
+    main: dict[int, int] = {}
+    for p in order:
+        if name[p] not in main or parts[p].sum() > parts[main[name[p]]].sum():
+            main[name[p]] = p
+    owner = {p: name[p] for p in order if main[name[p]] == p and parts[p].sum() >= min_size}
+    for _ in range(superpixels.PASSES):
+        region = np.full((H + 2, W + 2), -1)
+        for p, j in owner.items():
+            region[1:-1, 1:-1][parts[p]] = j
+        joined = {}
+        for p in order:
+            if p in owner:
+                continue
+            y, x = np.nonzero(parts[p])
+            beside = np.concatenate([region[y, x + 1], region[y + 2, x + 1], region[y + 1, x], region[y + 1, x + 2]])
+            found, border = np.unique(beside[beside >= 0], return_counts=True)
+            near = [
+                (-int(b), int(j))
+                for j, b in zip(found, border, strict=True)
+                if (abs(y // size - j // cols) <= 1).all() and (abs(x // size - j % cols) <= 1).all()
+            ]
+            if near:
+                joined[p] = min(near)[1]
+        owner |= joined
+    ids = np.zeros((H, W), np.int64)
+    seen: dict[int, int] = {}
+    for p in order:
+        y, x = np.argwhere(parts[p])[0]
+        cell = int(y // size * cols + x // size)
+        if main[name[p]] != p:
+            seen[cell] = seen.get(cell, 0) + 1
+        if p in owner:
+            ids[parts[p]] = owner[p] + 1
+        elif main[name[p]] == p:
+            ids[parts[p]] = name[p] + 1
+        else:
+            ids[parts[p]] = seen[cell] * rows * cols + cell + 1
+    return ids
+
+
+def block_ids(
+    features: NDArray[np.int16], valid: NDArray[np.bool_], block: tuple[slice, slice], by: int, size: int,
+    iterations: int, **settings: Any,
+) -> tuple[NDArray[np.uint32], tuple[slice, slice]]:  # fmt: skip
+    """Return the ids of the block's read area, computed with `by` pixels of halo, and where the area lies."""
+    area, core = [], []
+    for span, extent in zip(block, valid.shape, strict=True):
+        start = max(span.start - by, 0) // size * size
+        area.append(slice(start, min(span.stop + by, extent)))
+        core.append(slice(span.start - start, span.stop - start))
+    rows, cols = area
+    result = segment(
+        features[:, rows, cols], valid[rows, cols], size=size, iterations=iterations, core=(core[0], core[1]),
+        origin=(rows.start, cols.start), scene_shape=valid.shape, **settings,
+    )  # fmt: skip
+    return id_map(result), (rows, cols)
+
+
+def wrong_blocks(
+    whole: NDArray[np.uint32], features: NDArray[np.int16], valid: NDArray[np.bool_], blocks: list[tuple[slice, slice]],
+    by: int, **settings: Any,
+) -> int:  # fmt: skip
+    """Count the blocks whose ids, or the whole of whose regions, differ from those of the scene."""
+    wrong = 0
+    for block in blocks:
+        ids, area = block_ids(features, valid, block, by, **settings)
+        inside = np.zeros(valid.shape, bool)
+        inside[block] = True
+        full = np.zeros_like(whole)
+        full[area] = ids
+        mine = np.unique(whole[block])
+        same = np.array_equal(full[block], whole[block])
+        wrong += not (same and np.array_equal(np.isin(whole, mine) * whole, np.isin(full, mine) * full))
+    return wrong
+
+
+@PROPERTY
+@given(st.data())
+def test_blocks_with_a_halo_and_threads_give_the_scene(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 7), "size")
+    iterations = data.draw(st.integers(1, 3), "iterations")
+    shape = data.draw(st.tuples(st.integers(1, 150), st.integers(1, 150)), "shape")
+    features, valid = noise(
+        data.draw(st.integers(0, 99), "seed"), shape, data.draw(st.integers(1, 5), "bands"),
+        data.draw(st.sampled_from([0, 300, 3000]), "spread"), data.draw(st.sampled_from([0.0, 0.02, 0.4]), "holes"),
+    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "size": size, "iterations": iterations, "compactness": data.draw(st.sampled_from([0.0, 1.0, 10.0, 60.0])),
+        "min_size": data.draw(st.sampled_from([0, size * size // 4, 2 * size * size])),
+    }  # fmt: skip
+    whole = id_map(segment(features, valid, **settings))
+    blocks = []
+    for _ in range(3):
+        top, left = data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))
+        high, wide = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+        blocks.append((slice(top, min(top + high, shape[0])), slice(left, min(left + wide, shape[1]))))
+    assert wrong_blocks(whole, features, valid, blocks, halo(size, iterations), **settings) == 0
+
+
+@pytest.mark.parametrize("bands", [2, 3])
+def test_threads_change_nothing(bands: int) -> None:
+    features, valid = noise(5, (400, 500), bands, holes=0.05)
+    core = (slice(130, 210), slice(90, 333))
+    one, two, part = (
+        segment(features, valid, size=9, threads=1),
+        segment(features, valid, size=9, threads=2),
+        segment(features, valid, size=9, iterations=4, core=core, threads=3),
+    )
+    assert np.array_equal(one.labels, two.labels)
+    assert np.array_equal(one.ids, two.ids)
+    whole = segment(features, valid, size=9, iterations=4)
+    assert np.array_equal(id_map(part)[core], id_map(whole)[core])
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 4])
+def test_halo_is_wide_enough_and_half_of_it_is_not(iterations: int) -> None:
+    # Noise of 2 x 2 pixels without compactness and with a large min_size makes the longest chains of decisions.
+    rng = np.random.default_rng(3)
+    features = np.kron(rng.integers(-8000, 8000, (3, 150, 150)), np.ones((2, 2))).astype(np.int16)
+    valid = np.ones((300, 300), bool)
+    settings: dict[str, Any] = {"size": 4, "iterations": iterations, "compactness": 0.0, "min_size": 16}
+    whole = id_map(segment(features, valid, **settings))
+    blocks = [(slice(y, y + 12), slice(x, x + 13)) for y in range(0, 300, 20) for x in range(0, 300, 20)]
+    full = halo(4, iterations)
+    assert wrong_blocks(whole, features, valid, blocks, full, **settings) == 0
+    assert wrong_blocks(whole, features, valid, blocks, full // 2, **settings) > 0
+
+
+def test_shrinking_work_leaves_the_choices_exact() -> None:
+    features, valid = noise(4, (200, 200), spread=3000)
+    weight = np.float32(100)
+
+    def choices(rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
+        with team(1) as each:
+            lattice = Lattice(features, valid, (0, 0), (200, 200), 5, (200, 200), 1, each)
+        lattice.run(6, weight, rows, cols)
+        return lattice.choice[rows[0] : rows[1], cols[0] : cols[1]]
+
+    whole = choices((0, 40), (0, 40))
+    for y in range(12, 28):
+        part = choices((y, y + 2), (y - 5, y - 2))
+        assert np.array_equal(part, whole[y : y + 2, y - 5 : y - 2])
+
+
+def test_halo_is_what_its_derivation_says() -> None:
+    assert superpixels.PASSES == 3
+    assert [halo(16, 5), halo(16, 10), halo(1, 1)] == [288, 448, 10]
+
+
+@PROPERTY
+@given(st.data())
+def test_every_id_is_one_region_near_its_seed(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 9), "size")
+    shape = data.draw(st.tuples(st.integers(1, 60), st.integers(1, 60)), "shape")
+    features, valid = noise(data.draw(st.integers(0, 99), "seed"), shape, holes=data.draw(st.sampled_from([0.0, 0.3])))
+    result = segment(features, valid, size=size, iterations=2, compactness=data.draw(st.sampled_from([0.0, 10.0])))
+    ids = id_map(result)
+    assert result.labels.dtype == np.int32
+    assert result.ids.dtype == np.uint32
+    assert np.array_equal(ids > 0, valid)
+    assert np.array_equal(np.unique(result.labels[valid]), np.arange(1, len(result.ids)))
+    assert result.ids[0] == 0
+    assert (np.diff(result.ids.astype(np.int64)) > 0).all()
+    assert connected(ids.astype(np.int64), background=0, connectivity=1).max(initial=0) == len(result.ids) - 1
+    rows, cols = -(-shape[0] // size), -(-shape[1] // size)
+    y, x = np.nonzero(valid)
+    k, cell = np.divmod(ids[valid].astype(np.int64) - 1, rows * cols)
+    apart = np.maximum(abs(y // size - cell // cols), abs(x // size - cell % cols))
+    assert (apart <= np.where(k == 0, 1, 2)).all()
+
+
+@PROPERTY
+@given(st.integers(0, 99), st.integers(1, 5))
+def test_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: int) -> None:
+    features, valid = noise(seed, (50, 61), bands, holes=0.2)
+    other = np.where(valid, features, np.random.default_rng(seed).integers(-32768, 32767, features.shape))
+    before = segment(features, valid, size=6, iterations=3)
+    after = segment(other.astype(np.int16), valid, size=6, iterations=3)
+    assert np.array_equal(before.labels, after.labels)
+    assert np.array_equal(before.ids, after.ids)
+
+
+@pytest.mark.parametrize(
+    ("seed", "shape", "size"), [(0, (64, 64), 8), (1, (61, 75), 8), (2, (33, 70), 16), (3, (20, 20), 4)]
+)
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("min_size", [0, 1, 16, 90])
+def test_first_iteration_equals_plain_code_to_the_pixel(
+    seed: int, shape: tuple[int, int], size: int, bands: int, min_size: int
+) -> None:
+    # Small whole colours and a weight that is a power of two keep every distance exact in float32, ties included.
+    features, valid = noise(seed, shape, bands, holes=0.03)
+    features = (features // 64).astype(np.int16)
+    compactness = 2 * size / STEPS
+    # A seed at the mean of its cell is not whole: here the middle pixels are valid.
+    for y in range(0, shape[0], size):
+        for x in range(0, shape[1], size):
+            valid[y + min(size, shape[0] - y) // 2, x + min(size, shape[1] - x) // 2] = True
+    labels = assign_plainly(features, valid, size, compactness, 1)
+    expected = connect_plainly(labels, size, min_size)
+    result = segment(features, valid, size=size, compactness=compactness, iterations=1, min_size=min_size)
+    assert np.array_equal(id_map(result), expected)
+
+
+@pytest.mark.parametrize("bands", [2, 3])
+def test_ten_iterations_agree_with_plain_code(bands: int) -> None:
+    features, valid = noise(7, (70, 83), bands, spread=500, holes=0.02)
+    features[-1] = 0  # a channel that never moves must not hide that others do
+    expected = connect_plainly(assign_plainly(features, valid, 10, 10.0, 10), 10, 25)
+    result = segment(features, valid, size=10)
+    assert (id_map(result) == expected).mean() > 0.995
+
+
+def test_regions_are_as_pure_as_those_of_scikit_image() -> None:
+    image = astronaut()[:256, :256]
+    valid = np.ones(image.shape[:2], bool)
+    ours = segment(colour(np.moveaxis(image, 2, 0), valid), valid, size=12).labels
+    theirs = skimage_segmentation.slic(image, n_segments=int(ours.max()), start_label=1)
+    lab = color.rgb2lab(image).reshape(-1, 3)
+
+    def spread(labels: NDArray[Any]) -> float:
+        """Return the mean squared distance of a pixel's colour to the mean of its region."""
+        flat = labels.ravel()
+        means = np.stack([np.bincount(flat, lab[:, c]) / np.maximum(np.bincount(flat), 1) for c in range(3)], axis=1)
+        return float(((lab - means[flat]) ** 2).sum(axis=1).mean())
+
+    assert spread(ours) < 1.1 * spread(theirs)
+
+
+def test_origin_only_moves_ids() -> None:
+    features, valid = noise(1, (48, 48))
+    alone = segment(features, valid, size=8)
+    placed = segment(features, valid, size=8, origin=(80, 160), scene_shape=(400, 300))
+    cells = alone.ids[1:].astype(np.int64) - 1
+    inside = cells < 36
+    rows, cols = cells[inside] // 6 + 10, cells[inside] % 6 + 20
+    assert np.array_equal(placed.labels > 0, alone.labels > 0)
+    assert np.array_equal(placed.ids[1:][: inside.sum()], rows * 38 + cols + 1)
+
+
+def test_batch_equals_patches_alone() -> None:
+    pairs = [noise(seed, (40, 44), holes=0.1) for seed in range(5)]
+    features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
+    batch = segment_batch(features, valid, size=7, threads=2)
+    for one, f, v in zip(batch, features, valid, strict=True):
+        assert np.array_equal(id_map(one), id_map(segment(f, v, size=7)))
+
+
+def test_lab_agrees_with_scikit_image_for_every_kind_of_number() -> None:
+    rng = np.random.default_rng(0)
+    bytes_ = rng.integers(0, 256, (3, 90, 91)).astype(np.uint8)
+    bytes_[:, :9] //= 16
+    valid = np.ones((90, 91), bool)
+    exact = np.moveaxis(color.rgb2lab(np.moveaxis(bytes_, 0, 2)), 2, 0)
+    direct = colour(bytes_, valid)
+    assert direct.dtype == np.int16
+    assert abs(direct / STEPS - exact).max() < 0.1
+    scale = [1 / 255] * 3
+    assert np.array_equal(colour(bytes_, valid, offset=[0] * 3, scale=scale), direct)
+    assert np.array_equal(colour(bytes_, valid, threads=2), direct)
+    for dtype in (np.int16, np.uint16, np.float32, np.float64):
+        assert abs(colour(bytes_.astype(dtype), valid, offset=[0] * 3, scale=scale) / STEPS - exact).max() < 0.1
+    shifted = colour(bytes_.astype(np.float32) * 3 - 7, valid, offset=[-7] * 3, scale=[1 / 765] * 3)
+    assert abs(shifted / STEPS - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 13])
+def test_other_bands_span_the_same_distance(bands: int) -> None:
+    ramp = np.stack([np.full((2, 2), v) for v in (-5.0, 10.0, 20.0)] * bands).reshape(bands, 3, 4)
+    features = colour(ramp, np.ones((3, 4), bool), offset=[10] * bands, scale=[0.1] * bands)
+    assert features.min() == 0
+    assert abs(np.sqrt((features[:, 2, 0].astype(float) ** 2).sum()) - 100 * 3**0.5 * STEPS) < 2
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_invalid_and_nan_pixels_have_no_colour(bands: int) -> None:
+    pixels = np.full((bands, 4, 5), 0.5, np.float32)
+    pixels[bands - 1, 1, 2] = np.nan
+    valid = np.ones((4, 5), bool)
+    valid[3, 3] = False
+    features = colour(pixels, valid, offset=[0] * bands, scale=[1] * bands)
+    assert np.array_equal((features != 0).any(axis=0), valid & ~np.isnan(pixels).any(axis=0))
+
+
+def test_scene_without_a_valid_pixel_has_no_superpixels() -> None:
+    result = segment(np.zeros((3, 20, 20), np.int16), np.zeros((20, 20), bool), size=4)
+    assert not result.labels.any()
+    assert result.ids.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "size must be at least 1"),
+        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"compactness": -1.0}, "compactness must be"),
+        ({"compactness": np.nan}, "compactness must be"),
+        ({"origin": (3, 0), "scene_shape": (100, 100)}, "origin must be multiples"),
+        ({"scene_shape": (10, 20)}, "does not lie in a scene"),
+        ({"core": (slice(0, 4, 2), slice(0, 4))}, "step 1"),
+        ({"valid": np.ones((4, 4), bool)}, "valid must be bool"),
+        ({"valid": np.ones((20, 20), np.uint8)}, "valid must be bool"),
+        ({"features": np.zeros((3, 20, 20))}, "features must be int16"),
+        ({"features": np.zeros((20, 20), np.int16)}, "features must be int16"),
+        ({"size": 1, "origin": (0, 0), "scene_shape": (1 << 17, 1 << 17), "core": None}, "no 32-bit ids"),
+    ],
+)
+def test_segment_refuses(change: dict[str, object], message: str) -> None:
+    arguments: dict[str, object] = {
+        "features": np.zeros((3, 20, 20), np.int16),
+        "valid": np.ones((20, 20), bool),
+        "size": 4,
+    }
+    arguments |= change
+    if "no 32-bit" in message:
+        arguments["origin"] = (100000, 0)
+    features, valid = arguments.pop("features"), arguments.pop("valid")
+    with pytest.raises(ValueError, match=message):
+        segment(features, valid, **arguments)  # type: ignore[arg-type]
+
+
+def test_colour_refuses() -> None:
+    valid = np.ones((4, 4), bool)
+    with pytest.raises(ValueError, match="need both offset and scale"):
+        colour(np.zeros((3, 4, 4), np.float32), valid)
+    with pytest.raises(ValueError, match="need both offset and scale"):
+        colour(np.zeros((3, 4, 4), np.uint8), valid, offset=[0, 0, 0])
+    with pytest.raises(ValueError, match="one finite number"):
+        colour(np.zeros((3, 4, 4), np.float32), valid, offset=[0, 0], scale=[1, 1])
+    with pytest.raises(ValueError, match="one finite number"):
+        colour(np.zeros((3, 4, 4), np.float32), valid, offset=[0, 0, np.nan], scale=[1, 1, 1])
+    with pytest.raises(ValueError, match="real"):
+        colour(np.zeros((3, 4, 4), complex), valid)
+    with pytest.raises(ValueError, match="valid must be bool"):
+        colour(np.zeros((3, 4, 4), np.uint8), valid[:3])
+
+
+def test_import_needs_no_torch() -> None:
+    code = "import sys, geoseg.superpixels; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_kernels_compile_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def njit(*, cache: bool = False, **_options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+        return lambda function: function
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    assert kernels.compiled(halo) is halo
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_torch_agrees_with_the_kernels(bands: int) -> None:
+    torch = pytest.importorskip("torch")
+    from geoseg import superpixels_torch
+
+    pairs = [noise(seed, (93, 110), bands, spread=800, holes=0.02) for seed in range(3)]
+    features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
+    for size in (7, 12):
+        ours = segment_batch(features, valid, size=size)
+        theirs = superpixels_torch.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), size=size)
+        for a, b in zip(ours, theirs, strict=True):
+            assert (id_map(a) == id_map(b)).mean() >= 0.995
