@@ -1,0 +1,97 @@
+"""The command line as tests call it: in this process, with what it left behind."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from geoseg.cli.main import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: exit status, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> list[str]:
+        """Lines of standard error."""
+        return self.err.splitlines()
+
+
+def geoseg(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+    """Run `geoseg ARGUMENTS` in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    capsys.readouterr()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    captured = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return Outcome(ended.value.code, captured.out, captured.err)
+
+
+def assert_refused(outcome: Outcome, code: int, *words: object) -> None:
+    """The command ended with `code` and one line on standard error that holds every word."""
+    assert (outcome.code, outcome.out) == (code, ""), outcome
+    assert len(outcome.said) == 1, outcome.err
+    assert outcome.said[0].startswith("geoseg: error: ")
+    for word in words:
+        assert str(word) in outcome.said[0]
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """What lies under `folder`: name -> bytes of a file, target of a link, kind of anything else."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if path.is_symlink():
+            found[str(path.relative_to(folder))] = path.readlink()
+        else:
+            found[str(path.relative_to(folder))] = path.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
+    return found
+
+
+@contextmanager
+def untouched(folder: Path) -> Iterator[None]:
+    """Within this context nothing under `folder` is written, changed or left behind."""
+    before = contents(folder)
+    yield
+    after = contents(folder)
+    assert sorted(after) == sorted(before)
+    assert after == before
+
+
+def first_band(path: Path) -> NDArray[Any]:
+    """The first band of a raster."""
+    with rasterio.open(path) as file:
+        band: NDArray[Any] = file.read(1)
+        return band
+
+
+def assert_map_of(out: Path, scene: Path, valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """`out` is a class raster on the pixels of `scene`: 0 exactly where `valid` is not; return its pixels."""
+    with rasterio.open(scene) as source, rasterio.open(out) as file:
+        assert file.shape == source.shape == valid.shape
+        assert file.transform == source.transform
+        assert (file.crs.to_wkt() if file.crs else None) == (source.crs.to_wkt() if source.crs else None)
+        assert (file.count, file.dtypes, file.nodata) == (1, ("uint8",), 0)
+        classes: NDArray[Any] = file.read(1)
+    np.testing.assert_array_equal(classes > 0, valid)
+    assert classes.max() <= 5
+    return classes

@@ -1,0 +1,72 @@
+"""Laws of the class map: one name and one colour per class, stable by id."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.classes import NODATA, ClassMap, LandClass
+from geoseg.errors import SettingError
+
+
+@given(st.integers(1, 300))
+def test_colours_are_stable_by_id(count: int) -> None:
+    assert ClassMap.default(count).classes == ClassMap.default(300).classes[:count]
+
+
+def test_colours_are_distinct() -> None:
+    colours = [entry.colour for entry in ClassMap.default(254).classes]
+    assert len(set(colours)) == 254
+
+
+def test_the_first_colours_are_far_apart() -> None:
+    colours = [entry.rgb for entry in ClassMap.default(12).classes]
+    for i, one in enumerate(colours):
+        for two in colours[:i]:
+            assert sum((a - b) ** 2 for a, b in zip(one, two, strict=True)) > 30**2
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.integers(0, 0xFFFFFF)), unique_by=lambda c: c[0], max_size=20))
+def test_class_maps_survive_json(entries: list[tuple[str, int]]) -> None:
+    classes = ClassMap(tuple(LandClass(i, name, f"#{rgb:06x}") for i, (name, rgb) in enumerate(entries, 1)))
+    assert ClassMap.from_json(json.loads(json.dumps(classes.to_json()))) == classes
+    assert len(classes) == len(entries)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
+def test_rgb_is_the_colour(r: int, g: int, b: int) -> None:
+    assert LandClass(1, "a", f"#{r:02x}{g:02X}{b:02x}").rgb == (r, g, b)
+
+
+@pytest.mark.parametrize("ids", [(0, 1), (2,), (1, 3), (2, 1), (1, 1)])
+def test_ids_are_1_to_k(ids: tuple[int, ...]) -> None:
+    with pytest.raises(SettingError, match="ids of a class map"):
+        ClassMap(tuple(LandClass(i, f"{n}", "#000000") for n, i in enumerate(ids)))
+
+
+def test_names_are_unique() -> None:
+    with pytest.raises(SettingError, match="same name"):
+        ClassMap((LandClass(1, "water", "#000000"), LandClass(2, "water", "#000001")))
+
+
+@pytest.mark.parametrize("colour", ["", "blue", "#12345", "#1234567", "#12345g", "123456", "#123456\n"])
+def test_colours_are_checked(colour: str) -> None:
+    entry = replace(ClassMap.default(1).classes[0], colour=colour)
+    with pytest.raises(SettingError, match=r"colour of class 1"):
+        ClassMap((entry,))
+
+
+@pytest.mark.parametrize(("count", "dtype"), [(1, "uint8"), (254, "uint8"), (255, "uint16"), (300, "uint16")])
+def test_the_raster_type_holds_every_id(count: int, dtype: str) -> None:
+    assert ClassMap.default(count).dtype == dtype
+
+
+def test_the_palette_has_every_class_and_transparent_nodata() -> None:
+    classes = ClassMap.default(9)
+    palette = classes.palette()
+    assert palette[NODATA] == (0, 0, 0, 0)
+    assert {value: colour for value, colour in palette.items() if value} == {
+        c.id: (*c.rgb, 255) for c in classes.classes
+    }

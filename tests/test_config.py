@@ -1,0 +1,150 @@
+"""Settings: what cannot work is refused at once, and the message holds the value."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.config import (
+    ENCODER_STRIDE,
+    RECIPES,
+    STRIDE,
+    Blend,
+    PredictConfig,
+    Recipe,
+    RecipeName,
+    SuperpixelConfig,
+    TrainConfig,
+    WindowConfig,
+)
+from geoseg.errors import SettingError
+
+
+def training(**settings: Any) -> TrainConfig:
+    """A TrainConfig of some folder."""
+    return TrainConfig(Path("data"), **settings)
+
+
+def predicting(**settings: Any) -> PredictConfig:
+    """A PredictConfig of some scene."""
+    return PredictConfig((Path("scene.tif"),), Path("classes.tif"), **settings)
+
+
+BAD: list[tuple[Callable[..., Any], str, Any]] = [
+    *((SuperpixelConfig, "size", value) for value in (-1, 0, 3, 256)),
+    *((SuperpixelConfig, "iterations", value) for value in (0, 51)),
+    *((SuperpixelConfig, "compactness", value) for value in (0.0, -1.0, math.nan, math.inf)),
+    *((WindowConfig, "tile_size", value) for value in (-64, 0, 32, 100, 1000)),
+    *((WindowConfig, "overlap", value) for value in (-32, 1, 100, 544)),
+    *((Recipe, "classes", value) for value in (-1, 1, 65535)),
+    *((Recipe, "steps", value) for value in (0, -5)),
+    *((Recipe, "batch_size", value) for value in (0, 4097)),
+    *((Recipe, "patch_size", value) for value in (0, 32, 100, 8192)),
+    *((training, "recipe", value) for value in ("potsdam9", "")),
+    *((training, "precision", value) for value in ("float16", "bf16")),
+    *((training, "bands", value) for value in ((), (0,), (1, -2))),
+    *((training, "minutes", value) for value in (0, -1.5, math.nan, math.inf)),
+    *((training, "classes", value) for value in (0, 1)),
+    *((training, "steps", value) for value in (0,)),
+    *((training, "batch_size", value) for value in (0,)),
+    *((training, "patch_size", value) for value in (0, 65)),
+    *((training, "superpixel_size", value) for value in (2, 999)),
+    *((training, "compactness", value) for value in (-3.0, math.inf)),
+    *((training, "seed", value) for value in (-1, 2**32)),
+    *((predicting, "blend", value) for value in ("gauss", "")),
+    *((predicting, "precision", value) for value in ("float64",)),
+    *((predicting, "bands", value) for value in ((), (3, 0))),
+    *((predicting, "block_size", value) for value in (0, 256, 1000, 131072)),
+    *((predicting, "batch_size", value) for value in (0, 5000)),
+    (predicting, "bounds", (0.0, 0.0, 0.0, 1.0)),
+    (predicting, "bounds", (0.0, 5.0, 1.0, 1.0)),
+    (predicting, "bounds", (0.0, 0.0, math.nan, 1.0)),
+    (predicting, "bounds", (-math.inf, 0.0, 1.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("config", "name", "value"), BAD)
+def test_bad_values_are_refused_and_named(config: Callable[..., Any], name: str, value: Any) -> None:
+    with pytest.raises(SettingError) as caught:
+        config(**{name: value})
+    assert str(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(4, 255), st.integers(1, 50), st.floats(1e-6, 1e6))
+def test_superpixel_settings_in_range_are_taken(size: int, iterations: int, compactness: float) -> None:
+    assert SuperpixelConfig(size, compactness, iterations).size == size
+
+
+@given(st.integers(-2, 40), st.integers(-2, 40), st.integers(0, 1))
+def test_windows_are_taken_exactly_where_the_grid_and_the_network_can_work(tile: int, overlap: int, odd: int) -> None:
+    tile_size, size = tile * ENCODER_STRIDE, overlap * ENCODER_STRIDE + odd
+    fits = not odd and tile_size >= 64 and 0 <= 2 * size <= tile_size
+    if fits:
+        assert WindowConfig(tile_size, size).overlap == size
+    else:
+        with pytest.raises(SettingError):
+            WindowConfig(tile_size, size)
+
+
+def test_the_strides_fit_together() -> None:
+    assert ENCODER_STRIDE % STRIDE == 0
+
+
+@pytest.mark.parametrize("name", get_args(RecipeName))
+def test_a_recipe_is_taken_as_it_is_where_nothing_else_is_asked_for(name: RecipeName) -> None:
+    assert training(recipe=name).settled == RECIPES[name]
+
+
+@pytest.mark.parametrize("name", get_args(RecipeName))
+def test_own_values_replace_those_of_the_recipe(name: RecipeName) -> None:
+    own = {"classes": 3, "steps": 7, "batch_size": 2, "patch_size": 64}
+    settled = training(recipe=name, **own).settled
+    assert {key: getattr(settled, key) for key in own} == own
+    assert settled.learning_rate == RECIPES[name].learning_rate
+
+
+def test_superpixel_settings_of_a_training() -> None:
+    assert training().superpixels == SuperpixelConfig()
+    assert training(superpixel_size=9, compactness=2.5).superpixels == SuperpixelConfig(9, 2.5)
+
+
+def test_resume_and_overwrite_exclude_each_other() -> None:
+    with pytest.raises(SettingError, match=r"resume.*overwrite"):
+        training(resume=True, overwrite=True)
+
+
+def test_windows_of_a_prediction_are_the_models_unless_given() -> None:
+    model = WindowConfig(256, 64)
+    assert predicting().windows(model) == model
+    assert predicting(tile_size=512).windows(model) == WindowConfig(512, 64)
+    assert predicting(overlap=0).windows(model) == WindowConfig(256, 0)
+    with pytest.raises(SettingError, match="overlap 64"):
+        predicting(tile_size=96).windows(model)
+
+
+@pytest.mark.parametrize("blend", get_args(Blend))
+def test_every_blend_is_taken(blend: Blend) -> None:
+    assert predicting(blend=blend).blend == blend
+
+
+def test_settings_are_frozen() -> None:
+    for config in (SuperpixelConfig(), WindowConfig(), Recipe(), training(), predicting()):
+        with pytest.raises(FrozenInstanceError):
+            config.size = 5  # type: ignore[misc, union-attr]
+
+
+def test_settings_are_read_without_heavy_libraries() -> None:
+    code = (
+        "import sys, geoseg.config, geoseg.errors, geoseg.classes, geoseg.grid; "
+        "print([m for m in ('torch', 'numpy', 'rasterio', 'numba') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

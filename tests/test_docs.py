@@ -1,0 +1,48 @@
+"""The documentation names what there is, and what it tells a newcomer to paste is what continuous integration runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from geoseg.cli.main import geoseg
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+
+
+def sections() -> dict[str, str]:
+    parts = re.split(r"^## geoseg (\S+)$", COMMANDS, flags=re.MULTILINE)
+    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_command_is_documented_and_every_documented_command_exists() -> None:
+    assert set(sections()) - {""} == set(geoseg.commands)
+
+
+@pytest.mark.parametrize("name", ["", *sorted(geoseg.commands)])
+def test_every_option_is_documented_and_every_documented_option_exists(name: str) -> None:
+    command: click.Command = geoseg.commands[name] if name else geoseg
+    options = {flag for p in command.params if isinstance(p, click.Option) for flag in (*p.opts, *p.secondary_opts)}
+    documented = set(re.findall(r"`(--?[a-z-]+)`", "".join(re.findall(r"^\|.*$", sections()[name], re.MULTILINE))))
+    known = options | {"--help", "-h"}
+    assert options <= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sections()[name])), "an option without a word"
+    assert documented <= known | {"-vv"}, "a word about an option that is not there"
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_has_one_line_to_try_and_one_to_test() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for mark in ("try", "test"):
+        lines = re.findall(rf"^<!-- {mark} -->\n    (\S.*)$", readme, re.MULTILINE)
+        assert len(lines) == 1
+        assert lines[0].startswith("python3 -m venv .venv && ")
+    assert "<!-- test -->" in (ROOT / ".ci" / "run").read_text()

@@ -1,0 +1,143 @@
+"""The rooms of the house: imports inside geoseg go in one direction, and heavy libraries stay in their rooms."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
+
+# A module imports only modules to the left of (above) it. A new module takes its place here.
+LAYERS = (
+    "geoseg",
+    "errors",
+    "config",
+    "classes",
+    "grid",
+    "guards",
+    "kernels",
+    "publish",
+    "scene",
+    "aoi",
+    "statistics",
+    "slic",
+    "slic.colours",
+    "slic.cells",
+    "slic.assignment",
+    "slic.connection",
+    "slic.lattice",
+    "superpixels",
+    "superpixels_torch",
+    "network",
+    "losses",
+    "blend",
+    "regions",
+    "styles",
+    "pictures",
+    "model",
+    "patches",
+    "watch",
+    "training",
+    "learning",
+    "prediction",
+    "raster",
+    "run",
+    "engines",
+    "engines.local",
+    "mapping",
+    "inspection",
+    "__main__",
+)
+
+LIGHT = ("errors", "config", "classes", "grid")
+RASTERIO = ("scene", "raster", "aoi")
+HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "geopandas")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name -> file of every module of the package; `geoseg` is its __init__."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found[".".join(parts) or "geoseg"] = path
+    return found
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """The parsed module."""
+    return ast.parse(modules()[name].read_text(), filename=str(modules()[name]))
+
+
+def imports(name: str) -> Iterator[str]:
+    """Yield the absolute name of everything the module imports, at any depth, TYPE_CHECKING or not."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"geoseg.{name}, line {node.lineno}: imports by an absolute name only"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def rooms(name: str) -> set[str]:
+    """The modules of the package that the module imports."""
+    found = set()
+    for imported in imports(name):
+        parts = imported.split(".")
+        if parts[0] != "geoseg":
+            continue
+        if parts[1:2] == ["cli"]:
+            found.add("cli")
+            continue
+        candidates = [".".join(parts[1:n]) for n in range(len(parts), 1, -1)]
+        found.add(next((candidate for candidate in candidates if candidate in modules()), "geoseg"))
+    return found
+
+
+def libraries(name: str) -> set[str]:
+    """The top-level packages that the module imports."""
+    return {imported.split(".")[0] for imported in imports(name)}
+
+
+def test_every_module_has_its_place() -> None:
+    missing = [name for name in modules() if name not in LAYERS]
+    assert not missing, f"give {', '.join(missing)} a place in LAYERS of {Path(__file__).name}, left of what imports it"
+    gone = [name for name in LAYERS if name not in modules()]
+    assert not gone, f"{', '.join(gone)} in LAYERS of {Path(__file__).name} is no module of geoseg"
+    assert len(set(LAYERS)) == len(LAYERS)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_go_one_way(name: str) -> None:
+    if name not in LAYERS:
+        pytest.fail(f"geoseg.{name} has no place in LAYERS of {Path(__file__).name}")
+    allowed = set(LAYERS[: LAYERS.index(name)]) | ({"cli"} if name == "__main__" else set())
+    wrong = sorted(rooms(name) - allowed)
+    assert not wrong, f"geoseg.{name} imports {', '.join(wrong)}, which is right of it in LAYERS"
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name != "__main__"])
+def test_the_library_neither_prints_nor_knows_click(name: str) -> None:
+    assert not {"click", "tqdm", "cli"} & libraries(name)
+    printed = [
+        node.lineno
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input")
+    ]
+    assert not printed, f"geoseg.{name} prints in line {printed[0]}"
+
+
+@pytest.mark.parametrize("name", modules())
+def test_rasterio_stays_in_its_rooms(name: str) -> None:
+    assert name in RASTERIO or "rasterio" not in libraries(name)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_rooms_stay_light(name: str) -> None:
+    assert not set(HEAVY) & libraries(name)
+    assert not {room for room in rooms(name) if room not in ("geoseg", *LIGHT)}

@@ -1,0 +1,208 @@
+"""The model file: what is loaded is what was saved, and nothing else is ever taken for a model."""
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from conftest import make_model
+from safetensors.torch import load_file, save_file
+
+from geoseg.classes import ClassMap, LandClass
+from geoseg.errors import InputError, InputMissingError, OutputError
+from geoseg.model import FORMAT, Model, colour_scale, load_model, read_card, save_model
+from geoseg.publish import sha256
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """A model of four bands, with class names of its own."""
+    classes = ClassMap((LandClass(1, "Wald & Wiese", "#117733"), LandClass(2, "水", "#0072b2")))
+    return replace(make_model(bands=4, classes=2), classes=classes, dtype="uint16")
+
+
+@pytest.fixture
+def saved(model: Model, tmp_path: Path) -> Path:
+    """The file of `model`."""
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    return path
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], Any], **tensors: torch.Tensor) -> Path:
+    """Write the model again with its card changed, and some tensors too; the checksum stays."""
+    card = read_card(path)
+    changed = change(card)
+    state = load_file(path) | tensors
+    save_file(state, path, metadata={"geoseg": json.dumps(card if changed is None else changed)})
+    return path
+
+
+def test_what_is_loaded_is_what_was_saved(model: Model, saved: Path) -> None:
+    loaded = load_model(saved)
+    for name in ("bands", "dtype", "stats", "superpixels", "windows", "classes", "provenance", "spec"):
+        assert getattr(loaded, name) == getattr(model, name)
+    image = torch.randn(1, 4, 96, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.network(image), model.network(image))
+    assert not loaded.network.training
+
+
+def test_saving_twice_gives_the_same_file(model: Model, saved: Path, tmp_path: Path) -> None:
+    digest = save_model(model, tmp_path / "again.safetensors")
+    assert digest == sha256(saved) == sha256(tmp_path / "again.safetensors")
+    assert save_model(load_model(saved), tmp_path / "third.safetensors") == digest
+
+
+def test_the_memory_layout_of_the_weights_does_not_matter(model: Model, saved: Path, tmp_path: Path) -> None:
+    loaded = load_model(saved)
+    loaded.network.to(memory_format=torch.channels_last)
+    assert save_model(loaded, tmp_path / "again.safetensors") == sha256(saved)
+
+
+def test_colours_are_srgb_for_bytes_of_three_bands_only(model: Model) -> None:
+    three = make_model()
+    assert three.colour_scale() == (None, None)
+    for stats, dtype in ((three.stats, "uint16"), (model.stats, "uint8")):
+        offset, scale = colour_scale(stats, dtype)
+        assert np.allclose((np.asarray(stats.low) - offset) * scale, 0)
+        assert np.allclose((np.asarray(stats.high) - offset) * scale, 1)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_flipped_bit_in_the_weights_is_found(saved: Path, share: float) -> None:
+    data = bytearray(saved.read_bytes())
+    data[int(len(data) * share)] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(InputError, match=rf"{saved.name}.*checksum"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 100, 5000, -5000, -1])
+def test_a_truncated_file_is_refused(saved: Path, size: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:size])
+    with pytest.raises(InputError, match=saved.name):
+        load_model(saved)
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch"])
+def test_a_pickle_named_like_a_model_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
+    path, mark = tmp_path / "model.safetensors", tmp_path / "mark"
+    with path.open("wb") as file:
+        (pickle.dump if kind == "pickle" else torch.save)({"a": Payload(mark)}, file)
+    with pytest.raises(InputError, match="is no geoseg model"):
+        load_model(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_without_a_card_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(3)}, path, metadata=metadata)
+    with pytest.raises(InputError, match="without geoseg's card"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("found", ["geoseg-model/2", None, 1])
+def test_another_format_is_refused_by_name(saved: Path, found: Any) -> None:
+    rewrite(saved, lambda card: card.update(format=found))
+    with pytest.raises(InputError, match=f"format {found!r}.*{FORMAT}"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("card", ["[]", "1", '"text"', "not json", "null"])
+def test_a_card_that_is_no_object_is_refused(saved: Path, card: str) -> None:
+    save_file(load_file(saved), saved, metadata={"geoseg": card})
+    with pytest.raises(InputError, match=saved.name):
+        read_card(saved)
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no network": lambda card: card.pop("network"),
+    "unknown encoder": lambda card: card["network"].update(encoder="none"),
+    "other classes": lambda card: card["network"].update(classes=3),
+    "negative bands": lambda card: card["network"].update(bands=-1),
+    "more fields": lambda card: card["network"].update(activation="os.system"),
+    "no statistics": lambda card: card.pop("statistics"),
+    "statistics of words": lambda card: card["statistics"].update(mean=["a", "b", "c", "d"]),
+    "no windows": lambda card: card.pop("windows"),
+    "odd windows": lambda card: card["windows"].update(tile_size=100),
+    "small superpixels": lambda card: card["superpixels"].update(size=1),
+    "gap in classes": lambda card: card["classes"].pop(0),
+    "no such colour": lambda card: card["classes"][0].update(colour="blue"),
+    "classes of words": lambda card: card["classes"][0].update(id="one"),
+    "no checksum": lambda card: card.pop("tensors_sha256"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_card_that_does_not_fit_is_an_input_error_that_names_the_file(saved: Path, what: str) -> None:
+    def change(card: dict[str, Any]) -> None:
+        BROKEN[what](card)
+
+    rewrite(saved, change)
+    with pytest.raises(InputError, match=saved.name):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "model.safetensors"
+    model = make_model()
+    with torch.no_grad():
+        model.network.head[2].bias[1] = value
+    save_model(model, path)
+    with pytest.raises(InputError, match="not finite"):
+        load_model(path)
+
+
+def test_a_tensor_more_or_less_is_refused(saved: Path) -> None:
+    rewrite(saved, lambda card: None, extra=torch.zeros(2))
+    with pytest.raises(InputError, match="checksum"):
+        load_model(saved)
+
+
+def test_the_card_is_read_without_the_weights(model: Model, saved: Path) -> None:
+    card = read_card(saved)
+    with safetensors.safe_open(str(saved), framework="pt") as file:
+        assert json.loads(file.metadata()["geoseg"]) == card
+    assert card["format"] == FORMAT
+    assert [entry["name"] for entry in card["classes"]] == ["Wald & Wiese", "水"]
+
+
+def test_missing_models_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError):
+        load_model(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="folder"):
+        load_model(tmp_path)
+
+
+def test_a_failed_save_leaves_the_old_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_model(make_model(), saved)
+    monkeypatch.undo()
+    assert not isinstance(caught.value, OutputError)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]

@@ -1,0 +1,191 @@
+"""The network: its shape, its seeds, and weights that come from files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
+from geoseg.network import (
+    NetworkSpec,
+    SegmentationNetwork,
+    build,
+    frozen_statistics,
+    select_device,
+    select_precision,
+    settle_statistics,
+)
+
+ENCODER = "mobilenet_v2"
+
+
+@pytest.fixture(scope="module")
+def donor() -> SegmentationNetwork:
+    """A network for three bands, whose encoder is given to others."""
+    return build(NetworkSpec(ENCODER, 3, 4), seed=7)
+
+
+def encoder(network: SegmentationNetwork) -> dict[str, Tensor]:
+    """Parameters and buffers of the encoder."""
+    return network.pyramid.encoder.state_dict()
+
+
+def first(state: dict[str, Tensor]) -> str:
+    """Name of the first convolution's kernel."""
+    return next(name for name, value in state.items() if value.ndim == 4)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+def test_logits_are_at_stride_4(bands: int) -> None:
+    network = build(NetworkSpec(ENCODER, bands, 7)).eval()
+    with torch.inference_mode():
+        logits = network(torch.zeros(2, bands, 96, 64))
+    assert logits.shape == (2, 7, 24, 16)
+    assert torch.isfinite(logits).all()
+
+
+def test_weights_are_those_of_the_seed_and_the_global_generator_is_left_alone() -> None:
+    spec = NetworkSpec(ENCODER, 3, 4)
+    state = torch.get_rng_state()
+    one = build(spec, seed=1).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(5)
+    again, other = build(spec, seed=1).state_dict(), build(spec, seed=2).state_dict()
+    torch.set_rng_state(state)
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert any(not torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_encoder_weights_come_from_a_file(tmp_path: Path, donor: SegmentationNetwork, suffix: str) -> None:
+    path = tmp_path / f"encoder{suffix}"
+    state = encoder(donor)
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    plain, loaded = build(donor.spec, seed=1), build(donor.spec, seed=1, encoder_weights=str(path))
+    assert all(torch.equal(value, state[name]) for name, value in encoder(loaded).items())
+    assert torch.equal(loaded.head[2].weight, plain.head[2].weight)
+    assert loaded.training
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 5])
+def test_the_first_convolution_is_adapted_to_the_bands(tmp_path: Path, donor: SegmentationNetwork, bands: int) -> None:
+    path = tmp_path / "encoder.safetensors"
+    state = encoder(donor)
+    save_file(state, path)
+    loaded = encoder(build(NetworkSpec(ENCODER, bands, 4), seed=1, encoder_weights=str(path)))
+    kernel, adapted = state[first(state)], loaded[first(state)]
+    assert adapted.shape[1] == bands
+    for band in range(bands):
+        assert torch.allclose(adapted[:, band], kernel[:, band % 3] * (3 / bands))
+    others = [name for name in state if name != first(state)]
+    assert all(torch.equal(loaded[name], state[name]) for name in others)
+
+
+def test_adapted_kernels_keep_their_response_to_grey(tmp_path: Path, donor: SegmentationNetwork) -> None:
+    path = tmp_path / "encoder.safetensors"
+    state = {name: torch.ones_like(value) for name, value in encoder(donor).items()}
+    save_file(state, path)
+    loaded = encoder(build(NetworkSpec(ENCODER, 5, 4), encoder_weights=str(path)))
+    assert torch.allclose(loaded[first(state)].sum(1), state[first(state)].sum(1))
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, donor: SegmentationNetwork) -> None:
+    path = tmp_path / "encoder.safetensors"
+    state = encoder(donor)
+    last = list(state)[-2]
+    for wrong in ({k: v for k, v in state.items() if k != last}, state | {last: torch.zeros(3, 3)}, {"x": state[last]}):
+        save_file(wrong, path)
+        with pytest.raises(InputError, match=f"does not fit encoder {ENCODER}"):
+            build(donor.spec, encoder_weights=str(path))
+
+
+@pytest.mark.parametrize("name", ["encoder.pth", "encoder.safetensors"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("not weights at all, though long enough to be mistaken for a header")
+    with pytest.raises(InputError, match="is no weights file"):
+        build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
+    path.unlink()
+    with pytest.raises(InputMissingError):
+        build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.mark,)
+
+
+def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, mark = tmp_path / "encoder.pth", tmp_path / "mark"
+    torch.save({"a": Payload(mark)}, path)
+    with pytest.raises(InputError, match="is no weights file"):
+        build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
+    assert not mark.exists()
+
+
+def test_unknown_names_are_setting_errors() -> None:
+    with pytest.raises(SettingError, match="encoder 'resnet19' is unknown"):
+        build(NetworkSpec("resnet19", 3, 4))
+    with pytest.raises(SettingError, match="encoder weights 'imagenot' are unknown"):
+        build(NetworkSpec(ENCODER, 3, 4), encoder_weights="imagenot")
+
+
+def test_devices() -> None:
+    assert select_device("cpu") == torch.device("cpu")
+    assert select_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(SettingError, match="device 'gpu' is unknown"):
+        select_device("gpu")
+    for absent in (f"cuda:{torch.cuda.device_count()}", "xla"):
+        with pytest.raises(UnavailableError, match=f"device {absent} is not available"):
+            select_device(absent)
+
+
+def test_precision_asked_for_is_precision_given() -> None:
+    cpu = torch.device("cpu")
+    assert select_precision("float32", cpu) == torch.float32
+    assert select_precision("bfloat16", cpu) == torch.bfloat16
+    assert select_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert select_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_frozen_statistics_stay_and_come_back_to_life_even_after_an_error(donor: SegmentationNetwork) -> None:
+    network = donor.train()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def broken() -> None:
+        with frozen_statistics(network):
+            network(image)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+    network(image)
+    assert any(not torch.equal(value, before[name]) for name, value in network.named_buffers())
+
+
+def test_settled_statistics_are_means_over_the_images_whatever_they_were_before() -> None:
+    images = [torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    found = []
+    for history in (0.0, 1e6, float("nan")):
+        network = build(NetworkSpec(ENCODER, 3, 4))
+        for name, value in network.named_buffers():
+            if "running" in name:
+                value.fill_(history)
+        settle_statistics(network, images, torch.float32)
+        assert not network.training
+        found.append(dict(network.named_buffers()))
+    stem = next(name for name in found[0] if name.endswith("running_mean"))
+    kernel = encoder(network)[first(encoder(network))]
+    features = [torch.nn.functional.conv2d(image, kernel, stride=2, padding=1) for image in images]
+    expected = torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0)
+    assert torch.allclose(found[0][stem], expected, atol=1e-5)
+    assert all(torch.equal(found[0][name], other[name]) for other in found[1:] for name in found[0])

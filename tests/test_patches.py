@@ -1,0 +1,198 @@
+"""Laws of the training patches: functions of (seed, step, sample), in which image and labels move together."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import landscape, make_raster
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from geoseg import patches
+from geoseg.config import SuperpixelConfig
+from geoseg.errors import InputError
+from geoseg.grid import Window
+from geoseg.patches import Batch, Imagery, PatchSampler, jitter, transform
+from geoseg.scene import Scene
+from geoseg.statistics import BandStats
+
+PARTS = ("image", "labels", "moved", "moved_labels")
+STATS = BandStats((120.0,) * 4, (50.0,) * 4, (10.0,) * 4, (230.0,) * 4, 1000)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Iterator[list[Scene]]:
+    """Two four-band scenes, one narrower than a patch; a fifth of each is nodata."""
+    with ExitStack() as stack:
+        found = []
+        for i, (rows, cols) in enumerate([(150, 130), (90, 50)]):
+            pixels = landscape(rows, cols, 4, seed=i)
+            pixels[:, : rows // 5] = 0
+            path = make_raster(tmp_path / f"{i}.tif", pixels, nodata=0, photometric="minisblack")
+            found.append(stack.enter_context(Scene(path, (1, 2, 3, 4))))
+        yield found
+
+
+@pytest.fixture
+def sampler(scenes: list[Scene]) -> PatchSampler:
+    """Patches of 64 pixels."""
+    low, high = np.full(4, 10.0), np.full(4, 230.0)
+    return PatchSampler(Imagery(scenes), STATS, SuperpixelConfig(size=8), (low, 1 / (high - low)), 64, seed=3)
+
+
+def same(one: Batch, two: Batch) -> bool:
+    """Whether two batches are equal to the bit."""
+    return one.regions == two.regions and all(torch.equal(getattr(one, p), getattr(two, p)) for p in PARTS)
+
+
+def batch(sampler: PatchSampler, step: int, count: int, threads: int = 2) -> Batch:
+    """A batch made by `threads` threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        return sampler.batch(step, count, pool)
+
+
+def test_batches_do_not_depend_on_threads_or_on_what_was_asked_before(
+    sampler: PatchSampler, scenes: list[Scene]
+) -> None:
+    found = batch(sampler, 5, 6, threads=1)
+    assert same(found, batch(sampler, 5, 6, threads=4))
+    assert same(found, batch(replace(sampler, imagery=Imagery(scenes)), 5, 6, threads=3))
+
+
+def test_batches_differ_by_step_sample_and_seed(sampler: PatchSampler) -> None:
+    found = batch(sampler, 5, 3)
+    assert not torch.equal(found.image[0], found.image[1])
+    for other in (batch(sampler, 6, 3), batch(replace(sampler, seed=4), 5, 3)):
+        assert not any(torch.equal(a, b) for a in found.image for b in other.image)
+
+
+def test_a_larger_batch_begins_with_the_smaller_one(sampler: PatchSampler) -> None:
+    small, large = batch(sampler, 2, 2), batch(sampler, 2, 5)
+    assert all(torch.equal(getattr(small, p), getattr(large, p)[:2]) for p in PARTS)
+
+
+def test_shapes_and_types(sampler: PatchSampler) -> None:
+    found = batch(sampler, 0, 3)
+    assert found.image.shape == found.moved.shape == (3, 4, 64, 64)
+    assert found.labels.shape == found.moved_labels.shape == (3, 64, 64)
+    assert found.image.dtype == found.moved.dtype == torch.float32
+    assert found.labels.dtype == found.moved_labels.dtype == torch.int64
+    assert found.regions == int(found.labels.max())
+    assert found.to(torch.device("cpu")).regions == found.regions
+    for labels, moved in zip(found.labels, found.moved_labels, strict=True):
+        assert set(moved.unique().tolist()) <= {0, *labels.unique().tolist()}
+
+
+def test_invalid_pixels_are_zero_and_unlabelled(sampler: PatchSampler) -> None:
+    unlabelled = 0
+    for step in range(8):
+        found = batch(sampler, step, 4)
+        for image, labels in ((found.image, found.labels), (found.moved, found.moved_labels)):
+            nowhere = (labels == 0)[:, None].expand_as(image)
+            assert not image[nowhere].any()
+            unlabelled += int(nowhere.sum())
+    assert unlabelled > 0
+
+
+def test_labels_are_exactly_where_pixels_are_valid(sampler: PatchSampler) -> None:
+    for sample in range(6):
+        pixels, valid, labels = sampler.plain(sample)
+        assert pixels.shape == (4, 64, 64)
+        assert np.array_equal(labels > 0, valid)
+        assert not pixels[:, ~valid].any()
+
+
+def test_plain_patches_are_not_those_of_a_step(sampler: PatchSampler, scenes: list[Scene]) -> None:
+    sampler = replace(sampler, imagery=Imagery(scenes[:1]))
+    plain = [torch.from_numpy(sampler.plain(sample)[2]).long() for sample in range(6)]
+    for step in range(6):
+        trained = batch(sampler, step, 3).labels
+        assert not any(torch.equal(labels, other) for labels in plain for other in trained)
+
+
+def test_the_narrow_scene_is_padded(sampler: PatchSampler) -> None:
+    widths = {int(valid.any(axis=0).sum()) for _, valid, _ in map(sampler.plain, range(40))}
+    assert widths == {50, 64}
+
+
+@given(st.integers(0, 10_000), st.integers(8, 20))
+def test_labels_move_with_the_image(seed: int, block: int) -> None:
+    side = np.arange(64) // block
+    labels = (side[:, None] * 10 + side + 1).astype(np.int32)
+    image = np.repeat(labels[None].astype(np.float32), 2, axis=0)
+    moved, moved_labels = transform(image, labels, np.random.default_rng(seed))
+    assert moved.shape == (2, 64, 64)
+    assert moved_labels.dtype == np.int32
+    inside = np.lib.stride_tricks.sliding_window_view(moved_labels, (3, 3))
+    far_from_edges = (inside == inside[..., 1:2, 1:2]).all(axis=(2, 3))
+    assert far_from_edges.mean() > 0.3
+    assert np.array_equal(moved[0, 1:-1, 1:-1][far_from_edges], moved_labels[1:-1, 1:-1][far_from_edges])
+    assert not moved[:, moved_labels == 0].any()
+
+
+@given(st.integers(0, 10_000))
+def test_transform_keeps_most_of_the_patch(seed: int) -> None:
+    labels = np.ones((64, 64), np.int32)
+    _, moved = transform(np.ones((1, 64, 64), np.float32), labels, np.random.default_rng(seed))
+    assert moved.mean() > (0.75 - 0.125) ** 2 - 0.05
+
+
+def test_transforms_are_not_all_alike() -> None:
+    ramp = np.arange(64, dtype=np.float32)
+    image = np.stack([np.repeat(ramp[:, None], 64, 1), np.repeat(ramp[None], 64, 0)])
+    labels = np.ones((64, 64), np.int32)
+    seen = set()
+    for seed in range(60):
+        moved, _ = transform(image, labels, np.random.default_rng(seed))
+        down, across = (int(np.sign(moved[:, 40, 32] - moved[:, 24, 32])[i]) for i in range(2))
+        right = np.sign(moved[:, 32, 40] - moved[:, 32, 24])
+        seen.add((down, across, int(right[0]), int(right[1])))
+    assert len(seen) == 8
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5))
+def test_jitter_leaves_near_infrared_and_invalid_pixels_alone(seed: int, bands: int) -> None:
+    random = np.random.default_rng(seed)
+    valid = random.random((16, 16)) < 0.7
+    image: NDArray[np.float32] = random.normal(size=(bands, 16, 16)).astype(np.float32) * valid
+    before = image.copy()
+    found = jitter(image, valid, random)
+    assert np.array_equal(image, before)
+    assert found.dtype == np.float32
+    assert np.array_equal(found[3:], before[3:])
+    assert not found[:, ~valid].any()
+    assert np.abs(found[:3] - before[:3])[:, valid].max() > 0
+    assert (np.abs(found[:3] - before[:3]) <= 0.1 * np.abs(before[:3]) + 0.1 + 1e-6).all()
+
+
+def test_patches_are_found_where_most_of_the_scene_is_nodata(tmp_path: Path, sampler: PatchSampler) -> None:
+    pixels = np.zeros((4, 640, 640), np.uint8)
+    pixels[:, 300:340, 300:340] = landscape(40, 40, 4)
+    path = make_raster(tmp_path / "sparse.tif", pixels, nodata=0, photometric="minisblack")
+    with Scene(path, (1, 2, 3, 4)) as scene:
+        found = batch(replace(sampler, imagery=Imagery([scene])), 0, 20)
+    assert (found.labels.flatten(1).amax(dim=1) > 0).all()
+
+
+def test_imagery_of_nothing_is_an_error(tmp_path: Path, sampler: PatchSampler) -> None:
+    path = make_raster(tmp_path / "void.tif", np.zeros((4, 100, 100), np.uint8), nodata=0, photometric="minisblack")
+    with Scene(path, (1, 2, 3, 4)) as scene, pytest.raises(InputError, match="almost all nodata"):
+        batch(replace(sampler, imagery=Imagery([scene])), 0, 1)
+
+
+@pytest.mark.parametrize("limits", [(0, 1 << 30), (64 << 20, 1 << 30), (64 << 20, 100_000)])
+def test_what_is_kept_decoded_changes_nothing(
+    scenes: list[Scene], limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patches, "_WHOLE", limits[0])
+    monkeypatch.setattr(patches, "_MEMORY", limits[1])
+    imagery = Imagery(scenes)
+    for index, window in ((0, Window.of(10, 20, 64, 64)), (1, Window.of(3, 0, 64, 50)), (0, Window.of(80, 60, 64, 64))):
+        found, direct = imagery.read(index, window), scenes[index].read(window)
+        assert all(np.array_equal(a, b) for a, b in zip(found, direct, strict=True))

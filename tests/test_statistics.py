@@ -1,0 +1,161 @@
+"""Laws of band statistics: those of numpy over all valid pixels, whatever lies under the invalid ones."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_raster
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from geoseg.errors import BandError, InputError
+from geoseg.scene import Scene
+from geoseg.statistics import BandStats, band_stats
+
+Measure = Callable[..., BandStats]
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Measure:
+    """Return the statistics of pixel arrays (bands, rows, cols), each written to a raster of its own."""
+
+    def write(*arrays: NDArray[Any], block_size: int = 2048, **profile: Any) -> BandStats:
+        with ExitStack() as stack:
+            scenes = []
+            for pixels in arrays:
+                path = make_raster(tmp_path / f"{len(list(tmp_path.iterdir()))}.tif", pixels, **profile)
+                scenes.append(stack.enter_context(Scene(path)))
+            return band_stats(scenes, block_size)
+
+    return write
+
+
+def numbers(dtype: str, seed: int = 0, shape: tuple[int, int, int] = (2, 70, 90)) -> NDArray[Any]:
+    """Skewed values over a good part of the type's range."""
+    random = np.random.default_rng(seed)
+    values = random.gamma(2.0, size=shape) / 10
+    low, span = {"uint8": (3, 80), "uint16": (5, 9000), "int16": (-9000, 9000), "int32": (-(10**6), 10**6)}.get(
+        dtype, (-0.5, 3.0)
+    )
+    return np.clip(low + values * span, -3e6, 250 if dtype == "uint8" else 3e6).astype(dtype)
+
+
+def check(stats: BandStats, chosen: NDArray[Any], resolution: NDArray[Any]) -> None:
+    """`stats` are those of the values (bands, pixels), as far as histograms of `resolution` can tell."""
+    chosen = chosen.astype(np.float64)
+    assert stats.pixels == chosen.shape[1]
+    for band, values in enumerate(chosen):
+        slack = 1e-9 * np.abs(values).max() + resolution[band]
+        assert stats.mean[band] == pytest.approx(values.mean(), abs=slack)
+        assert stats.std[band] == pytest.approx(values.std(), abs=slack)
+        for edge, share in ((stats.low[band], 0.02), (stats.high[band], 0.98)):
+            assert (values <= edge + slack).mean() >= share - 1e-9
+            assert (values < edge - slack).mean() <= share + 1e-9
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("nodata", [False, True])
+@pytest.mark.parametrize("block_size", [37, 2048])
+def test_statistics_are_those_of_numpy(measure: Measure, dtype: str, nodata: bool, block_size: int) -> None:
+    pixels = numbers(dtype)
+    valid = np.ones(pixels.shape[1:], dtype=bool)
+    if nodata:
+        missing = np.random.default_rng(9).random(pixels.shape) < 0.2
+        void = np.nan if dtype == "float32" else 0
+        pixels[missing] = void
+        # A pixel is valid where every band is, and a value may be nodata by chance.
+        valid = ~(np.isnan(pixels) if dtype == "float32" else pixels == void).any(axis=0)
+    stats = measure(pixels, block_size=block_size, nodata=(np.nan if dtype == "float32" else 0) if nodata else None)
+    chosen = pixels[:, valid]
+    exact = dtype in ("uint8", "int16", "uint16")
+    check(stats, chosen, np.zeros(2) if exact else np.ptp(chosen.astype(float), axis=1) / 65536)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_values_under_invalid_pixels_have_no_influence(measure: Measure, dtype: str) -> None:
+    pixels = numbers(dtype)
+    valid = np.random.default_rng(1).random(pixels.shape[1:]) < 0.7
+    found = []
+    for garbage in (0, 111):
+        found.append(measure(np.where(valid, pixels, garbage).astype(dtype), mask=valid))
+    assert found[0] == found[1]
+    assert found[0].pixels == valid.sum()
+
+
+def test_values_that_are_not_finite_have_no_influence(measure: Measure) -> None:
+    found = []
+    for garbage in (np.nan, np.inf, -np.inf):
+        pixels = numbers("float32")
+        pixels[1, 10:20, 10:30] = garbage
+        found.append(measure(pixels))
+    assert found[0] == found[1] == found[2]
+    assert found[0].pixels == 70 * 90 - 10 * 20
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_order_of_scenes_is_irrelevant(measure: Measure, dtype: str) -> None:
+    scenes = [numbers(dtype, seed, (2, 30 + 9 * seed, 40)) for seed in range(3)]
+    forward, backward = measure(*scenes), measure(*scenes[::-1])
+    for name in ("mean", "std", "low", "high"):
+        assert getattr(forward, name) == pytest.approx(getattr(backward, name), rel=1e-12)
+
+
+def test_scenes_of_different_integer_types_are_counted_together(measure: Measure) -> None:
+    bytes_, shorts = numbers("uint8"), numbers("int16")
+    check(measure(bytes_, shorts), np.concatenate([bytes_.reshape(2, -1), shorts.reshape(2, -1)], 1), np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
+def test_a_constant_band_is_normalised_to_zero(measure: Measure, dtype: str) -> None:
+    pixels = np.stack([np.full((20, 20), 7), np.arange(400).reshape(20, 20) % 50]).astype(dtype)
+    stats = measure(pixels)
+    assert stats.std[0] == 1.0
+    assert stats.high[0] > stats.low[0]
+    normal = stats.normalise(pixels, np.ones((20, 20), dtype=bool))
+    assert np.abs(normal[0]).max() < 1
+    assert np.ptp(normal[0]) == 0
+
+
+def test_wide_integers_whose_bins_are_one_wide(measure: Measure) -> None:
+    pixels = np.arange(65537, dtype=np.uint32)[None, None, ::16]
+    check(measure(pixels.reshape(1, 1, -1)), pixels.reshape(1, -1), np.ones(1))
+
+
+@pytest.mark.parametrize(("dtype", "void"), [("uint8", 0), ("float32", np.nan)])
+def test_imagery_of_nothing_but_nodata_is_an_error(measure: Measure, dtype: str, void: float) -> None:
+    with pytest.raises(InputError, match="no valid pixel"):
+        measure(np.full((3, 20, 20), void, dtype=dtype), nodata=void)
+
+
+def test_scenes_with_different_numbers_of_bands_are_named(measure: Measure) -> None:
+    three, four = numbers("uint8", shape=(3, 20, 20)), numbers("uint8", shape=(4, 20, 20))
+    with pytest.raises(BandError, match=r"2 with 3 \(such as 0\.tif\), 1 with 4 \(such as 1\.tif\).*--bands"):
+        measure(three, four, three, photometric="minisblack")
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4), st.integers(1, 10**12))
+def test_statistics_survive_json(values: list[float], pixels: int) -> None:
+    stats = BandStats(*((v, v + 1) for v in values), pixels)  # type: ignore[arg-type]
+    assert BandStats.from_json(json.loads(json.dumps(stats.to_json()))) == stats
+
+
+def test_normalised_imagery_has_mean_0_and_deviation_1_and_is_0_where_invalid(measure: Measure) -> None:
+    pixels = numbers("uint16")
+    valid = np.random.default_rng(2).random(pixels.shape[1:]) < 0.8
+    stats = measure(pixels, mask=valid)
+    normal = stats.normalise(pixels, valid)
+    assert normal.dtype == np.float32
+    assert normal[:, valid].mean(axis=1) == pytest.approx([0, 0], abs=1e-4)
+    assert normal[:, valid].std(axis=1) == pytest.approx([1, 1], abs=1e-4)
+    assert not normal[:, ~valid].any()
+
+
+def test_normalising_ignores_what_is_not_finite_where_it_is_invalid() -> None:
+    stats = BandStats((1.0,), (2.0,), (0.0,), (3.0,), 4)
+    pixels = np.array([[[np.nan, 3.0]]], dtype=np.float32)
+    assert stats.normalise(pixels, np.array([[False, True]])).tolist() == [[[0.0, 1.0]]]
