@@ -111,6 +111,14 @@ class Recipe:
         _check("steps", self.steps, 1, 10**9)
         _check("batch size", self.batch_size, 1, 4096)
         _check("patch size", self.patch_size, 64, 4096)
+        for name in ("learning_rate", "marginal_weight", "noise"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        for name in ("weight_decay", "adversarial_weight", "geometric_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if not 0 <= self.warm_share <= 1:
+            raise SettingError(f"warm_share is {self.warm_share}; it must be between 0 and 1")
         if self.patch_size % ENCODER_STRIDE:
             raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
 

@@ -137,16 +137,28 @@ def select_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Within this context, batch normalisation uses the batch but does not learn from it (Miyato et al. 2018)."""
+    """Within this context, batch normalisation uses the batch but does not learn from it, and dropout is off, so that
+    two passes differ by their input alone (Miyato et al. 2018)."""
     layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     tracked = [layer.track_running_stats for layer in layers]
+    dropping = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.training]
     for layer in layers:
         layer.track_running_stats = False
+    for module in dropping:
+        module.eval()
     try:
         yield
     finally:
         for layer, state in zip(layers, tracked, strict=True):
             layer.track_running_stats = state
+        for module in dropping:
+            module.train()
+
+
+def running_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of what batch normalisation has learnt from its batches, by name, as part of a state dict."""
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return {name: value.clone() for name, value in network.named_buffers() if name.rsplit(".", 1)[-1] in names}
 
 
 @torch.no_grad()

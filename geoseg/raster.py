@@ -22,6 +22,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy raises: no RasterioError
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -111,7 +112,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
         if names is not None:
             with publishing(target.with_name(target.name + ".aux.xml")) as temporary:
                 temporary.write_bytes(names)
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 

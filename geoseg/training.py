@@ -22,7 +22,7 @@ from torch import Tensor
 from geoseg.config import STRIDE, Recipe
 from geoseg.errors import DivergedError
 from geoseg.losses import adversarial_noise, divergence, mutual_information_loss, pool, pool_weights
-from geoseg.network import SegmentationNetwork, frozen_statistics
+from geoseg.network import SegmentationNetwork, frozen_statistics, running_statistics
 from geoseg.patches import Batch, PatchSampler
 from geoseg.watch import Watch
 
@@ -107,6 +107,7 @@ class Trainer:
         phase = 1 if self.progress < self.recipe.warm_share else 2
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
+        before = running_statistics(self.network)
         # Encoders with dropout draw from torch's own generator: a resumed step has to draw the same.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._seed())
@@ -118,6 +119,8 @@ class Trainer:
         if finite:
             self.optimiser.step()
             self.p_bar = p_bar.detach()
+        else:
+            self.network.load_state_dict(before, strict=False)
         self.step += 1
         perplexity = float(torch.exp(-(self.p_bar * self.p_bar.clamp_min(1e-30).log()).sum()))
         note = self.watch.see(perplexity, finite, warm=self.progress > 0.1)
@@ -145,7 +148,7 @@ class Trainer:
         information = float(marginal_entropy.detach() - conditional)
         parts = [information, 0.0, 0.0]
         if phase == 2 and recipe.adversarial_weight > 0:
-            adversarial = self._adversarial(image, z, weights, area)
+            adversarial = self._adversarial(image, weights, area)
             loss, parts[1] = loss + recipe.adversarial_weight * adversarial, float(adversarial.detach())
         if geometric:
             moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
@@ -153,12 +156,20 @@ class Trainer:
             loss, parts[2] = loss + recipe.geometric_weight * term, float(term.detach())
         return loss, (parts[0], parts[1], parts[2]), p_bar
 
-    def _adversarial(self, image: Tensor, z: Tensor, weights: Tensor, area: Tensor) -> Tensor:
+    def _adversarial(self, image: Tensor, weights: Tensor, area: Tensor) -> Tensor:
+        """The divergence under adversarial noise of half of the patches, which halves the cost of its three passes.
+
+        All of them in float32, on the same patches and without dropout: without noise the divergence is 0.
+        """
+        half = -(-len(image) // 2)
+        image, weights, area = image[:half], weights[:half], area[:half]
         generator = torch.Generator().manual_seed(self._seed())
         noise = torch.randn(image.shape, generator=generator).to(self.device)
-        added = adversarial_noise(self.network, image, z, weights, area, noise, self.recipe.noise)
         with frozen_statistics(self.network), torch.autocast(self.device.type, enabled=False):
-            return divergence(z, pool(self.network(image + added), weights), area)
+            with torch.no_grad():
+                target = pool(self.network(image), weights)
+            added = adversarial_noise(self.network, image, target, weights, area, noise, self.recipe.noise)
+            return divergence(target, pool(self.network(image + added), weights), area)
 
     def _seed(self) -> int:
         return (self.sampler.seed << 32) + self.step
