@@ -147,9 +147,8 @@ def main() -> None:
     print(f"superpixels alone  {superpixels:7.2f} s   {megapixels / superpixels:.1f} Mpx/s")
     print(f"predict            {predict:7.2f} s   {megapixels / predict:.2f} Mpx/s")
     ratios = [row[2] / (row[0] + row[1]) for row in rows]
-    print(
-        f"ratio              {statistics.median(ratios):7.3f}     of predict to the two (rounds: {', '.join(f'{r:.3f}' for r in ratios)})"
-    )
+    rounds = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    print(f"ratio              {statistics.median(ratios):7.3f}     of predict to the two (rounds: {rounds})")
     print(f"windows computed more than once: {max(0, computed - needed)} of {needed}")
     totals: dict[str, float] = {}
     for receipt in receipts:

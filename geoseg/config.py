@@ -101,7 +101,7 @@ class Recipe:
     patch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    marginal_weight: float = 1.0
+    marginal_weight: float = 2.0
     adversarial_weight: float = 0.25
     geometric_weight: float = 1.0
     noise: float = 0.1
