@@ -1,9 +1,10 @@
 """The network: an encoder-decoder of segmentation-models-pytorch with logits at stride 4 and a class head.
 
 The decoder is a slim feature pyramid (Kirillov et al. 2019, "Panoptic Feature Pyramid Networks", with 64
-channels instead of 256 and 128), because region pooling needs K x regions numbers, not K x pixels. A
-shallow branch carries raw radiometry around the encoder: classes such as water and vegetation often differ
-in colour alone, and batch normalisation in a deep encoder tends to lose that.
+channels instead of 256 and 128), because region pooling needs K x regions numbers, not K x pixels. Beside it
+a shallow branch sees 15 pixels around each cell: land-cover classes often differ in colour and fine texture alone.
+Without labels, a deep pyramid of random weights finds classes that follow its own blurred, position-dependent features;
+so the head starts out from the local branch, and context has to earn its weight (`_CONTEXT`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from geoseg.config import STRIDE, Precision
 from geoseg.errors import InputError, SettingError, UnavailableError
 
 _PYRAMID = 64
-_RADIOMETRY = 32
+_LOCAL = 64
+_CONTEXT = 0.1
+"""What the pyramid's channels, normalised, are multiplied with at first; learnt from there on."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,23 @@ class SegmentationNetwork(nn.Module):
                 f"encoder {spec.encoder!r} is unknown; segmentation-models-pytorch lists its encoders as "
                 "smp.encoders.get_encoder_names(), for instance mobilenet_v2, resnet18, efficientnet-b0"
             ) from error
-        self.radiometry = nn.Sequential(
-            nn.Conv2d(spec.bands, _RADIOMETRY, STRIDE, stride=STRIDE),
-            nn.ReLU(),
-            nn.Conv2d(_RADIOMETRY, _RADIOMETRY, 1),
+        self.local = nn.Sequential(
+            *_convolution(spec.bands, 32, 2), *_convolution(32, _LOCAL, 2), nn.Conv2d(_LOCAL, _LOCAL, 3, padding=1)
         )
-        self.head = nn.Sequential(
-            nn.BatchNorm2d(_PYRAMID + _RADIOMETRY),
-            nn.ReLU(),
-            nn.Conv2d(_PYRAMID + _RADIOMETRY, spec.classes, 1),
-        )
+        mixed = nn.BatchNorm2d(_PYRAMID + _LOCAL)
+        nn.init.constant_(mixed.weight[:_PYRAMID], _CONTEXT)
+        self.head = nn.Sequential(mixed, nn.ReLU(), nn.Conv2d(_PYRAMID + _LOCAL, spec.classes, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, K, H/4, W/4) of the normalised image (B, bands, H, W)."""
-        features = torch.cat([self.pyramid(image), self.radiometry(image)], dim=1)
+        features = torch.cat([self.pyramid(image), self.local(image)], dim=1)
         logits: Tensor = self.head(features)
         return logits
+
+
+def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
+    """A 3 x 3 convolution, normalised and rectified."""
+    return nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
 
 
 def build(spec: NetworkSpec, seed: int = 0, encoder_weights: str | None = None) -> SegmentationNetwork:
