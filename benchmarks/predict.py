@@ -25,10 +25,11 @@ import torch
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, SuperpixelConfig, WindowConfig
+from geoseg.inference import ready
 from geoseg.mapping import MapJob, Outputs
 from geoseg.model import Model, load_model
 from geoseg.network import NetworkSpec, build
-from geoseg.prediction import _pad
+from geoseg.prediction import pad
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 from geoseg.superpixels import colour, segment
@@ -56,14 +57,13 @@ def network_alone(job: MapJob) -> float:
     for position in positions:
         pixels, valid = job.scene.read(job.plan.grid.window(position))
         if valid.any():
-            images.append(torch.from_numpy(_pad(job.model.stats.normalise(pixels, valid)))[None])
-    network = job.model.network.to(memory_format=torch.channels_last).eval()
-    enabled = job.precision != torch.float32
+            images.append(torch.from_numpy(pad(job.model.stats.normalise(pixels, valid)))[None])
+    network = ready(job.model.network, job.device, job.precision)
 
     def forward(image: torch.Tensor) -> None:
         torch.set_num_threads(1)
-        with torch.inference_mode(), torch.autocast("cpu", job.precision, enabled=enabled):
-            network(image.contiguous(memory_format=torch.channels_last))
+        with torch.inference_mode():
+            network(image.to(job.precision).contiguous(memory_format=torch.channels_last))
 
     with ThreadPoolExecutor(job.workers) as pool:
         list(pool.map(forward, images[: job.workers]))

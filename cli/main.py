@@ -19,7 +19,22 @@ from .train import train
 _INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Geoseg(click.Group):
+    """The group in which errors become one line and an exit status, under `geoseg` and under `rio` alike."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit with the status of its error."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            ctx.exit(_report(error))
+
+
+@click.group(cls=Geoseg, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "--version", prog_name="geoseg")
 @click.option("-v", "--verbose", count=True, help="Say more on standard error; -vv for everything.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors on standard error; no progress.")
@@ -57,10 +72,6 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except Exception as error:
-        if "--debug" in arguments:
-            raise
-        status = _report(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig
-from geoseg.errors import InputMissingError, OutputError
+from geoseg.errors import InputMissingError
 
 from .options import PATH, bands_option, device_options, note, overwrite_option, progress
 from .train import learnt_path, run_training
 
 if TYPE_CHECKING:
     from geoseg.engines.local import Receipt
-    from geoseg.mapping import MapJob, Outputs
+    from geoseg.mapping import MapJob
 
 
 @click.command()
@@ -74,18 +74,17 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     """
     config = PredictConfig(**settings)
     quiet = context.obj["quiet"]
-    targets = _targets(config)
-    _check_outputs(config, targets)
-    model_path = _model_path(config, quiet)
     from geoseg.guards import regular_file
-    from geoseg.mapping import MapJob
+    from geoseg.mapping import MapJob, outputs_of
     from geoseg.model import load_model
     from geoseg.publish import sha256
 
-    regular_file(model_path)
-    digest = sha256(model_path)
+    # Everything that would be refused is refused before a model is learnt for it.
+    targets = outputs_of(config)
+    model_path = _model_path(config, quiet)
+    model, digest = load_model(regular_file(model_path)), sha256(model_path)
     for scene, outputs in targets:
-        with MapJob(config, scene, outputs, load_model(model_path), digest) as job:
+        with MapJob(config, scene, outputs, model, digest) as job:
             if config.dry_run:
                 click.echo(json.dumps(job.summary(), indent=1))
                 continue
@@ -113,43 +112,6 @@ def _describe(receipt: Receipt) -> str:
         return "reused"
     busy = sum(receipt.seconds.values())
     return f"{receipt.pixels / 1e6:.1f} Mpx, {receipt.windows} windows, {busy:.1f} s"
-
-
-def _targets(config: PredictConfig) -> list[tuple[Path, Outputs]]:
-    """Pair every scene with its outputs: the one file, or files in the folder `config.out`."""
-    from geoseg.mapping import Outputs
-
-    if len(config.scenes) == 1 and not config.out.is_dir():
-        return [(config.scenes[0], Outputs(config.out, config.confidence))]
-    if not config.out.is_dir():
-        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
-    if config.confidence is not None and not config.confidence.is_dir():
-        raise OutputError(f"{config.confidence}: where --out is a folder, --confidence is one too")
-    stems = [scene.stem for scene in config.scenes]
-    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
-    return [
-        (
-            scene,
-            Outputs(
-                config.out / f"{scene.stem}-classes.tif",
-                config.confidence / f"{scene.stem}-confidence.tif" if config.confidence else None,
-            ),
-        )
-        for scene in config.scenes
-    ]
-
-
-def _check_outputs(config: PredictConfig, targets: list[tuple[Path, Outputs]]) -> None:
-    """Refuse every output that cannot or must not be written, or is an input of any scene's, before any work."""
-    from geoseg.publish import check_target
-
-    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
-    for _, outputs in targets:
-        for target in (outputs.classes, outputs.confidence):
-            if target is not None:
-                check_target(target, config.overwrite, inputs)
 
 
 def _model_path(config: PredictConfig, quiet: bool) -> Path:

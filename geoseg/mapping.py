@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg.aoi import AreaOfInterest
 from geoseg.classes import ClassMap
-from geoseg.config import PredictConfig
+from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, OutputError, SettingError
 from geoseg.grid import Span, Window
@@ -34,6 +34,7 @@ RECORD = ".geoseg.json"
 """Suffix of the record that is written last and names the SHA-256 of each output."""
 
 _PREVIEW_PIXELS = 1200
+_COLOURS = {"red", "green", "blue"}
 
 _MOST_WORKERS = 8
 """Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
@@ -66,6 +67,23 @@ class Outputs:
         """The run directory, there while the work is unfinished."""
         return self.classes.with_name(self.classes.name + ".run")
 
+    def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
+        """Refuse, before any work, outputs that cannot or must not be written.
+
+        Where a run was interrupted while it published, what it had written may be replaced.
+
+        Raises:
+            OutputError: not named .tif, the same file twice, or see `check_target`.
+        """
+        files = [path for path in (self.classes, self.confidence) if path is not None]
+        if len({path.resolve() for path in files}) < len(files):
+            raise OutputError(f"{self.classes}: classes and confidence are two files; name them differently")
+        publishing = self.run.is_dir() and not self.record.exists()
+        for path in files:
+            check_target(path, overwrite or publishing, tuple(inputs))
+            if path.suffix.lower() not in (".tif", ".tiff"):
+                raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
+
 
 class MapJob:
     """One scene, one model, one output: everything is checked, nothing is written yet. Use it as a context manager.
@@ -80,11 +98,7 @@ class MapJob:
         self.config, self.outputs, self.model, self.model_sha256 = config, outputs, model, model_sha256
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        for target in (outputs.classes, outputs.confidence):
-            if target is not None:
-                check_target(target, config.overwrite, (path,))
-        if outputs.confidence is not None and outputs.confidence.resolve() == outputs.classes.resolve():
-            raise OutputError(f"{outputs.classes}: classes and confidence are two files; name them differently")
+        outputs.check(config.overwrite, (path,))
         self.scene = open_for(model, path, config.bands, config.assume_crs)
         try:
             windows = config.windows(model.windows)
@@ -222,6 +236,43 @@ class MapJob:
         )  # fmt: skip
 
 
+def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
+
+    Raises:
+        OutputError: see `Outputs.check`; also an output that is another scene, the model or the area of interest.
+    """
+    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
+    if len(config.scenes) == 1 and not config.out.is_dir():
+        targets = [(config.scenes[0], Outputs(config.out, config.confidence))]
+    else:
+        targets = _in_folder(config)
+    for _, outputs in targets:
+        outputs.check(config.overwrite, inputs)
+    return targets
+
+
+def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+    if not config.out.is_dir():
+        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
+    folder = config.confidence
+    if folder is not None and not folder.is_dir():
+        raise OutputError(f"{folder}: where --out is a folder, --confidence is one too")
+    stems = [scene.stem for scene in config.scenes]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
+    return [
+        (
+            scene,
+            Outputs(
+                config.out / f"{scene.stem}-classes.tif", folder / f"{scene.stem}-confidence.tif" if folder else None
+            ),
+        )
+        for scene in config.scenes
+    ]
+
+
 def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: str | None = None) -> Scene:
     """Open a scene and take from it the bands that `model` expects.
 
@@ -230,7 +281,8 @@ def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: 
     """
     scene = Scene(path, bands, assume_crs)
     expected, found = model.bands, scene.band_names
-    if len(scene.bands) == len(expected):
+    swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
+    if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
         if bands is None and sorted(found) == sorted(expected) and found != expected:
             order = tuple(scene.bands[found.index(name)] for name in expected)
             scene.close()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.config import STRIDE, Precision
+from geoseg.config import Precision
 from geoseg.errors import InputError, SettingError, UnavailableError
 
 _PYRAMID = 64

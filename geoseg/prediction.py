@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,8 @@ from geoseg.aoi import AreaOfInterest
 from geoseg.blend import Field, blend_windows
 from geoseg.config import ENCODER_STRIDE, STRIDE, Blend
 from geoseg.grid import Block, Grid, Window, partition
-from geoseg.model import Model
+from geoseg.inference import ready
+from geoseg.model import Model, colour_scale
 from geoseg.regions import classify, paint, region_means
 from geoseg.scene import Scene
 from geoseg.superpixels import Superpixels, colour, halo, segment
@@ -134,7 +134,8 @@ class Predictor:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi = batch_size, workers, aoi
-        self.network = model.network.to(device).to(memory_format=torch.channels_last).eval()
+        self.network = ready(model.network, device, precision)
+        self.colours = colour_scale(model.stats, _colour_type(model, scene))
         self._memo = WindowMemo(plan)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -168,7 +169,7 @@ class Predictor:
         if not valid[block.window.within(area)].any():
             return None
         settings = self.model.superpixels
-        offset, scale = self.model.colour_scale()
+        offset, scale = self.colours
         return segment(
             colour(pixels, valid, offset=offset, scale=scale, threads=self.workers),
             valid,
@@ -245,7 +246,7 @@ class Predictor:
         for window in windows:
             pixels, valid = self.scene.read(window)
             usable.append(bool(valid.any()))
-            images.append(_pad(self.model.stats.normalise(pixels, valid)))
+            images.append(pad(self.model.stats.normalise(pixels, valid)))
         read = time.perf_counter()
         rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
         if any(usable):
@@ -258,12 +259,9 @@ class Predictor:
 
     def _network(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (B, h, w, K) float32 of normalised images (B, bands, H, W)."""
-        tensor = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
-        autocast: AbstractContextManager[Any] = (
-            torch.autocast(self.device.type, self.precision) if self.precision != torch.float32 else nullcontext()
-        )
-        with torch.inference_mode(), autocast:
-            logits = self.network(tensor)
+        tensor = torch.from_numpy(images).to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits: torch.Tensor = self.network(tensor)
         result: NDArray[np.float32] = logits.permute(0, 2, 3, 1).float().cpu().numpy()
         return result
 
@@ -300,7 +298,12 @@ class WindowMemo:
             spare -= self._fields.pop(position).nbytes
 
 
-def _pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def _colour_type(model: Model, scene: Scene) -> str:
+    """The type that decides how superpixels read colours: 8-bit RGB as sRGB, only where both sides are."""
+    return model.dtype if str(scene.dtype) == model.dtype else str(np.promote_types(model.dtype, scene.dtype))
+
+
+def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mirror the image (bands, rows, cols) at its end up to multiples of the encoder's stride."""
     pads = [(0, -length % ENCODER_STRIDE) for length in image.shape[1:]]
     if not any(after for _, after in pads):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy raises: no RasterioError
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
 
 from geoseg import __version__
 from geoseg.classes import ClassMap
@@ -102,8 +103,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
             with rasterio.Env(GDAL_CACHEMAX=256 << 20):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
             with _opened(temporary) as file:
-                if file.shape != spec.extent.shape or file.dtypes[0] != spec.dtype:
-                    raise WriteError(f"{path}: reads back as {file.shape} {file.dtypes[0]}; is the disk full?")
+                _compare(path, file, spec, parts)
             produced = temporary.with_name(temporary.name + ".aux.xml")
             names = produced.read_bytes() if produced.exists() else None
             for suffix in _SIDECARS:
@@ -149,6 +149,18 @@ def _opened(path: Path) -> Any:
         # A map in pixel space is as it should be: the scene's reader said so.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, driver="GTiff")
+
+
+def _compare(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> None:
+    """Read the raster back, and hold it against the parts it was made of."""
+    if file.shape != spec.extent.shape or file.dtypes[0] != spec.dtype:
+        raise WriteError(f"{path}: reads back as {file.shape} {file.dtypes[0]}; is the disk full?")
+    for block, part in parts:
+        row, col = block.window.rows.start - spec.extent.rows.start, block.window.cols.start - spec.extent.cols.start
+        region = RasterioWindow(col, row, len(block.window.cols), len(block.window.rows))
+        with rasterio.open(part, driver="GTiff") as source:
+            if not np.array_equal(file.read(1, window=region), source.read(1)):
+                raise WriteError(f"{path}: reads back other pixels than were written; is the disk full or failing?")
 
 
 def _check_space(folder: Path, spec: RasterSpec) -> None:

@@ -42,6 +42,7 @@ _KNOWN = {
     ColorInterp.green: "green",
     ColorInterp.blue: "blue",
     ColorInterp.gray: "gray",
+    ColorInterp.alpha: "alpha",
 }
 
 
@@ -103,6 +104,7 @@ class Scene:
         try:
             self._check_header()
             self.palette = self._palette()
+            self._every = bands == EVERY_BAND
             self.bands = self._select(bands)
             self.georeference = self._georeference(assume_crs)
         except BaseException:
@@ -220,8 +222,10 @@ class Scene:
 
     @property
     def _alpha_is_data(self) -> bool:
-        return self.palette is None and any(
-            self._file.colorinterp[band - 1] == ColorInterp.alpha for band in self.bands
+        return (
+            self.palette is None
+            and not self._every
+            and any(self._file.colorinterp[band - 1] == ColorInterp.alpha for band in self.bands)
         )
 
     def _validity(self, pixels: NDArray[Any], indexes: list[int], region: RasterioWindow) -> NDArray[np.bool_]:

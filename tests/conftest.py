@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from hypothesis import settings
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassMap
 from geoseg.config import SuperpixelConfig, WindowConfig
 from geoseg.model import Model, save_model
-from geoseg.network import NetworkSpec, build
+from geoseg.network import NetworkSpec, build, settle_statistics
 from geoseg.statistics import BandStats
 
 # No deadline: how long an example takes is the machine's business (and the first one compiles).
@@ -69,6 +70,11 @@ def landscape(rows: int, cols: int, bands: int = 3, seed: int = 0) -> NDArray[np
 def make_model(bands: int = 3, classes: int = 5, seed: int = 0, **windows: int) -> Model:
     """An untrained network with logits strong enough to give a varied map; 128-px windows that overlap by 32."""
     network = build(NetworkSpec("mobilenet_v2", bands, classes), seed).eval()
+    # Normalised for imagery of its kind, and without a favourite, an untrained network gives a varied map.
+    image = torch.from_numpy((landscape(128, 128, bands).astype(np.float32) - 120) / 50)[None]
+    settle_statistics(network, [image], torch.float32)
+    with torch.no_grad():
+        network.head[-1].bias -= network(image).mean(dim=(0, 2, 3))
     names = ("red", "green", "blue", "nir")[:bands]
     stats = BandStats((120.0,) * bands, (50.0,) * bands, (10.0,) * bands, (230.0,) * bands, 1000)
     return Model(
@@ -115,6 +121,4 @@ def data() -> Callable[[str], Path]:
 @pytest.fixture(autouse=True, scope="session")
 def _one_torch_thread() -> None:
     """Windows of 128 px are too small to share out: two threads would mostly wait for each other."""
-    import torch
-
     torch.set_num_threads(1)

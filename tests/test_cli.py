@@ -28,6 +28,7 @@ from shapely.geometry import Polygon, box
 from geoseg import __version__
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
+from geoseg.cli.main import main
 from geoseg.cli.predict import predict
 from geoseg.cli.train import train
 from geoseg.config import InfoConfig, PredictConfig, TrainConfig
@@ -505,3 +506,59 @@ def test_an_error_of_several_lines_is_told_in_one(
 
     monkeypatch.setattr("geoseg.inspection.inspect", wordy)
     assert_refused(geoseg(capsys, "info", scene_path), 65, f"{scene_path}: one two")
+
+
+def test_a_16_bit_scene_under_an_8_bit_model_is_mapped_with_the_models_normalisation(
+    tmp_path: Path, mapping: Predict, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = landscape(120, 130)
+    mapping(make_raster(tmp_path / "deep.tif", pixels.astype(np.uint16)), out=tmp_path / "deep-map.tif")
+    assert "uint16" in caplog.text
+    assert "uint8" in caplog.text
+    found = first_band(tmp_path / "deep-map.tif")
+    mapping(make_raster(tmp_path / "plain.tif", pixels), out=tmp_path / "plain-map.tif")
+    # The network sees the same values; only the colours that cut superpixels are scaled differently.
+    assert (found == first_band(tmp_path / "plain-map.tif")).mean() > 0.8
+
+
+def test_bands_in_another_order_than_their_colours_say_are_refused_not_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model_path: Path
+) -> None:
+    colours = (ColorInterp.undefined, ColorInterp.red, ColorInterp.green)
+    scene = make_raster(tmp_path / "shifted.tif", landscape(80, 90), colorinterp=colours)
+    with pytest.raises(SystemExit) as end:
+        main(["predict", str(scene), "-o", str(tmp_path / "map.tif"), "-m", str(model_path)])
+    assert end.value.code == 65
+    assert "--bands" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["map.qml", "map.png", "map"])
+def test_a_map_is_a_geotiff_by_name_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scene_path: Path, model_path: Path, name: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["predict", str(scene_path), "-o", str(tmp_path / name), "-m", str(model_path)])
+    assert end.value.code == 73
+    assert "map.tif" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_killed_while_publishing_the_same_command_finishes(
+    tmp_path: Path, scene_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the class raster and its record everything is there to go on with, and may be replaced."""
+    arguments = ["-q", "predict", str(scene_path), "-o", str(tmp_path / "map.tif"), "-m", str(model_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("geoseg.mapping.save_png", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 70
+    assert (tmp_path / "map.tif").exists()
+    assert not (tmp_path / "map.geoseg.json").exists()
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 0
+    assert (tmp_path / "map.geoseg.json").exists()
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 73

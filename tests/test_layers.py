@@ -41,6 +41,7 @@ LAYERS = (
     "watch",
     "training",
     "learning",
+    "inference",
     "prediction",
     "raster",
     "run",
