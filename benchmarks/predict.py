@@ -26,9 +26,10 @@ import torch
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, SuperpixelConfig, WindowConfig
 from geoseg.inference import ready
-from geoseg.mapping import MapJob, Outputs
+from geoseg.mapping import MapJob
 from geoseg.model import Model, load_model
 from geoseg.network import NetworkSpec, build
+from geoseg.outputs import Outputs
 from geoseg.prediction import pad
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats

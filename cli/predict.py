@@ -75,8 +75,9 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet = context.obj["quiet"]
     from geoseg.guards import regular_file
-    from geoseg.mapping import MapJob, outputs_of
+    from geoseg.mapping import MapJob
     from geoseg.model import load_model
+    from geoseg.outputs import outputs_of
     from geoseg.publish import sha256
 
     # Everything that would be refused is refused before a model is learnt for it.

@@ -14,8 +14,9 @@ import rasterio
 
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.learning import Training
-from geoseg.mapping import MapJob, Outputs
+from geoseg.mapping import MapJob
 from geoseg.model import load_model
+from geoseg.outputs import Outputs
 from geoseg.publish import sha256
 
 DATA = Path(__file__).parent / "data"

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,17 @@ import numpy as np
 
 from geoseg.aoi import AreaOfInterest
 from geoseg.classes import ClassMap
-from geoseg.config import MODEL_NAME, PredictConfig
+from geoseg.config import PredictConfig
 from geoseg.engines.local import Receipt, compute
-from geoseg.errors import BandError, OutputError, SettingError
-from geoseg.grid import Span, Window
+from geoseg.errors import BandError, SettingError
+from geoseg.grid import Grid, Window
 from geoseg.model import Model, versions
 from geoseg.network import select_device, select_precision
+from geoseg.outputs import Outputs
 from geoseg.pictures import painted, save_png, with_legend
-from geoseg.prediction import MEMO_BYTES, Predictor, plan
-from geoseg.publish import check_target, publish_bytes, sha256
+from geoseg.plan import MEMO_BYTES, plan
+from geoseg.prediction import Predictor
+from geoseg.publish import publish_bytes, sha256
 from geoseg.raster import RasterSpec, provenance_tags, read_small, write_cog
 from geoseg.run import Run
 from geoseg.scene import Scene
@@ -30,59 +31,11 @@ from geoseg.styles import raster_qml
 
 log = logging.getLogger(__name__)
 
-RECORD = ".geoseg.json"
-"""Suffix of the record that is written last and names the SHA-256 of each output."""
-
 _PREVIEW_PIXELS = 1200
 _COLOURS = {"red", "green", "blue"}
 
 _MOST_WORKERS = 8
 """Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files of one map: class raster, its style, preview and record beside it; confidence where asked for."""
-
-    classes: Path
-    confidence: Path | None
-
-    @property
-    def style(self) -> Path:
-        """QGIS style, loaded with the raster."""
-        return self.classes.with_suffix(".qml")
-
-    @property
-    def preview(self) -> Path:
-        """A small picture with a legend."""
-        return self.classes.with_suffix(".preview.png")
-
-    @property
-    def record(self) -> Path:
-        """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
-        return self.classes.with_suffix(RECORD)
-
-    @property
-    def run(self) -> Path:
-        """The run directory, there while the work is unfinished."""
-        return self.classes.with_name(self.classes.name + ".run")
-
-    def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
-        """Refuse, before any work, outputs that cannot or must not be written.
-
-        Where a run was interrupted while it published, what it had written may be replaced.
-
-        Raises:
-            OutputError: not named .tif, the same file twice, or see `check_target`.
-        """
-        files = [path for path in (self.classes, self.confidence) if path is not None]
-        if len({path.resolve() for path in files}) < len(files):
-            raise OutputError(f"{self.classes}: classes and confidence are two files; name them differently")
-        publishing = self.run.is_dir() and not self.record.exists()
-        for path in files:
-            check_target(path, overwrite or publishing, tuple(inputs))
-            if path.suffix.lower() not in (".tif", ".tiff"):
-                raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
 
 
 class MapJob:
@@ -104,14 +57,8 @@ class MapJob:
             windows = config.windows(model.windows)
             self.extent = _extent(self.scene, config.bounds)
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
-            self.plan = plan(
-                self.scene,
-                model,
-                self.extent,
-                windows.tile_size,
-                windows.overlap,
-                min(config.block_size, _largest(self)),
-            )
+            grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
+            self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, _largest(self)))
         except BaseException:
             self.scene.close()
             raise
@@ -196,7 +143,7 @@ class MapJob:
             "overlap": self.plan.grid.overlap,
             "blend": config.blend,
             "superpixels": dict(vars(superpixels)),
-            "extent": [*vars_of(self.extent)],
+            "extent": [self.extent.rows.start, self.extent.cols.start, *self.extent.shape],
             "aoi_sha256": self.aoi.digest if self.aoi else None,
             "precision": str(self.precision).removeprefix("torch."),
         }
@@ -236,43 +183,6 @@ class MapJob:
         )  # fmt: skip
 
 
-def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
-    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
-
-    Raises:
-        OutputError: see `Outputs.check`; also an output that is another scene, the model or the area of interest.
-    """
-    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
-    if len(config.scenes) == 1 and not config.out.is_dir():
-        targets = [(config.scenes[0], Outputs(config.out, config.confidence))]
-    else:
-        targets = _in_folder(config)
-    for _, outputs in targets:
-        outputs.check(config.overwrite, inputs)
-    return targets
-
-
-def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
-    if not config.out.is_dir():
-        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
-    folder = config.confidence
-    if folder is not None and not folder.is_dir():
-        raise OutputError(f"{folder}: where --out is a folder, --confidence is one too")
-    stems = [scene.stem for scene in config.scenes]
-    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
-    return [
-        (
-            scene,
-            Outputs(
-                config.out / f"{scene.stem}-classes.tif", folder / f"{scene.stem}-confidence.tif" if folder else None
-            ),
-        )
-        for scene in config.scenes
-    ]
-
-
 def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: str | None = None) -> Scene:
     """Open a scene and take from it the bands that `model` expects.
 
@@ -301,30 +211,16 @@ def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: 
     )
 
 
-def vars_of(window: Window) -> tuple[int, int, int, int]:
-    """Return (first row, first col, rows, cols) of a window."""
-    return window.rows.start, window.cols.start, *window.shape
-
-
 def _largest(job: MapJob) -> int:
     """A block larger than the extent costs memory for nothing."""
     return -(-max(job.extent.shape) // 512) * 512
 
 
 def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:
-    """The pixels whose area touches `bounds` (left, bottom, right, top in the scene's CRS)."""
+    """The pixels to write: those that touch `bounds`, or all."""
     if bounds is None:
         return scene.extent
-    left, bottom, right, top = bounds
-    inverse = ~scene.georeference.transform
-    corners = [inverse @ (x, y) for x in (left, right) for y in (bottom, top)]
-    # Bounds copied from a file's metadata are rounded; a millionth of a pixel is no pixel.
-    cols, rows = (np.array(axis) for axis in zip(*corners, strict=True))
-    spans = [
-        Span(int(np.floor(axis.min() + 1e-6)), max(int(np.floor(axis.min() + 1e-6)), int(np.ceil(axis.max() - 1e-6))))
-        for axis in (rows, cols)
-    ]
-    window = Window(*spans).intersect(scene.extent)
+    window = scene.georeference.window(bounds).intersect(scene.extent)
     if not window.pixels:
         raise SettingError(
             f"bounds {bounds} lie outside of {scene.path.name}; they read: left bottom right top in its CRS"

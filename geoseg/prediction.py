@@ -1,4 +1,4 @@
-"""One block of the map as a pure function of (scene, model, settings), and the plan of all blocks.
+"""One block of the map as a pure function of (scene, model, settings).
 
 Whatever is estimated comes from the model; windows and superpixel seeds lie on lattices anchored at the scene's
 pixel (0, 0); the halo is wide enough for the superpixels. So a block is the same whoever computes it, and
@@ -20,18 +20,13 @@ from numpy.typing import NDArray
 from geoseg.aoi import AreaOfInterest
 from geoseg.blend import Field, blend_windows
 from geoseg.config import ENCODER_STRIDE, STRIDE, Blend
-from geoseg.grid import Block, Grid, Window, partition
+from geoseg.grid import Block, Window
 from geoseg.inference import ready
 from geoseg.model import Model, colour_scale
+from geoseg.plan import Plan, WindowMemo
 from geoseg.regions import classify, paint, region_means
 from geoseg.scene import Scene
-from geoseg.superpixels import Superpixels, colour, halo, segment
-
-MEMO_BYTES = 512 << 20
-"""Window results kept for the blocks to come; beyond it the least needed are computed again later."""
-
-_REGION_REACH = 2
-"""Cells between a pixel and the furthest pixel of its superpixel."""
+from geoseg.superpixels import Superpixels, colour, segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,38 +71,6 @@ class _Forward:
     read: float
     network: float
     computed: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a prediction will compute: blocks of the extent, windows of the scene's lattice.
-
-    halo: pixels read around a block. windows: lattice positions that any block needs.
-    """
-
-    grid: Grid
-    extent: Window
-    blocks: tuple[Block, ...]
-    halo: int
-    reach: int
-
-    def pooled(self, block: Block) -> Window:
-        """Return the pixels whose logits decide on `block`: of every superpixel that reaches into it."""
-        return block.window.expand(self.reach, self.grid.extent)
-
-    def windows(self, block: Block) -> list[tuple[int, int]]:
-        """Return the lattice positions that `block` needs, in raster order."""
-        return self.grid.windows_touching(self.pooled(block))
-
-
-def plan(scene: Scene, model: Model, extent: Window, tile_size: int, overlap: int, block_size: int) -> Plan:
-    """Return the plan for the pixels of `extent` of the scene."""
-    cells = model.superpixels
-    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
-    reach = (_REGION_REACH + 1) * cells.size - 1
-    margin = halo(cells.size, cells.iterations)
-    grid = Grid(scene.shape, tile_size, overlap)
-    return Plan(grid, extent, tuple(partition(extent, block_size)), margin, reach)
 
 
 class Predictor:
@@ -264,38 +227,6 @@ class Predictor:
             logits: torch.Tensor = self.network(tensor)
         result: NDArray[np.float32] = logits.permute(0, 2, 3, 1).float().cpu().numpy()
         return result
-
-
-class WindowMemo:
-    """Logits of windows, kept until the last block of the plan that needs them, within `MEMO_BYTES`."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._fields: dict[tuple[int, int], Field] = {}
-        self._plan = plan
-        self._last: dict[tuple[int, int], int] = {}
-        for block in plan.blocks:
-            self._last |= dict.fromkeys(plan.windows(block), block.index)
-
-    def __contains__(self, position: tuple[int, int]) -> bool:
-        return position in self._fields
-
-    def get(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window that is in the memo."""
-        return self._fields[position]
-
-    def put(self, position: tuple[int, int], value: Field) -> None:
-        """Hold a window for the block being computed."""
-        self._fields[position] = value
-
-    def release(self, block: Block) -> None:
-        """Forget what no block after `block` needs; where memory does not suffice, what is needed last."""
-        for position in [p for p in self._fields if self._last.get(p, -1) <= block.index]:
-            del self._fields[position]
-        spare = sum(value.nbytes for value in self._fields.values()) - MEMO_BYTES
-        for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
-            if spare <= 0:
-                break
-            spare -= self._fields.pop(position).nbytes
 
 
 def _colour_type(model: Model, scene: Scene) -> str:

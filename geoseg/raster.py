@@ -30,9 +30,9 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg import __version__
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
+from geoseg.georeference import Georeference
 from geoseg.grid import Block, Window
 from geoseg.publish import publishing
-from geoseg.scene import Georeference
 
 TIFF_BLOCK = 512
 _SIDECARS = (".aux.xml", ".ovr", ".msk")

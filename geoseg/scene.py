@@ -10,14 +10,12 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio import transform as transforms
 from rasterio.crs import CRS
@@ -26,6 +24,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import BandError, InputError, SettingError
+from geoseg.georeference import Georeference
 from geoseg.grid import Window
 from geoseg.guards import raster_driver, regular_file
 
@@ -44,32 +43,6 @@ _KNOWN = {
     ColorInterp.gray: "gray",
     ColorInterp.alpha: "alpha",
 }
-
-
-@dataclass(frozen=True)
-class Georeference:
-    """Where pixels lie: `crs` as it was read (None: pixel space) and the affine pixel -> CRS transform.
-
-    `wkt` is the CRS in the form it is written with; it never passes through an EPSG code.
-    """
-
-    crs: Any
-    transform: Any
-
-    @property
-    def wkt(self) -> str | None:
-        """WKT of the CRS, None in pixel space."""
-        return str(self.crs.to_wkt()) if self.crs else None
-
-    @property
-    def pixel_size(self) -> tuple[float, float]:
-        """Length of a pixel's (row, col) step in units of the CRS."""
-        t = self.transform
-        return float(np.hypot(t.b, t.e)), float(np.hypot(t.a, t.d))
-
-    def shifted(self, window: Window) -> Georeference:
-        """Return the georeference of the part of the scene in `window`."""
-        return Georeference(self.crs, self.transform @ Affine.translation(window.cols.start, window.rows.start))
 
 
 class Scene:
@@ -159,10 +132,7 @@ class Scene:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) in the CRS, of all four corners."""
-        rows, cols = self.shape
-        corners = [self.georeference.transform @ (x, y) for x in (0, cols) for y in (0, rows)]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return self.georeference.bounds(self.extent)
 
     @property
     def driver(self) -> str:

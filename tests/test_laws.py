@@ -29,10 +29,12 @@ from geoseg.cli.main import geoseg
 from geoseg.config import InfoConfig, PredictConfig, TrainConfig
 from geoseg.grid import Grid, Window, partition
 from geoseg.learning import Training
-from geoseg.mapping import MapJob, Outputs
+from geoseg.mapping import MapJob
 from geoseg.model import Model, load_model, save_model
 from geoseg.network import NetworkSpec
-from geoseg.prediction import Predictor, plan
+from geoseg.outputs import Outputs
+from geoseg.plan import plan
+from geoseg.prediction import Predictor
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 
@@ -116,7 +118,7 @@ def test_law_2_block_independence_of_order_and_of_forgotten_windows(
 ) -> None:
     model = make_model()
     with Scene(holed_scene(tmp_path / "scene.tif")) as scene:
-        todo = plan(scene, model, scene.extent, 128, 32, 512)
+        todo = plan(Grid(scene.shape, 128, 32), model.superpixels, scene.extent, 512)
 
         def compute(order: list[int]) -> tuple[dict[int, NDArray[Any]], int]:
             results, windows = {}, 0
@@ -131,7 +133,7 @@ def test_law_2_block_independence_of_order_and_of_forgotten_windows(
         ordered, once = compute(list(range(len(todo.blocks))))
         needed = {position for block in todo.blocks for position in todo.windows(block)}
         assert once <= len(needed)
-        monkeypatch.setattr("geoseg.prediction.MEMO_BYTES", 0)
+        monkeypatch.setattr("geoseg.plan.MEMO_BYTES", 0)
         shuffled, again = compute([5, 0, 3, 2, 8, 1, 7, 4, 6])
         assert again > once
         for index, classes in ordered.items():

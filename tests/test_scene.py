@@ -18,8 +18,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
+from geoseg.georeference import Georeference
 from geoseg.grid import Window
-from geoseg.scene import EVERY_BAND, Georeference, Scene
+from geoseg.scene import EVERY_BAND, Scene
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 RGBA = (*RGB, ColorInterp.alpha)

@@ -1,0 +1,96 @@
+"""Which files a prediction writes, and whether it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.config import MODEL_NAME, PredictConfig
+from geoseg.errors import OutputError
+from geoseg.publish import check_target
+
+RECORD = ".geoseg.json"
+"""Suffix of the record that is written last and names the SHA-256 of each output."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one map: class raster, its style, preview and record beside it; confidence where asked for."""
+
+    classes: Path
+    confidence: Path | None
+
+    @property
+    def style(self) -> Path:
+        """QGIS style, loaded with the raster."""
+        return self.classes.with_suffix(".qml")
+
+    @property
+    def preview(self) -> Path:
+        """A small picture with a legend."""
+        return self.classes.with_suffix(".preview.png")
+
+    @property
+    def record(self) -> Path:
+        """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
+        return self.classes.with_suffix(RECORD)
+
+    @property
+    def run(self) -> Path:
+        """The run directory, there while the work is unfinished."""
+        return self.classes.with_name(self.classes.name + ".run")
+
+    def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
+        """Refuse, before any work, outputs that cannot or must not be written.
+
+        Where a run was interrupted while it published, what it had written may be replaced.
+
+        Raises:
+            OutputError: not named .tif, the same file twice, or see `check_target`.
+        """
+        files = [path for path in (self.classes, self.confidence) if path is not None]
+        if len({path.resolve() for path in files}) < len(files):
+            raise OutputError(f"{self.classes}: classes and confidence are two files; name them differently")
+        publishing = self.run.is_dir() and not self.record.exists()
+        for path in files:
+            check_target(path, overwrite or publishing, tuple(inputs))
+            if path.suffix.lower() not in (".tif", ".tiff"):
+                raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
+
+
+def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
+
+    Raises:
+        OutputError: see `Outputs.check`; also an output that is another scene, the model or the area of interest.
+    """
+    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
+    if len(config.scenes) == 1 and not config.out.is_dir():
+        targets = [(config.scenes[0], Outputs(config.out, config.confidence))]
+    else:
+        targets = _in_folder(config)
+    for _, outputs in targets:
+        outputs.check(config.overwrite, inputs)
+    return targets
+
+
+def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+    if not config.out.is_dir():
+        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
+    folder = config.confidence
+    if folder is not None and not folder.is_dir():
+        raise OutputError(f"{folder}: where --out is a folder, --confidence is one too")
+    stems = [scene.stem for scene in config.scenes]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
+    return [
+        (
+            scene,
+            Outputs(
+                config.out / f"{scene.stem}-classes.tif", folder / f"{scene.stem}-confidence.tif" if folder else None
+            ),
+        )
+        for scene in config.scenes
+    ]
