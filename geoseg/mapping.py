@@ -104,11 +104,11 @@ class MapJob:
         config = self.config
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, config.blend, self.batch_size,
-            self.workers, self.aoi,
+            self.workers, self.aoi, self.outputs.confidence is not None,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield from compute(predictor, run, self.plan.blocks, self.outputs.confidence is not None)
+            yield from compute(predictor, run, self.plan.blocks)
         self._publish(run)
         if not config.keep_run:
             run.discard()

@@ -80,5 +80,5 @@ def save_png(picture: Picture, path: Path) -> None:
         WriteError: the file system failed.
     """
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(picture).save(buffer, format="PNG")
     publish_bytes(path, buffer.getvalue())

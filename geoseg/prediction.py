@@ -31,13 +31,13 @@ from geoseg.superpixels import Superpixels, colour, segment
 
 @dataclass(frozen=True, eq=False)
 class BlockResult:
-    """The pixels of one block: class ids (rows, cols), 0 = nodata, and confidence as 1..255, 0 = nodata.
+    """The pixels of one block.
 
+    layers: "classes", class ids (rows, cols), and "confidence", 1..255, where it was asked for; 0 = nodata in both.
     seconds: time per stage, added up over threads. windows: how many windows the network computed for it.
     """
 
-    classes: NDArray[Any]
-    confidence: NDArray[np.uint8]
+    layers: Mapping[str, NDArray[Any]]
     seconds: Mapping[str, float]
     windows: int
 
@@ -93,10 +93,11 @@ class Predictor:
         batch_size: int,
         workers: int,
         aoi: AreaOfInterest | None = None,
+        confidence: bool = False,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
-        self.batch_size, self.workers, self.aoi = batch_size, workers, aoi
+        self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.network = ready(model.network, device, precision)
         self.colours = colour_scale(model.stats, _colour_type(model, scene))
         self._memo = WindowMemo(plan)
@@ -170,27 +171,32 @@ class Predictor:
     def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
         """Pool the logits over the superpixels and paint class and confidence."""
         began = time.perf_counter()
-        shape = prepared.block.window.shape
-        dtype = np.dtype(self.model.classes.dtype)
-        if blended is None or prepared.superpixels is None:
-            empty = np.zeros(shape, dtype)
-            return BlockResult(empty, np.zeros(shape, np.uint8), prepared.seconds, 0)
-        area, cells = self.plan.pooled(prepared.block), blended.cells
-        labels = prepared.superpixels.labels[area.within(prepared.area)]
-        offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
-        count = len(prepared.superpixels.ids) - 1
-        means = region_means(blended.field, labels, count, STRIDE, offset, self.workers)
-        ids, probability = classify(means)
-        own = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
-        if prepared.mask is not None:
-            own = own * prepared.mask
-        classes = ids.astype(dtype)
-        confidence = np.clip(np.rint(probability * 255), 1, 255).astype(np.uint8)
-        classes[0] = confidence[0] = 0
-        painted = paint(classes, own), paint(confidence, own)
-        seconds = {**prepared.seconds, **blended.seconds, "regions": time.perf_counter() - began}
-        seconds["read"] += prepared.seconds["read"]
-        return BlockResult(*painted, seconds, blended.windows)
+        own = np.zeros(prepared.block.window.shape, np.int32)
+        values = self._values(prepared, blended)
+        if prepared.superpixels is not None:
+            own = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
+            if prepared.mask is not None:
+                own *= prepared.mask
+        layers = {name: paint(of_regions, own) for name, of_regions in values.items()}
+        seconds = {**prepared.seconds, "regions": time.perf_counter() - began}
+        if blended is None:
+            return BlockResult(layers, seconds, 0)
+        seconds |= {**blended.seconds, "read": prepared.seconds["read"] + blended.seconds["read"]}
+        return BlockResult(layers, seconds, blended.windows)
+
+    def _values(self, prepared: Prepared, blended: Blended | None) -> dict[str, NDArray[Any]]:
+        """Return the value of each region (regions + 1,) per layer; 0 for no region."""
+        count = 0 if prepared.superpixels is None else len(prepared.superpixels.ids) - 1
+        classes = np.zeros(count + 1, np.dtype(self.model.classes.dtype))
+        confidence = np.zeros(count + 1, np.uint8)
+        if blended is not None and prepared.superpixels is not None:
+            area, cells = self.plan.pooled(prepared.block), blended.cells
+            labels = prepared.superpixels.labels[area.within(prepared.area)]
+            offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
+            ids, probability = classify(region_means(blended.field, labels, count, STRIDE, offset, self.workers))
+            classes[1:] = ids[1:]
+            confidence[1:] = np.clip(np.rint(probability[1:] * 255), 1, 255)
+        return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}
 
     def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
         """Group the windows that are not in the memo by shape, `batch_size` at a time."""

@@ -126,7 +126,7 @@ def test_law_2_block_independence_of_order_and_of_forgotten_windows(
                 for index in order:
                     prepared = predictor.prepare(todo.blocks[index])
                     result = predictor.finish(prepared, predictor.logits(prepared))
-                    results[index] = result.classes
+                    results[index] = result.layers["classes"]
                     windows += result.windows
             return results, windows
 

@@ -24,7 +24,7 @@ class Receipt:
     reused: bool = False
 
 
-def compute(predictor: Predictor, run: Run, blocks: Iterable[Block], confidence: bool) -> Iterator[Receipt]:
+def compute(predictor: Predictor, run: Run, blocks: Iterable[Block]) -> Iterator[Receipt]:
     """Compute the blocks in order, keep each in `run`, and yield its receipt; finished ones are reused.
 
     Reading and superpixels of a block run while the network is at the one before, pooling and writing while it is
@@ -48,15 +48,14 @@ def compute(predictor: Predictor, run: Run, blocks: Iterable[Block], confidence:
             blended = predictor.logits(prepared)
             if finishing is not None:
                 yield finishing.result()
-            finishing = after.submit(_finish, predictor, run, prepared, blended, confidence)
+            finishing = after.submit(_finish, predictor, run, prepared, blended)
         if finishing is not None:
             yield finishing.result()
 
 
-def _finish(predictor: Predictor, run: Run, prepared: Prepared, blended: Blended | None, confidence: bool) -> Receipt:
+def _finish(predictor: Predictor, run: Run, prepared: Prepared, blended: Blended | None) -> Receipt:
     result = predictor.finish(prepared, blended)
     began = time.perf_counter()
-    layers = {"classes": result.classes} | ({"confidence": result.confidence} if confidence else {})
-    run.keep(prepared.block, {name: values for name, values in layers.items() if values.any()})
+    run.keep(prepared.block, {name: values for name, values in result.layers.items() if values.any()})
     seconds = {**result.seconds, "write": time.perf_counter() - began}
     return Receipt(prepared.block, prepared.block.window.pixels, result.windows, seconds)
