@@ -214,7 +214,7 @@ def test_law_5_nodata_in_nodata_out(tmp_path: Path) -> None:
     assert np.array_equal(confidence, others[1])
 
 
-_PEAK = """
+PEAK = """
 import resource, sys
 from geoseg.cli.main import main
 try:
@@ -235,7 +235,7 @@ def test_law_7_memory_is_flat(tmp_path: Path) -> None:
         scene = make_raster(tmp_path / f"{name}.tif", pixels, compress="deflate", zlevel=1)
         arguments = ["-q", "predict", scene, "-o", tmp_path / f"{name}-out.tif", "-m", tmp_path / "model.safetensors"]
         run = subprocess.run(
-            [sys.executable, "-c", _PEAK, *map(str, arguments), "--block-size", "1024"],
+            [sys.executable, "-c", PEAK, *map(str, arguments), "--block-size", "1024"],
             capture_output=True,
             text=True,
             check=True,

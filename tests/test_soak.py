@@ -1,0 +1,68 @@
+"""Long runs at real size, with the default windows and blocks: python -m pytest -m soak."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from conftest import TRANSFORM, UTM, landscape, make_model
+from test_laws import PEAK, predict_map
+
+from geoseg.model import save_model
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+
+TOWN = "orthos/aerial_town_il_z18.tif"
+
+
+@pytest.mark.data
+def test_law_2_block_independence_on_fifty_megapixels(tmp_path: Path, data: Callable[[str], Path]) -> None:
+    scene, model = data(TOWN), make_model(classes=8, tile_size=1024, overlap=128)
+    classes, confidence, _ = predict_map(scene, model, tmp_path / "a.tif", precision="auto", block_size=2048)
+    assert len(np.unique(classes)) > 4
+    for size in (1024, 4096):
+        other, sure, _ = predict_map(scene, model, tmp_path / "b.tif", precision="auto", block_size=size)
+        assert np.array_equal(classes, other)
+        assert np.array_equal(confidence, sure)
+
+
+def write_tall(path: Path, rows: int, cols: int) -> Path:
+    """A scene of any height, written strip by strip."""
+    tile = landscape(1024, cols)
+    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "zlevel": 1}
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=rows,
+        width=cols,
+        count=3,
+        dtype="uint8",
+        crs=UTM,
+        transform=TRANSFORM,
+        **layout,
+    ) as file:
+        for row in range(0, rows, 1024):
+            height = min(1024, rows - row)
+            file.write(tile[:, :height], window=((row, row + height), (0, cols)))
+    return path
+
+
+def test_law_7_memory_is_flat_at_the_default_settings(tmp_path: Path) -> None:
+    """Peak memory, the libraries' included, of a scene of 41 Mpx and of one four times as tall."""
+    save_model(make_model(tile_size=1024, overlap=128), tmp_path / "model.safetensors")
+    peaks = []
+    for rows in (8192, 32768):
+        scene = write_tall(tmp_path / f"{rows}.tif", rows, 5000)
+        arguments = ["-q", "predict", scene, "-o", tmp_path / f"{rows}-map.tif", "-m", tmp_path / "model.safetensors"]
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(run.stdout.split()[-1]))
+    print("peak memory in kB:", peaks)
+    assert peaks[1] <= 1.10 * peaks[0]
