@@ -1,5 +1,9 @@
 """python -m geoseg."""
 
-from geoseg.cli.main import main
+try:
+    from geoseg.cli.main import main
+except ModuleNotFoundError:
+    # In a checkout, Python finds this folder before the installed package, and the command line lies beside it.
+    from cli.main import main
 
 main()

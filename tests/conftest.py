@@ -25,6 +25,9 @@ from geoseg.statistics import BandStats
 settings.register_profile("geoseg", deadline=None, max_examples=40)
 settings.load_profile("geoseg")
 
+# Subprocesses must find the package that is installed, not the checkout they happen to be started in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 UTM = "EPSG:32633"
 TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 
