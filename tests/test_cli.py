@@ -105,9 +105,11 @@ def test_law_9_help_imports_no_heavy_library() -> None:
 
 def test_version_of_the_module_and_of_the_checkout() -> None:
     root = Path(__file__).resolve().parents[1]
+    # As a user in a checkout, where the folder hides the installed package.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     for module in ("geoseg", "cli"):
         command = [sys.executable, "-m", module, "--version"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=root)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=root, env=env)
         assert done.stdout == f"geoseg, version {__version__}\n"
 
 
@@ -425,6 +427,8 @@ def interrupting(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
 
 Run.keep = interrupting
+# Whoever started the tests in the background made the signal ignored, for them and their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[1:])
 """
 
