@@ -125,7 +125,7 @@ class Recipe:
 
 RECIPES: dict[RecipeName, Recipe] = {
     "orthophoto": Recipe(),
-    "quick": Recipe(steps=160, patch_size=128),
+    "quick": Recipe(steps=160, batch_size=16, patch_size=96, learning_rate=2e-3, marginal_weight=4.0),
 }
 """orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model."""
 
