@@ -35,6 +35,9 @@ from geoseg.grid import Block, Window
 from geoseg.publish import publishing
 
 TIFF_BLOCK = 512
+
+COPY_CACHE = 64 << 20
+"""Bytes of GDAL's cache while parts are copied to the COG; a few rows of TIFF blocks are all it needs."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
@@ -100,7 +103,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
     target = path.resolve()
     try:
         with publishing(path) as temporary:
-            with rasterio.Env(GDAL_CACHEMAX=256 << 20):
+            with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
             with _opened(temporary) as file:
                 _compare(path, file, spec, parts)

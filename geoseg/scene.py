@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 EVERY_BAND: tuple[int, ...] = ()
 """As `bands` of a Scene: all the file has, alpha too, for looking at rather than for computing."""
 
-_CACHE_FLOOR = 64 << 20
+CACHE_FLOOR = 64 << 20
 _CACHE_CEILING = 512 << 20
 _LARGE_BLOCK = 64 << 20
 _KNOWN = {
@@ -164,7 +164,7 @@ class Scene:
         stored = self.block_shape[0]
         height = -(-rows // stored) * stored + stored
         per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
-        return int(min(_CACHE_CEILING, max(_CACHE_FLOOR, height * self.shape[1] * per_pixel)))
+        return int(min(_CACHE_CEILING, max(CACHE_FLOOR, height * self.shape[1] * per_pixel)))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the pixels (bands, rows, cols) of `window` in the file's own type, and validity (rows, cols).

@@ -61,7 +61,7 @@ def test_law_7_memory_is_flat_at_the_default_settings(tmp_path: Path) -> None:
         scene = write_tall(tmp_path / f"{rows}.tif", rows, 5000)
         arguments = ["-q", "predict", scene, "-o", tmp_path / f"{rows}-map.tif", "-m", tmp_path / "model.safetensors"]
         run = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", PEAK, "4096", *map(str, arguments)], capture_output=True, text=True, check=True
         )
         peaks.append(int(run.stdout.split()[-1]))
     print("peak memory in kB:", peaks)
