@@ -232,7 +232,7 @@ print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, as Linux has it")
 def test_law_7_memory_is_flat(tmp_path: Path) -> None:
-    """A scene four times as tall has the same peak within 10 %, and within a byte for each pixel it has more.
+    """A scene four times as tall has the same peak within 10 %, and within two bytes for each pixel it has more.
 
     GDAL's caches are made small, so that even the short scene fills them.
     """
@@ -253,7 +253,7 @@ def test_law_7_memory_is_flat(tmp_path: Path) -> None:
     short, tall = peaks
     print("peak memory in kB:", peaks)
     assert tall <= 1.10 * short
-    assert tall - short < 15 * strip[0].size / 1024
+    assert tall - short < 2 * 15 * strip[0].size / 1024
 
 
 def train_config(folder: Path, **settings: Any) -> TrainConfig:
