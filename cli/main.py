@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from typing import Any
@@ -91,6 +92,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, GeosegError):
         click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
         return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # The reader of standard output has enough (a pipe into head): nothing is wrong. Python must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"geoseg: error: {where}{error.strerror}", err=True)

@@ -76,8 +76,8 @@ class Scene:
             raise InputError(f"{path}: cannot be read as a raster ({_first_line(error)})") from error
         try:
             self._check_header()
-            self.palette = self._palette()
             self._every = bands == EVERY_BAND
+            self.palette = self._palette()
             self.bands = self._select(bands)
             self.georeference = self._georeference(assume_crs)
         except BaseException:
@@ -234,7 +234,8 @@ class Scene:
         table = np.zeros((65536 if self._file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
         for value, colour in self._file.colormap(1).items():
             table[value] = colour[:3]
-        log.warning("%s: palette image, expanded to red, green and blue", self._name)
+        if not self._every:
+            log.warning("%s: palette image, expanded to red, green and blue", self._name)
         return table
 
     def _select(self, bands: Sequence[int] | None) -> tuple[int, ...]:
