@@ -27,7 +27,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, SuperpixelConfig, WindowConfig
 from geoseg.inference import ready
 from geoseg.mapping import MapJob
-from geoseg.model import Model, load_model
+from geoseg.model import Model, colour_scale, load_model
 from geoseg.network import NetworkSpec, build
 from geoseg.outputs import Outputs
 from geoseg.prediction import pad
@@ -74,7 +74,7 @@ def network_alone(job: MapJob) -> float:
 def superpixels_alone(job: MapJob) -> float:
     """Seconds for the superpixels of the whole scene at once, the pixels being in memory."""
     pixels, valid = job.scene.read(job.scene.extent)
-    offset, scale = job.model.colour_scale()
+    offset, scale = colour_scale(job.model.stats, job.model.dtype)
     settings = job.model.superpixels
 
     def task() -> None:

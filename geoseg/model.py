@@ -55,10 +55,6 @@ class Model:
         """What the network is built from."""
         return self.network.spec
 
-    def colour_scale(self) -> tuple[Any, Any]:
-        """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""
-        return colour_scale(self.stats, self.dtype)
-
 
 def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
     """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""

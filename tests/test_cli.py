@@ -566,3 +566,25 @@ def test_killed_while_publishing_the_same_command_finishes(
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 73
+
+
+def test_info_on_a_map_says_nothing_about_its_palette(
+    tmp_path: Path,
+    mapping: Predict,
+    scene_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mapping(scene_path, out=tmp_path / "map.tif")
+    caplog.clear()
+    assert geoseg(capsys, "info", tmp_path / "map.tif").code == 0
+    assert "palette" not in caplog.text
+
+
+def test_a_reader_that_has_enough_is_no_error(scene_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "geoseg", "info", str(scene_path)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr.strip().splitlines()) == (0, [])

@@ -68,7 +68,7 @@ def test_the_memory_layout_of_the_weights_does_not_matter(model: Model, saved: P
 
 def test_colours_are_srgb_for_bytes_of_three_bands_only(model: Model) -> None:
     three = make_model()
-    assert three.colour_scale() == (None, None)
+    assert colour_scale(three.stats, three.dtype) == (None, None)
     for stats, dtype in ((three.stats, "uint16"), (model.stats, "uint8")):
         offset, scale = colour_scale(stats, dtype)
         assert np.allclose((np.asarray(stats.low) - offset) * scale, 0)
