@@ -1,9 +1,10 @@
-"""Superpixels measured against other libraries: speed, peak memory, quality.
+"""Superpixels measured against other libraries: speed, peak memory, quality; and held against themselves.
 
-    python benchmarks/superpixels.py --image orthophoto.tif --bsds folder/of/jpg/and/mat
+    python benchmarks/superpixels.py --image orthophoto.tif --bsds folder/of/jpg/and/mat --scenes a.tif b.tif
 
 Speed and memory: the top left `--crop` pixels from `--corner` on of a uint8 RGB raster, colour conversion and
-connectivity included; runs of all implementations take turns, medians are shown. Every peer that can be imported takes
+connectivity included; runs of all implementations take turns, medians are shown. Each timed run follows an untimed one
+of its own, for memory that the system hands out anew costs as much as the work. Every peer that can be imported takes
 part: scikit-image, fast-slic, OpenCV (contrib) and SimpleITK, at the same number of seeds and of iterations.
 
 Quality: BSDS500, mean over images and over the human segmentations G of each, for superpixels S of N pixels in all:
@@ -11,6 +12,9 @@ Quality: BSDS500, mean over images and over the human segmentations G of each, f
 - undersegmentation error: 1/N sum over G sum over S that meet G of min(|S and G|, |S - G|) (Neubert, Protzel 2012);
 - achievable segmentation accuracy: 1/N sum over S of max over G of |S and G| (Liu et al. 2011).
 Counts never agree exactly, so scikit-image is run at many counts and its means are interpolated (log count) at ours.
+
+Exactness: the ids of whole scenes against those of blocks of several sizes, of two threads, and of a torch device
+(`--device cuda` for a GPU, with its speed).
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.superpixels import colour, segment
+from geoseg.superpixels import colour, halo, segment
 
 Image = NDArray[np.uint8]  # (rows, cols, 3)
 Run = Callable[[Image], NDArray[Any]]
@@ -139,6 +143,7 @@ def measure_speed(image: Image, size: int, iterations: int, repeats: int) -> Ite
     for _ in range(repeats):
         for name, run in runs.items():
             taken = native(name, image)
+            run(taken)
             start = time.perf_counter()
             labels = run(taken)
             times[name].append(time.perf_counter() - start)
@@ -166,7 +171,7 @@ def boundaries(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def score(labels: NDArray[Any], truths: list[NDArray[Any]]) -> NDArray[np.float64]:
     """Return (boundary recall, undersegmentation error, achievable accuracy), means over the truths."""
-    from scipy.ndimage import maximum_filter  # type: ignore[import-untyped]
+    from scipy.ndimage import maximum_filter
 
     near = maximum_filter(boundaries(labels).astype(np.uint8), 5) > 0
     rows = []
@@ -183,7 +188,7 @@ def score(labels: NDArray[Any], truths: list[NDArray[Any]]) -> NDArray[np.float6
 
 def read_bsds(folder: Path, limit: int) -> list[tuple[Image, list[NDArray[Any]]]]:
     from PIL import Image as Pictures
-    from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io import loadmat
 
     pairs = []
     for path in sorted(folder.glob("*.jpg"))[:limit]:
@@ -207,12 +212,12 @@ def measure_quality(folder: Path, limit: int) -> Iterator[str]:
     pairs = read_bsds(folder, limit)
     yield f"{len(pairs)} images; differences are ours - scikit-image (as it comes; then with sigma 1)"
     yield f"{'size':>5}{'iterations':>11}{'regions':>9}{'recall':>9}{'':18}{'under.':>9}{'':18}{'accuracy':>9}"
-    sides = (31, 27, 23, 19, 16, 13.5, 11.5)
+    sides = (36, 31, 27, 23, 19, 16, 13.5, 11.5)
     curves = [
         np.array([average(partial(scikit_image, size=side, iterations=10, sigma=sigma), pairs) for side in sides])
         for sigma in (0, 1)
     ]
-    for size in (28, 20, 14):
+    for size in (32, 21, 14):
         for iterations in (10, 7, 5, 3):
             own = average(partial(geoseg, size=size, iterations=iterations, threads=1), pairs)
             line = f"{size:5}{iterations:11}{own[0]:9.1f}"
@@ -220,6 +225,62 @@ def measure_quality(folder: Path, limit: int) -> Iterator[str]:
                 peers = [np.interp(np.log(own[0]), np.log(curve[:, 0]), curve[:, k]) for curve in curves]
                 line += f"{own[k]:9.4f}" + "".join(f"{own[k] - peer:+9.4f}" for peer in peers)
             yield line
+
+
+def measure_exactness(path: Path, device: str) -> Iterator[str]:
+    """Yield, for one scene, how many pixels have another id when it is cut in another way; all should be 0."""
+    import torch
+
+    from geoseg.scene import Scene
+    from geoseg.statistics import band_stats, colour_scale
+    from geoseg.superpixels_torch import Device
+
+    with Scene(path) as scene:
+        pixels, valid = scene.read(scene.extent)
+        stats = band_stats([scene])
+    offset, scale = colour_scale(stats, str(pixels.dtype))
+    features = colour(pixels, valid, offset=offset, scale=scale)
+    settings: dict[str, Any] = {"size": 16, "iterations": 5}
+    whole = segment(features, valid, **settings)
+    expected = whole.ids[whole.labels]
+    count = len(whole.ids) - 1
+    yield f"{path.name}: {pixels.dtype} {pixels.shape}, {1 - valid.mean():.0%} invalid, {count} superpixels"
+    twice = segment(features, valid, **settings, threads=2)
+    yield f"  2 threads: {np.count_nonzero(twice.ids[twice.labels] != expected)} pixels differ"
+    for side in (512, 1000, 2048):
+        differing = sum(_differing(features, valid, block, expected, settings) for block in _blocks(valid.shape, side))
+        yield f"  blocks of {side}: {differing} pixels differ"
+    chooser = Device(torch.device(device))
+    found = segment(features, valid, **settings, chooser=chooser)
+    start = time.perf_counter()
+    segment(features, valid, **settings, chooser=chooser, threads=8)
+    speed = valid.size / 1e6 / (time.perf_counter() - start)
+    yield f"  torch on {device}: {np.count_nonzero(found.ids[found.labels] != expected)} differ; {speed:.1f} Mpx/s"
+
+
+def _blocks(shape: tuple[int, ...], side: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
+
+
+def _differing(
+    features: NDArray[np.int16],
+    valid: NDArray[np.bool_],
+    block: tuple[slice, slice],
+    expected: NDArray[np.uint32],
+    settings: dict[str, Any],
+) -> int:
+    """Count the pixels of a block whose ids, computed from the block and its halo alone, are not those expected."""
+    by, size = halo(settings["size"], settings["iterations"]), settings["size"]
+    starts = [max(span.start - by, 0) // size * size for span in block]
+    rows, cols = (slice(start, span.stop + by) for start, span in zip(starts, block, strict=True))
+    core = tuple(slice(span.start - start, span.stop - start) for start, span in zip(starts, block, strict=True))
+    part = segment(
+        np.ascontiguousarray(features[:, rows, cols]), np.ascontiguousarray(valid[rows, cols]), **settings,
+        origin=(starts[0], starts[1]), scene_shape=valid.shape, core=(core[0], core[1]),
+    )  # fmt: skip
+    return int(np.count_nonzero(part.ids[part.labels][core] != expected[block]))
 
 
 def main() -> None:
@@ -232,15 +293,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bsds", type=Path, help="folder of BSDS500 images (jpg) and segmentations (mat)")
     parser.add_argument("--limit", type=int, default=200, help="images of BSDS500 to use (default %(default)s)")
+    parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rasters to cut in several ways")
+    parser.add_argument(
+        "--device", default="cpu", help="torch device to hold against the kernels (default %(default)s)"
+    )
     options = parser.parse_args()
-    if not (options.image or options.bsds):
-        parser.error("give --image, --bsds or both")
+    if not (options.image or options.bsds or options.scenes):
+        parser.error("give --image, --bsds or --scenes")
     if options.image:
         image = read_crop(options.image, options.corner, options.crop)
         for line in measure_speed(image, options.size, options.iterations, options.repeats):
             print(line, flush=True)
     if options.bsds:
         for line in measure_quality(options.bsds, options.limit):
+            print(line, flush=True)
+    for path in options.scenes:
+        for line in measure_exactness(path, options.device):
             print(line, flush=True)
 
 

@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,16 +45,32 @@ def compiled(function: F) -> F:
         return cast(F, njit(**options)(function))
 
 
-def _fma(_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """Build one explicit fused multiply-add: the compiler would contract `a * b + c` at its own discretion."""
-
+def _trailing_zeros(_context: Any, word: Any) -> Any:
     def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.float32(types.float32, types.float32, types.float32), build
+    return types.uint64(types.uint64), build
 
 
-fma: Callable[[Any, Any, Any], Any] = cast(Any, intrinsic(_fma))
+trailing_zeros: Callable[[Any], Any] = cast(Any, intrinsic(_trailing_zeros))
+"""Count the zero bits below the lowest set one of a uint64 that is not 0."""
+
+
+def _prefetch(_typing: Any, array: Any, offset: Any) -> Any:
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        data = make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), build
+
+
+prefetch: Callable[[Any, Any], None] = cast(Any, intrinsic(_prefetch))
+"""Ask for the cache line of the element at an offset of a C-contiguous array, which may lie outside of it."""
 
 
 def stripes(start: int, stop: int, threads: int) -> list[Rows]:

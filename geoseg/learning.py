@@ -91,6 +91,7 @@ class Training:
             colour_scale(stats, dtype),
             recipe.patch_size,
             config.seed,
+            self.device,
         )
         trainer = Trainer(network, sampler, recipe, self.device, self.precision)
         if self.resuming:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg import superpixels_torch
 from geoseg.config import SuperpixelConfig
 from geoseg.errors import InputError
 from geoseg.grid import Window
@@ -25,9 +26,13 @@ from geoseg.superpixels import colour, segment
 _WHOLE = 64 << 20
 _MEMORY = 1 << 30
 _TRIES = 1000
+_MOST_THREADS = 16
 _CHOOSY = 10
 _PLAIN = 1 << 20
 """A sample no batch reaches. (A shorter key would not do: numpy fills keys up with zeros.)"""
+
+Drawn = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Pixels (bands, P, P) and validity (P, P) of a patch."""
 
 
 class Imagery:
@@ -82,7 +87,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws patches of `size` pixels, uniformly over the pixels of all scenes."""
+    """Draws patches of `size` pixels, uniformly over the pixels of all scenes; superpixels are cut on `device`."""
 
     imagery: Imagery
     stats: BandStats
@@ -90,33 +95,43 @@ class PatchSampler:
     colour_scale: tuple[Any, Any]
     size: int
     seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def batch(self, step: int, count: int, pool: ThreadPoolExecutor) -> Batch:
         """Return the `count` patches of `step`; the same for the same arguments, always."""
-        drawn = list(pool.map(lambda sample: self._patch(step, sample), range(count)))
-        image, labels, moved, moved_labels = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+        random = [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
+        drawn = list(pool.map(self._draw, random))
+        cut = self.cut_together(drawn, pool) if self.device.type == "cuda" else list(pool.map(self._cut, drawn))
+        parts = zip(*pool.map(self._views, drawn, cut, random), strict=True)
+        image, labels, moved, moved_labels = (torch.from_numpy(np.stack(part)) for part in parts)
         return Batch(image, labels.long(), moved, moved_labels.long(), int(labels.max()))
 
     def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
         """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
         pixels, valid = self._draw(np.random.default_rng([self.seed, 0, _PLAIN + sample]))
-        return pixels, valid, self._superpixels(pixels, valid)
+        return pixels, valid, self._cut((pixels, valid))
 
-    def _superpixels(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int32]:
+    def cut_together(self, drawn: Sequence[Drawn], pool: ThreadPoolExecutor) -> list[NDArray[np.int32]]:
+        """Return the superpixels (P, P) of each patch, all of them at once on the device: the same as one by one."""
+        features = torch.from_numpy(np.stack(list(pool.map(self._colour, drawn))))
+        valid = torch.from_numpy(np.stack([each for _, each in drawn]))
+        found = superpixels_torch.segment_batch(
+            features.to(self.device),
+            valid.to(self.device),
+            **vars(self.superpixels),
+            threads=min(len(drawn), _MOST_THREADS),
+        )
+        return [each.labels for each in found]
+
+    def _colour(self, drawn: Drawn) -> NDArray[np.int16]:
         offset, scale = self.colour_scale
-        settings = self.superpixels
-        return segment(
-            colour(pixels, valid, offset=offset, scale=scale),
-            valid,
-            size=settings.size,
-            compactness=settings.compactness,
-            iterations=settings.iterations,
-        ).labels
+        return colour(*drawn, offset=offset, scale=scale)
 
-    def _patch(self, step: int, sample: int) -> tuple[NDArray[Any], ...]:
-        random = np.random.default_rng([self.seed, step, sample])
-        pixels, valid = self._draw(random)
-        image, labels = self.stats.normalise(pixels, valid), self._superpixels(pixels, valid)
+    def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
+        return segment(self._colour(drawn), drawn[1], **vars(self.superpixels)).labels
+
+    def _views(self, drawn: Drawn, labels: NDArray[np.int32], random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        image = self.stats.normalise(*drawn)
         moved, moved_labels = transform(image, labels, random)
         return jitter(image, labels > 0, random), labels, jitter(moved, moved_labels > 0, random), moved_labels
 

@@ -27,6 +27,7 @@ from geoseg.plan import Plan, WindowMemo
 from geoseg.regions import classify, paint, region_means
 from geoseg.scene import Scene
 from geoseg.superpixels import Superpixels, colour, segment
+from geoseg.superpixels_torch import chooser_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +145,7 @@ class Predictor:
             scene_shape=self.scene.shape,
             core=block.window.within(area),
             threads=self.workers,
+            chooser=chooser_for(self.device),
         )
 
     def logits(self, prepared: Prepared) -> Blended | None:

@@ -8,7 +8,8 @@ of gSLICr, Ren, Prisacariu and Reid 2015, in place of the window of SLIC), the o
 over 3 x 3 pixels with binomial weights (1, 2, 1), invalid ones left out, which SLIC does not do: on BSDS500 it gains
 2 to 5 points of boundary recall at equal counts, and there are far fewer fragments. No region reaches beyond the
 3 x 3 cells of its seed, so every result is local: computed in blocks with a `halo`, or in any number of threads, it
-is the same to the bit. Colours are int16, sums are exact integers, distances IEEE float32 in a fixed order.
+is the same to the bit. Colours, positions, centres and distances are integers (steps of 1/8 of a unit of L*, see
+`geoseg.slic.cells`), so that it is also the same on every processor and every GPU; compactness is resolved to 1/8.
 
 Then every superpixel is made one 4-connected region. The largest component of a label (of equals the first in raster
 order) is its *main* one, and it is *kept* if it has min_size pixels. Every other component is an orphan. PASSES
@@ -35,7 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from geoseg.kernels import Rows, stripes, team
 from geoseg.slic import colours
 from geoseg.slic.colours import STEPS
-from geoseg.slic.lattice import PASSES, SMALL, Lattice, clip, connect, widen
+from geoseg.slic.lattice import PASSES, SMALL, Area, Chooser, Rule, choose, clip, connect, widen
 
 __all__ = ["PASSES", "STEPS", "Superpixels", "colour", "halo", "segment", "segment_batch"]
 
@@ -142,6 +143,7 @@ def segment(
     scene_shape: tuple[int, int] | None = None,
     core: tuple[slice, slice] | None = None,
     threads: int = 1,
+    chooser: Chooser = choose,
 ) -> Superpixels:
     """Return the superpixels of an array of the scene.
 
@@ -152,7 +154,7 @@ def segment(
     origin: (row, col) in the scene of the array's first pixel, multiples of size. scene_shape: (rows, cols), the
     array's own shape unless given. core: the slices of the array in which the result must be exact (see `halo`); all
     pixels of regions that touch it are exact too, others may have any label, 0 included. threads: how many to use;
-    the result does not depend on it.
+    chooser: what computes the iterations, `superpixels_torch.Device` for those of a GPU. The result depends on neither.
 
     Raises ValueError for wrong shapes, types and ranges, and if an id exceeds uint32 (a scene of billions of
     pixels in very small cells).
@@ -171,16 +173,16 @@ def segment(
     reach = 2 * iterations - 1 + REACH
     above, left = max(rows[0] - reach, 0), max(cols[0] - reach, 0)
     below, right = min((rows[1] + reach) * size, H), min((cols[1] + reach) * size, W)
-    rows, cols = (rows[0] - above, rows[1] - above), (cols[0] - left, cols[1] - left)
+    rows, cols = (
+        clip(widen((span[0] - start, span[1] - start), REACH), -(-stop // size) - start)
+        for span, start, stop in ((rows, above, below), (cols, left, right))
+    )
     first = (origin[0] // size + above, origin[1] // size + left)
     inside = (scene_shape[0] - first[0] * size, scene_shape[1] - first[1] * size)
+    corner, shape = (above * size, left * size), (below - above * size, right - left * size)
     with team(threads) as each:
-        corner, shape = (above * size, left * size), (below - above * size, right - left * size)
-        lattice = Lattice(features, valid, corner, shape, size, inside, threads, each)
-        weight = np.float32((compactness * STEPS / size) ** 2)
-        rows, cols = clip(widen(rows, REACH), lattice.shape[0]), clip(widen(cols, REACH), lattice.shape[1])
-        lattice.run(iterations, weight, rows, cols)
-        choice = lattice.choice[rows[0] : rows[1], cols[0] : cols[1]]
+        area, rule = Area(corner, shape, inside, rows, cols), Rule(size, compactness, iterations)
+        choice = chooser(features, valid, area, rule, threads, each)
         first = (first[0] + rows[0], first[1] + cols[0])
         painted = labels[above * size : below, left * size : right]
         painted = painted[rows[0] * size : rows[1] * size, cols[0] * size : cols[1] * size]

@@ -51,6 +51,14 @@ def same(one: Batch, two: Batch) -> bool:
     return one.regions == two.regions and all(torch.equal(getattr(one, p), getattr(two, p)) for p in PARTS)
 
 
+def test_cutting_all_patches_at_once_is_cutting_each(sampler: PatchSampler, scenes: list[Scene]) -> None:
+    drawn = [sampler.plain(sample)[:2] for sample in range(3)]
+    with ThreadPoolExecutor(2) as pool:
+        together = sampler.cut_together(drawn, pool)
+    for sample, labels in enumerate(together):
+        assert np.array_equal(labels, sampler.plain(sample)[2])
+
+
 def batch(sampler: PatchSampler, step: int, count: int, threads: int = 2) -> Batch:
     """A batch made by `threads` threads."""
     with ThreadPoolExecutor(threads) as pool:

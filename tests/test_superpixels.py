@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import llvmlite.binding
+import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,8 @@ from skimage.measure import label
 
 from geoseg import kernels, superpixels
 from geoseg.kernels import team
-from geoseg.slic.lattice import Lattice
+from geoseg.slic import nearest
+from geoseg.slic.lattice import Area, Lattice, Rule
 from geoseg.superpixels import STEPS, Superpixels, colour, halo, segment, segment_batch
 
 connected: Any = label  # typed too narrowly by scikit-image
@@ -62,32 +65,40 @@ def smooth_plainly(features: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDA
 def assign_plainly(
     features: NDArray[np.int16], valid: NDArray[np.bool_], size: int, compactness: float, iterations: int
 ) -> NDArray[np.int64]:
-    """Iterate as the paper says, in float64, cell by cell; label = cell row * cell columns + cell column, or -1."""
+    """Iterate as the rule says, in whole steps, cell by cell; label = cell row * cell columns + cell column, or -1."""
     H, W = valid.shape
     rows, cols = -(-H // size), -(-W // size)
-    features = smooth_plainly(features, valid)
+    colours = np.rint(smooth_plainly(features, valid) / (STEPS / 8)).astype(np.int64)
     ys, xs = np.mgrid[:H, :W]
     cell = ys // size * cols + xs // size
-    points = np.concatenate([[ys, xs], features]).astype(float)
-    weights = np.array([(compactness * STEPS / size) ** 2] * 2 + [1.0] * len(features))
-    centres: dict[int, NDArray[np.float64]] = {}
+    pitch = round(8 * compactness)
+    within = [(2 * (at % size) * pitch + size) // (2 * size) for at in (ys, xs)]
+    points = np.concatenate([[within[0] + ys // size * pitch, within[1] + xs // size * pitch], colours])
+    corner = {c: np.array([c // cols * pitch, c % cols * pitch] + [0] * len(features)) for c in range(rows * cols)}
+
+    def mean(of: NDArray[np.bool_], c: int) -> NDArray[np.int64]:
+        """Return the rounded mean of the pixels relative to the corner of the cell c."""
+        relative: NDArray[np.int64] = points[:, of] - corner[c][:, None]
+        return np.rint(relative.sum(axis=1) / of.sum()).astype(np.int64) + corner[c]
+
+    centres: dict[int, NDArray[np.int64]] = {}
     for c in range(rows * cols):
         own = valid & (cell == c)
         y, x = c // cols * size, c % cols * size
         middle = (y + min(size, H - y) // 2, x + min(size, W - x) // 2)
         if own.any():
-            centres[c] = points[:, *middle] if valid[middle] else points[:, own].mean(axis=1)
+            centres[c] = points[:, *middle] if valid[middle] else mean(own, c)
     labels = np.full((H, W), -1)
     for _ in range(iterations):
-        best = np.full((H, W), np.inf)
+        best = np.full((H, W), 2**62)
         for c in sorted(centres):
             near = (abs(ys // size - c // cols) <= 1) & (abs(xs // size - c % cols) <= 1) & valid
-            distance = (weights[:, None, None] * (points - centres[c][:, None, None]) ** 2).sum(axis=0)
+            distance = ((points - centres[c][:, None, None]) ** 2).sum(axis=0)
             closer = near & (distance < best)
             best[closer], labels[closer] = distance[closer], c
         for c in centres:
             if (labels == c).any():
-                centres[c] = points[:, labels == c].mean(axis=1)
+                centres[c] = mean(labels == c, c)
     return labels
 
 
@@ -229,12 +240,12 @@ def test_halo_is_wide_enough_and_half_of_it_is_not(iterations: int) -> None:
 
 def test_shrinking_work_leaves_the_choices_exact() -> None:
     features, valid = noise(4, (200, 200), spread=3000)
-    weight = np.float32(100)
+    area = Area((0, 0), (200, 200), (200, 200), (0, 40), (0, 40))
 
     def choices(rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
         with team(1) as each:
-            lattice = Lattice(features, valid, (0, 0), (200, 200), 5, (200, 200), 1, each)
-        lattice.run(6, weight, rows, cols)
+            lattice = Lattice(features, valid, area, Rule(5, 1.0, 6), 1, each)
+        lattice.run(6, rows, cols)
         return lattice.choice[rows[0] : rows[1], cols[0] : cols[1]]
 
     whole = choices((0, 40), (0, 40))
@@ -282,34 +293,67 @@ def test_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: int) -
 
 
 @pytest.mark.parametrize(
-    ("seed", "shape", "size"), [(0, (64, 64), 8), (1, (61, 75), 8), (2, (33, 70), 16), (3, (20, 20), 4)]
+    ("seed", "shape", "size"), [(0, (64, 64), 8), (1, (61, 75), 10), (2, (33, 70), 16), (3, (20, 20), 4)]
 )
-@pytest.mark.parametrize("bands", [1, 3, 4])
-@pytest.mark.parametrize("min_size", [0, 1, 16, 90])
-def test_first_iteration_equals_plain_code_to_the_pixel(
-    seed: int, shape: tuple[int, int], size: int, bands: int, min_size: int
+@pytest.mark.parametrize(
+    ("bands", "iterations", "compactness"), [(1, 1, 0.5), (3, 4, 10.0), (4, 2, 2.3), (2, 10, 40.0)]
+)
+@pytest.mark.parametrize("min_size", [0, 16, 90])
+def test_equals_plain_code_to_the_pixel(
+    seed: int, shape: tuple[int, int], size: int, bands: int, iterations: int, compactness: float, min_size: int
 ) -> None:
-    # Small whole colours and a weight that is a power of two keep every distance exact in float32, ties included.
     features, valid = noise(seed, shape, bands, holes=0.03)
-    features = (features // 64).astype(np.int16)
-    compactness = 2 * size / STEPS
-    # A seed at the mean of its cell is not whole: here the middle pixels are valid.
-    for y in range(0, shape[0], size):
-        for x in range(0, shape[1], size):
-            valid[y + min(size, shape[0] - y) // 2, x + min(size, shape[1] - x) // 2] = True
-    labels = assign_plainly(features, valid, size, compactness, 1)
+    if bands == 4:
+        features = (features // 512 * 64).astype(np.int16)  # so few colours that many distances are equal
+    labels = assign_plainly(features, valid, size, compactness, iterations)
     expected = connect_plainly(labels, size, min_size)
-    result = segment(features, valid, size=size, compactness=compactness, iterations=1, min_size=min_size)
-    assert np.array_equal(id_map(result), expected)
+    settings: dict[str, Any] = {"size": size, "compactness": compactness, "iterations": iterations}
+    assert np.array_equal(id_map(segment(features, valid, min_size=min_size, **settings)), expected)
 
 
-@pytest.mark.parametrize("bands", [2, 3])
-def test_ten_iterations_agree_with_plain_code(bands: int) -> None:
-    features, valid = noise(7, (70, 83), bands, spread=500, holes=0.02)
-    features[-1] = 0  # a channel that never moves must not hide that others do
+def test_a_channel_that_never_moves_does_not_hide_that_others_do() -> None:
+    features, valid = noise(7, (70, 83), 2, spread=500, holes=0.02)
+    features[-1] = 0
     expected = connect_plainly(assign_plainly(features, valid, 10, 10.0, 10), 10, 25)
-    result = segment(features, valid, size=10)
-    assert (id_map(result) == expected).mean() > 0.995
+    assert np.array_equal(id_map(segment(features, valid, size=10)), expected)
+
+
+def test_position_alone_leaves_the_cells() -> None:
+    features, valid = noise(2, (65, 78), spread=4000)
+    ys, xs = np.mgrid[:65, :78]
+    result = segment(features, valid, size=13, compactness=1e9)
+    assert np.array_equal(id_map(result), ys // 13 * 6 + xs // 13 + 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("processor", ["this one", "avx2", "any"])
+def test_nearest_is_the_least_distance_on_every_processor(channels: int, processor: str) -> None:
+    features = llvmlite.binding.get_host_cpu_features()
+    if processor == "avx2" and not features.get("avx2"):
+        pytest.skip("this processor has no AVX2")
+    known = {"this one": features, "avx2": {"avx2": True}, "any": {}}[processor]
+    function = nearest.make_nearest(nearest.multiply_for(known))
+
+    @numba.njit
+    def choose(pairs: Any, place: Any, coefficients: Any, index: Any) -> None:
+        for first in range(0, index.shape[0], 16):
+            function(pairs, place, coefficients, first, index)
+
+    rng = np.random.default_rng(channels)
+    points = rng.integers(-2047, 2048, (2 + channels + channels % 2, 64))
+    points[:2] = rng.integers(0, 1024, (2, 64))
+    centres = rng.integers(-2047, 2048, (9, len(points)))
+    centres[:, :2] = rng.integers(-2046, 3070, (9, 2))
+    centres[7] = centres[2]  # the first of equals
+    if channels % 2:
+        points[-1] = centres[:, -1] = 0
+    pairs = np.ascontiguousarray(points.T.reshape(64, -1, 2).swapaxes(0, 1).astype(np.int16))
+    factors = np.ascontiguousarray((-2 * centres).astype(np.int16)).view(np.int32).T
+    constants = 16 * (centres**2).sum(axis=1) + np.arange(9)
+    index = np.empty(64, np.uint8)
+    choose(pairs[1:], pairs[0], np.ascontiguousarray(np.vstack([constants, factors]).astype(np.int32)), index)
+    distance = ((points - centres[:, :, None]) ** 2).sum(axis=1)
+    assert np.array_equal(index, distance.argmin(axis=0))
 
 
 def test_regions_are_as_pure_as_those_of_scikit_image() -> None:
@@ -452,15 +496,42 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyP
     assert kernels.compiled(halo) is halo
 
 
+@pytest.mark.parametrize("compactness", [3.3, 10.0, 200.0])
 @pytest.mark.parametrize("bands", [1, 3, 4])
-def test_torch_agrees_with_the_kernels(bands: int) -> None:
+def test_torch_gives_the_same_superpixels(bands: int, compactness: float) -> None:
     torch = pytest.importorskip("torch")
     from geoseg import superpixels_torch
 
     pairs = [noise(seed, (93, 110), bands, spread=800, holes=0.02) for seed in range(3)]
     features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
     for size in (7, 12):
-        ours = segment_batch(features, valid, size=size)
-        theirs = superpixels_torch.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), size=size)
+        settings: dict[str, Any] = {"size": size, "compactness": compactness}
+        ours = segment_batch(features, valid, **settings)
+        theirs = superpixels_torch.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), **settings)
         for a, b in zip(ours, theirs, strict=True):
-            assert (id_map(a) == id_map(b)).mean() >= 0.995
+            assert np.array_equal(id_map(a), id_map(b))
+
+
+def test_torch_gives_a_block_of_the_scene() -> None:
+    torch = pytest.importorskip("torch")
+    from geoseg.superpixels_torch import Device
+
+    features, valid = noise(11, (260, 310), holes=0.05)
+    whole = id_map(segment(features, valid, size=6, iterations=2))
+    block = (slice(100, 141), slice(77, 200))
+    chooser = Device(torch.device("cpu"))
+    ids, area = block_ids(features, valid, block, halo(6, 2), 6, 2, chooser=chooser)
+    full = np.zeros_like(whole)
+    full[area] = ids
+    assert np.array_equal(full[block], whole[block])
+
+
+def test_torch_takes_longer_floats_where_short_ones_would_round() -> None:
+    torch = pytest.importorskip("torch")
+    from geoseg.superpixels_torch import exact_type
+
+    ordinary, extreme = exact_type(80, 864.0, 3, 16), exact_type(1023, 2047.0, 3, 16)
+    assert (ordinary, extreme) == (torch.float32, torch.float64)
+    # The largest sums of products: a pixel in one corner of its cell, a centre three cells away, opposite colours.
+    products = [2 * 80 * 6 * 80, 2 * 80 * 6 * 80, *[2 * 864 * 864] * 3, 2 * (3 * 80) ** 2 + 3 * 864**2]
+    assert sum(products) < 2**24

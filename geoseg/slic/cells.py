@@ -1,10 +1,15 @@
 """Cells: the array cut into cells, colours smoothed on the way, and the first centre of each.
 
-All index pairs are (row, col). `tiles` int16 (cell rows, cell cols, channels, T) holds the colours and `choice` uint8
-(cell rows, cell cols, T) the seed of each pixel of a cell of `size` x `size` pixels; T >= size * size is a multiple
-of 8. A choice in 0..8 names one of the 3 x 3 cells around the pixel's own, in raster order; NONE is a pixel without
-a superpixel: invalid, or padding of a cell cut by the edge. Positions are relative to the origin of a cell, so that
-nothing depends on where an array begins.
+All index pairs are (row, col). `tiles` int16 (cell rows, cell cols, channel pairs, T, 2) holds the colours, channels
+two by two (an odd last one beside 0), and `choice` uint8 (cell rows, cell cols, T) the seed of each pixel of a cell of
+`size` x `size` pixels; T >= size * size is a multiple of CHUNK. A choice in 0..8 names one of the 3 x 3 cells around
+the pixel's own, in raster order; NONE is a pixel without a superpixel: invalid, or padding of a cell cut by the edge.
+
+Colours and positions are whole steps of 1 / QUANTUM of a unit of L*, position weighted by compactness: a cell is
+`pitch` steps wide, the whole number nearest to QUANTUM * compactness, and pixel row y of it is at y * pitch / size,
+rounded. (Beyond a compactness of WIDEST / QUANTUM colours are scaled down instead.) Colours do not exceed MOST, so that
+sixteen times a squared distance fits into 32 bits. Positions are relative to the origin of a cell, so that nothing
+depends on where an array begins. A centre is int32 (row, col, channels), the rounded mean of its pixels.
 """
 
 from __future__ import annotations
@@ -15,9 +20,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled
+from geoseg.slic.colours import STEPS
+from geoseg.slic.nearest import CHUNK
 
 NONE = 9
 OWN = 4
+QUANTUM = 8
+MOST = 2047
+WIDEST = 1023
+
+
+def tile_pixels(size: int) -> int:
+    """Return T, the pixels of a cell with its padding."""
+    return -(-size * size // CHUNK) * CHUNK
+
+
+def scale(size: int, compactness: float, channels: int) -> tuple[int, np.float32, int]:
+    """Return the pitch of cells in steps, the steps per unit of features, and the bound on colours in steps."""
+    wanted = QUANTUM * compactness
+    shrink = min(1.0, WIDEST / wanted) if wanted else 1.0
+    bound = int(MOST * min(1.0, np.sqrt(3 / channels)))
+    return int(np.rint(wanted * shrink)), np.float32(QUANTUM * shrink / STEPS), bound
+
+
+def places(size: int, pitch: int) -> NDArray[np.int16]:
+    """Return the position of each pixel of a cell, in steps from its origin: (T, 2)."""
+    pixel = np.arange(tile_pixels(size))
+    rows_cols = np.stack([np.minimum(pixel // size, size - 1), pixel % size], axis=1)
+    return ((2 * rows_cols * pitch + size) // (2 * size)).astype(np.int16)
 
 
 @compiled
@@ -74,17 +104,30 @@ def _all_equal(values: NDArray[np.int32], value: int) -> Any:
 
 
 @compiled
-def _clear_holes(choice: NDArray[np.uint8], tile: NDArray[np.int16]) -> Any:
-    """Set the colours of pixels without a choice to 0; say whether there are any."""
+def _clear_holes(choice: NDArray[np.uint8], tile: NDArray[np.int32]) -> Any:
+    """Set the colours of pixels without a choice to 0, two channels in one; say whether there are any."""
     count = 0
     for p in range(choice.shape[0]):
         count += 1 if choice[p] == NONE else 0
     if count == 0:
         return False
-    for c in range(tile.shape[0]):
+    for pair in range(tile.shape[0]):
         for p in range(choice.shape[0]):
-            tile[c, p] = np.int16(0) if choice[p] == NONE else tile[c, p]
+            tile[pair, p] = np.int32(0) if choice[p] == NONE else tile[pair, p]
     return True
+
+
+@compiled
+def _join(
+    low: NDArray[np.int16], high: NDArray[np.int16], factor: np.float32, bound: np.float32, pairs: NDArray[np.int32]
+) -> None:
+    """Quantise two channels of a pixel row and put them side by side in int32."""
+    for x in range(pairs.shape[0]):
+        a = np.rint(np.float32(low[x]) * factor)
+        b = np.rint(np.float32(high[x]) * factor)
+        a = min(max(a, -bound), bound)
+        b = min(max(b, -bound), bound)
+        pairs[x] = (np.int32(b) << np.int32(16)) | (np.int32(a) & np.int32(0xFFFF))
 
 
 @compiled
@@ -94,19 +137,22 @@ def pack(
     corner: tuple[int, int],
     shape: tuple[int, int],
     size: int,
+    factor: np.float32,
+    bound: int,
     rows: tuple[int, int],
-    tiles: NDArray[np.int16],
+    tiles: NDArray[np.int32],
     choice: NDArray[np.uint8],
     holes: NDArray[np.bool_],
 ) -> None:
     """Fill the cell rows `rows` of `tiles`, smoothed, and `choice` from the pixels corner .. corner + shape.
 
-    `holes` says which cells have pixels without a choice.
+    `tiles` is seen as int32, two channels in one. `holes` says which cells have pixels without a choice.
     """
     C = features.shape[0]
     weights = np.empty(shape[1] + 2, np.int32)
     totals = np.empty((C, shape[1] + 2), np.int32)
-    means = np.empty(shape[1], np.int16)
+    means = np.zeros((2, shape[1]), np.int16)
+    joined = np.empty(shape[1], np.int32)
     for i in range(rows[0], rows[1]):
         height = min(size, shape[0] - i * size)
         if height < size or shape[1] < choice.shape[1] * size or choice.shape[2] > size * size:
@@ -116,11 +162,16 @@ def pack(
             row = corner[0] + i * size + y
             _sum_columns(features, valid, row, corner[1], weights, totals)
             whole = _all_equal(weights[1:-1], 4)
-            for c in range(C):
-                _smooth_row(totals[c], weights, whole, means)
+            for pair in range(tiles.shape[2]):
+                _smooth_row(totals[2 * pair], weights, whole, means[0])
+                if 2 * pair + 1 < C:
+                    _smooth_row(totals[2 * pair + 1], weights, whole, means[1])
+                else:
+                    means[1] = 0
+                _join(means[0], means[1], factor, np.float32(bound), joined)
                 for j in range(choice.shape[1]):
-                    colours = means[j * size : min((j + 1) * size, shape[1])]
-                    target = tiles[i, j, c, y * size : y * size + colours.shape[0]]
+                    colours = joined[j * size : min((j + 1) * size, shape[1])]
+                    target = tiles[i, j, pair, y * size : y * size + colours.shape[0]]
                     for x in range(colours.shape[0]):
                         target[x] = colours[x]
             ok = valid[row, corner[1] : corner[1] + shape[1]]
@@ -135,46 +186,51 @@ def pack(
 
 @compiled
 def _sum_cell(
-    tile: NDArray[np.int16], choice: NDArray[np.uint8], whole: bool, size: int, sums: NDArray[np.int64]
+    tile: NDArray[np.int32], choice: NDArray[np.uint8], place: NDArray[np.int16], pixels: int, sums: NDArray[np.int64]
 ) -> None:
     """Sum a cell's own pixels: their number, rows, columns and colours; colours without a choice are 0."""
-    if whole:
-        sums[0] = size * size
-        sums[1] = sums[2] = size * size * (size - 1) // 2
-    else:
-        for p in range(size * size):
-            if choice[p] != NONE:
-                sums[0] += 1
-                sums[1] += p // size
-                sums[2] += p % size
-    for c in range(tile.shape[0]):
-        total = 0
-        for value in tile[c]:
-            total += int(value)
-        sums[3 + c] = total
+    for p in range(pixels):
+        if choice[p] != NONE:
+            sums[0] += 1
+            sums[1] += place[p, 0]
+            sums[2] += place[p, 1]
+    for pair in range(tile.shape[0]):
+        low = high = 0
+        for value in tile[pair]:
+            low += int(np.int16(value))
+            high += int(value >> np.int32(16))
+        sums[3 + 2 * pair], sums[4 + 2 * pair] = low, high
 
 
 @compiled
 def start(
-    tiles: NDArray[np.int16],
+    tiles: NDArray[np.int32],
     choice: NDArray[np.uint8],
     holes: NDArray[np.bool_],
+    place: NDArray[np.int16],
     size: int,
     rows: tuple[int, int],
     inside: tuple[int, int],
     slot: int,
     sums: NDArray[np.int64],
-    centres: NDArray[np.float32],
+    centres: NDArray[np.int32],
     alive: NDArray[np.bool_],
 ) -> None:
     """Sum every cell's own pixels and set its first centre: the pixel in the middle, or the mean if it is invalid.
 
     `inside` is the size in pixels of the scene from the array's origin on: a cell at its edge is a part of a cell.
     """
+    whole = np.zeros(3, np.int64)
+    for p in range(size * size):
+        whole[0] += 1
+        whole[1] += place[p, 0]
+        whole[2] += place[p, 1]
     for i in range(rows[0], rows[1]):
         for j in range(choice.shape[1]):
             own = sums[slot + i, j]
-            _sum_cell(tiles[i, j], choice[i, j], not holes[i, j], size, own)
+            if not holes[i, j]:
+                own[:3] = whole
+            _sum_cell(tiles[i, j], choice[i, j], place, size * size if holes[i, j] else 0, own)
             alive[i, j] = own[0] > 0
             if not alive[i, j]:
                 continue
@@ -182,10 +238,12 @@ def start(
             x = min(size, inside[1] - j * size) // 2
             middle = y * size + x
             if choice[i, j, middle] != NONE:
-                centres[i, j, 0] = y
-                centres[i, j, 1] = x
-                for c in range(tiles.shape[2]):
-                    centres[i, j, 2 + c] = tiles[i, j, c, middle]
+                centres[i, j, 0] = place[middle, 0]
+                centres[i, j, 1] = place[middle, 1]
+                for pair in range(tiles.shape[2]):
+                    value = tiles[i, j, pair, middle]
+                    centres[i, j, 2 + 2 * pair] = np.int16(value)
+                    centres[i, j, 3 + 2 * pair] = value >> np.int32(16)
             else:
                 for v in range(centres.shape[2]):
-                    centres[i, j, v] = np.float32(own[1 + v] / own[0])
+                    centres[i, j, v] = np.int32(np.rint(own[1 + v] / own[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,43 @@ SMALL = 65536
 """Pixels up to which one thread is as fast as several."""
 
 
+@dataclass(frozen=True)
+class Area:
+    """The part of an array of the scene that is computed, and the cells whose choices are wanted.
+
+    corner, shape: its first pixel in the array, and pixels. inside: (rows, cols) of the scene from that pixel on.
+    rows, cols: the wanted cells, counted from its first.
+    """
+
+    corner: tuple[int, int]
+    shape: tuple[int, int]
+    inside: tuple[int, int]
+    rows: Rows
+    cols: Rows
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What decides the choices: side of a cell in pixels, weight of position, iterations."""
+
+    size: int
+    compactness: float
+    iterations: int
+
+
+Chooser = Callable[[NDArray[np.int16], NDArray[np.bool_], Area, Rule, int, Each], NDArray[np.uint8]]
+"""Computes the choices of the wanted cells, (cell rows, cell cols, T), from features, validity, area, rule, threads."""
+
+
+def choose(
+    features: NDArray[np.int16], valid: NDArray[np.bool_], area: Area, rule: Rule, threads: int, each: Each
+) -> NDArray[np.uint8]:
+    """Return the choices of the wanted cells, by the kernels for the CPU."""
+    lattice = Lattice(features, valid, area, rule, threads, each)
+    lattice.run(rule.iterations, area.rows, area.cols)
+    return lattice.choice[slice(*area.rows), slice(*area.cols)]
+
+
 class Lattice:
     """The cells of an array and their centres: the state that the iterations move."""
 
@@ -25,34 +63,35 @@ class Lattice:
         self,
         features: NDArray[np.int16],
         valid: NDArray[np.bool_],
-        corner: tuple[int, int],
-        pixel_shape: tuple[int, int],
-        size: int,
-        inside: tuple[int, int],
+        area: Area,
+        rule: Rule,
         threads: int,
         each: Each,
     ) -> None:
-        (H, W), C = pixel_shape, len(features)
-        shape = (-(-H // size), -(-W // size))
-        pixels = -(-size * size // 8) * 8
+        (H, W), size, pairs = area.shape, rule.size, -(-len(features) // 2)
+        shape, pixels = (-(-H // size), -(-W // size)), cells.tile_pixels(size)
         self.size, self.shape, self.each = size, shape, each
-        self.tiles = np.empty((*shape, C, pixels), np.int16)
+        self.pitch, factor, bound = cells.scale(size, rule.compactness, len(features))
+        self.place = cells.places(size, self.pitch)
+        self.tiles = np.empty((*shape, pairs, pixels, 2), np.int16)
+        joined = self.tiles.view(np.int32)[..., 0]
         self.choice = np.empty((*shape, pixels), np.uint8)
         self.holes = np.empty(shape, np.bool_)
         self.alive = np.empty(shape, np.bool_)
         self.moved = np.ones(shape, np.bool_)
-        self.centres = np.zeros((*shape, C + 2), np.float32)
+        self.centres = np.zeros((*shape, 2 * pairs + 2), np.int32)
         self.threads = threads if H * W > SMALL else 1
         self.bands = stripes(0, shape[0], self.threads)
         self.slots = 2 * np.arange(len(self.bands)) + 1
         self.edges = np.array([0, *(stop for _, stop in self.bands)])
-        self.sums = np.zeros((shape[0] + 2 * len(self.bands), shape[1], C + 3), np.int64)
+        self.sums = np.zeros((shape[0] + 2 * len(self.bands), shape[1], 2 * pairs + 3), np.int64)
 
         def fill(band: int) -> None:
             rows, slot = self.bands[band], int(self.slots[band])
-            cells.pack(features, valid, corner, pixel_shape, size, rows, self.tiles, self.choice, self.holes)
+            measures = size, factor, bound, rows
+            cells.pack(features, valid, area.corner, area.shape, *measures, joined, self.choice, self.holes)
             seeds = self.sums, self.centres, self.alive
-            cells.start(self.tiles, self.choice, self.holes, size, rows, inside, slot, *seeds)
+            cells.start(joined, self.choice, self.holes, self.place, size, rows, area.inside, slot, *seeds)
 
         self._each_band(fill)
         self.started = False
@@ -60,16 +99,16 @@ class Lattice:
     def _each_band(self, work: Callable[[int], Any]) -> None:
         self.each(lambda band: work(band[0]), [(b, b + 1) for b in range(len(self.bands))])
 
-    def run(self, iterations: int, weight: np.float32, rows: Rows, cols: Rows) -> None:
+    def run(self, iterations: int, rows: Rows, cols: Rows) -> None:
         """Iterate until the choices in the cells rows x cols are those of `iterations` iterations of all cells.
 
         A choice depends on centres one cell away, and they on choices one cell further: each iteration needs two
         cells less on every side than the one before.
         """
         for remaining in reversed(range(iterations)):
-            self._iterate(weight, widen(rows, 2 * remaining), widen(cols, 2 * remaining))
+            self._iterate(widen(rows, 2 * remaining), widen(cols, 2 * remaining))
 
-    def _iterate(self, weight: np.float32, rows: Rows, cols: Rows) -> None:
+    def _iterate(self, rows: Rows, cols: Rows) -> None:
         """Move the centres, but not before the first iteration, then assign the pixels of the cells rows x cols."""
         near, cols = widen(rows, 1), clip(cols, self.shape[1])
         seed_cols = clip(widen(cols, 1), self.shape[1])
@@ -84,7 +123,7 @@ class Lattice:
             pixels = self.tiles, choice, choice.view(np.uint64), self.holes
             seeds = self.centres, self.alive, self.moved
             slot = int(self.slots[band])
-            assignment.assign(*pixels, *seeds, self.size, weight, own, cols, slot, self.sums)
+            assignment.assign(*pixels, *seeds, self.place, self.pitch, own, cols, slot, self.sums)
 
         if self.started:
             self._each_band(move)
