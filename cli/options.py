@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -17,6 +17,8 @@ PATH = click.Path(path_type=Path)
 
 
 if TYPE_CHECKING:
+    from geoseg.engines.local import Receipt
+
     _BandType = click.ParamType[tuple[int, ...]]
 else:  # older releases of click do not subscript it
     _BandType = click.ParamType
@@ -41,7 +43,7 @@ def bands_option(function: F) -> F:
     """Add -b, --bands."""
     return click.option(
         "-b", "--bands", type=BandList(), default=None,
-        help="Bands to use, counted from 1, in the model's order: 4,3,2. Needed above four bands.  "
+        help="Bands to use, counted from 1, in this order: 4,3,2. Needed above four bands.  "
         "[default: every band that is not alpha]",
     )(function)  # fmt: skip
 
@@ -79,6 +81,29 @@ def progress(items: Iterable[Any], total: int, unit: str, describe: Callable[[An
             if count % every == 0 or count == total:
                 click.echo(f"{unit} {count}/{total}: {describe(item)}", err=True)
             yield item
+
+
+def run_blocks(
+    receipts: Generator[Receipt], total: int, run: Path, describe: Callable[[Receipt], str], quiet: bool
+) -> None:
+    """Compute blocks under a progress display; when it is interrupted, say how to go on from the directory `run`."""
+    reused = 0
+    try:
+        for receipt in progress(receipts, total, "block", describe, quiet):
+            reused += receipt.reused
+    except KeyboardInterrupt:
+        receipts.close()
+        note(quiet, f"interrupted; {run} holds the finished blocks: the same command goes on")
+        raise
+    if reused:
+        note(quiet, f"{reused} of {total} blocks were there already")
+
+
+def described(receipt: Receipt, counts: str = "") -> str:
+    """Say what a block took: pixels, what else there is to count, and seconds over all threads."""
+    if receipt.reused:
+        return "reused"
+    return f"{receipt.pixels / 1e6:.1f} Mpx, {counts}{sum(receipt.seconds.values()):.1f} s"
 
 
 def note(quiet: bool, message: str) -> None:

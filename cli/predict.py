@@ -12,12 +12,11 @@ import click
 from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig
 from geoseg.errors import InputMissingError
 
-from .options import PATH, bands_option, device_options, note, overwrite_option, progress
+from .options import PATH, bands_option, described, device_options, note, overwrite_option, run_blocks
 from .train import learnt_path, run_training
 
 if TYPE_CHECKING:
     from geoseg.engines.local import Receipt
-    from geoseg.mapping import MapJob
 
 
 @click.command()
@@ -89,30 +88,12 @@ def predict(context: click.Context, /, **settings: Any) -> None:
             if config.dry_run:
                 click.echo(json.dumps(job.summary(), indent=1))
                 continue
-            _run(job, quiet)
+            run_blocks(job.run(), len(job.plan.blocks), job.outputs.run, _describe, quiet)
         click.echo(outputs.classes)
 
 
-def _run(job: MapJob, quiet: bool) -> None:
-    """Run one prediction under a progress display, and say how to go on when it is interrupted."""
-    receipts = job.run()
-    reused = 0
-    try:
-        for receipt in progress(receipts, len(job.plan.blocks), "block", _describe, quiet):
-            reused += receipt.reused
-    except KeyboardInterrupt:
-        receipts.close()
-        note(quiet, f"interrupted; {job.outputs.run} holds the finished blocks: the same command goes on")
-        raise
-    if reused:
-        note(quiet, f"{reused} of {len(job.plan.blocks)} blocks were there already")
-
-
 def _describe(receipt: Receipt) -> str:
-    if receipt.reused:
-        return "reused"
-    busy = sum(receipt.seconds.values())
-    return f"{receipt.pixels / 1e6:.1f} Mpx, {receipt.windows} windows, {busy:.1f} s"
+    return described(receipt, f"{receipt.windows} windows, ")
 
 
 def _model_path(config: PredictConfig, quiet: bool) -> Path:

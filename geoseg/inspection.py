@@ -13,7 +13,8 @@ from geoseg.scene import EVERY_BAND, Scene
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return name -> fact of the file, in the order to show them; "kind" is 'scene', 'model', 'map' or 'confidence'.
+    """Return name -> fact of the file, in the order to show them; "kind" is 'scene', 'model', 'classes',
+    'confidence' or 'superpixels'.
 
     Raises:
         InputMissingError, InputError: no file, or neither a raster nor a model.
@@ -28,7 +29,7 @@ def inspect(path: Path) -> dict[str, Any]:
         if provenance is None:
             return {**facts, "band names": list(scene.band_names)}
     record = path.with_suffix(".geoseg.json")
-    classes = json.loads(record.read_text())["classes"] if record.is_file() else []
+    classes = json.loads(record.read_text()).get("classes", []) if record.is_file() else []
     return {
         **facts,
         "kind": provenance["layer"],

@@ -108,7 +108,7 @@ class MapJob:
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield from compute(predictor, run, self.plan.blocks)
+            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
         self._publish(run)
         if not config.keep_run:
             run.discard()

@@ -27,6 +27,7 @@ from geoseg.guards import regular_file
 from geoseg.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.publish import publish_bytes
 from geoseg.statistics import BandStats
+from geoseg.statistics import colour_scale as colour_scale  # where callers used to find it
 
 FORMAT = "geoseg-model/1"
 
@@ -54,14 +55,6 @@ class Model:
     def spec(self) -> NetworkSpec:
         """What the network is built from."""
         return self.network.spec
-
-
-def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
-    """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""
-    if dtype == "uint8" and len(stats.mean) == 3:
-        return None, None
-    low, high = np.asarray(stats.low), np.asarray(stats.high)
-    return low, 1.0 / (high - low)
 
 
 def save_model(model: Model, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which files a prediction writes, and whether it may."""
+"""Which files a command writes, and whether it may."""
 
 from __future__ import annotations
 
@@ -12,6 +12,36 @@ from geoseg.publish import check_target
 
 RECORD = ".geoseg.json"
 """Suffix of the record that is written last and names the SHA-256 of each output."""
+
+RASTERS = (".tif", ".tiff")
+"""Suffixes of a raster that is written."""
+
+VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
+"""Suffixes of vector data, and GDAL's driver for each."""
+
+
+def record_beside(path: Path) -> Path:
+    """Return the path of the record of the output `path`."""
+    return path.with_suffix(RECORD)
+
+
+def run_beside(path: Path) -> Path:
+    """Return the run directory of the output `path`, there while the work is unfinished."""
+    return path.with_name(path.name + ".run")
+
+
+def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
+    """Refuse, before any work, an output of superpixels that cannot or must not be written.
+
+    Raises:
+        OutputError: named as neither a raster nor vector data, or see `check_target`.
+    """
+    suffixes = (RASTERS[0], *VECTORS)
+    if path.suffix.lower() not in (*RASTERS, *VECTORS):
+        names = [path.with_suffix(suffix).name for suffix in suffixes]
+        raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
+    publishing = run_beside(path).is_dir() and not record_beside(path).exists()
+    check_target(path, overwrite or publishing, (scene,))
 
 
 @dataclass(frozen=True)
@@ -34,12 +64,12 @@ class Outputs:
     @property
     def record(self) -> Path:
         """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
-        return self.classes.with_suffix(RECORD)
+        return record_beside(self.classes)
 
     @property
     def run(self) -> Path:
         """The run directory, there while the work is unfinished."""
-        return self.classes.with_name(self.classes.name + ".run")
+        return run_beside(self.classes)
 
     def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
         """Refuse, before any work, outputs that cannot or must not be written.
@@ -55,7 +85,7 @@ class Outputs:
         publishing = self.run.is_dir() and not self.record.exists()
         for path in files:
             check_target(path, overwrite or publishing, tuple(inputs))
-            if path.suffix.lower() not in (".tif", ".tiff"):
+            if path.suffix.lower() not in RASTERS:
                 raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
 
 

@@ -16,6 +16,12 @@ _REGION_REACH = 2
 """Cells between a pixel and the furthest pixel of its superpixel."""
 
 
+def reach(size: int) -> int:
+    """Return the pixels around a block within which lies all of every superpixel that has a pixel in the block."""
+    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
+    return (_REGION_REACH + 1) * size - 1
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a prediction will compute: blocks of the extent, windows of the scene's lattice.
@@ -40,10 +46,8 @@ class Plan:
 
 def plan(grid: Grid, cells: SuperpixelConfig, extent: Window, block_size: int) -> Plan:
     """Return the plan for the pixels of `extent` of a scene with windows on `grid` and superpixels as in `cells`."""
-    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
-    reach = (_REGION_REACH + 1) * cells.size - 1
     margin = halo(cells.size, cells.iterations)
-    return Plan(grid, extent, tuple(partition(extent, block_size)), margin, reach)
+    return Plan(grid, extent, tuple(partition(extent, block_size)), margin, reach(cells.size))
 
 
 class WindowMemo:

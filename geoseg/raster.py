@@ -37,8 +37,9 @@ from geoseg.publish import publishing
 TIFF_BLOCK = 512
 
 COPY_CACHE = 64 << 20
-"""Bytes of GDAL's cache while parts are copied to the COG; a few rows of TIFF blocks are all it needs."""
+"""Bytes of GDAL's cache while parts are copied to the COG and read back; a few rows of TIFF blocks are all it needs."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class RasterSpec:
 
     extent: the part of the scene that is written; georeference: of the extent's first pixel.
     tags: written as TIFF metadata. description: name of the band.
+    resampling: of overviews, by GDAL's name; unless given, MODE for classes and AVERAGE for a continuous band.
     """
 
     extent: Window
@@ -56,6 +58,7 @@ class RasterSpec:
     tags: Mapping[str, str]
     area_or_point: str = "Area"
     classes: ClassMap | None = None
+    resampling: str | None = None
 
 
 def write_part(path: Path, values: NDArray[Any]) -> None:
@@ -85,7 +88,7 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
 def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> None:
     """Join the parts to one COG at `path`, atomically, after its stale sidecars are gone.
 
-    Blocks without a part stay nodata. Overviews take the most frequent class, or the mean of a continuous band.
+    Blocks without a part stay nodata.
 
     Raises:
         WriteError: not enough space (checked first), or the file system failed; an old file is intact.
@@ -97,7 +100,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
         "BLOCKSIZE": TIFF_BLOCK,
         "BIGTIFF": "IF_SAFER",
         "OVERVIEWS": "IGNORE_EXISTING",
-        "OVERVIEW_RESAMPLING": "MODE" if spec.classes else "AVERAGE",
+        "OVERVIEW_RESAMPLING": spec.resampling or ("MODE" if spec.classes else "AVERAGE"),
         "NUM_THREADS": "ALL_CPUS",
     }
     target = path.resolve()
@@ -105,8 +108,8 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
         with publishing(path) as temporary:
             with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
-            with _opened(temporary) as file:
-                _compare(path, file, spec, parts)
+                with _opened(temporary) as file:
+                    _compare(path, file, spec, parts)
             produced = temporary.with_name(temporary.name + ".aux.xml")
             names = produced.read_bytes() if produced.exists() else None
             for suffix in _SIDECARS:
@@ -188,7 +191,7 @@ def _vrt(spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> str:
     for key, value in {"AREA_OR_POINT": spec.area_or_point, **spec.tags}.items():
         ElementTree.SubElement(metadata, "MDI", key=key).text = value
     band = ElementTree.SubElement(
-        root, "VRTRasterBand", dataType={"uint8": "Byte", "uint16": "UInt16"}[spec.dtype], band="1",
+        root, "VRTRasterBand", dataType=_GDAL_TYPES[spec.dtype], band="1",
         blockXSize=str(TIFF_BLOCK), blockYSize=str(TIFF_BLOCK),
     )  # fmt: skip
     ElementTree.SubElement(band, "Description").text = spec.description

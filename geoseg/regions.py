@@ -1,4 +1,4 @@
-"""Pooling over superpixels and painting back.
+"""Pooling over superpixels and painting back; statistics of the pixels of regions.
 
 A region's value is the mean over its pixels of a field given in cells of `stride` pixels. Sums are integers
 (fixed point), so a mean is the same to the last bit whatever block or thread met the pixels first.
@@ -6,6 +6,8 @@ A region's value is the mean over its pixels of a field given in cells of `strid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,88 @@ def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.
 def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
     """Return values[labels]: each pixel gets its region's value; (regions + 1,) and (rows, cols)."""
     return values[labels]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionStatistics:
+    """Of each region 1..n: pixels, int64 (n,), and per band the mean and population standard deviation of its pixels,
+    float64 (bands, n). A region without a pixel has 0 everywhere."""
+
+    pixels: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+
+def region_statistics(
+    pixels: Sequence[NDArray[Any]], labels: NDArray[np.int32], count: int, threads: int = 1
+) -> RegionStatistics:
+    """Return the statistics of the bands `pixels`, (rows, cols) each, over the regions 1..count of `labels`.
+
+    The pixels of a region are summed in raster order, in two passes, so the result is the same to the last bit in every
+    array that holds the whole region, and for any number of threads.
+    """
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+
+    def task(band: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        moments: tuple[NDArray[np.float64], NDArray[np.float64]]
+        moments = _moments(pixels[band[0]], labels, np.maximum(sizes, 1))
+        return moments
+
+    with team(threads) as each:
+        mean, std = zip(*each(task, [(band, band + 1) for band in range(len(pixels))]), strict=True)
+    return RegionStatistics(sizes[1:], np.stack(mean)[:, 1:], np.stack(std)[:, 1:])
+
+
+def region_sums(values: NDArray[np.float64], labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """Return the sum (count,) of `values` (rows, cols) over each region 1..count, in raster order."""
+    sums = np.zeros(count + 1)
+    _sum(values, labels, sums)
+    return sums[1:]
+
+
+def first_pixels(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (row, col) of the first pixel in raster order of each region 0..count, (count + 1,) each; -1 for none."""
+    first = np.full(count + 1, -1, np.int64)
+    _find_first(labels, first)
+    rows, cols = np.divmod(first, labels.shape[1])
+    return np.where(first < 0, -1, rows), np.where(first < 0, -1, cols)
+
+
+@compiled
+def _find_first(labels: Any, first: Any) -> None:
+    rows, cols = labels.shape
+    for row in range(rows):
+        for col in range(cols):
+            label = labels[row, col]
+            if first[label] < 0:
+                first[label] = row * cols + col
+
+
+@compiled
+def _sum(values: Any, labels: Any, sums: Any) -> None:
+    rows, cols = labels.shape
+    for row in range(rows):
+        for col in range(cols):
+            sums[labels[row, col]] += np.float64(values[row, col])
+
+
+@compiled
+def _moments(values: Any, labels: Any, sizes: Any) -> Any:
+    """Return mean and population standard deviation per label; that of label 0 means nothing."""
+    rows, cols = labels.shape
+    mean, spread = np.zeros(len(sizes)), np.zeros(len(sizes))
+    for row in range(rows):
+        for col in range(cols):
+            label = labels[row, col]
+            if label > 0:
+                mean[label] += np.float64(values[row, col])
+    mean /= sizes
+    for row in range(rows):
+        for col in range(cols):
+            label = labels[row, col]
+            if label > 0:
+                spread[label] += (np.float64(values[row, col]) - mean[label]) ** 2
+    return mean, np.sqrt(spread / sizes)
 
 
 @compiled

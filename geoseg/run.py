@@ -1,4 +1,4 @@
-"""The run directory: the work of one prediction. Its manifest says what is computed, its parts are finished blocks.
+"""The run directory: the work on one output. Its manifest says what is computed, its parts are finished blocks.
 
 A part counts once its record, written last, names the SHA-256 of its files; so a killed process leaves either
 a whole part or none, and the next one computes what is missing.
@@ -18,6 +18,9 @@ from geoseg.errors import OutputError, RunError
 from geoseg.grid import Block
 from geoseg.publish import publish_bytes, sha256
 from geoseg.raster import write_part
+
+RASTER_PART, VECTOR_PART = ".tif", ".arrow"
+"""Suffixes of parts: a raster, and the features of a block in Arrow's format for streams."""
 
 
 class Run:
@@ -54,8 +57,8 @@ class Run:
             raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; delete the folder")
         differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
         raise RunError(
-            f"{self.path}: holds a prediction with another {', '.join(differing)}; "
-            "finish that one with its own settings, or delete the folder"
+            f"{self.path}: holds work with another {', '.join(differing)}; "
+            "finish that with its own settings, or delete the folder"
         )
 
     def has(self, block: Block) -> bool:
@@ -66,21 +69,26 @@ class Run:
             (self.path / name).is_file() and sha256(self.path / name) == digest for name, digest in files.items()
         )
 
-    def keep(self, block: Block, layers: Mapping[str, NDArray[Any]]) -> None:
-        """Write the layers of `block`, (rows, cols) each, and then the record that makes them count.
+    def keep(self, block: Block, layers: Mapping[str, NDArray[Any] | bytes]) -> None:
+        """Write the layers of `block`, (rows, cols) or a file's content each, and then the record that makes them
+        count.
 
         A block without any layer (all nodata) gets a record alone.
         """
         files = {}
         for layer, values in layers.items():
-            path = self.part(block, layer)
-            write_part(path, values)
+            if isinstance(values, bytes):
+                path = self.part(block, layer, VECTOR_PART)
+                publish_bytes(path, values)
+            else:
+                path = self.part(block, layer)
+                write_part(path, values)
             files[path.name] = sha256(path)
         publish_bytes(self._record(block), json.dumps(files, sort_keys=True).encode())
 
-    def part(self, block: Block, layer: str) -> Path:
+    def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:
         """Return the path of one layer of a part; there is no file where the block is all nodata."""
-        return self.path / f"part-{block.index:06d}-{layer}.tif"
+        return self.path / f"part-{block.index:06d}-{layer}{suffix}"
 
     def discard(self) -> None:
         """Delete the directory and what is in it."""

@@ -51,6 +51,19 @@ class BandStats:
         return normal
 
 
+def is_srgb(dtype: str, bands: int) -> bool:
+    """Return whether superpixels read such pixels as 8-bit sRGB, for which they need no statistics."""
+    return dtype == "uint8" and bands == 3
+
+
+def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
+    """Return (offset, scale) per band for superpixel colours, or (None, None) for 8-bit sRGB."""
+    if is_srgb(dtype, len(stats.mean)):
+        return None, None
+    low, high = np.asarray(stats.low), np.asarray(stats.high)
+    return low, 1.0 / (high - low)
+
+
 def band_stats(scenes: Sequence[Scene], block_size: int = 2048) -> BandStats:
     """Return the statistics of every valid pixel of `scenes`, which have the same number of bands.
 

@@ -1,15 +1,34 @@
-"""This machine: the network in one thread, reading and superpixels ahead of it, pooling and writing behind it."""
+"""This machine: the heaviest stage of each block in one thread, what comes before it in a second one that is a block
+ahead, what comes after it and the writing in a third, a block behind."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 from geoseg.grid import Block
-from geoseg.prediction import Blended, Predictor, Prepared
 from geoseg.run import Run
+
+Before = TypeVar("Before")
+Middle = TypeVar("Middle")
+
+
+class Result(Protocol):
+    """What the last stage returns: layers for `Run.keep`, seconds per stage, and windows the network computed."""
+
+    @property
+    def layers(self) -> Mapping[str, NDArray[Any] | bytes]: ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]: ...
+
+    @property
+    def windows(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -24,10 +43,16 @@ class Receipt:
     reused: bool = False
 
 
-def compute(predictor: Predictor, run: Run, blocks: Iterable[Block]) -> Iterator[Receipt]:
+def compute(
+    before: Callable[[Block], Before],
+    middle: Callable[[Before], Middle],
+    after: Callable[[Before, Middle], Result],
+    run: Run,
+    blocks: Iterable[Block],
+) -> Iterator[Receipt]:
     """Compute the blocks in order, keep each in `run`, and yield its receipt; finished ones are reused.
 
-    Reading and superpixels of a block run while the network is at the one before, pooling and writing while it is
+    `before` of a block runs while `middle`, in this thread, is at the block before it; `after` and writing while it is
     at the next. Closing the generator ends the work after the blocks in flight.
     """
     missing: list[Block] = []
@@ -38,24 +63,27 @@ def compute(predictor: Predictor, run: Run, blocks: Iterable[Block]) -> Iterator
             missing.append(block)
     if not missing:
         return
-    with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
-        preparing = before.submit(predictor.prepare, missing[0])
+    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
+        preparing = ahead.submit(before, missing[0])
         finishing: Future[Receipt] | None = None
-        for following in [*missing[1:], None]:
+        for block, following in zip(missing, [*missing[1:], None], strict=True):
             prepared = preparing.result()
             if following is not None:
-                preparing = before.submit(predictor.prepare, following)
-            blended = predictor.logits(prepared)
+                preparing = ahead.submit(before, following)
+            computed = middle(prepared)
             if finishing is not None:
                 yield finishing.result()
-            finishing = after.submit(_finish, predictor, run, prepared, blended)
+            finishing = behind.submit(_finish, after, run, block, prepared, computed)
         if finishing is not None:
             yield finishing.result()
 
 
-def _finish(predictor: Predictor, run: Run, prepared: Prepared, blended: Blended | None) -> Receipt:
-    result = predictor.finish(prepared, blended)
+def _finish(
+    after: Callable[[Before, Middle], Result], run: Run, block: Block, prepared: Before, computed: Middle
+) -> Receipt:
+    result = after(prepared, computed)
     began = time.perf_counter()
-    run.keep(prepared.block, {name: values for name, values in result.layers.items() if values.any()})
+    layers = result.layers.items()
+    run.keep(block, {name: values for name, values in layers if isinstance(values, bytes) or values.any()})
     seconds = {**result.seconds, "write": time.perf_counter() - began}
-    return Receipt(prepared.block, prepared.block.window.pixels, result.windows, seconds)
+    return Receipt(block, block.window.pixels, result.windows, seconds)

@@ -1,0 +1,67 @@
+"""geoseg superpixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from geoseg.config import SegmentConfig
+
+from .options import PATH, bands_option, described, overwrite_option, run_blocks
+
+
+@click.command()
+@click.argument("scene", type=PATH)
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    required=True,
+    help="File to write: .tif for a raster of ids, .gpkg or .fgb for polygons with the statistics of their pixels.",
+)
+@click.option(
+    "--size", type=int, default=SegmentConfig.size, show_default=True, help="Side of a superpixel in pixels, about."
+)
+@click.option(
+    "--compactness",
+    type=float,
+    default=SegmentConfig.compactness,
+    show_default=True,
+    help="Weight of distance against colour.",
+)
+@click.option(
+    "--iterations",
+    type=int,
+    default=SegmentConfig.iterations,
+    show_default=True,
+    help="Steps of assigning pixels and moving centres.",
+)
+@click.option(
+    "--min-size",
+    type=int,
+    help="Pixels below which a superpixel is given to a neighbour.  [default: a quarter of size x size]",
+)
+@bands_option
+@click.option(
+    "--block-size",
+    type=int,
+    default=SegmentConfig.block_size,
+    show_default=True,
+    help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
+)
+@click.option("--workers", type=int, help="Threads.  [default: the cores, at most 8]")
+@click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")
+@overwrite_option
+@click.pass_context
+def superpixels(context: click.Context, /, **settings: Any) -> None:
+    """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and deviation of each band.
+
+    An interrupted run is continued by the same command.
+    """
+    config = SegmentConfig(**settings)
+    from geoseg.segmentation import SegmentJob
+
+    with SegmentJob(config) as job:
+        run_blocks(job.run(), len(job.blocks), job.run_path, described, context.obj["quiet"])
+    click.echo(config.out)

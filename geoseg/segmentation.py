@@ -1,0 +1,110 @@
+"""The superpixels of one scene from file to file: checks, blocks, run, publication."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Generator
+from typing import Any
+
+import numba
+import numpy as np
+
+from geoseg import __version__
+from geoseg.config import SegmentConfig
+from geoseg.engines.local import Receipt, compute
+from geoseg.grid import partition
+from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
+from geoseg.publish import publish_bytes, sha256
+from geoseg.raster import RasterSpec, provenance_tags, write_cog
+from geoseg.run import VECTOR_PART, Run
+from geoseg.scene import Scene
+from geoseg.segments import LAYER, Segmenter
+from geoseg.vectors import VectorSpec, write_layer
+
+_MOST_WORKERS = 8
+"""More threads than this wait for the reading of the next block."""
+
+
+class SegmentJob:
+    """One scene, one output: everything is checked, nothing is written yet. Use it as a context manager.
+
+    Raises:
+        InputMissingError, InputError, BandError, SettingError: the scene; see `Scene`.
+        OutputError: an output that cannot or must not be written.
+    """
+
+    def __init__(self, config: SegmentConfig) -> None:
+        self.config = config
+        check_segments(config.out, config.overwrite, config.scene)
+        self.record, self.run_path = record_beside(config.out), run_beside(config.out)
+        self.scene = Scene(config.scene, config.bands, config.assume_crs)
+        self.blocks = tuple(partition(self.scene.extent, config.block_size))
+        workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+        self.segmenter = Segmenter(self.scene, config, workers, VECTORS.get(config.out.suffix.lower()))
+
+    def __enter__(self) -> SegmentJob:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scene.close()
+
+    def run(self) -> Generator[Receipt]:
+        """Compute the blocks that are missing in the run directory, yield their receipts, then publish the output.
+
+        Raises:
+            RunError: the run directory belongs to something else. WriteError: the disk failed; the run is kept.
+        """
+        run = Run(self.run_path, self._fingerprint())
+        work = self.segmenter
+        rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
+        with self.scene.caching(rows):
+            yield from compute(work.read, work.cut, work.finish, run, self.blocks)
+        self._publish(run)
+        run.discard()
+
+    def _publish(self, run: Run) -> None:
+        self.record.unlink(missing_ok=True)
+        out, provenance = self.config.out, self._provenance()
+        record = {**provenance}
+        if self.segmenter.spec is None:
+            self._write_raster(run, provenance)
+        else:
+            record["superpixels"] = self._write_polygons(run, self.segmenter.spec)
+        record["files"] = {out.name: sha256(out)}
+        publish_bytes(self.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+
+    def _write_raster(self, run: Run, provenance: dict[str, Any]) -> None:
+        tags = provenance_tags(json.dumps(provenance, sort_keys=True))
+        scene = self.scene
+        spec = RasterSpec(
+            scene.extent, scene.georeference, "uint32", LAYER, tags, scene.area_or_point, resampling="NEAREST"
+        )
+        parts = [(block, run.part(block, LAYER)) for block in self.blocks]
+        write_cog(self.config.out, spec, [(block, part) for block, part in parts if part.exists()])
+
+    def _write_polygons(self, run: Run, spec: VectorSpec) -> int:
+        parts = [run.part(block, LAYER, VECTOR_PART) for block in self.blocks]
+        return write_layer(self.config.out, spec, [part for part in parts if part.exists()])
+
+    def _settings(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "bands": list(self.scene.bands),
+            "superpixels": {**vars(config.superpixels), "min_size": config.min_size},
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        scene = {"name": self.scene.path.name, "bytes": self.scene.path.stat().st_size, "shape": list(self.scene.shape)}
+        return {"geoseg": __version__, "scene": scene, "settings": self._settings()}
+
+    def _fingerprint(self) -> dict[str, Any]:
+        status = self.scene.path.stat()
+        versions = {"geoseg": __version__, "numpy": np.__version__, "numba": numba.__version__}
+        return {
+            "scene": {"path": str(self.scene.path), "bytes": status.st_size, "modified": status.st_mtime_ns},
+            "settings": self._settings() | {"block_size": self.config.block_size, "assume_crs": self.config.assume_crs},
+            "layers": [LAYER],
+            "versions": versions | {"python": platform.python_version()},
+        }

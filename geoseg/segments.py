@@ -1,0 +1,166 @@
+"""One block of superpixels as a pure function of (scene, settings): their ids, or their polygons and statistics.
+
+A superpixel belongs to the block that holds its first pixel in raster order, and leaves as a whole with that block:
+all pixels of a superpixel that has one in a block are known there (see `geoseg.superpixels.halo`). So nothing is
+joined, cut or counted twice, whatever the blocks.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.areas import pixel_area
+from geoseg.config import SegmentConfig
+from geoseg.grid import Block, Window
+from geoseg.plan import reach
+from geoseg.regions import first_pixels, paint, region_statistics, region_sums
+from geoseg.rings import polygons, trace
+from geoseg.scene import Scene
+from geoseg.statistics import band_stats, colour_scale, is_srgb
+from geoseg.superpixels import Superpixels, colour, halo, segment
+from geoseg.vectors import VectorSpec, packed
+
+LAYER = "superpixels"
+
+
+@dataclass(eq=False)
+class Read:
+    """A block with its halo: pixels (bands, rows, cols) and validity (rows, cols) of `area`."""
+
+    block: Block
+    area: Window
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSegments:
+    """The superpixels of one block: ids (rows, cols) uint32, or packed features; no layer where there are none.
+
+    seconds: time per stage.
+    """
+
+    layers: Mapping[str, NDArray[Any] | bytes]
+    seconds: Mapping[str, float]
+    windows: int = 0
+
+
+class Segmenter:
+    """Cuts blocks of one scene into superpixels.
+
+    driver: of the vector file the polygons are for; None computes the raster of ids. workers: threads.
+    """
+
+    def __init__(self, scene: Scene, config: SegmentConfig, workers: int, driver: str | None) -> None:
+        self.scene, self.config, self.workers = scene, config, workers
+        self.halo = halo(config.size, config.iterations)
+        self._reach = reach(config.size)
+        self._names = column_names(scene.band_names)
+        self.spec = None if driver is None else self._spec(driver)
+
+    def _spec(self, driver: str) -> VectorSpec:
+        columns = {"id": "int64", "pixels": "int64"}
+        if pixel_area(self.scene.georeference, Window.of(0, 0, 1, 1)) is not None:
+            columns["area_m2"] = "float64"
+        for name in self._names:
+            columns |= {f"mean_{name}": "float64", f"std_{name}": "float64"}
+        return VectorSpec(driver, LAYER, columns, self.scene.georeference.wkt)
+
+    @cached_property
+    def _colours(self) -> tuple[Any, Any]:
+        """Offset and scale per band, from the whole scene, as training takes them; 8-bit sRGB needs none."""
+        dtype = str(self.scene.dtype)
+        return (None, None) if is_srgb(dtype, len(self.scene.bands)) else colour_scale(band_stats([self.scene]), dtype)
+
+    def read(self, block: Block) -> Read:
+        """Read `block` with its halo."""
+        began = time.perf_counter()
+        area = block.window.expand(self.halo, self.scene.extent, multiple=self.config.size)
+        pixels, valid = self.scene.read(area)
+        return Read(block, area, pixels, valid, time.perf_counter() - began)
+
+    def cut(self, read: Read) -> tuple[Superpixels, float] | None:
+        """Return the superpixels of the area, exact for all that have a pixel in the block, and the seconds it took;
+        None where nothing in the block is valid."""
+        began = time.perf_counter()
+        core = read.block.window.within(read.area)
+        if not read.valid[core].any():
+            return None
+        config, (offset, scale) = self.config, self._colours
+        superpixels = segment(
+            colour(read.pixels, read.valid, offset=offset, scale=scale, threads=self.workers),
+            read.valid,
+            size=config.size,
+            compactness=config.compactness,
+            iterations=config.iterations,
+            min_size=config.min_size,
+            origin=(read.area.rows.start, read.area.cols.start),
+            scene_shape=self.scene.shape,
+            core=core,
+            threads=self.workers,
+        )
+        return superpixels, time.perf_counter() - began
+
+    def finish(self, read: Read, cut: tuple[Superpixels, float] | None) -> BlockSegments:
+        """Return the ids of the block's pixels, or the features that belong to the block."""
+        if cut is None:
+            return BlockSegments({}, {"read": read.seconds})
+        began = time.perf_counter()
+        superpixels, seconds = cut
+        layer = self._ids(read, superpixels) if self.spec is None else self._features(read, superpixels, self.spec)
+        layers = {} if layer is None else {LAYER: layer}
+        spent = {"read": read.seconds, "superpixels": seconds, "regions": time.perf_counter() - began}
+        return BlockSegments(layers, spent)
+
+    def _ids(self, read: Read, superpixels: Superpixels) -> NDArray[np.uint32]:
+        return paint(superpixels.ids, superpixels.labels[read.block.window.within(read.area)])
+
+    def _features(self, read: Read, superpixels: Superpixels, spec: VectorSpec) -> bytes | None:
+        place = read.block.window.expand(self._reach, read.area)
+        labels = np.ascontiguousarray(superpixels.labels[place.within(read.area)])
+        own = _owned(labels, len(superpixels.ids), read.block.window.within(place))
+        if not len(own):
+            return None
+        index = np.zeros(len(superpixels.ids), np.int32)
+        index[own] = np.arange(1, len(own) + 1)
+        labels = paint(index, labels)
+        pixels = read.pixels[(slice(None), *place.within(read.area))]
+        statistics = region_statistics(list(pixels), labels, len(own), self.workers)
+        columns: dict[str, NDArray[Any]] = {"id": superpixels.ids[own].astype(np.int64), "pixels": statistics.pixels}
+        area = pixel_area(self.scene.georeference, place)
+        if isinstance(area, float):
+            columns["area_m2"] = statistics.pixels * area
+        elif area is not None:
+            columns["area_m2"] = region_sums(area, labels, len(own))
+        for name, mean, std in zip(self._names, statistics.mean, statistics.std, strict=True):
+            columns |= {f"mean_{name}": mean, f"std_{name}": std}
+        rings = trace(labels)
+        origin = (place.rows.start, place.cols.start)
+        return packed(spec, columns, *polygons(rings, self.scene.georeference.transform, origin))
+
+
+def column_names(bands: Sequence[str]) -> tuple[str, ...]:
+    """Return a name for each band that is fit for a column: letters, digits and _ in lower case, no two alike."""
+    names: list[str] = []
+    for number, band in enumerate(bands, start=1):
+        plain = re.sub(r"\W+", "_", band.lower()).strip("_") or f"band_{number}"
+        candidates = [plain, *(f"{plain}_{n}" for n in range(2, len(bands) + 2))]
+        names.append(next(name for name in candidates if name not in names))
+    return tuple(names)
+
+
+def _owned(labels: NDArray[np.int32], count: int, core: tuple[slice, slice]) -> NDArray[np.int64]:
+    """Return the labels in 1..count - 1 whose first pixel in raster order lies in the core, in ascending order."""
+    rows, cols = first_pixels(labels, count - 1)
+    inside = (core[0].start <= rows) & (rows < core[0].stop) & (core[1].start <= cols) & (cols < core[1].stop)
+    inside[0] = False
+    return np.flatnonzero(inside)
