@@ -13,8 +13,10 @@ import click
 from geoseg import __version__
 from geoseg.errors import GeosegError, WriteError
 
+from .evaluate import evaluate
 from .info import info
 from .predict import predict
+from .superpixels import superpixels
 from .train import train
 
 _INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -47,6 +49,8 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     \b
     geoseg train --data FOLDER               learn classes from imagery, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
+    geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, polygons or ids
+    geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         what a scene, a model or a map is
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
@@ -56,7 +60,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     context.obj = {"quiet": quiet}
 
 
-for command in (train, predict, info):
+for command in (train, predict, superpixels, evaluate, info):
     geoseg.add_command(command)
 
 

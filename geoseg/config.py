@@ -41,6 +41,14 @@ def _check_bands(bands: tuple[int, ...] | None) -> None:
         raise SettingError(f"bands {bands} must be band numbers, counted from 1")
 
 
+def _check_work(block_size: int, workers: int | None) -> None:
+    _check("block size", block_size, 512, 65536)
+    if block_size % 512:
+        raise SettingError(f"block size is {block_size}; it must be a multiple of 512")
+    if workers is not None:
+        _check("workers", workers, 1, 1024)
+
+
 @dataclass(frozen=True)
 class SuperpixelConfig:
     """How scenes are cut into superpixels (SLIC, Achanta et al. 2012, on a scene-anchored seed lattice).
@@ -209,13 +217,9 @@ class PredictConfig:
         _check_choice("blend", self.blend, get_args(Blend))
         _check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
-        _check("block size", self.block_size, 512, 65536)
-        if self.block_size % 512:
-            raise SettingError(f"block size is {self.block_size}; it must be a multiple of 512")
+        _check_work(self.block_size, self.workers)
         if self.batch_size is not None:
             _check("batch size", self.batch_size, 1, 4096)
-        if self.workers is not None:
-            _check("workers", self.workers, 1, 1024)
         if self.bounds is not None:
             left, bottom, right, top = self.bounds
             if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):
@@ -230,8 +234,77 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
+class SegmentConfig:
+    """Settings of `geoseg superpixels`; size, compactness and iterations as in `SuperpixelConfig`.
+
+    min_size: pixels below which a superpixel is given to a neighbour; a quarter of a cell where it is None.
+    """
+
+    scene: Path
+    out: Path
+    size: int = SuperpixelConfig.size
+    compactness: float = SuperpixelConfig.compactness
+    iterations: int = SuperpixelConfig.iterations
+    min_size: int | None = None
+    bands: tuple[int, ...] | None = None
+    block_size: int = PredictConfig.block_size
+    workers: int | None = None
+    assume_crs: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.superpixels
+        _check_bands(self.bands)
+        _check_work(self.block_size, self.workers)
+        if self.min_size is not None:
+            _check("min size", self.min_size, 0, 9 * self.size**2)
+
+    @property
+    def superpixels(self) -> SuperpixelConfig:
+        """The settings that training and prediction have too."""
+        return SuperpixelConfig(self.size, self.compactness, self.iterations)
+
+
+@dataclass(frozen=True)
 class InfoConfig:
     """Settings of `geoseg info`."""
 
     file: Path
     json: bool = field(default=False)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `geoseg evaluate`.
+
+    file: a model, which maps the images of `data`; or a class raster, with 0 as nodata.
+    labels: label rasters: one file, or for images a folder of files with their names.
+    ignore: label values that are not scored. label_map: file that says what label values or colours stand for.
+    picture: where the confusion matrix is drawn.
+    """
+
+    file: Path
+    labels: Path
+    data: Path | None = None
+    ignore: tuple[int, ...] = ()
+    label_map: Path | None = None
+    bands: tuple[int, ...] | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    picture: Path | None = None
+    overwrite: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("precision", self.precision, get_args(Precision))
+        _check_bands(self.bands)
+        if self.is_model and self.data is None:
+            raise SettingError(f"{self.file}: is a model; name the images to map and score with --data FOLDER")
+        if not self.is_model and (self.data is not None or self.bands is not None):
+            name = "--bands" if self.data is None else "--data"
+            raise SettingError(f"{self.file}: is no model (.safetensors), so there is nothing to map; leave {name} out")
+
+    @property
+    def is_model(self) -> bool:
+        """Whether `file` is a model rather than a class raster, by its name."""
+        return self.file.suffix == ".safetensors"

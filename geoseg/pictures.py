@@ -73,6 +73,42 @@ def with_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) 
     return np.asarray(sheet)
 
 
+def matrix_picture(
+    shares: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], title: str, legend: str
+) -> Picture:
+    """Return a table of shares (R, C) in [0, 1], white to dark blue with its value in percent, under names along both
+    sides; the cells (i, i) are framed, nan is grey. Above 40 names the cells are half as large."""
+    cell, pad = (44 if max(len(rows), len(columns)) <= 40 else 22), 10
+    font, small = ImageFont.load_default(14), ImageFont.load_default(12 if cell == 44 else 9)
+    rows, columns = ([_shortened(name, 26) for name in names] for names in (rows, columns))
+    left = pad + max(int(font.getlength(name)) for name in rows) + pad
+    head = max(int(font.getlength(name)) for name in columns) + pad
+    top = pad + 44 + head
+    width = pad + max(left + cell * len(columns), *(pad + int(font.getlength(text)) for text in (title, legend)))
+    sheet = Image.new("RGB", (width, top + cell * len(rows) + pad), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.multiline_text((pad, pad), f"{title}\n{legend}", fill="black", font=font)
+    for j, name in enumerate(columns):
+        upright = Image.new("RGB", (head, 20), "white")
+        ImageDraw.Draw(upright).text((0, 10), name, fill="black", font=font, anchor="lm")
+        sheet.paste(upright.rotate(90, expand=True), (left + j * cell + (cell - 20) // 2, top - head))
+    for i, name in enumerate(rows):
+        draw.text((left - pad, top + i * cell + cell // 2), name, fill="black", font=font, anchor="rm")
+        for j, share in enumerate(shares[i]):
+            x, y = left + j * cell, top + i * cell
+            fill = (200, 200, 200) if np.isnan(share) else tuple(round(255 + (c - 255) * share) for c in (8, 48, 107))
+            frame = (213, 94, 0) if i == j else fill
+            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=fill, outline=frame, width=2)
+            if not np.isnan(share):
+                ink = "white" if share > 0.5 else "black"
+                draw.text((x + cell // 2, y + cell // 2), f"{100 * share:.0f}", fill=ink, font=small, anchor="mm")
+    return np.asarray(sheet)
+
+
+def _shortened(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
 def save_png(picture: Picture, path: Path) -> None:
     """Write the picture to `path`, atomically.
 

@@ -55,6 +55,7 @@ class Scene:
     bands: band numbers from 1, in the order wanted; None takes every band that is not alpha. A band that is tagged
         alpha and chosen all the same is data, not a mask: near infrared is often mistagged so.
     assume_crs: the CRS of a file that has none (anything rasterio's CRS.from_user_input takes).
+    stored: read a palette image as the values it stores, one band, rather than as colours.
 
     Raises:
         InputMissingError, InputError: see `geoseg.guards`; also complex pixels, degenerate georeferences
@@ -63,7 +64,9 @@ class Scene:
         SettingError: `assume_crs` is not a CRS.
     """
 
-    def __init__(self, path: Path, bands: Sequence[int] | None = None, assume_crs: str | None = None) -> None:
+    def __init__(
+        self, path: Path, bands: Sequence[int] | None = None, assume_crs: str | None = None, stored: bool = False
+    ) -> None:
         self.path = regular_file(path)
         self._name = path
         self._lock = threading.Lock()
@@ -77,7 +80,7 @@ class Scene:
         try:
             self._check_header()
             self._every = bands == EVERY_BAND
-            self.palette = self._palette()
+            self.palette = None if stored else self._palette()
             self.bands = self._select(bands)
             self.georeference = self._georeference(assume_crs)
         except BaseException:

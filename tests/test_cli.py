@@ -26,12 +26,14 @@ from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
 from geoseg import __version__
+from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
 from geoseg.cli.predict import predict
+from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
-from geoseg.config import InfoConfig, PredictConfig, TrainConfig
+from geoseg.config import EvaluateConfig, InfoConfig, PredictConfig, SegmentConfig, TrainConfig
 from geoseg.grid import Block
 from geoseg.publish import sha256
 from geoseg.run import Run
@@ -40,6 +42,8 @@ from geoseg.run import Run
 COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (train, ["--data", "folder"], TrainConfig(Path("folder")), {}),
     (predict, ["s.tif", "-o", "m.tif"], PredictConfig((Path("s.tif"),), Path("m.tif")), {}),
+    (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
+    (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
 ]
 # What says how to tell, and decides nothing: these are no settings.
@@ -60,7 +64,9 @@ def mapping(tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
     return run
 
 
-@pytest.mark.parametrize(("command", "least", "config", "renamed"), COMMANDS, ids=["train", "predict", "info"])
+@pytest.mark.parametrize(
+    ("command", "least", "config", "renamed"), COMMANDS, ids=[command.name for command, *_ in COMMANDS]
+)
 def test_law_9_every_option_is_a_setting_with_the_same_default(
     command: click.Command, least: list[str], config: Any, renamed: dict[str, str]
 ) -> None:
@@ -87,8 +93,8 @@ def test_every_option_has_help(command: click.Command) -> None:
 
 LOOK = """
 import sys
-from geoseg.cli.main import main
-for arguments in (["--help"], ["train", "--help"], ["predict", "--help"], ["info", "--help"], ["--version"]):
+from geoseg.cli.main import geoseg, main
+for arguments in (["--help"], *([name, "--help"] for name in geoseg.commands), ["--version"]):
     try:
         main(arguments)
     except SystemExit as end:
@@ -100,7 +106,7 @@ print(*(name for name in ("torch", "rasterio", "numba", "geopandas", "numpy") if
 def test_law_9_help_imports_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr.split() == []
-    assert done.stdout.count("Usage: geoseg") == 4
+    assert done.stdout.count("Usage: geoseg") == 1 + len(COMMANDS)
 
 
 def test_version_of_the_module_and_of_the_checkout() -> None:
@@ -121,6 +127,8 @@ def test_version_of_the_module_and_of_the_checkout() -> None:
         ["predict", "s.tif", "-o", "m.tif", "--bands", "red"],
         ["predict", "s.tif", "-o", "m.tif", "--bounds", "1", "2"],
         ["train", "--data", "d", "--recipe", "secret"],
+        ["superpixels", "s.tif"],
+        ["superpixels", "s.tif", "t.tif", "-o", "s.gpkg"],
         ["segment"],
         ["--loud"],
     ],
@@ -408,6 +416,27 @@ def test_bands_of_another_order_are_put_in_the_models(tmp_path: Path, mapping: P
     assert (first_band(tmp_path / "as-told.tif") != rgb).any()
 
 
+def test_superpixels_say_what_they_wrote(tmp_path: Path, scene_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("segments.gpkg", "ids.tif"):
+        outcome = geoseg(capsys, "superpixels", scene_path, "-o", tmp_path / name, "--size", 12, "--min-size", 20)
+        assert (outcome.code, outcome.out) == (0, f"{tmp_path / name}\n"), outcome.err
+        assert [line.split(":")[0] for line in outcome.said] == ["block 1/1"]
+        assert "windows" not in outcome.err
+    settings = {"size": 12, "compactness": 10.0, "iterations": 5, "min_size": 20}
+    facts = json.loads(geoseg(capsys, "info", tmp_path / "ids.tif", "--json").out)
+    assert (facts["kind"], facts["dtype"]) == ("superpixels", "uint32")
+    assert facts["provenance"]["settings"]["superpixels"] == settings
+    with untouched(tmp_path):
+        again = geoseg(capsys, "superpixels", scene_path, "-o", tmp_path / "ids.tif")
+        other = geoseg(capsys, "superpixels", scene_path, "-o", tmp_path / "segments.shp")
+        missing = geoseg(capsys, "superpixels", tmp_path / "none.tif", "-o", tmp_path / "none.gpkg")
+        wrong = geoseg(capsys, "superpixels", scene_path, "-o", tmp_path / "none.gpkg", "--size", 300)
+    assert_refused(again, 73, "ids.tif: exists already", "--overwrite")
+    assert_refused(other, 73, "segments.tif", "segments.gpkg", "segments.fgb")
+    assert_refused(missing, 66, "none.tif")
+    assert_refused(wrong, 78, "superpixel size is 300")
+
+
 def test_rio_finds_the_plugin() -> None:
     found = [entry for entry in entry_points(group="rasterio.rio_plugins") if entry.name == "geoseg"]
     assert [entry.load() for entry in found] == [group]
@@ -452,6 +481,29 @@ def test_an_interrupted_prediction_goes_on(tmp_path: Path, model_path: Path, map
     assert not run.exists()
     mapping(scene, "--block-size", "512", out=tmp_path / "at-once.tif")
     assert out.read_bytes() == (tmp_path / "at-once.tif").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_interrupted_superpixels_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    scene = make_raster(tmp_path / "scene.tif", landscape(64, 512 * 12))
+    out, run = tmp_path / "map.gpkg", tmp_path / "map.gpkg.run"
+    arguments = ["superpixels", scene, "-o", out, "--block-size", "512", "--size", "8"]
+    command = [sys.executable, "-c", INTERRUPTED, *arguments]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    told = f"interrupted; {run} holds the finished blocks: the same command goes on"
+    assert [line for line in done.stderr.splitlines() if line and not line.startswith("block ")] == [told]
+    finished = len(list(run.glob("part-*.json")))
+    assert 2 <= finished < 12
+    outcome = geoseg(capsys, *arguments)
+    assert (outcome.code, outcome.out) == (0, f"{out}\n")
+    assert f"{finished} of 12 blocks were there already" in outcome.said
+    arguments[3] = tmp_path / "at-once.gpkg"
+    assert geoseg(capsys, "-q", *arguments).err == ""
+    assert out.read_bytes() == arguments[3].read_bytes()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
 from geoseg.cli.main import geoseg
-from geoseg.config import InfoConfig, PredictConfig, TrainConfig
+from geoseg.config import EvaluateConfig, InfoConfig, PredictConfig, SegmentConfig, TrainConfig
 from geoseg.grid import Grid, Window, partition
 from geoseg.learning import Training
 from geoseg.mapping import MapJob
@@ -230,21 +230,33 @@ print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text
 """
 
 
+STRIP = (1024, 2048)
+"""(rows, cols) of what the scenes of law 7 repeat."""
+
+
+@pytest.fixture(scope="module")
+def short_and_tall(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two scenes, the second four times as tall as the first."""
+    folder, strip = tmp_path_factory.mktemp("tall"), landscape(*STRIP)
+    repeated = (("short", np.tile(strip, (1, 5, 1))), ("tall", np.tile(strip, (1, 20, 1))))
+    short, tall = (make_raster(folder / f"{n}.tif", pixels, compress="deflate", zlevel=1) for n, pixels in repeated)
+    return short, tall
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, as Linux has it")
-def test_law_7_memory_is_flat(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("verb", "suffix"), [("predict", ".tif"), ("superpixels", ".tif"), ("superpixels", ".gpkg")])
+def test_law_7_memory_is_flat(tmp_path: Path, short_and_tall: tuple[Path, Path], verb: str, suffix: str) -> None:
     """A scene four times as tall has the same peak within 10 %, and within two bytes for each pixel it has more.
 
     GDAL's caches are made small, so that even the short scene fills them.
     """
     save_model(make_model(tile_size=256, overlap=32), tmp_path / "model.safetensors")
-    strip = landscape(1024, 2048)
     peaks = []
-    for name, times in (("short", 5), ("tall", 20)):
-        pixels = np.tile(strip, (1, times, 1))
-        scene = make_raster(tmp_path / f"{name}.tif", pixels, compress="deflate", zlevel=1)
-        arguments = ["-q", "predict", scene, "-o", tmp_path / f"{name}-out.tif", "-m", tmp_path / "model.safetensors"]
+    for scene in short_and_tall:
+        arguments = ["-q", verb, scene, "-o", tmp_path / f"{scene.stem}{suffix}", "--block-size", "1024"]
+        model = ["-m", tmp_path / "model.safetensors"] if verb == "predict" else []
         run = subprocess.run(
-            [sys.executable, "-c", PEAK, "4", *map(str, arguments), "--block-size", "1024"],
+            [sys.executable, "-c", PEAK, "4", *map(str, [*arguments, *model])],
             capture_output=True,
             text=True,
             check=True,
@@ -253,7 +265,7 @@ def test_law_7_memory_is_flat(tmp_path: Path) -> None:
     short, tall = peaks
     print("peak memory in kB:", peaks)
     assert tall <= 1.10 * short
-    assert tall - short < 2 * 15 * strip[0].size / 1024
+    assert tall - short < 2 * 15 * STRIP[0] * STRIP[1] / 1024
 
 
 def train_config(folder: Path, **settings: Any) -> TrainConfig:
@@ -315,7 +327,13 @@ def test_law_8_resumed_equals_uninterrupted(training_folder: Path) -> None:
 
 
 PRESENTATION = {"as_json": "json", "help": None}
-CONFIGS = {"train": TrainConfig, "predict": PredictConfig, "info": InfoConfig}
+CONFIGS = {
+    "train": TrainConfig,
+    "predict": PredictConfig,
+    "superpixels": SegmentConfig,
+    "evaluate": EvaluateConfig,
+    "info": InfoConfig,
+}
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))

@@ -20,11 +20,29 @@ LAYERS = (
     "kernels",
     "publish",
     "georeference",
+    "areas",
+    "rings",
+    "vectors",
     "scene",
+    "evaluation",
+    "labelmap",
+    "labels",
     "aoi",
+    "datasets.dataset",
+    "datasets.pixels",
+    "datasets.folders",
+    "datasets.reading",
+    "datasets.orthophotos",
+    "datasets.potsdam_labels",
+    "datasets.potsdam_files",
+    "datasets.potsdam",
+    "datasets.cocostuff_files",
+    "datasets.cocostuff",
+    "datasets",
     "statistics",
     "slic",
     "slic.colours",
+    "slic.nearest",
     "slic.cells",
     "slic.assignment",
     "slic.connection",
@@ -37,6 +55,7 @@ LAYERS = (
     "regions",
     "styles",
     "pictures",
+    "report",
     "model",
     "patches",
     "watch",
@@ -50,13 +69,18 @@ LAYERS = (
     "engines",
     "engines.local",
     "outputs",
+    "segments",
+    "segmentation",
     "mapping",
+    "sources",
+    "scoring",
     "inspection",
     "__main__",
 )
 
 LIGHT = ("errors", "config", "classes", "grid")
 RASTERIO = ("scene", "raster", "aoi")
+VECTORS = {"pyogrio": ("vectors",), "pyarrow": ("vectors",), "geopandas": ("aoi",), "fiona": ()}
 HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "geopandas")
 
 
@@ -139,6 +163,11 @@ def test_the_library_neither_prints_nor_knows_click(name: str) -> None:
 @pytest.mark.parametrize("name", modules())
 def test_rasterio_stays_in_its_rooms(name: str) -> None:
     assert name in RASTERIO or "rasterio" not in libraries(name)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_vector_libraries_stay_in_their_rooms(name: str) -> None:
+    assert not {library for library, allowed in VECTORS.items() if name not in allowed} & libraries(name)
 
 
 @pytest.mark.parametrize("name", LIGHT)

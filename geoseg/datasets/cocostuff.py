@@ -1,0 +1,147 @@
+"""COCO-Stuff in the protocol of Ji et al. 2019 ("Invariant Information Clustering"), as their code has it.
+
+The images of a curated list, of train2017 and val2017 together, at 0.33 of their size: all are trained on, matched and
+scored. Training sees crops anywhere, scoring the 128 x 128 pixels in the middle. Five bands: red, green, blue,
+and the Sobel derivatives of their grey.
+
+The label maps also say which pixels take part in training: those of the classes. So the protocol is unsupervised but
+for that mask: it tells the classes from the rest, never from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.datasets.cocostuff_files import Pair, find_pairs
+from geoseg.datasets.dataset import DatasetImage, Labels, Pixels
+from geoseg.datasets.pixels import centre, pick, shrink, shrunk, with_edges
+from geoseg.datasets.reading import decode_colours, decode_ids, image_size
+from geoseg.errors import InputError
+from geoseg.evaluation import IGNORED
+
+CROP = 128
+UNLABELLED = 255
+
+CLASSES: dict[str, Sequence[int]] = {
+    "ceiling": (101, 102),
+    "floor": (100, 113, 114, 115, 116, 117),
+    "food": (120, 121, 152, 169),
+    "furniture": (97, 106, 107, 109, 111, 122, 129, 132, 155, 160, 164),
+    "raw material": (99, 131, 138, 142),
+    "textile": (91, 92, 103, 104, 108, 130, 136, 140, 151, 166, 167),
+    "wall": (170, 171, 172, 173, 174, 175, 176),
+    "window": (179, 180),
+    "building": (94, 95, 127, 150, 157, 165),
+    "ground": (110, 124, 125, 135, 139, 143, 144, 146, 148, 153, 158),
+    "plant": (93, 96, 118, 123, 128, 133, 141, 162, 168),
+    "sky": (105, 156),
+    "solid": (126, 134, 149, 159, 161, 181),
+    "structural": (98, 112, 137, 145, 163),
+    "water": (119, 147, 154, 177, 178),
+}
+"""The ids in the label maps (stuff is 91 to 181) of each of the 15 classes, in their order."""
+
+_FEW = ("sky", "plant", "ground")
+_FACTOR = 0.33
+_LAST_ID = 181
+
+
+class CocoStuff:
+    """The images of the curated list in `folder`.
+
+    classes: 15, or 3: sky, plant and ground.
+    masked: leave pixels outside the classes out of training, as the protocol does; label maps are then read for it.
+    edges: add the two Sobel bands.
+
+    Raises:
+        InputMissingError, InputError: a folder or a list is missing or still packed, or a listed file is not there.
+    """
+
+    def __init__(self, folder: Path, classes: Literal[3, 15] = 15, *, masked: bool = True, edges: bool = True) -> None:
+        self.folder, self.name = folder, f"cocostuff{classes}"
+        self.class_names = _FEW if classes == 3 else tuple(CLASSES)
+        self.bands = ("red", "green", "blue", *(("sobel x", "sobel y") if edges else ()))
+        self._masked, self._edges = masked, edges
+        self._classes = _table(self.class_names)
+        self._pairs = find_pairs(folder, classes)
+        dtype = np.dtype(np.int16 if edges else np.uint8)
+        self.sources = [
+            DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(self._trained, pair))
+            for pair in self._pairs
+        ]
+        self.labelled = range(len(self._pairs))
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.sources)
+
+    def image(self, index: int) -> Pixels:
+        """Return the 128 x 128 pixels in the middle; not valid, and 0, where the image ends."""
+        pixels = self._pixels(self._pairs[index])
+        inside = np.ones(pixels.shape[1:], dtype=bool)
+        return centre(pixels, CROP), centre(inside, CROP)
+
+    def labels(self, index: int) -> Labels:
+        """Return the classes (128, 128) of `image(index)`; IGNORED outside the classes and where the image ends.
+
+        Raises:
+            InputError: the label map is damaged, not of the image's size, or holds ids there are not.
+        """
+        return centre(self._labels(self._pairs[index]), CROP, IGNORED)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _trained(self, pair: Pair) -> Pixels:
+        pixels = self._pixels(pair)
+        if not self._masked:
+            return pixels, np.ones(pixels.shape[1:], dtype=bool)
+        return pixels, self._labels(pair) != IGNORED
+
+    def _pixels(self, pair: Pair) -> NDArray[Any]:
+        colours = shrink(decode_colours(pair.image), _FACTOR)
+        return with_edges(colours) if self._edges else colours
+
+    def _labels(self, pair: Pair) -> Labels:
+        ids = decode_ids(pair.labels)
+        size = image_size(pair.image)
+        if ids.shape != size:
+            raise InputError(
+                f"{pair.labels}: has {ids.shape[1]} x {ids.shape[0]} pixels, its image {pair.image} has "
+                f"{size[1]} x {size[0]}"
+            )
+        strange = (ids > _LAST_ID) & (ids != UNLABELLED)
+        if strange.any():
+            row, col = (int(i) for i in np.argwhere(strange)[0])
+            raise InputError(
+                f"{pair.labels}: {int(strange.sum())} of its {ids.size} pixels hold ids above {_LAST_ID}, the first "
+                f"is {ids[row, col]} at row {row}, column {col}; ids are 0 to {_LAST_ID}, and {UNLABELLED}"
+            )
+        classes: Labels = self._classes[pick(ids, _FACTOR)]
+        return classes
+
+
+def _measure(pair: Pair) -> tuple[int, int]:
+    rows, cols = image_size(pair.image)
+    return shrunk(rows, _FACTOR), shrunk(cols, _FACTOR)
+
+
+def _table(names: Sequence[str]) -> Labels:
+    """Id in a label map -> class."""
+    table = np.full(256, IGNORED, dtype=np.int16)
+    for index, name in enumerate(names):
+        table[list(CLASSES[name])] = index
+    return table

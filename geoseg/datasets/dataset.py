@@ -1,0 +1,141 @@
+"""What a dataset is: images to learn from, and labels that are read for scoring only.
+
+Arrays are (bands, rows, cols), validity and labels (rows, cols).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid import Window
+
+Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Pixels (bands, rows, cols) and validity (rows, cols)."""
+
+Labels = NDArray[np.int16]
+"""Class indices 0..C-1 (rows, cols), or IGNORED."""
+
+
+class ImageSource(Protocol):
+    """What statistics and training read. A scene is one as it stands, and so is every image of a dataset."""
+
+    @property
+    def path(self) -> Path:
+        """What the image is called in messages and records."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+
+    @property
+    def extent(self) -> Window:
+        """Every pixel."""
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """The bands that are read, counted from 1."""
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """A name for each of `bands`."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+
+    def read(self, window: Window) -> Pixels:
+        """Return the pixels of `window`, and where they take part in learning."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+class Dataset(Protocol):
+    """Images and labels under one protocol. A context manager: it may hold files open.
+
+    name: of the recipe. bands: names of the bands. class_names: of the classes 0..C-1 of the labels, for scoring;
+    empty where there are none. sources: what is trained on. labelled: indices of the images that have labels.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def bands(self) -> tuple[str, ...]: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def sources(self) -> Sequence[ImageSource]: ...
+    @property
+    def labelled(self) -> Sequence[int]: ...
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+
+    def image(self, index: int) -> Pixels:
+        """Return what is predicted and scored of image `index`; nothing in it comes from labels."""
+
+    def labels(self, index: int) -> Labels:
+        """Return the labels of `image(index)`.
+
+        Raises:
+            InputError: they are damaged, or do not fit the image. ValueError: `index` is not in `labelled`.
+        """
+
+    def close(self) -> None:
+        """Let go of files."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetImage:
+    """An image that is made whole whenever it is read, and then cut: keep what is read often.
+
+    path: what to call it; a patch of a tile has no file of that name.
+    measure: returns (rows, cols), asked for once. load: returns the whole image.
+    """
+
+    path: Path
+    band_names: tuple[str, ...]
+    dtype: np.dtype[Any]
+    measure: Callable[[], tuple[int, int]]
+    load: Callable[[], Pixels]
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """1, 2, ... as many as there are."""
+        return tuple(range(1, len(self.band_names) + 1))
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return self.measure()
+
+    @property
+    def extent(self) -> Window:
+        """Every pixel."""
+        return Window.of(0, 0, *self.shape)
+
+    def read(self, window: Window) -> Pixels:
+        """Return the pixels of `window`, and where they take part in learning.
+
+        Raises:
+            InputMissingError, InputError: a file is gone or damaged.
+            ValueError: the window reaches out of the image.
+        """
+        if window.intersect(self.extent) != window:
+            raise ValueError(f"{window} reaches out of an image of {self.shape[0]} x {self.shape[1]} pixels")
+        pixels, valid = self.load()
+        rows, cols = window.within(self.extent)
+        return pixels[:, rows, cols], valid[rows, cols]
+
+    def close(self) -> None:
+        """Nothing is held open."""

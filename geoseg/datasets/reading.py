@@ -1,0 +1,103 @@
+"""Reading one file of a dataset, guarded: a scene without remarks, an image or label map by Pillow, a MATLAB array."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geoseg.errors import InputError
+from geoseg.guards import raster_driver, regular_file
+from geoseg.scene import Scene
+
+_OPENING = threading.Lock()
+
+
+def open_quietly(path: Path, bands: Sequence[int] | None = None, stored: bool = False) -> Scene:
+    """Return Scene(path, bands), which says nothing about where on Earth it lies: learning and scoring do not care."""
+    quiet = logging.getLogger("geoseg.scene")
+    # One at a time: two threads would each restore what the other one has set.
+    with _OPENING:
+        level = quiet.level
+        quiet.setLevel(logging.ERROR)
+        try:
+            return Scene(path, bands, stored=stored)
+        finally:
+            quiet.setLevel(level)
+
+
+def decode_colours(path: Path) -> NDArray[np.uint8]:
+    """Return red, green, blue (3, rows, cols) of a JPEG or PNG; grey ones have the same in all three.
+
+    Raises:
+        InputMissingError, InputError: no file, not such an image, or a damaged one.
+    """
+    with _opened(path, "JPEG", "PNG") as image:
+        return np.ascontiguousarray(np.moveaxis(np.asarray(image.convert("RGB")), -1, 0))
+
+
+def decode_ids(path: Path) -> NDArray[np.uint8]:
+    """Return the values (rows, cols) that a PNG of one 8-bit band stores, of a palette image the indices.
+
+    Raises:
+        InputMissingError, InputError: no file, not such an image, or a damaged one.
+    """
+    with _opened(path, "PNG") as image:
+        if image.mode not in ("L", "P"):
+            raise InputError(f"{path}: is a PNG of mode {image.mode}; a label map has one band of 8 bits")
+        return np.array(image, dtype=np.uint8)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (rows, cols) of a JPEG or PNG, from its header."""
+    with _opened(path, "JPEG", "PNG") as image:
+        return image.height, image.width
+
+
+def read_matlab(path: Path, name: str) -> NDArray[Any]:
+    """Return the array `name` of a MATLAB file, of version 4 to 7.
+
+    Raises:
+        InputMissingError, InputError: no file, no such file, or no such array in it.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    file = regular_file(path)
+    try:
+        found = loadmat(file, variable_names=[name])[name]
+    except KeyError:
+        raise InputError(f"{path}: holds no array called {name}") from None
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({_told(error)}); copy it again") from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu":
+        raise InputError(f"{path}: its array {name} holds no integers")
+    return found
+
+
+@contextmanager
+def _opened(path: Path, *formats: str) -> Iterator[Image.Image]:
+    """The image, decoded by the code its first bytes call for; whatever Pillow raises names the file."""
+    file = regular_file(path)
+    driver = raster_driver(file)
+    if driver not in formats:
+        raise InputError(f"{path}: is a {driver} file, not {' or '.join(formats)}")
+    try:
+        with Image.open(file, formats=[driver]) as image:
+            yield image
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be decoded ({_told(error)}); copy or download it again") from error
+
+
+def _told(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

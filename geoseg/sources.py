@@ -1,0 +1,140 @@
+"""Where the predictions that are scored come from: a model that maps images in memory, or a class raster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config import EvaluateConfig, PredictConfig
+from geoseg.errors import BandError, InputError
+from geoseg.grid import Block, Grid, partition
+from geoseg.guards import raster_driver, regular_file
+from geoseg.mapping import open_for
+from geoseg.model import load_model
+from geoseg.network import select_device, select_precision
+from geoseg.outputs import RECORD
+from geoseg.plan import Plan, plan
+from geoseg.prediction import Predictor
+from geoseg.publish import sha256
+from geoseg.raster import read_provenance
+from geoseg.scene import Scene
+
+BLOCK = PredictConfig.block_size
+"""Pixels a side that are predicted, read and counted at once."""
+
+_LARGEST_ID = 65535
+
+
+class Source(Protocol):
+    """Where predictions come from.
+
+    names: of the clusters 1..K, as far as they are known beforehand. facts: what is told of the file.
+    limit: the highest id there may be. predicted: the blocks of a scene in raster order, each with its cluster ids.
+    """
+
+    names: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]: ...
+    def open(self, path: Path) -> Scene: ...
+    def limit(self, scene: Scene) -> int: ...
+    def blocks(self, scene: Scene) -> tuple[Block, ...]: ...
+    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]: ...
+
+
+class ModelSource:
+    """What a model makes of images, by the core of `predict`, in memory."""
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        self._config = config
+        self._device = select_device(config.device)
+        self._precision = select_precision(config.precision, self._device)
+        self._model = load_model(regular_file(config.file))
+        self.names = tuple(entry.name for entry in self._model.classes.classes)
+
+    def facts(self) -> dict[str, Any]:
+        provenance = self._model.provenance
+        kept = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
+        settings = {"device": self._device.type, "precision": str(self._precision).removeprefix("torch.")}
+        return {"kind": "model", "sha256": sha256(self._config.file), **kept, **settings}
+
+    def open(self, path: Path) -> Scene:
+        return open_for(self._model, path, self._config.bands)
+
+    def limit(self, scene: Scene) -> int:
+        return len(self.names)
+
+    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+        return self._plan(scene).blocks
+
+    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+        planned = self._plan(scene)
+        with Predictor(
+            scene,
+            self._model,
+            planned,
+            self._device,
+            self._precision,
+            blend=PredictConfig.blend,
+            batch_size=1 if self._device.type == "cpu" else 8,
+            workers=min(8, os.cpu_count() or 1),
+        ) as predictor:
+            for block in planned.blocks:
+                prepared = predictor.prepare(block)
+                yield block, predictor.finish(prepared, predictor.logits(prepared)).layers["classes"]
+
+    def _plan(self, scene: Scene) -> Plan:
+        windows = self._model.windows
+        grid = Grid(scene.shape, windows.tile_size, windows.overlap)
+        return plan(grid, self._model.superpixels, scene.extent, BLOCK)
+
+
+class RasterSource:
+    """A class raster: ids 1..K, 0 and what its file marks as nodata are nodata."""
+
+    def __init__(self, path: Path) -> None:
+        file = regular_file(path)
+        raster_driver(file)
+        self._provenance = read_provenance(file) or {}
+        if self._provenance.get("layer", "classes") != "classes":
+            raise InputError(f"{path}: holds the {self._provenance['layer']} of a map; give its class raster")
+        record = path.with_suffix(RECORD)
+        classes = json.loads(record.read_text())["classes"] if self._provenance and record.is_file() else []
+        self.names = tuple(str(entry["name"]) for entry in classes)
+
+    def facts(self) -> dict[str, Any]:
+        kept = {key: self._provenance[key] for key in ("model_sha256",) if key in self._provenance}
+        return {"kind": "classes", **kept}
+
+    def open(self, path: Path) -> Scene:
+        try:
+            scene = Scene(path, stored=True)
+        except BandError:
+            raise BandError(f"{path}: has more than one band; a class raster has one") from None
+        if len(scene.bands) == 1 and scene.dtype.kind in "iu":
+            return scene
+        scene.close()
+        told = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
+        raise BandError(f"{path}: has {told}; a class raster has one, of integers (geoseg predict writes them)")
+
+    def limit(self, scene: Scene) -> int:
+        return min(_LARGEST_ID, int(np.iinfo(scene.dtype).max))
+
+    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+        return tuple(partition(scene.extent, BLOCK))
+
+    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+        for block in self.blocks(scene):
+            pixels, valid = scene.read(block.window)
+            ids = np.where(valid, pixels[0], 0)
+            if ids.min() < 0 or ids.max() > _LARGEST_ID:
+                strange = ids.min() if ids.min() < 0 else ids.max()
+                raise InputError(
+                    f"{scene.path}: has the value {strange}; class ids are 1 to {_LARGEST_ID}, 0 is nodata"
+                )
+            yield block, ids
