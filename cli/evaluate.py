@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from geoseg.config import EvaluateConfig
+from geoseg.config import EvaluateConfig, ProtocolName
 
 from .options import PATH, bands_option, device_options, overwrite_option, progress
 
 if TYPE_CHECKING:
     from geoseg.evaluation import Scores
+    from geoseg.protocols import ProtocolScoring
     from geoseg.report import Report
     from geoseg.scoring import Counted, Scoring
 
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 @click.option(
     "--labels",
     type=PATH,
-    required=True,
-    help="Label raster; for several images a folder of them, named like the images.",
+    help="Label raster; for several images a folder of them, named like the images.  [default: those of --protocol]",
 )
 @click.option("--data", type=PATH, help="Images that a model maps: a folder, or one file. Only with a model.")
+@click.option(
+    "--protocol",
+    type=click.Choice(get_args(ProtocolName)),
+    help="What --data is, where it has labels of its own.  [default: what the model was trained by]",
+)
 @click.option(
     "--ignore", type=int, multiple=True, metavar="VALUE", help="Label value that is not scored; may be given again."
 )
@@ -44,13 +49,17 @@ if TYPE_CHECKING:
 def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     """Score FILE against labels: a model, on the images of --data, or a class raster.
 
+    \b
+    geoseg evaluate map.tif --labels labels.tif
+    geoseg evaluate model.safetensors --data FOLDER --labels FOLDER
+    geoseg evaluate model.safetensors --data FOLDER       Potsdam or COCO-Stuff, by their protocol
+
     Clusters get their classes from the labels, once for all pixels: one to one, and each its most frequent one.
     """
     config = EvaluateConfig(json=as_json, **settings)
     from geoseg.pictures import save_png
-    from geoseg.scoring import Scoring
 
-    report = _run(Scoring(config), context.obj["quiet"])
+    report = _score(config, context.obj["quiet"])
     if config.picture is not None:
         save_png(report.picture(), config.picture)
     if config.json:
@@ -60,14 +69,25 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
         click.echo(line.rstrip())
 
 
-def _run(scoring: Scoring, quiet: bool) -> Report:
+def _score(config: EvaluateConfig, quiet: bool) -> Report:
+    if config.labels is not None:
+        from geoseg.scoring import Scoring
+
+        return _run(Scoring(config), quiet)
+    from geoseg.protocols import ProtocolScoring
+
+    with ProtocolScoring(config) as scoring:
+        return _run(scoring, quiet)
+
+
+def _run(scoring: Scoring | ProtocolScoring, quiet: bool) -> Report:
     """Run an evaluation under a progress display."""
     found: list[Report] = []
 
     def counting() -> Iterator[Counted]:
         found.append((yield from scoring.run()))
 
-    for _ in progress(counting(), scoring.blocks, "block", _describe, quiet):
+    for _ in progress(counting(), scoring.blocks, scoring.unit, _describe, quiet):
         pass
     return found[0]
 

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     type=click.Choice(get_args(RecipeName)),
-    default=TrainConfig.recipe,
-    show_default=True,
-    help="A named set of training settings; the options below override it.",
+    help="A named set of training settings; the options below override it.  [default: the protocol of the data set "
+    "that the folder looks like, else orthophoto]",
 )
 @click.option("--classes", type=int, help="Number of classes to learn.  [default: the recipe's]")
 @click.option("--steps", type=int, help="Optimiser steps.  [default: the recipe's]")
@@ -57,9 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--superpixel-size",
     type=int,
-    default=TrainConfig.superpixel_size,
-    show_default=True,
-    help="Side of a superpixel in pixels.",
+    help="Side of a superpixel in pixels.  [default: the recipe's]",
 )
 @click.option(
     "--compactness",
@@ -81,9 +78,24 @@ def train(context: click.Context, /, **settings: Any) -> None:
     config = TrainConfig(**settings)
     from geoseg.learning import Training
 
+    _recognise(config, context.obj["quiet"])
     with Training(config) as training:
         run_training(training, context.obj["quiet"])
     click.echo(config.out)
+
+
+def _recognise(config: TrainConfig, quiet: bool) -> None:
+    """Say so where the folder looks like the data of a protocol that was not asked for by its name."""
+    from geoseg.datasets import recognise
+
+    found = recognise(config.data)
+    if found is None:
+        return
+    name = "Potsdam" if found.startswith("potsdam") else "COCO-Stuff"
+    if config.recipe is None:
+        note(quiet, f"{config.data} looks like {name}: training by its protocol, --recipe {found}")
+    elif config.recipe.rstrip("0123456789") != found.rstrip("0123456789"):
+        note(quiet, f"{config.data} looks like {name}: --recipe {found} trains by its protocol")
 
 
 def run_training(training: Training, quiet: bool) -> None:
@@ -91,7 +103,7 @@ def run_training(training: Training, quiet: bool) -> None:
     recipe = training.config.settled
     note(
         quiet,
-        f"learning {recipe.classes} classes from {len(training.scenes)} scenes on {training.device} "
+        f"learning {recipe.classes} classes from {training.dataset.count} {training.unit}s on {training.device} "
         f"({str(training.precision).removeprefix('torch.')}), at most {recipe.steps} steps",
     )
     steps = training.steps()

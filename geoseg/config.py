@@ -6,7 +6,7 @@ This module imports neither torch nor rasterio: `geoseg --help` has to be quick.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +14,8 @@ from geoseg.errors import SettingError
 
 Blend = Literal["hann", "linear", "crop"]
 Precision = Literal["auto", "bfloat16", "float32"]
-RecipeName = Literal["orthophoto", "quick"]
+ProtocolName = Literal["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"]
+RecipeName = Literal["orthophoto", "quick", ProtocolName]
 
 MODEL_NAME = "geoseg-model.safetensors"
 """What `train` writes and `predict` reads where no path is given."""
@@ -100,6 +101,8 @@ class Recipe:
     marginal_weight: mu, the weight of the marginal entropy in the mutual information.
     adversarial_weight, geometric_weight: weights of the two regularisers in phase 2.
     noise: root mean square of the adversarial noise per value of the normalised image.
+    superpixel_size: side of a superpixel in pixels, as in `SuperpixelConfig`.
+    edges: the network sees the Sobel derivatives of the image besides its bands.
     """
 
     classes: int = 8
@@ -113,12 +116,15 @@ class Recipe:
     adversarial_weight: float = 0.25
     geometric_weight: float = 1.0
     noise: float = 0.1
+    superpixel_size: int = SuperpixelConfig.size
+    edges: bool = False
 
     def __post_init__(self) -> None:
         _check("classes", self.classes, 2, 65534)
         _check("steps", self.steps, 1, 10**9)
         _check("batch size", self.batch_size, 1, 4096)
         _check("patch size", self.patch_size, 64, 4096)
+        _ = SuperpixelConfig(self.superpixel_size)
         for name in ("learning_rate", "marginal_weight", "noise"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be greater than 0")
@@ -131,20 +137,31 @@ class Recipe:
             raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
 
 
+_POTSDAM = Recipe(steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
+_COCOSTUFF = Recipe(steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
+
 RECIPES: dict[RecipeName, Recipe] = {
     "orthophoto": Recipe(),
     "quick": Recipe(steps=160, batch_size=16, patch_size=96, learning_rate=2e-3, marginal_weight=4.0),
+    "potsdam3": replace(_POTSDAM, classes=3),
+    "potsdam6": replace(_POTSDAM, classes=6),
+    "cocostuff3": replace(_COCOSTUFF, classes=3),
+    "cocostuff15": replace(_COCOSTUFF, classes=15),
 }
-"""orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model."""
+"""orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model. The others go with
+the data of a protocol; their values have not been tuned."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of `geoseg train`; what is None is taken from the recipe."""
+    """Settings of `geoseg train`; what is None is taken from the recipe.
+
+    recipe: None for the protocol whose data the folder looks like, orthophoto where it looks like none.
+    """
 
     data: Path
     out: Path = Path(MODEL_NAME)
-    recipe: RecipeName = "orthophoto"
+    recipe: RecipeName | None = None
     classes: int | None = None
     steps: int | None = None
     minutes: float | None = None
@@ -153,7 +170,7 @@ class TrainConfig:
     encoder: str = "mobilenet_v2"
     encoder_weights: str | None = None
     bands: tuple[int, ...] | None = None
-    superpixel_size: int = SuperpixelConfig.size
+    superpixel_size: int | None = None
     compactness: float = SuperpixelConfig.compactness
     device: str = "auto"
     precision: Precision = "auto"
@@ -162,7 +179,8 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("recipe", self.recipe, get_args(RecipeName))
+        if self.recipe is not None:
+            _check_choice("recipe", self.recipe, get_args(RecipeName))
         _check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
         _check("seed", self.seed, 0, 2**32 - 1)
@@ -174,16 +192,16 @@ class TrainConfig:
 
     @property
     def settled(self) -> Recipe:
-        """The recipe with this configuration's own values in place."""
-        base = RECIPES[self.recipe]
-        names = ("classes", "steps", "batch_size", "patch_size")
+        """The recipe, orthophoto where it is None, with this configuration's own values in place."""
+        base = RECIPES[self.recipe or "orthophoto"]
+        names = ("classes", "steps", "batch_size", "patch_size", "superpixel_size")
         own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return Recipe(**{**base.__dict__, **own})
 
     @property
     def superpixels(self) -> SuperpixelConfig:
         """Superpixel settings that the model file will carry."""
-        return SuperpixelConfig(self.superpixel_size, self.compactness)
+        return SuperpixelConfig(self.settled.superpixel_size, self.compactness)
 
 
 @dataclass(frozen=True)
@@ -279,13 +297,16 @@ class EvaluateConfig:
 
     file: a model, which maps the images of `data`; or a class raster, with 0 as nodata.
     labels: label rasters: one file, or for images a folder of files with their names.
+    protocol: says which images of `data` are mapped, and what their labels are; for a model without `labels`, None is
+        the one it was trained by.
     ignore: label values that are not scored. label_map: file that says what label values or colours stand for.
     picture: where the confusion matrix is drawn.
     """
 
     file: Path
-    labels: Path
+    labels: Path | None = None
     data: Path | None = None
+    protocol: ProtocolName | None = None
     ignore: tuple[int, ...] = ()
     label_map: Path | None = None
     bands: tuple[int, ...] | None = None
@@ -303,8 +324,21 @@ class EvaluateConfig:
         if not self.is_model and (self.data is not None or self.bands is not None):
             name = "--bands" if self.data is None else "--data"
             raise SettingError(f"{self.file}: is no model (.safetensors), so there is nothing to map; leave {name} out")
+        self._check_labels()
 
     @property
     def is_model(self) -> bool:
         """Whether `file` is a model rather than a class raster, by its name."""
         return self.file.suffix == ".safetensors"
+
+    def _check_labels(self) -> None:
+        if self.protocol is not None:
+            _check_choice("protocol", self.protocol, get_args(ProtocolName))
+        if self.labels is not None and self.protocol is not None:
+            raise SettingError(f"protocol {self.protocol} has labels of its own; leave --labels or --protocol out")
+        if self.labels is None and not self.is_model:
+            raise SettingError(f"{self.file}: is a class raster; name the label raster with --labels FILE")
+        given = (("--ignore", self.ignore), ("--label-map", self.label_map), ("--bands", self.bands))
+        for name, value in given if self.labels is None else ():
+            if value:
+                raise SettingError(f"{name} goes with --labels; a protocol has labels and bands of its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -9,7 +10,7 @@ import math
 import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,14 @@ from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
 from geoseg.config import STRIDE, TrainConfig, WindowConfig
+from geoseg.datasets import Dataset, ImageSource, Orthophotos, open_dataset, recognise
 from geoseg.errors import InputError, OutputError, RunError
-from geoseg.guards import find_rasters
 from geoseg.losses import pool, pool_weights
 from geoseg.model import Model, colour_scale, save_model, versions
 from geoseg.network import NetworkSpec, build, select_device, select_precision, settle_statistics
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import outlined, painted, rgb, save_png, side_by_side
 from geoseg.publish import check_target, publish_bytes
-from geoseg.scene import Scene
 from geoseg.statistics import BandStats, band_stats
 from geoseg.training import GOOD_EVERY, Step, Trainer, train
 
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 _PICTURES = 6
 _SETTLING = 16
+_SAMPLED = 2000
+"""Images of a protocol that band statistics are taken of, at most."""
+
+_NAMED = 100
 _UNSEEN = 1 << 40
 """A step no training reaches: its patches are fresh ones."""
 
@@ -45,33 +49,42 @@ class Training:
     `steps()` does the work and writes the model to `config.out`, with its log (`.metrics.jsonl`) and picture
     (`.png`) beside it; while it runs, a `.checkpoint` lies there too. A context manager: it holds scenes open.
 
-    config: its `data` is a folder, or one file; `scenes` overrides it with files.
+    config: its `data` is a folder, or one file; `scenes` overrides it with files. A recipe of None becomes that of the
+        protocol whose data the folder looks like, or orthophoto.
 
     Raises:
         InputMissingError, InputError, BandError: imagery that is not there, cannot be read, or does not fit together.
         OutputError: a model, or an interrupted training, is there already.
-        UnavailableError, SettingError: a device, an encoder or weights that cannot be had.
+        UnavailableError, SettingError: a device, an encoder or weights that cannot be had; bands chosen for a protocol.
     """
 
     def __init__(self, config: TrainConfig, scenes: Sequence[Path] | None = None) -> None:
-        self.config = config
+        self.config = config = _with_recipe(config, scenes is not None)
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
         self.picture = config.out.with_suffix(".png")
         self.checkpoint = config.out.with_suffix(".checkpoint")
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        paths = find_rasters(config.data) if scenes is None else list(scenes)
-        check_target(config.out, config.overwrite, tuple(paths))
-        self.resuming = self._resuming()
-        self.scenes = _open_all(paths, config.bands)
+        self.dataset: Dataset
+        if scenes is None:
+            self.dataset = open_dataset(config.data, config.recipe or "", config.bands)
+        else:
+            self.dataset = Orthophotos(scenes, config.bands)
+        try:
+            check_target(config.out, config.overwrite, tuple(self.dataset.files))
+            self.resuming = self._resuming()
+        except BaseException:
+            self.dataset.close()
+            raise
+        self._protocol = not isinstance(self.dataset, Orthophotos)
+        self.unit = "image" if self._protocol else "scene"
 
     def __enter__(self) -> Training:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for scene in self.scenes:
-            scene.close()
+        self.dataset.close()
 
     def steps(self) -> Generator[Step]:
         """Train; yield every step; write checkpoints on the way and the model at the end.
@@ -80,12 +93,12 @@ class Training:
             DivergedError: see `train`. WriteError: the disk failed.
         """
         config, recipe = self.config, self.config.settled
-        stats = band_stats(self.scenes)
-        dtype = str(np.result_type(*(scene.dtype for scene in self.scenes)))
-        spec = NetworkSpec(config.encoder, len(self.scenes[0].bands), recipe.classes)
+        stats = band_stats(self._measured())
+        dtype = str(np.result_type(*{source.dtype for source in self.dataset.sources}))
+        spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)
         network = build(spec, config.seed, config.encoder_weights)
         sampler = PatchSampler(
-            Imagery(self.scenes),
+            Imagery(self.dataset.sources, alike=self._protocol),
             stats,
             config.superpixels,
             colour_scale(stats, dtype),
@@ -106,6 +119,12 @@ class Training:
         self._settle(trainer)
         self._publish(trainer, stats, dtype)
 
+    def _measured(self) -> Sequence[ImageSource]:
+        """The images that band statistics are taken of: all scenes; of a protocol some, in equal steps."""
+        sources = self.dataset.sources
+        count = min(len(sources), _SAMPLED) if self._protocol else len(sources)
+        return [sources[i * len(sources) // count] for i in range(count)]
+
     def _settle(self, trainer: Trainer) -> None:
         """Fit the statistics of batch normalisation to the final weights, on patches no step has seen."""
         count = trainer.recipe.batch_size
@@ -118,7 +137,7 @@ class Training:
         recipe = self.config.settled
         model = Model(
             network=trainer.network,
-            bands=self.scenes[0].band_names,
+            bands=self.dataset.bands,
             dtype=dtype,
             stats=stats,
             superpixels=self.config.superpixels,
@@ -132,9 +151,10 @@ class Training:
                 "precision": str(self.precision).removeprefix("torch."),
                 "device": self.device.type,
                 "data": {
-                    "scenes": len(self.scenes),
-                    "pixels": stats.pixels,
-                    "names": [scene.path.name for scene in self.scenes[:100]],
+                    "scenes": self.dataset.count,
+                    "pixels": stats.pixels * self.dataset.count // len(self._measured()),
+                    "names": self._names()[:_NAMED],
+                    "names_sha256": self._digest(),
                 },
                 "versions": versions(),
             },
@@ -177,8 +197,15 @@ class Training:
             "superpixels": asdict(config.superpixels),
             "seed": config.seed,
             "precision": str(self.precision),
-            "data": {"names": [scene.path.name for scene in self.scenes], "statistics": stats.to_json()},
+            "data": {"scenes": self.dataset.count, "names": self._digest(), "statistics": stats.to_json()},
         }
+
+    def _names(self) -> list[str]:
+        return [source.path.name for source in self.dataset.sources]
+
+    def _digest(self) -> str:
+        """The hash of all names: data sets have up to 51,804."""
+        return hashlib.sha256("\n".join(self._names()).encode(errors="surrogateescape")).hexdigest()
 
     def _keep(self, trainer: Trainer, stats: BandStats) -> None:
         buffer = io.BytesIO()
@@ -206,29 +233,10 @@ class Training:
         publish_bytes(self.metrics, "".join(kept).encode())
 
 
-def _open_all(paths: Sequence[Path], bands: tuple[int, ...] | None) -> list[Scene]:
-    """Open every file, and report all that cannot be read in one message."""
-    scenes: list[Scene] = []
-    problems: list[InputError] = []
-    quiet = logging.getLogger("geoseg.scene")
-    level = quiet.level
-    # Training does not care where on Earth a patch lies: one remark per file would bury the rest.
-    quiet.setLevel(logging.ERROR)
-    try:
-        for path in paths:
-            try:
-                scenes.append(Scene(path, bands))
-            except InputError as error:
-                problems.append(error)
-    finally:
-        quiet.setLevel(level)
-    if problems:
-        for scene in scenes:
-            scene.close()
-        if len(problems) == 1:
-            raise problems[0]
-        raise InputError(f"{len(problems)} of {len(paths)} files cannot be used: " + "; ".join(map(str, problems[:10])))
-    return scenes
+def _with_recipe(config: TrainConfig, orthophotos: bool) -> TrainConfig:
+    if config.recipe is not None:
+        return config
+    return replace(config, recipe=(None if orthophotos else recognise(config.data)) or "orthophoto")
 
 
 def _finite(step: dict[str, Any]) -> dict[str, Any]:

@@ -29,11 +29,20 @@ _CONTEXT = 0.1
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that is needed to build the network again: encoder name, number of bands, number of classes K."""
+    """All that is needed to build the network again: encoder name, number of bands, number of classes K.
+
+    edges: the first layer is `with_edges`.
+    """
 
     encoder: str
     bands: int
     classes: int
+    edges: bool = False
+
+    @property
+    def channels(self) -> int:
+        """What the first convolutions see: the bands, and the edges behind them."""
+        return self.bands + 2 * self.edges
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a dict."""
@@ -52,7 +61,7 @@ class SegmentationNetwork(nn.Module):
             self.pyramid = smp.FPN(
                 spec.encoder,
                 encoder_weights=None,
-                in_channels=spec.bands,
+                in_channels=spec.channels,
                 classes=_PYRAMID,
                 decoder_pyramid_channels=_PYRAMID,
                 decoder_segmentation_channels=_PYRAMID,
@@ -65,7 +74,7 @@ class SegmentationNetwork(nn.Module):
                 "smp.encoders.get_encoder_names(), for instance mobilenet_v2, resnet18, efficientnet-b0"
             ) from error
         self.local = nn.Sequential(
-            *_convolution(spec.bands, 32, 2), *_convolution(32, _LOCAL, 2), nn.Conv2d(_LOCAL, _LOCAL, 3, padding=1)
+            *_convolution(spec.channels, 32, 2), *_convolution(32, _LOCAL, 2), nn.Conv2d(_LOCAL, _LOCAL, 3, padding=1)
         )
         mixed = nn.BatchNorm2d(_PYRAMID + _LOCAL)
         nn.init.constant_(mixed.weight[:_PYRAMID], _CONTEXT)
@@ -73,9 +82,29 @@ class SegmentationNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, K, H/4, W/4) of the normalised image (B, bands, H, W)."""
+        image = with_edges(image) if self.spec.edges else image
         features = torch.cat([self.pyramid(image), self.local(image)], dim=1)
         logits: Tensor = self.head(features)
         return logits
+
+
+def with_edges(image: Tensor) -> Tensor:
+    """Return the image (B, bands, H, W) with the derivatives of its grey along x and along y as two more bands behind.
+
+    Those of Sobel 1968, over 4: the difference of right and left, below and above, with weights 1/4, 1/2, 1/4 across.
+    Grey is that of ITU-R BT.601 from the first three bands, or the first band of fewer. The image goes on beyond its
+    border as at the border. Nothing is learnt here; where the image is turned, its edges turn with it.
+    """
+    grey = image[:, :1]
+    if image.shape[1] >= 3:
+        grey = 0.299 * grey + 0.587 * image[:, 1:2] + 0.114 * image[:, 2:3]
+    # Joined, not padded: the gradient of padding is not the same twice on a GPU.
+    wide = torch.cat([grey[..., :1], grey, grey[..., -1:]], 3)
+    around = torch.cat([wide[..., :1, :], wide, wide[..., -1:, :]], 2)
+    across = around[..., :-2, :] + 2 * around[..., 1:-1, :] + around[..., 2:, :]
+    down = around[..., :-2] + 2 * around[..., 1:-1] + around[..., 2:]
+    dx, dy = across[..., 2:] - across[..., :-2], down[..., 2:, :] - down[..., :-2, :]
+    return torch.cat([image, dx / 4, dy / 4], 1)
 
 
 def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
@@ -193,8 +222,8 @@ def _load_encoder(encoder: Any, spec: NetworkSpec, weights: str) -> None:
     else:
         state = _download_state(spec.encoder, weights)
     first = next(key for key, value in encoder.state_dict().items() if value.ndim == 4)
-    if first in state and state[first].shape[1] != spec.bands:
-        state[first] = _adapt_bands(state[first], spec.bands)
+    if first in state and state[first].shape[1] != spec.channels:
+        state[first] = _adapt_bands(state[first], spec.bands, spec.channels)
     own = encoder.state_dict()
     wrong = [k for k, v in own.items() if "num_batches" not in k and (k not in state or state[k].shape != v.shape)]
     if wrong:
@@ -234,7 +263,8 @@ def _download_state(encoder: str, weights: str) -> dict[str, Tensor]:
     return dict(donor.state_dict())
 
 
-def _adapt_bands(kernel: Tensor, bands: int) -> Tensor:
-    """Repeat the input channels of a first convolution cyclically and keep the sum of its response."""
-    repeated = torch.stack([kernel[:, i % kernel.shape[1]] for i in range(bands)], dim=1)
-    return repeated * (kernel.shape[1] / bands)
+def _adapt_bands(kernel: Tensor, bands: int, channels: int) -> Tensor:
+    """Repeat the input channels of a first convolution cyclically and keep the sum of its response; edges, the channels
+    after the bands, have no part in it at first."""
+    repeated = torch.stack([kernel[:, i % kernel.shape[1]] for i in range(bands)], dim=1) * (kernel.shape[1] / bands)
+    return torch.cat([repeated, repeated.new_zeros(len(kernel), channels - bands, *kernel.shape[2:])], dim=1)

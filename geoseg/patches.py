@@ -17,9 +17,9 @@ from torch import Tensor
 
 from geoseg import superpixels_torch
 from geoseg.config import SuperpixelConfig
+from geoseg.datasets import DatasetImage, ImageSource
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.scene import Scene
 from geoseg.statistics import BandStats
 from geoseg.superpixels import colour, segment
 
@@ -28,40 +28,60 @@ _MEMORY = 1 << 30
 _TRIES = 1000
 _MOST_THREADS = 16
 _CHOOSY = 10
+_READERS = 64
 _PLAIN = 1 << 20
 """A sample no batch reaches. (A shorter key would not do: numpy fills keys up with zeros.)"""
 
-Drawn = tuple[NDArray[Any], NDArray[np.bool_]]
-"""Pixels (bands, P, P) and validity (P, P) of a patch."""
+Drawn = tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]
+"""Pixels (bands, P, P) of a patch, their validity (P, P), and where they count in the losses (P, P): nowhere but where
+they are valid, and everywhere there unless the data set says otherwise."""
 
 
 class Imagery:
-    """The scenes of a data set, with those that are small kept decoded, up to a gigabyte.
+    """The scenes of a data set, or its images, with those that are small kept decoded, up to a gigabyte.
 
     Windows of a JPEG or of a striped file cost as much as the whole file, and training reads them in random order.
+
+    alike: all are drawn equally often; the header of none is read for it. Else as often as they have pixels.
     """
 
-    def __init__(self, scenes: Sequence[Scene]) -> None:
+    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False) -> None:
         self.scenes = tuple(scenes)
-        pixels = np.array([scene.extent.pixels for scene in scenes], dtype=np.float64)
+        pixels = np.array([1 if alike else scene.extent.pixels for scene in scenes], dtype=np.float64)
         self.shares = pixels / pixels.sum()
-        self._kept: OrderedDict[int, tuple[NDArray[Any], NDArray[np.bool_]]] = OrderedDict()
+        self._kept: OrderedDict[int, Drawn] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
+        self._reading = [threading.Lock() for _ in range(_READERS)]
 
-    def read(self, index: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return pixels and validity of a window of scene `index`, as `Scene.read` does."""
+    def read(self, index: int, window: Window) -> Drawn:
+        """Return pixels and validity of a window of scene `index`, as its `read` does, and where they count."""
         scene = self.scenes[index]
-        if scene.extent.pixels * len(scene.bands) * scene.dtype.itemsize > _WHOLE:
-            return scene.read(window)
-        with self._lock:
-            if index not in self._kept:
-                self._kept[index] = scene.read(scene.extent)
-                while sum(pixels.nbytes + valid.nbytes for pixels, valid in self._kept.values()) > _MEMORY:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(index)
-            pixels, valid = self._kept[index]
+        # An image of a data set is made whole whenever it is read.
+        if not isinstance(scene, DatasetImage) and _bytes(scene) > _WHOLE:
+            pixels, valid = scene.read(window)
+            return pixels, valid, valid
+        # Two threads never read the same image, and other images meanwhile.
+        with self._reading[index % _READERS]:
+            pixels, valid, counted = self._whole(index)
         rows, cols = window.within(scene.extent)
-        return pixels[:, rows, cols], valid[rows, cols]
+        return pixels[:, rows, cols], valid[rows, cols], counted[rows, cols]
+
+    def _whole(self, index: int) -> Drawn:
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        scene = self.scenes[index]
+        pixels, valid = scene.read(scene.extent)
+        mask = scene.mask if isinstance(scene, DatasetImage) else None
+        found = pixels, valid, valid if mask is None else valid & mask()
+        with self._lock:
+            self._kept[index] = found
+            self._bytes += _size(found)
+            while self._bytes > _MEMORY:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +89,8 @@ class Batch:
     """B patches, each also seen through its spatial transform T.
 
     image, moved: (B, bands, P, P) float32, normalised; 0 where invalid.
-    labels, moved_labels: (B, P, P) int64 superpixels, moved together with the image; 0 where there is none.
+    labels, moved_labels: (B, P, P) int64 superpixels, moved together with the image; 0 where there is none, and where
+        pixels do not count.
     regions: the largest label.
     """
 
@@ -87,7 +108,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws patches of `size` pixels, uniformly over the pixels of all scenes; superpixels are cut on `device`."""
+    """Draws patches of `size` pixels, scenes by their shares and places in them uniformly.
+
+    Superpixels are cut on `device`.
+    """
 
     imagery: Imagery
     stats: BandStats
@@ -108,13 +132,13 @@ class PatchSampler:
 
     def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
         """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
-        pixels, valid = self._draw(np.random.default_rng([self.seed, 0, _PLAIN + sample]))
-        return pixels, valid, self._cut((pixels, valid))
+        drawn = self._draw(np.random.default_rng([self.seed, 0, _PLAIN + sample]))
+        return drawn[0], drawn[1], self._cut(drawn)
 
     def cut_together(self, drawn: Sequence[Drawn], pool: ThreadPoolExecutor) -> list[NDArray[np.int32]]:
         """Return the superpixels (P, P) of each patch, all of them at once on the device: the same as one by one."""
         features = torch.from_numpy(np.stack(list(pool.map(self._colour, drawn))))
-        valid = torch.from_numpy(np.stack([each for _, each in drawn]))
+        valid = torch.from_numpy(np.stack([each[1] for each in drawn]))
         found = superpixels_torch.segment_batch(
             features.to(self.device),
             valid.to(self.device),
@@ -125,27 +149,32 @@ class PatchSampler:
 
     def _colour(self, drawn: Drawn) -> NDArray[np.int16]:
         offset, scale = self.colour_scale
-        return colour(*drawn, offset=offset, scale=scale)
+        return colour(drawn[0], drawn[1], offset=offset, scale=scale)
 
     def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
         return segment(self._colour(drawn), drawn[1], **vars(self.superpixels)).labels
 
     def _views(self, drawn: Drawn, labels: NDArray[np.int32], random: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        image = self.stats.normalise(*drawn)
+        pixels, valid, counted = drawn
+        image = self.stats.normalise(pixels, valid)
+        # Below 0: a superpixel that is seen and does not count; so the mask moves as the superpixels do.
+        labels = np.where(counted, labels, -labels)
         moved, moved_labels = transform(image, labels, random)
-        return jitter(image, labels > 0, random), labels, jitter(moved, moved_labels > 0, random), moved_labels
+        image, moved = jitter(image, labels != 0, random), jitter(moved, moved_labels != 0, random)
+        return image, labels.clip(min=0), moved, moved_labels.clip(min=0)
 
-    def _draw(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _draw(self, random: np.random.Generator) -> Drawn:
         most = 0.0
         for attempt in range(_TRIES):
             index = int(random.choice(len(self.imagery.scenes), p=self.imagery.shares))
             rows, cols = self.imagery.scenes[index].shape
             row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
             window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
-            pixels, valid = self.imagery.read(index, window)
-            share = float(valid.mean())
+            pixels, valid, counted = self.imagery.read(index, window)
+            share = float(valid.mean()) if counted.any() else 0.0
             if share > most:
-                most, best = share, (_pad(pixels, self.size), _pad(valid[None], self.size)[0])
+                most = share
+                best = _pad(pixels, self.size), _pad(valid, self.size), _pad(counted, self.size)
             if most > 0.5 or (most > 0 and attempt >= _CHOOSY):
                 return best
         raise InputError(f"the imagery is almost all nodata: {_TRIES} random patches in a row had no valid pixel")
@@ -208,8 +237,17 @@ def _nearest(labels: NDArray[np.int32], rows: NDArray[Any], cols: NDArray[Any]) 
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Fill (bands, rows, cols) up to `size` x `size` with zeros, at the end of each axis."""
-    rows, cols = array.shape[1:]
+    """Fill (..., rows, cols) up to `size` x `size` with zeros, at the end of each axis."""
+    rows, cols = array.shape[-2:]
     if (rows, cols) == (size, size):
         return array
-    return np.pad(array, ((0, 0), (0, size - rows), (0, size - cols)))
+    return np.pad(array, (*[(0, 0)] * (array.ndim - 2), (0, size - rows), (0, size - cols)))
+
+
+def _bytes(scene: ImageSource) -> int:
+    return scene.extent.pixels * len(scene.bands) * scene.dtype.itemsize
+
+
+def _size(kept: Drawn) -> int:
+    pixels, valid, counted = kept
+    return pixels.nbytes + valid.nbytes + (0 if counted is valid else counted.nbytes)

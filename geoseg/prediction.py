@@ -100,7 +100,7 @@ class Predictor:
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.network = ready(model.network, device, precision)
-        self.colours = colour_scale(model.stats, _colour_type(model, scene))
+        self.colours = colour_scale(model.stats, colour_type(model, scene.dtype))
         self._memo = WindowMemo(plan)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -237,9 +237,9 @@ class Predictor:
         return result
 
 
-def _colour_type(model: Model, scene: Scene) -> str:
-    """The type that decides how superpixels read colours: 8-bit RGB as sRGB, only where both sides are."""
-    return model.dtype if str(scene.dtype) == model.dtype else str(np.promote_types(model.dtype, scene.dtype))
+def colour_type(model: Model, dtype: np.dtype[Any]) -> str:
+    """Return the type by which superpixels read colours of `dtype`: 8-bit RGB as sRGB, only where both sides are."""
+    return model.dtype if str(dtype) == model.dtype else str(np.promote_types(model.dtype, dtype))
 
 
 def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,8 +28,8 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
         raise OutputError(f"{path}: its name is too long; choose a shorter one")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the path of a file")
-    for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
+    for source in inputs if path.exists() else ():
+        if source.exists() and path.samefile(source):
             raise OutputError(f"{path}: is the input itself; choose another output")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; --overwrite replaces it")

@@ -35,7 +35,7 @@ class Counted:
 
 
 class Scoring:
-    """An evaluation that is ready to run: everything is read once and checked, nothing is predicted yet.
+    """An evaluation by label rasters that is ready to run: all is read once and checked, nothing is predicted yet.
 
     Raises:
         InputMissingError, InputError, BandError: files that are not there, do not pair, do not lie on one grid, or
@@ -44,10 +44,14 @@ class Scoring:
         SettingError, UnavailableError: settings that do not go together, a device that is not there.
     """
 
+    unit = "block"
+
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
         self._given = _given(config)
-        _check_picture(config)
+        if config.labels is None:
+            raise SettingError(f"{config.file}: name the label rasters to score it with --labels")
+        check_picture(config, config.labels)
         self._source: Source = ModelSource(config) if config.is_model else RasterSource(config.file)
         images = [config.file] if config.data is None else find_images(find_rasters(config.data), config.labels)
         if not images:
@@ -133,10 +137,11 @@ def _given(config: EvaluateConfig) -> LabelMap | None:
     return given.ignoring(config.ignore)
 
 
-def _check_picture(config: EvaluateConfig) -> None:
+def check_picture(config: EvaluateConfig, *inputs: Path) -> None:
+    """Raise OutputError for a picture that cannot or must not be written, such as over one of `inputs`."""
     if config.picture is None:
         return
-    check_target(config.picture, config.overwrite, (config.file, config.labels))
+    check_target(config.picture, config.overwrite, (config.file, *inputs))
     if config.picture.suffix.lower() != ".png":
         raise OutputError(f"{config.picture}: what is written is a PNG; name it {config.picture.stem}.png")
 

@@ -52,19 +52,19 @@ class ModelSource:
 
     def __init__(self, config: EvaluateConfig) -> None:
         self._config = config
-        self._device = select_device(config.device)
-        self._precision = select_precision(config.precision, self._device)
-        self._model = load_model(regular_file(config.file))
-        self.names = tuple(entry.name for entry in self._model.classes.classes)
+        self.device = select_device(config.device)
+        self.precision = select_precision(config.precision, self.device)
+        self.model = load_model(regular_file(config.file))
+        self.names = tuple(entry.name for entry in self.model.classes.classes)
 
     def facts(self) -> dict[str, Any]:
-        provenance = self._model.provenance
+        provenance = self.model.provenance
         kept = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
-        settings = {"device": self._device.type, "precision": str(self._precision).removeprefix("torch.")}
+        settings = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
         return {"kind": "model", "sha256": sha256(self._config.file), **kept, **settings}
 
     def open(self, path: Path) -> Scene:
-        return open_for(self._model, path, self._config.bands)
+        return open_for(self.model, path, self._config.bands)
 
     def limit(self, scene: Scene) -> int:
         return len(self.names)
@@ -76,12 +76,12 @@ class ModelSource:
         planned = self._plan(scene)
         with Predictor(
             scene,
-            self._model,
+            self.model,
             planned,
-            self._device,
-            self._precision,
+            self.device,
+            self.precision,
             blend=PredictConfig.blend,
-            batch_size=1 if self._device.type == "cpu" else 8,
+            batch_size=1 if self.device.type == "cpu" else 8,
             workers=min(8, os.cpu_count() or 1),
         ) as predictor:
             for block in planned.blocks:
@@ -89,9 +89,9 @@ class ModelSource:
                 yield block, predictor.finish(prepared, predictor.logits(prepared)).layers["classes"]
 
     def _plan(self, scene: Scene) -> Plan:
-        windows = self._model.windows
+        windows = self.model.windows
         grid = Grid(scene.shape, windows.tile_size, windows.overlap)
-        return plan(grid, self._model.superpixels, scene.extent, BLOCK)
+        return plan(grid, self.model.superpixels, scene.extent, BLOCK)
 
 
 class RasterSource:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.datasets import ImageSource
 from geoseg.errors import BandError, InputError
 from geoseg.grid import partition
-from geoseg.scene import Scene
 
 _BINS = 65536
 
@@ -64,7 +64,7 @@ def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
     return low, 1.0 / (high - low)
 
 
-def band_stats(scenes: Sequence[Scene], block_size: int = 2048) -> BandStats:
+def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048) -> BandStats:
     """Return the statistics of every valid pixel of `scenes`, which have the same number of bands.
 
     Integers of up to 16 bits are counted exactly; of other types the percentiles come from a histogram
@@ -89,7 +89,7 @@ def band_stats(scenes: Sequence[Scene], block_size: int = 2048) -> BandStats:
     return _summarise(histogram, low_edge, width, offset=0.5)
 
 
-def _blocks(scenes: Sequence[Scene], block_size: int) -> Any:
+def _blocks(scenes: Sequence[ImageSource], block_size: int) -> Any:
     for scene in scenes:
         for block in partition(scene.extent, block_size):
             pixels, valid = scene.read(block.window)
@@ -97,7 +97,7 @@ def _blocks(scenes: Sequence[Scene], block_size: int) -> Any:
 
 
 def _count(
-    scenes: Sequence[Scene], block_size: int, low: NDArray[Any], width: NDArray[Any], bins: int
+    scenes: Sequence[ImageSource], block_size: int, low: NDArray[Any], width: NDArray[Any], bins: int
 ) -> NDArray[np.int64]:
     histogram = np.zeros((len(low), bins), dtype=np.int64)
     for pixels, valid in _blocks(scenes, block_size):
@@ -112,7 +112,7 @@ def _count(
     return histogram
 
 
-def _extremes(scenes: Sequence[Scene], block_size: int, bands: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _extremes(scenes: Sequence[ImageSource], block_size: int, bands: int) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
     for pixels, valid in _blocks(scenes, block_size):
         if valid.any():
@@ -138,8 +138,8 @@ def _summarise(histogram: NDArray[np.int64], low: NDArray[Any], width: NDArray[A
     return BandStats(mean_, std, lows, highs, pixels)
 
 
-def _mixed(scenes: Sequence[Scene]) -> str:
-    groups: dict[int, list[Scene]] = {}
+def _mixed(scenes: Sequence[ImageSource]) -> str:
+    groups: dict[int, list[ImageSource]] = {}
     for scene in scenes:
         groups.setdefault(len(scene.bands), []).append(scene)
     parts = [f"{len(group)} with {count} (such as {group[0].path.name})" for count, group in sorted(groups.items())]

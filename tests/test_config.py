@@ -47,6 +47,7 @@ BAD: list[tuple[Callable[..., Any], str, Any]] = [
     *((Recipe, "steps", value) for value in (0, -5)),
     *((Recipe, "batch_size", value) for value in (0, 4097)),
     *((Recipe, "patch_size", value) for value in (0, 32, 100, 8192)),
+    *((Recipe, "superpixel_size", value) for value in (3, 256)),
     *((training, "recipe", value) for value in ("potsdam9", "")),
     *((training, "precision", value) for value in ("float16", "bf16")),
     *((training, "bands", value) for value in ((), (0,), (1, -2))),
@@ -105,7 +106,7 @@ def test_a_recipe_is_taken_as_it_is_where_nothing_else_is_asked_for(name: Recipe
 
 @pytest.mark.parametrize("name", get_args(RecipeName))
 def test_own_values_replace_those_of_the_recipe(name: RecipeName) -> None:
-    own = {"classes": 3, "steps": 7, "batch_size": 2, "patch_size": 64}
+    own = {"classes": 3, "steps": 7, "batch_size": 2, "patch_size": 64, "superpixel_size": 9}
     settled = training(recipe=name, **own).settled
     assert {key: getattr(settled, key) for key in own} == own
     assert settled.learning_rate == RECIPES[name].learning_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import landscape, make_raster
+from miniatures import (
+    TRAIN,
+    VAL,
+    make_coco,
+    make_patches,
+    make_real_coco,
+    make_real_potsdam,
+    make_tiles,
+    painted,
+    random_classes,
+)
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 from scipy.io import savemat
 
 from geoseg.config import SuperpixelConfig
@@ -37,7 +47,6 @@ from geoseg.patches import Imagery, PatchSampler
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 
-COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
 MERGED = {0: 0, 4: 0, 1: 1, 5: 1, 2: 2, 3: 2}
 
 # As the protocol is written down, 15 classes in order.
@@ -54,81 +63,6 @@ CLASS_OF = {
     for i in range(int(first), int(last) + 1)
 }
 FEW = {11: 0, 10: 1, 9: 2}
-
-
-def painted(classes: NDArray[Any]) -> NDArray[np.uint8]:
-    """Classes 0..5 (rows, cols) in the colours of Potsdam (3, rows, cols)."""
-    return np.moveaxis(np.array(COLOURS, dtype=np.uint8)[classes], -1, 0)
-
-
-def random_classes(rows: int, cols: int, seed: int = 0) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, 6, size=(rows, cols))
-
-
-def make_tiles(
-    folder: Path, tiles: Mapping[str, bool], shape: tuple[int, int] = (400, 800), nested: bool = False
-) -> Path:
-    """Potsdam as ISPRS delivers it: name of a tile -> whether it has labels."""
-    images, labels = (
-        folder / name / (name if nested else "") for name in ("4_Ortho_RGBIR", "5_Labels_for_participants")
-    )
-    for place in (images, labels):
-        place.mkdir(parents=True)
-    for seed, (name, labelled) in enumerate(tiles.items()):
-        pixels = landscape(*shape, 4, seed=seed)
-        make_raster(images / f"top_potsdam_{name}_RGBIR.tif", pixels, photometric="minisblack", tiled=False)
-        (images / f"top_potsdam_{name}_RGBIR.tfw").write_text("0.05\n")
-        if labelled:
-            make_raster(labels / f"top_potsdam_{name}_label.tif", painted(random_classes(*shape, seed)))
-    return folder
-
-
-def make_patches(folder: Path, names: Sequence[str], labelled: Sequence[str], suffix: str) -> Path:
-    """Potsdam cut already."""
-    (folder / "imgs").mkdir(parents=True)
-    (folder / "gt").mkdir()
-    for seed, name in enumerate(names):
-        image, classes = landscape(200, 200, 4, seed=seed), random_classes(200, 200, seed)
-        if suffix == ".mat":
-            savemat(folder / "imgs" / f"{name}.mat", {"img": np.moveaxis(image, 0, -1)})
-        elif suffix == ".png":
-            Image.fromarray(np.moveaxis(image, 0, -1), "RGBA").save(folder / "imgs" / f"{name}.png")
-        else:
-            make_raster(folder / "imgs" / f"{name}.tif", image, photometric="minisblack")
-        if name not in labelled:
-            continue
-        if suffix == ".mat":
-            savemat(folder / "gt" / f"{name}.mat", {"gt": classes.astype(np.int32)})
-        elif suffix == ".png":
-            Image.fromarray(classes.astype(np.uint8)).save(folder / "gt" / f"{name}.png")
-        else:
-            make_raster(folder / "gt" / f"{name}.tif", painted(classes))
-    return folder
-
-
-Sizes = Mapping[str, tuple[int, int]]
-TRAIN: Sizes = {"000000000009": (480, 640), "000000000025": (390, 401)}
-VAL: Sizes = {"000000000139": (366, 500)}
-
-
-def make_coco(
-    folder: Path, images: str = "", maps: str = "stuffthingmaps", lists: str = "curated/{part}/{name}.txt"
-) -> Path:
-    """COCO with label maps of random ids, and both lists."""
-    random = np.random.default_rng(0)
-    for part, sizes in (("train2017", TRAIN), ("val2017", VAL)):
-        image_folder, map_folder = folder / images / part, folder / maps / part
-        image_folder.mkdir(parents=True, exist_ok=True)
-        map_folder.mkdir(parents=True, exist_ok=True)
-        for name, (rows, cols) in sizes.items():
-            Image.fromarray(np.moveaxis(landscape(rows, cols), 0, -1)).save(image_folder / f"{name}.jpg", quality=95)
-            ids = random.choice([*range(182), 255], size=(rows, cols)).astype(np.uint8)
-            Image.fromarray(ids).save(map_folder / f"{name}.png")
-        for name, chosen in (("Coco164kFull_Stuff_Coarse_7", list(sizes)), ("Coco164kFew_Stuff_6", list(sizes)[:1])):
-            path = folder / lists.format(part=part, name=name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{i}\n" for i in [*chosen, chosen[0]]))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -492,26 +426,6 @@ def test_labels_are_picked_not_mixed() -> None:
     assert np.array_equal(pixels.pick(labels, 0.5), labels[::2, ::2])
 
 
-def test_edges_are_the_sobel_derivatives_of_grey() -> None:
-    colours = landscape(90, 110)
-    colours[:, 40:, 60:] = 255 - colours[:, 40:, 60:]
-    grey = np.floor((np.tensordot([299, 587, 114], colours.astype(int), 1) + 500) / 1000)
-    found = pixels.with_edges(colours)
-    assert found.dtype == np.int16
-    assert np.array_equal(found[:3], colours)
-    for band, axis in ((3, 1), (4, 0)):
-        expected = ndimage.sobel(grey, axis=axis, mode="nearest")
-        assert np.abs(expected).max() > 200
-        assert np.array_equal(found[band], expected)
-
-
-def test_the_range_of_edges() -> None:
-    step = np.zeros((3, 8, 8), np.uint8)
-    step[:, :, 4:] = 255
-    assert np.unique(pixels.with_edges(step)[3:]).tolist() == [0, 1020]
-    assert np.unique(pixels.with_edges(step[:, :, ::-1])[3:]).tolist() == [-1020, 0]
-
-
 @pytest.mark.parametrize(
     ("length", "start"), [(211, 41), (158, 15), (128, 0), (129, 0), (130, 1), (121, -4), (120, -4)]
 )
@@ -528,21 +442,21 @@ def test_cocostuff_in_the_order_of_its_list(coco: Path) -> None:
     with CocoStuff(coco) as found:
         assert names(found) == [f"{i}.jpg" for i in (*TRAIN, *VAL)]
         assert list(found.labelled) == [0, 1, 2]
-        assert found.bands == ("red", "green", "blue", "sobel x", "sobel y")
+        assert found.bands == ("red", "green", "blue")
         shapes = [source.shape for source in found.sources]
         assert shapes == [(158, 211), (129, 132), (121, 165)]
         assert [source.extent.shape for source in found.sources] == shapes
-        assert {source.dtype for source in found.sources} == {np.dtype(np.int16)}
+        assert {source.dtype for source in found.sources} == {np.dtype(np.uint8)}
     with CocoStuff(coco, 3) as found:
         assert names(found) == ["000000000009.jpg", "000000000139.jpg"]
         assert found.class_names == ("sky", "plant", "ground")
 
 
-def test_cocostuff_trains_on_the_classes_and_scores_the_middle(coco: Path) -> None:
+def test_cocostuff_counts_the_classes_and_scores_the_middle(coco: Path) -> None:
     with CocoStuff(coco) as found:
         jpeg = np.moveaxis(np.asarray(Image.open(coco / "val2017" / "000000000139.jpg")), -1, 0)
         ids = np.asarray(Image.open(coco / "stuffthingmaps" / "val2017" / "000000000139.png"))
-        whole = pixels.with_edges(pixels.shrink(jpeg, 0.33))
+        whole = pixels.shrink(jpeg, 0.33)
         classes = np.vectorize(lambda i: CLASS_OF.get(i, IGNORED))(ids)[
             np.ix_(*([int(i / 0.33) for i in range(n)] for n in (121, 165)))
         ]
@@ -550,13 +464,16 @@ def test_cocostuff_trains_on_the_classes_and_scores_the_middle(coco: Path) -> No
         read, valid = source.read(source.extent)
         assert read.dtype == source.dtype
         assert np.array_equal(read, whole)
-        assert np.array_equal(valid, classes >= 0)
-        assert 0.4 < valid.mean() < 0.6
+        assert valid.all()
+        mask = source.mask()
+        assert np.array_equal(mask, classes >= 0)
+        assert 0.4 < mask.mean() < 0.6
         cut, part = source.read(Window.of(3, 7, 50, 60))
         assert np.array_equal(cut, whole[:, 3:53, 7:67])
-        assert np.array_equal(part, valid[3:53, 7:67])
+        assert part.shape == (50, 60)
+        assert part.all()
         image, inside = found.image(2)
-        assert image.shape == (5, 128, 128)
+        assert image.shape == (3, 128, 128)
         assert np.array_equal(image[:, 4:125], whole[:, :, 18:146])
         assert not image[:, [*range(4), *range(125, 128)]].any()
         assert inside[4:125].all()
@@ -566,19 +483,20 @@ def test_cocostuff_trains_on_the_classes_and_scores_the_middle(coco: Path) -> No
         assert (labels[~inside] == IGNORED).all()
 
 
-def test_what_is_scored_takes_nothing_from_label_maps_and_training_need_not(tmp_path: Path) -> None:
+def test_what_is_seen_takes_nothing_from_label_maps(tmp_path: Path) -> None:
     folder = make_coco(tmp_path)
-    with CocoStuff(folder) as found, CocoStuff(folder, masked=False, edges=False) as free:
+    with CocoStuff(folder) as found, CocoStuff(folder, masked=False) as free:
         before = found.image(0)
         for path in folder.rglob("*.png"):
             path.unlink()
         assert all(np.array_equal(a, b) for a, b in zip(before, found.image(0), strict=True))
-        pixels, valid = free.sources[0].read(free.sources[0].extent)
+        source = found.sources[0]
+        read, valid = source.read(source.extent)
         assert valid.all()
-        assert np.array_equal(pixels, found._pixels(found._pairs[0])[:3])
-        assert (free.bands, pixels.dtype, free.sources[0].dtype) == (("red", "green", "blue"), np.uint8, np.uint8)
+        assert np.array_equal(read[:, 15:143, 41:169], before[0])
+        assert free.sources[0].mask is None
         with pytest.raises(InputMissingError, match=r"000000000009\.png: no such file"):
-            found.sources[0].read(found.sources[0].extent)
+            source.mask()
 
 
 @pytest.mark.parametrize(
@@ -780,6 +698,7 @@ def dataset(request: pytest.FixtureRequest, tiles: Path, coco: Path) -> Iterator
 def test_statistics_and_patches_take_images_of_a_dataset_for_scenes(dataset: Dataset) -> None:
     sources: Any = dataset.sources
     stats = band_stats(sources)
+    assert all(path.is_file() for path in dataset.files)
     whole = [source.read(source.extent) for source in sources]
     values = np.concatenate([pixels[:, valid] for pixels, valid in whole], axis=1)
     assert stats.pixels == values.shape[1]
@@ -796,16 +715,9 @@ def test_statistics_and_patches_take_images_of_a_dataset_for_scenes(dataset: Dat
 
 
 def test_a_real_crop_of_potsdam(tmp_path: Path, data: Callable[[str], Path]) -> None:
-    root = data("potsdam_like") / "pseudo_potsdam_dataset"
-    colours = np.moveaxis(np.asarray(Image.open(root / "img_dir" / "2_10_0_0_512_512.png")), -1, 0)
-    ids = np.asarray(Image.open(root / "ann_dir" / "2_10_0_0_512_512.png"))
-    folder = make_tiles(tmp_path, {"2_10": True}, shape=(512, 512))
-    tile = np.concatenate([colours, colours.max(axis=0, keepdims=True)])
-    make_raster(folder / "4_Ortho_RGBIR" / "top_potsdam_2_10_RGBIR.tif", tile, photometric="rgb", alpha="unspecified")
-    # Its ids are 0 boundary, then our six in their order; boundaries are clutter here.
-    classes = np.where(ids == 0, 5, ids.astype(int) - 1)
-    make_raster(folder / "5_Labels_for_participants" / "top_potsdam_2_10_label.tif", painted(classes))
-    with open_dataset(folder, "potsdam6") as found, open_dataset(folder, "potsdam3") as merged:
+    classes = make_real_potsdam(tmp_path, data)
+    tile = raster(tmp_path / "4_Ortho_RGBIR" / "top_potsdam_2_10_RGBIR.tif")
+    with open_dataset(tmp_path, "potsdam6") as found, open_dataset(tmp_path, "potsdam3") as merged:
         assert found.count == 1
         image, valid = found.image(0)
         assert valid.all()
@@ -816,17 +728,8 @@ def test_a_real_crop_of_potsdam(tmp_path: Path, data: Callable[[str], Path]) -> 
 
 @pytest.fixture
 def real_coco(tmp_path: Path, data: Callable[[str], Path]) -> Path:
-    """The real samples in the official layout, with the real lists cut down to them."""
-    samples, lists = data("cocostuff_samples"), data("cocostuff_lists")
-    for part, short in (("train2017", "train"), ("val2017", "val")):
-        (tmp_path / "stuffthingmaps").mkdir(exist_ok=True)
-        (tmp_path / part).symlink_to(samples / f"{short}_img")
-        (tmp_path / "stuffthingmaps" / part).symlink_to(samples / f"{short}_label")
-        here = {path.stem for path in (samples / f"{short}_img").iterdir()}
-        for path in lists.glob(f"*.{part}.txt"):
-            kept = [line for line in path.read_text().splitlines() if line in here]
-            (tmp_path / path.name).write_text("".join(f"{i}\n" for i in kept))
-    return tmp_path
+    """The real samples."""
+    return make_real_coco(tmp_path, data)
 
 
 def test_real_samples_of_cocostuff(real_coco: Path) -> None:
@@ -835,13 +738,15 @@ def test_real_samples_of_cocostuff(real_coco: Path) -> None:
         assert (full.count, few.count) == (8, 4)
         for found, share in ((full, 0.75), (few, 0.5)):
             for index in found.labelled:
-                pixels, valid = found.sources[index].read(found.sources[index].extent)
+                source: Any = found.sources[index]
+                pixels, valid = source.read(source.extent)
+                assert valid.all()
                 # What curated means, give or take what shrinking does to it.
-                assert valid.mean() > share - 0.02
-                assert pixels[:3].std() > 10
+                assert source.mask().mean() > share - 0.02
+                assert pixels.std() > 10
                 image, inside = found.image(index)
                 labels = found.labels(index)
-                assert image.shape == (5, 128, 128)
+                assert image.shape == (3, 128, 128)
                 assert not (labels[~inside] != IGNORED).any()
                 assert labels.max() < len(found.class_names)
         same = names(full).index("000000000785.jpg"), names(few).index("000000000785.jpg")

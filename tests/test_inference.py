@@ -31,6 +31,20 @@ def test_folded_network_gives_the_same_logits(encoder: str) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_edges_are_there_after_folding(precision: torch.dtype) -> None:
+    network = build(NetworkSpec("mobilenet_v2", 3, 5, edges=True), seed=2)
+    image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+    settle_statistics(network, [image], torch.float32)
+    folded = ready(network, torch.device("cpu"), precision)
+    assert [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)] == ["head.0"]
+    with torch.no_grad():
+        expected, found = network(image), folded(image.to(precision))
+    assert found.dtype == precision
+    tolerance = 1e-4 if precision == torch.float32 else 0.1
+    assert torch.allclose(found.float(), expected, atol=tolerance * float(expected.abs().max()))
+
+
 def test_every_normalisation_that_follows_a_convolution_is_gone() -> None:
     folded = ready(make_model().network, torch.device("cpu"), torch.float32)
     left = [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]

@@ -74,6 +74,7 @@ LAYERS = (
     "mapping",
     "sources",
     "scoring",
+    "protocols",
     "inspection",
     "__main__",
 )

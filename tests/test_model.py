@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError, InputMissingError, OutputError
 from geoseg.model import FORMAT, Model, colour_scale, load_model, read_card, save_model
+from geoseg.network import NetworkSpec, build
 from geoseg.publish import sha256
 
 
@@ -52,6 +53,26 @@ def test_what_is_loaded_is_what_was_saved(model: Model, saved: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(loaded.network(image), model.network(image))
     assert not loaded.network.training
+
+
+def test_edges_are_kept(tmp_path: Path) -> None:
+    network = build(NetworkSpec("mobilenet_v2", 3, 5, edges=True), seed=4).eval()
+    save_model(replace(make_model(), network=network), tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.spec == NetworkSpec("mobilenet_v2", 3, 5, edges=True)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.network(image), network(image))
+
+
+def test_a_file_from_before_there_were_edges_has_none(model: Model, saved: Path) -> None:
+    rewrite(saved, lambda card: card.update(network={k: v for k, v in card["network"].items() if k != "edges"}))
+    assert set(read_card(saved)["network"]) == {"encoder", "bands", "classes"}
+    loaded = load_model(saved)
+    assert loaded.spec == model.spec
+    image = torch.randn(1, 4, 96, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.network(image), model.network(image))
 
 
 def test_saving_twice_gives_the_same_file(model: Model, saved: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import landscape
 from safetensors.torch import save_file
+from scipy import ndimage
 from torch import Tensor
 
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
@@ -16,6 +19,7 @@ from geoseg.network import (
     select_device,
     select_precision,
     settle_statistics,
+    with_edges,
 )
 
 ENCODER = "mobilenet_v2"
@@ -44,6 +48,50 @@ def test_logits_are_at_stride_4(bands: int) -> None:
         logits = network(torch.zeros(2, bands, 96, 64))
     assert logits.shape == (2, 7, 24, 16)
     assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_edges_are_the_sobel_derivatives_of_grey(bands: int) -> None:
+    image = torch.from_numpy(np.stack([landscape(60, 70, bands, seed=i) for i in range(2)])).float()
+    image[:, :, 25:, 40:] = 255 - image[:, :, 25:, 40:]
+    luma = (0.299, 0.587, 0.114) if bands >= 3 else (1.0,)
+    grey = sum(weight * image[:, i].numpy().astype(float) for i, weight in enumerate(luma))
+    found = with_edges(image)
+    assert found.shape == (2, bands + 2, 60, 70)
+    assert torch.equal(found[:, :bands], image)
+    for place, axis in ((-2, 1), (-1, 0)):
+        expected = np.stack([ndimage.sobel(each, axis=axis, mode="nearest") / 4 for each in grey])
+        assert np.abs(expected).max() > 50
+        assert np.allclose(found[:, place].numpy(), expected, atol=1e-3)
+
+
+def test_edges_turn_with_the_image() -> None:
+    image = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    dx, dy = with_edges(image)[0, 3:]
+    turned = with_edges(image.transpose(2, 3))[0, 3:]
+    assert torch.allclose(turned, torch.stack([dy.T, dx.T]), atol=1e-6)
+    flipped = with_edges(image.flip(3))[0, 3:]
+    assert torch.allclose(flipped, torch.stack([-dx.flip(1), dy.flip(1)]), atol=1e-6)
+
+
+def test_a_network_with_edges_is_one_of_more_bands_that_is_shown_them() -> None:
+    shown, plain = (build(NetworkSpec(ENCODER, *spec), seed=3).eval() for spec in ((3, 4, True), (5, 4)))
+    assert (shown.spec.channels, plain.spec.channels) == (5, 5)
+    assert shown.state_dict().keys() == plain.state_dict().keys()
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(shown(image), plain(with_edges(image)))
+
+
+def test_encoder_weights_see_no_edges_at_first(tmp_path: Path, donor: SegmentationNetwork) -> None:
+    path = tmp_path / "encoder.safetensors"
+    state = encoder(donor)
+    save_file(state, path)
+    loaded = encoder(build(NetworkSpec(ENCODER, 3, 4, edges=True), seed=1, encoder_weights=str(path)))
+    kernel = loaded[first(state)]
+    assert torch.equal(kernel[:, :3], state[first(state)])
+    assert kernel.shape[1] == 5
+    assert not kernel[:, 3:].any()
 
 
 def test_weights_are_those_of_the_seed_and_the_global_generator_is_left_alone() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from geoseg.config import ProtocolName
 from geoseg.datasets.cocostuff import CocoStuff
-from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff
-from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource
+from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
+from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource, Mask
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_potsdam
-from geoseg.errors import SettingError
+from geoseg.datasets.potsdam_files import is_label_raster
+from geoseg.errors import InputError, SettingError
 from geoseg.guards import find_rasters
 
 __all__ = [
@@ -19,14 +21,13 @@ __all__ = [
     "Dataset",
     "DatasetImage",
     "ImageSource",
+    "Mask",
     "Orthophotos",
     "Potsdam",
     "ProtocolName",
     "open_dataset",
     "recognise",
 ]
-
-ProtocolName = Literal["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"]
 
 
 def recognise(folder: Path) -> ProtocolName | None:
@@ -45,7 +46,8 @@ def recognise(folder: Path) -> ProtocolName | None:
 
 
 def open_dataset(folder: Path, recipe: str, bands: Sequence[int] | None = None) -> Dataset:
-    """Return the data in `folder` under the protocol of `recipe`; under any recipe but a ProtocolName, all its imagery.
+    """Return the data in `folder` under the protocol of `recipe`; under any recipe but a ProtocolName, all its imagery,
+    without the label maps of a protocol it looks like.
 
     bands: of imagery; a protocol has its own.
 
@@ -54,9 +56,11 @@ def open_dataset(folder: Path, recipe: str, bands: Sequence[int] | None = None) 
         SettingError: bands were chosen for a protocol.
     """
     if recipe not in get_args(ProtocolName):
-        return Orthophotos(find_rasters(folder), bands)
+        return Orthophotos(_find_imagery(folder), bands)
     if bands is not None:
-        raise SettingError(f"recipe {recipe} has bands of its own; leave --bands out")
+        raise SettingError(
+            f"recipe {recipe} has bands of its own; leave --bands out, or take any imagery with --recipe orthophoto"
+        )
     match recipe:
         case "potsdam3":
             return Potsdam(folder, 3)
@@ -66,3 +70,14 @@ def open_dataset(folder: Path, recipe: str, bands: Sequence[int] | None = None) 
             return CocoStuff(folder, 3)
         case _:
             return CocoStuff(folder, 15)
+
+
+def _find_imagery(folder: Path) -> list[Path]:
+    found, protocol = find_rasters(folder), recognise(folder)
+    if protocol is None:
+        return found
+    is_label = is_label_raster if protocol.startswith("potsdam") else is_label_map
+    imagery = [path for path in found if not is_label(path.relative_to(folder))]
+    if not imagery:
+        raise InputError(f"{folder}: holds label maps, but no imagery")
+    return imagery

@@ -1,11 +1,11 @@
 """COCO-Stuff in the protocol of Ji et al. 2019 ("Invariant Information Clustering"), as their code has it.
 
 The images of a curated list, of train2017 and val2017 together, at 0.33 of their size: all are trained on, matched and
-scored. Training sees crops anywhere, scoring the 128 x 128 pixels in the middle. Five bands: red, green, blue,
-and the Sobel derivatives of their grey.
+scored. Training sees crops anywhere, scoring the 128 x 128 pixels in the middle. Three bands: red, green, blue; the
+network adds the Sobel derivatives of their grey (`Recipe.edges`).
 
-The label maps also say which pixels take part in training: those of the classes. So the protocol is unsupervised but
-for that mask: it tells the classes from the rest, never from each other.
+The label maps also say which pixels count in the losses of training: those of the classes. So the protocol is
+unsupervised but for that mask: it tells the classes from the rest, never from each other.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.datasets.cocostuff_files import Pair, find_pairs
-from geoseg.datasets.dataset import DatasetImage, Labels, Pixels
-from geoseg.datasets.pixels import centre, pick, shrink, shrunk, with_edges
+from geoseg.datasets.dataset import DatasetImage, Labels, Mask, Pixels
+from geoseg.datasets.pixels import centre, pick, shrink, shrunk
 from geoseg.datasets.reading import decode_colours, decode_ids, image_size
 from geoseg.errors import InputError
 from geoseg.evaluation import IGNORED
@@ -56,26 +55,21 @@ class CocoStuff:
     """The images of the curated list in `folder`.
 
     classes: 15, or 3: sky, plant and ground.
-    masked: leave pixels outside the classes out of training, as the protocol does; label maps are then read for it.
-    edges: add the two Sobel bands.
+    masked: leave pixels outside the classes out of the losses, as the protocol does; label maps are then read for it.
 
     Raises:
         InputMissingError, InputError: a folder or a list is missing or still packed, or a listed file is not there.
     """
 
-    def __init__(self, folder: Path, classes: Literal[3, 15] = 15, *, masked: bool = True, edges: bool = True) -> None:
+    def __init__(self, folder: Path, classes: Literal[3, 15] = 15, *, masked: bool = True) -> None:
         self.folder, self.name = folder, f"cocostuff{classes}"
         self.class_names = _FEW if classes == 3 else tuple(CLASSES)
-        self.bands = ("red", "green", "blue", *(("sobel x", "sobel y") if edges else ()))
-        self._masked, self._edges = masked, edges
+        self.bands = ("red", "green", "blue")
         self._classes = _table(self.class_names)
         self._pairs = find_pairs(folder, classes)
-        dtype = np.dtype(np.int16 if edges else np.uint8)
-        self.sources = [
-            DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(self._trained, pair))
-            for pair in self._pairs
-        ]
+        self.sources = [self._source(pair, masked) for pair in self._pairs]
         self.labelled = range(len(self._pairs))
+        self.files = [path for pair in self._pairs for path in (pair.image, pair.labels)]
 
     @property
     def count(self) -> int:
@@ -84,8 +78,7 @@ class CocoStuff:
 
     def image(self, index: int) -> Pixels:
         """Return the 128 x 128 pixels in the middle; not valid, and 0, where the image ends."""
-        pixels = self._pixels(self._pairs[index])
-        inside = np.ones(pixels.shape[1:], dtype=bool)
+        pixels, inside = _whole(self._pairs[index])
         return centre(pixels, CROP), centre(inside, CROP)
 
     def labels(self, index: int) -> Labels:
@@ -105,15 +98,14 @@ class CocoStuff:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _trained(self, pair: Pair) -> Pixels:
-        pixels = self._pixels(pair)
-        if not self._masked:
-            return pixels, np.ones(pixels.shape[1:], dtype=bool)
-        return pixels, self._labels(pair) != IGNORED
+    def _source(self, pair: Pair, masked: bool) -> DatasetImage:
+        mask = partial(self._mask, pair) if masked else None
+        dtype = np.dtype(np.uint8)
+        return DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(_whole, pair), mask)
 
-    def _pixels(self, pair: Pair) -> NDArray[Any]:
-        colours = shrink(decode_colours(pair.image), _FACTOR)
-        return with_edges(colours) if self._edges else colours
+    def _mask(self, pair: Pair) -> Mask:
+        mask: Mask = self._labels(pair) != IGNORED
+        return mask
 
     def _labels(self, pair: Pair) -> Labels:
         ids = decode_ids(pair.labels)
@@ -132,6 +124,11 @@ class CocoStuff:
             )
         classes: Labels = self._classes[pick(ids, _FACTOR)]
         return classes
+
+
+def _whole(pair: Pair) -> Pixels:
+    pixels = shrink(decode_colours(pair.image), _FACTOR)
+    return pixels, np.ones(pixels.shape[1:], dtype=bool)
 
 
 def _measure(pair: Pair) -> tuple[int, int]:

@@ -79,6 +79,11 @@ def is_cocostuff(folder: Path) -> bool:
     return images and bool(maps or any(find_list(folder, name, part) for name in LISTS.values() for part in PARTS))
 
 
+def is_label_map(path: Path) -> bool:
+    """Whether `path`, from the data set's folder on, is no image: images are JPEG, and maps PNG, wherever they lie."""
+    return path.suffix.lower() == ".png"
+
+
 def _below(folder: Path, names: Sequence[str], part: str) -> Path | None:
     """The folder `part` in one of the folders `names` of `folder`."""
     outer = (find_folder(folder, [name]) if name else folder for name in names)

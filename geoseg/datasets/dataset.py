@@ -5,7 +5,7 @@ Arrays are (bands, rows, cols), validity and labels (rows, cols).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,9 @@ from geoseg.grid import Window
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 """Pixels (bands, rows, cols) and validity (rows, cols)."""
+
+Mask = NDArray[np.bool_]
+"""(rows, cols)."""
 
 Labels = NDArray[np.int16]
 """Class indices 0..C-1 (rows, cols), or IGNORED."""
@@ -51,7 +54,7 @@ class ImageSource(Protocol):
         """Type of the pixels."""
 
     def read(self, window: Window) -> Pixels:
-        """Return the pixels of `window`, and where they take part in learning."""
+        """Return the pixels of `window`, and where there are any."""
 
     def close(self) -> None:
         """Let go of files."""
@@ -62,6 +65,7 @@ class Dataset(Protocol):
 
     name: of the recipe. bands: names of the bands. class_names: of the classes 0..C-1 of the labels, for scoring;
     empty where there are none. sources: what is trained on. labelled: indices of the images that have labels.
+    files: all that may be read; nothing may be written over them.
     """
 
     @property
@@ -74,6 +78,8 @@ class Dataset(Protocol):
     def sources(self) -> Sequence[ImageSource]: ...
     @property
     def labelled(self) -> Sequence[int]: ...
+    @property
+    def files(self) -> Collection[Path]: ...
     @property
     def count(self) -> int:
         """How many images there are."""
@@ -101,6 +107,8 @@ class DatasetImage:
 
     path: what to call it; a patch of a tile has no file of that name.
     measure: returns (rows, cols), asked for once. load: returns the whole image.
+    mask: returns where the whole image counts in the losses of training; None: wherever it is valid. The network
+        sees all of it.
     """
 
     path: Path
@@ -108,6 +116,7 @@ class DatasetImage:
     dtype: np.dtype[Any]
     measure: Callable[[], tuple[int, int]]
     load: Callable[[], Pixels]
+    mask: Callable[[], Mask] | None = None
 
     @property
     def bands(self) -> tuple[int, ...]:
@@ -125,7 +134,7 @@ class DatasetImage:
         return Window.of(0, 0, *self.shape)
 
     def read(self, window: Window) -> Pixels:
-        """Return the pixels of `window`, and where they take part in learning.
+        """Return the pixels of `window`, and where there are any.
 
         Raises:
             InputMissingError, InputError: a file is gone or damaged.

@@ -26,6 +26,7 @@ class Orthophotos:
     labelled: Sequence[int] = ()
 
     def __init__(self, paths: Sequence[Path], bands: Sequence[int] | None = None) -> None:
+        self.files = tuple(paths)
         self.sources = _open_all(paths, bands)
 
     @property

@@ -1,4 +1,4 @@
-"""Arithmetic of the protocols: images made smaller, their edges, their centre. Arrays end in (rows, cols).
+"""Arithmetic of the protocols: images made smaller, and their centre. Arrays end in (rows, cols).
 
 Sizes and sample positions are those of OpenCV's `resize` with `fx = fy = factor`, which the published protocol used;
 so labels, which take the pixel at floor(i / factor), lie up to half a pixel beside the image.
@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-_LUMA = (299, 587, 114)
-"""Thousandths of red, green and blue in grey (ITU-R BT.601)."""
 
 
 def shrunk(length: int, factor: float) -> int:
@@ -44,21 +41,6 @@ def pick(labels: NDArray[Any], factor: float) -> NDArray[Any]:
         at = (np.arange(shrunk(length, factor)) / factor).astype(np.int64)
         labels = labels.take(at.clip(max=length - 1), axis)
     return labels
-
-
-def with_edges(colours: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Return red, green, blue (3, rows, cols) with the Sobel derivatives of their grey, along x and along y, behind.
-
-    Sobel 1968: differences of right and left, below and above, with weights 1, 2, 1 across; in -1020..1020. The
-    image goes on beyond its border as at the border.
-    """
-    weighed = sum(weight * colour.astype(np.int32) for weight, colour in zip(_LUMA, colours, strict=True))
-    grey = ((weighed + 500) // 1000).astype(np.int16)
-    around = np.pad(grey, 1, mode="edge")
-    across = around[:-2] + 2 * around[1:-1] + around[2:]  # (rows, cols + 2)
-    down = around[:, :-2] + 2 * around[:, 1:-1] + around[:, 2:]  # (rows + 2, cols)
-    dx, dy = across[:, 2:] - across[:, :-2], down[2:] - down[:-2]
-    return np.concatenate([colours.astype(np.int16), dx[None], dy[None]])
 
 
 def centre(array: NDArray[Any], size: int, fill: int = 0) -> NDArray[Any]:

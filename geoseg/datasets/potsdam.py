@@ -48,6 +48,7 @@ class Potsdam:
             self.close()
             raise
         self.sources = [self._source(patch) for patch in self._patches]
+        self.files = {path for patch in self._patches for path in patch.files}
         self.labelled = tuple(i for i, patch in enumerate(self._patches) if patch.labels is not None)
 
     @property

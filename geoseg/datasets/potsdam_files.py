@@ -47,9 +47,13 @@ _PATCH_SUFFIXES = (".mat", ".tif", ".tiff", ".png")
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch of 200 x 200 pixels: its image, and its classes 0..5 where it has labels, each read when called."""
+    """A patch of 200 x 200 pixels: its image, and its classes 0..5 where it has labels, each read when called.
+
+    files: what they are read from.
+    """
 
     name: str
+    files: tuple[Path, ...]
     image: Callable[[], Pixels]
     labels: Callable[[], Labels] | None
 
@@ -85,7 +89,8 @@ def open_tiles(folder: Path, files: ExitStack) -> list[Patch]:
             window = Window.of(row * _CUT, col * _CUT, _CUT, _CUT)
             image = partial(_half_image, scene, window)
             classes = partial(_half_labels, maps[name], window) if name in maps else None
-            found.append(Patch(f"{name}_r{row:02}_c{col:02}", image, classes))
+            sources = (path, maps[name]) if name in maps else (path,)
+            found.append(Patch(f"{name}_r{row:02}_c{col:02}", sources, image, classes))
     return found
 
 
@@ -99,15 +104,24 @@ def open_patches(folder: Path) -> list[Patch]:
     alone = [name for name in maps if name not in images]
     if alone:
         raise InputError(f"{maps[alone[0]]}: has no image in {folder / 'imgs'} ({len(alone)} of {len(maps)} are alone)")
-    return [
-        Patch(name, partial(_cut_image, path), partial(_cut_labels, maps[name]) if name in maps else None)
-        for name, path in images.items()
-    ]
+    found: list[Patch] = []
+    for name, path in images.items():
+        classes = partial(_cut_labels, maps[name]) if name in maps else None
+        sources = (path, maps[name]) if name in maps else (path,)
+        found.append(Patch(name, sources, partial(_cut_image, path), classes))
+    return found
 
 
 def is_cut(folder: Path) -> bool:
     """Whether `folder` holds patches that are cut already."""
     return (folder / "imgs").is_dir() and find_folder(folder, [IMAGES]) is None
+
+
+def is_label_raster(path: Path) -> bool:
+    """Whether `path`, from the data set's folder on, is no image: a file in a folder of labels, or called so."""
+    return path.stem.lower().endswith(("_label", "_noboundary")) or any(
+        part == "gt" or part.startswith("5_Labels") for part in path.parts[:-1]
+    )
 
 
 def _find_tiles(folder: Path, kind: str) -> Mapping[str, Path]:

@@ -1,0 +1,335 @@
+"""A training from folder to model: which data a recipe takes, what of it is read, and what the model keeps of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import Outcome, assert_map_of, geoseg, untouched
+from conftest import landscape, make_raster
+from miniatures import make_coco, make_patches, make_real_coco, make_real_potsdam, make_tiles
+from PIL import Image
+
+from geoseg import learning
+from geoseg.config import RECIPES, RecipeName, SuperpixelConfig, TrainConfig
+from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, Potsdam, potsdam_files
+from geoseg.errors import OutputError
+from geoseg.grid import Window
+from geoseg.learning import Training
+from geoseg.model import load_model
+from geoseg.patches import Imagery, PatchSampler
+from geoseg.scene import Scene
+from geoseg.statistics import BandStats, band_stats
+
+Train = Callable[..., Outcome]
+
+BRIEF: dict[str, Any] = {"steps": 2, "batch_size": 2, "patch_size": 64, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three tiles of 1 x 2 patches, the second without labels."""
+    return make_tiles(tmp_path_factory.mktemp("potsdam"), {"2_10": True, "6_10": False, "6_7": True})
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images of train2017 and one of val2017."""
+    return make_coco(tmp_path_factory.mktemp("coco"))
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Train:
+    """Return a function: `geoseg train` of two steps, to m.safetensors."""
+
+    def run(folder: Path, *more: object) -> Outcome:
+        brief = (
+            "--steps",
+            2,
+            "--batch-size",
+            2,
+            "--patch-size",
+            64,
+            "--out",
+            tmp_path / "m.safetensors",
+            "--overwrite",
+        )
+        return geoseg(capsys, "train", "--data", folder, *brief, *more)
+
+    return run
+
+
+def trained(folder: Path, out: Path, **settings: Any) -> dict[str, Any]:
+    """The provenance of the model that a brief training leaves at `out`."""
+    with Training(TrainConfig(folder, out, **{**BRIEF, **settings})) as training:
+        assert len(list(training.steps())) == 2
+    return dict(load_model(out).provenance)
+
+
+@pytest.mark.parametrize("name", ["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"])
+def test_a_protocol_is_trained_and_scored(
+    name: RecipeName, tiles: Path, coco: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    potsdam = name.startswith("potsdam")
+    folder, path = tiles if potsdam else coco, tmp_path / "m.safetensors"
+    with untouched(folder):
+        assert train(folder, "--recipe", name).code == 0
+        outcome = geoseg(capsys, "-q", "evaluate", path, "--data", folder, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["protocol"]) == (0, name)
+    model = load_model(path)
+    assert model.bands == ("red", "green", "blue", "nir")[: 4 if potsdam else 3]
+    assert (model.dtype, model.spec.edges) == ("uint8", not potsdam)
+    assert model.superpixels == SuperpixelConfig(RECIPES[name].superpixel_size)
+    assert len(model.classes) == len(report["classes"]) == RECIPES[name].classes
+    assert np.shape(report["confusion"]) == (RECIPES[name].classes,) * 2
+    images = {"potsdam3": 6, "potsdam6": 6, "cocostuff3": 2, "cocostuff15": 3}[name]
+    assert model.provenance["data"]["scenes"] == images
+    assert report["images"] == (4 if potsdam else images)
+    side = 200 if potsdam else 128
+    assert report["pixels"] + report["ignored_pixels"] == report["images"] * side * side
+    assert (tmp_path / "m.png").exists()
+
+
+@pytest.mark.parametrize(("recipe", "size"), [("orthophoto", 16), ("potsdam6", 12), ("cocostuff15", 8)])
+def test_superpixels_are_those_of_the_recipe_unless_given(recipe: Any, size: int) -> None:
+    assert TrainConfig(Path("d"), recipe=recipe).superpixels == SuperpixelConfig(size)
+    own = TrainConfig(Path("d"), recipe=recipe, superpixel_size=9)
+    assert (own.superpixels, own.settled.superpixel_size) == (SuperpixelConfig(9), 9)
+
+
+def test_a_folder_is_recognised_and_told(
+    tiles: Path, coco: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    make_raster(plain / "a.tif", landscape(90, 90))
+    chosen = []
+    monkeypatch.setattr(Training, "steps", lambda self: iter(chosen.append(self.config.recipe) or ()))
+
+    def said(folder: Path, *more: object) -> list[str]:
+        return [line for line in train(folder, *more).said if "looks like" in line]
+
+    told = f"{tiles} looks like Potsdam: "
+    assert said(tiles) == [told + "training by its protocol, --recipe potsdam6"]
+    assert said(tiles, "--recipe", "potsdam3") == []
+    assert said(tiles, "--recipe", "quick", "--bands", "1,2,3") == [told + "--recipe potsdam6 trains by its protocol"]
+    told = f"{coco} looks like COCO-Stuff: "
+    assert said(coco) == [told + "training by its protocol, --recipe cocostuff15"]
+    assert said(coco, "--recipe", "cocostuff3") == []
+    assert said(coco, "--recipe", "orthophoto") == [told + "--recipe cocostuff15 trains by its protocol"]
+    assert said(plain) == []
+    assert chosen == ["potsdam6", "potsdam3", "quick", "cocostuff15", "cocostuff3", "orthophoto", "orthophoto"]
+    assert_refused_bands(train(tiles, "--bands", "1,2,3"))
+
+
+def assert_refused_bands(outcome: Outcome) -> None:
+    assert outcome.code == 78
+    assert "recipe potsdam6 has bands of its own" in outcome.said[-1]
+    assert "--recipe orthophoto" in outcome.said[-1]
+
+
+def test_scenes_that_are_named_are_imagery(tiles: Path, tmp_path: Path) -> None:
+    scenes = sorted((tiles / "4_Ortho_RGBIR").glob("*.tif"))[:2]
+    with Training(TrainConfig(tiles, tmp_path / "m.safetensors"), scenes) as training:
+        assert (training.config.recipe, training.dataset.count, training.unit) == ("orthophoto", 2, "scene")
+        assert isinstance(training.dataset, Orthophotos)
+
+
+def test_labels_are_never_taken_for_imagery(tiles: Path, coco: Path, tmp_path: Path) -> None:
+    cut = make_patches(tmp_path / "cut", ["1", "2"], ["1", "2"], ".png")
+    (cut / "labelled_train.txt").write_text("1\n")
+    beside = make_coco(tmp_path / "beside", maps="")
+    named = make_tiles(tmp_path / "named", {"2_10": True})
+    (named / "5_Labels_for_participants" / "top_potsdam_2_10_label.tif").rename(named / "top_potsdam_2_10_label.tif")
+    expected = {
+        tiles: {f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")},
+        named: {"top_potsdam_2_10_RGBIR.tif"},
+        cut: {"1.png", "2.png"},
+        coco: {"000000000009.jpg", "000000000025.jpg", "000000000139.jpg"},
+        beside: {"000000000009.jpg", "000000000025.jpg", "000000000139.jpg"},
+    }
+    for folder, names in expected.items():
+        config = TrainConfig(folder, tmp_path / "m.safetensors", recipe="orthophoto", bands=(1, 2, 3))
+        with Training(config) as training:
+            assert {path.name for path in training.dataset.files} == names
+            assert not any(path.parent.name == "gt" for path in training.dataset.files)
+
+
+def test_training_on_potsdam_reads_no_label(tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Scene.read
+
+    def watched(scene: Scene, window: Window) -> Any:
+        assert "Label" not in str(scene.path), "a label map was read"
+        return read(scene, window)
+
+    monkeypatch.setattr(Scene, "read", watched)
+    monkeypatch.setattr(potsdam_files, "label_classes", lambda *_, **__: pytest.fail("labels were read"))
+    monkeypatch.setattr(Potsdam, "labels", lambda *_: pytest.fail("labels were asked for"))
+    assert trained(tiles, tmp_path / "m.safetensors")["recipe"]["name"] == "potsdam6"
+
+
+def test_training_on_cocostuff_takes_nothing_but_the_mask(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the classes of the label maps dealt out anew, every weight is the same."""
+    states = []
+    for turn in range(2):
+        out = tmp_path / f"{turn}.safetensors"
+        trained(coco, out, recipe="cocostuff15")
+        states.append(load_model(out).network.state_dict())
+        labels = CocoStuff._labels
+        monkeypatch.setattr(
+            CocoStuff, "_labels", lambda *a, labels=labels: np.where(labels(*a) < 0, -1, 14 - labels(*a))
+        )
+    assert all((value == states[1][name]).all() for name, value in states[0].items())
+
+
+def bright(masked: bool, seed: int) -> DatasetImage:
+    """A 64 x 64 image that is bright exactly where it counts: in fields of 16 px."""
+    counts = np.kron(np.random.default_rng(seed).integers(0, 2, (4, 4)), np.ones((16, 16), int)).astype(bool)
+    pixels = np.stack([np.where(counts, 220 - 20 * band, 30 + 20 * band) for band in range(3)]).astype(np.uint8)
+    valid = np.ones((64, 64), bool)
+    valid[:3] = False
+    return DatasetImage(
+        Path(str(seed)), ("red", "green", "blue"), np.dtype(np.uint8), lambda: (64, 64), lambda: (pixels, valid),
+        (lambda: counts) if masked else None,
+    )  # fmt: skip
+
+
+def sampling(*images: DatasetImage) -> PatchSampler:
+    """Patches of 64 px, all of an image each."""
+    stats = BandStats((125.0,) * 3, (60.0,) * 3, (0.0,) * 3, (255.0,) * 3, 1)
+    return PatchSampler(Imagery(images, alike=True), stats, SuperpixelConfig(8), (None, None), 64, seed=5)
+
+
+def test_pixels_outside_the_classes_are_seen_and_do_not_count() -> None:
+    whole, masked = (sampling(*(bright(on, seed) for seed in (1, 2))) for on in (False, True))
+    with ThreadPoolExecutor(2) as pool:
+        for step in range(4):
+            one, two = whole.batch(step, 4, pool), masked.batch(step, 4, pool)
+            assert (one.image == two.image).all()
+            assert (one.moved == two.moved).all()
+            for image, before, after in (
+                (one.image, one.labels, two.labels),
+                (one.moved, one.moved_labels, two.moved_labels),
+            ):
+                assert ((after == before) | (after == 0)).all()
+                # Bright pixels count, dark ones do not; interpolation leaves some in between.
+                sure = (image[:, 0].abs() > 0.9) & (before > 0)
+                assert sure.float().mean() > 0.3
+                assert ((after > 0) == (image[:, 0] > 0))[sure].all()
+                assert image[:, 0][(after == 0) & (before > 0)].abs().mean() > 0.5
+                assert not image[(before == 0)[:, None].expand_as(image)].any()
+    pixels, valid, labels = masked.plain(0)
+    assert ((labels > 0) == valid).all()
+    assert pixels.std() > 50
+
+
+def test_a_patch_without_a_pixel_that_counts_is_drawn_again() -> None:
+    nowhere = replace(bright(True, 1), mask=lambda: np.zeros((64, 64), bool))
+    sampler = sampling(nowhere, bright(True, 2))
+    with ThreadPoolExecutor(1) as pool:
+        assert (sampler.batch(0, 8, pool).labels.flatten(1).amax(1) > 0).all()
+
+
+def test_images_of_a_protocol_are_drawn_alike_and_not_measured_for_it(tiles: Path) -> None:
+    def refuse() -> tuple[int, int]:
+        raise AssertionError("a header was read")
+
+    load: Any = refuse
+    unread = [DatasetImage(Path(str(i)), ("red",), np.dtype(np.uint8), refuse, load) for i in range(60_000)]
+    shares = Imagery(unread, alike=True).shares
+    assert shares == pytest.approx(np.full(60_000, 1 / 60_000))
+    with Scene(tiles / "4_Ortho_RGBIR" / "top_potsdam_2_10_RGBIR.tif") as scene, Potsdam(tiles) as patches:
+        sources: list[ImageSource] = [scene, patches.sources[0]]
+        assert Imagery(sources).shares == pytest.approx([8 / 9, 1 / 9])
+        assert Imagery(sources, alike=True).shares.tolist() == [0.5, 0.5]
+
+
+class SeenError(Exception):
+    """Ends a training that has come as far as a test looks."""
+
+
+@pytest.mark.parametrize(("recipe", "alike"), [("cocostuff15", True), ("orthophoto", False)])
+def test_a_protocol_gives_each_image_the_same_chance(
+    recipe: Any, alike: bool, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(imagery: Imagery, *_: object) -> None:
+        assert len(imagery.scenes) == 3
+        assert (len(set(imagery.shares)) == 1) == alike
+        raise SeenError
+
+    monkeypatch.setattr(learning, "PatchSampler", look)
+    with Training(TrainConfig(coco, tmp_path / "m.safetensors", recipe=recipe)) as training, pytest.raises(SeenError):
+        next(training.steps())
+
+
+def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
+    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "_SAMPLED", 4)
+    out = tmp_path / "m.safetensors"
+    data = trained(tiles, out)["data"]
+    with Potsdam(tiles) as found:
+        assert load_model(out).stats == band_stats([found.sources[i] for i in (0, 1, 3, 4)])
+    assert data["pixels"] == 6 * 200 * 200
+    assert data["names"] == [f"{tile}_r00_c0{col}" for tile in ("2_10", "6_10", "6_7") for col in (0, 1)]
+    scenes = [tiles / "4_Ortho_RGBIR" / f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")]
+    monkeypatch.setattr(learning, "_SAMPLED", 1)
+    with Training(TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3)), scenes) as training:
+        assert training._measured() == training.dataset.sources
+
+
+def test_records_of_many_images_are_small(tmp_path: Path, tiles: Path) -> None:
+    stats = BandStats((1.0,), (1.0,), (0.0,), (1.0,), 9)
+    with Training(TrainConfig(tiles, tmp_path / "m.safetensors")) as training:
+        few = training._fingerprint(stats)
+        dataset: Any = training.dataset
+        sources = dataset.sources
+        dataset.sources = sources * 9000
+        many = training._fingerprint(stats)
+        assert len(json.dumps(many)) < len(json.dumps(few)) + 9
+        assert few["data"] != many["data"]
+        dataset.sources = sources[::-1]
+        assert training._fingerprint(stats)["data"] != few["data"]
+
+
+@pytest.mark.parametrize(
+    "name", ["4_Ortho_RGBIR/top_potsdam_2_10_RGBIR.tif", "5_Labels_for_participants/top_potsdam_6_7_label.tif"]
+)
+def test_data_of_a_protocol_is_not_written_over(name: str, tmp_path: Path) -> None:
+    folder = make_tiles(tmp_path, {"2_10": True, "6_7": True})
+    with untouched(folder), pytest.raises(OutputError, match="is the input itself"):
+        Training(TrainConfig(folder, folder / name, overwrite=True))
+
+
+def test_a_model_of_cocostuff_maps_any_picture(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(coco, tmp_path / "m.safetensors", classes=5)
+    scene, out = tmp_path / "scene.png", tmp_path / "map.tif"
+    Image.fromarray(np.moveaxis(landscape(150, 210), 0, -1)).save(scene)
+    assert geoseg(capsys, "-q", "predict", scene, "-m", tmp_path / "m.safetensors", "-o", out).code == 0
+    assert_map_of(out, scene, np.ones((150, 210), bool))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["potsdam6", "cocostuff15", "cocostuff3"])
+def test_real_data_is_trained_and_scored(
+    name: str, data: Callable[[str], Path], tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    partial(make_real_potsdam if name == "potsdam6" else make_real_coco, folder)(data)
+    assert train(folder, "--recipe", name).code == 0
+    outcome = geoseg(capsys, "-q", "evaluate", tmp_path / "m.safetensors", "--data", folder, "--json")
+    report = json.loads(outcome.out)
+    assert report["images"] == {"potsdam6": 1, "cocostuff15": 8, "cocostuff3": 4}[name]
+    assert 0 < report["one_to_one"]["accuracy"] <= report["many_to_one"]["accuracy"] < 1
+    assert report["uncovered_pixels"] == 0
