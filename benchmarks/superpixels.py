@@ -233,7 +233,7 @@ def measure_exactness(path: Path, device: str) -> Iterator[str]:
 
     from geoseg.scene import Scene
     from geoseg.statistics import band_stats, colour_scale
-    from geoseg.superpixels_torch import Device
+    from geoseg.superpixels_torch import TorchChooser
 
     with Scene(path) as scene:
         pixels, valid = scene.read(scene.extent)
@@ -250,7 +250,7 @@ def measure_exactness(path: Path, device: str) -> Iterator[str]:
     for side in (512, 1000, 2048):
         differing = sum(_differing(features, valid, block, expected, settings) for block in _blocks(valid.shape, side))
         yield f"  blocks of {side}: {differing} pixels differ"
-    chooser = Device(torch.device(device))
+    chooser = TorchChooser(torch.device(device))
     found = segment(features, valid, **settings, chooser=chooser)
     start = time.perf_counter()
     segment(features, valid, **settings, chooser=chooser, threads=8)

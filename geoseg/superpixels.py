@@ -153,8 +153,9 @@ def segment(
     superpixel is given to a neighbour where the rules allow it; size * size // 4 unless given.
     origin: (row, col) in the scene of the array's first pixel, multiples of size. scene_shape: (rows, cols), the
     array's own shape unless given. core: the slices of the array in which the result must be exact (see `halo`); all
-    pixels of regions that touch it are exact too, others may have any label, 0 included. threads: how many to use;
-    chooser: what computes the iterations, `superpixels_torch.Device` for those of a GPU. The result depends on neither.
+    pixels of regions that touch it are exact too, others may have any label, 0 included. threads: how many to use.
+    chooser: what computes the iterations: the kernels here, or a `superpixels_torch.TorchChooser`. The result does not
+    depend on it.
 
     Raises ValueError for wrong shapes, types and ranges, and if an id exceeds uint32 (a scene of billions of
     pixels in very small cells).

@@ -22,7 +22,7 @@ from geoseg.superpixels import Superpixels
 
 
 @dataclass(frozen=True)
-class Device:
+class TorchChooser:
     """The chooser of `superpixels.segment` on a torch device."""
 
     device: torch.device
@@ -43,7 +43,7 @@ class Device:
 
 def chooser_for(device: torch.device) -> Chooser:
     """Return what computes superpixels beside a network on `device`: CUDA takes them too, others leave them here."""
-    return Device(device) if device.type == "cuda" else choose
+    return TorchChooser(device) if device.type == "cuda" else choose
 
 
 def segment_iterations(
@@ -62,7 +62,7 @@ def segment_iterations(
     pixel, or padding.
     """
     size = rule.size
-    pitch, factor, bound = scale(size, rule.compactness, features.shape[1])
+    pitch, factor, bound = scale(rule.compactness, features.shape[1])
     colours = torch.round(_smooth(features, valid).float() * float(factor)).clamp(-bound, bound)
     colours, valid = colours[..., inner[0], inner[1]], valid[..., inner[0], inner[1]]
     known = _cells(valid[:, None].float(), size)[:, :, :, 0] > 0  # (B, I, J, T)

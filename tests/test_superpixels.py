@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
@@ -481,6 +483,20 @@ def test_colour_refuses() -> None:
         colour(np.zeros((3, 4, 4), np.uint8), valid[:3])
 
 
+def test_a_lesser_processor_that_numba_compiles_for_gives_the_same(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from geoseg.superpixels import segment\n"
+        "features = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)\n"
+        "found = segment(features, np.ones((60, 60), bool), size=10)\n"
+        "sys.stdout.write(found.ids[found.labels].tobytes().hex())"
+    )
+    lesser = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=lesser, capture_output=True, text=True, check=True)
+    features = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)
+    expected = id_map(segment(features, np.ones((60, 60), bool), size=10))
+    assert done.stdout == expected.tobytes().hex()
+
+
 def test_import_needs_no_torch() -> None:
     code = "import sys, geoseg.superpixels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -514,12 +530,12 @@ def test_torch_gives_the_same_superpixels(bands: int, compactness: float) -> Non
 
 def test_torch_gives_a_block_of_the_scene() -> None:
     torch = pytest.importorskip("torch")
-    from geoseg.superpixels_torch import Device
+    from geoseg.superpixels_torch import TorchChooser
 
     features, valid = noise(11, (260, 310), holes=0.05)
     whole = id_map(segment(features, valid, size=6, iterations=2))
     block = (slice(100, 141), slice(77, 200))
-    chooser = Device(torch.device("cpu"))
+    chooser = TorchChooser(torch.device("cpu"))
     ids, area = block_ids(features, valid, block, halo(6, 2), 6, 2, chooser=chooser)
     full = np.zeros_like(whole)
     full[area] = ids

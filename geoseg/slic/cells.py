@@ -35,7 +35,7 @@ def tile_pixels(size: int) -> int:
     return -(-size * size // CHUNK) * CHUNK
 
 
-def scale(size: int, compactness: float, channels: int) -> tuple[int, np.float32, int]:
+def scale(compactness: float, channels: int) -> tuple[int, np.float32, int]:
     """Return the pitch of cells in steps, the steps per unit of features, and the bound on colours in steps."""
     wanted = QUANTUM * compactness
     shrink = min(1.0, WIDEST / wanted) if wanted else 1.0

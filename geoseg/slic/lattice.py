@@ -71,7 +71,7 @@ class Lattice:
         (H, W), size, pairs = area.shape, rule.size, -(-len(features) // 2)
         shape, pixels = (-(-H // size), -(-W // size)), cells.tile_pixels(size)
         self.size, self.shape, self.each = size, shape, each
-        self.pitch, factor, bound = cells.scale(size, rule.compactness, len(features))
+        self.pitch, factor, bound = cells.scale(rule.compactness, len(features))
         self.place = cells.places(size, self.pitch)
         self.tiles = np.empty((*shape, pairs, pixels, 2), np.int16)
         joined = self.tiles.view(np.int32)[..., 0]
@@ -151,7 +151,7 @@ def connect(
     starts, labels, counts = (np.concatenate([run[k] for run in found]) for k in range(3))
     bounds = np.concatenate([[0], np.cumsum(counts)])
     component, cell, rank = _regions(starts, labels, bounds, width, choice.shape, size, min_size)
-    # The lattice of `_slic_connect` begins one cell earlier.
+    # The lattice of `slic.connection` begins one cell earlier.
     row = cell // (choice.shape[1] + 2) + first[0] - 1
     col = cell % (choice.shape[1] + 2) + first[1] - 1
     ids, inverse = np.unique(_ids(row, col, rank, size, scene_shape), return_inverse=True)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -113,6 +113,15 @@ def _builder(builder: Any, multiply: Multiply, arrays: Any, start: Any) -> None:
     builder.store(best, builder.bitcast(builder.gep(index.data, [start]), best.type.as_pointer()), align=1)
 
 
+def target_features() -> Mapping[str, bool]:
+    """Return the features of the processor that numba compiles for: NUMBA_CPU_NAME may name a lesser one than this."""
+    settings: Any = config
+    if settings.CPU_NAME is None and settings.CPU_FEATURES is None:
+        found: Mapping[str, bool] = llvmlite.binding.get_host_cpu_features()
+        return found
+    return {name[1:]: True for name in (settings.CPU_FEATURES or "").split(",") if name.startswith("+")}
+
+
 def make_nearest(multiply: Multiply) -> Callable[[Any, Any, Any, Any, Any], None]:
     """Return `nearest` on top of a builder of the product of pairs."""
 
@@ -128,7 +137,7 @@ def make_nearest(multiply: Multiply) -> Callable[[Any, Any, Any, Any, Any], None
     return cast(Callable[..., None], intrinsic(build))
 
 
-nearest = make_nearest(multiply_for(llvmlite.binding.get_host_cpu_features()))
+nearest = make_nearest(multiply_for(target_features()))
 """Write the index of the nearest centre, the first of equals, of CHUNK pixels of a cell.
 
 pairs: int16 (pairs of channels, T, 2), the colours, within +-2047. place: int16 (T, 2), row and column, likewise.
