@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from geoseg.config import Precision
+from geoseg.config import Precision, PredictConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +57,21 @@ def device_options(function: F) -> F:
     return click.option(
         "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs."
     )(function)
+
+
+def block_size_option(function: F) -> F:
+    """Add --block-size."""
+    return click.option(
+        "--block-size", type=int, default=PredictConfig.block_size, show_default=True,
+        help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
+    )(function)  # fmt: skip
+
+
+def assume_crs_option(function: F) -> F:
+    """Add --assume-crs."""
+    return click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")(
+        function
+    )
 
 
 def overwrite_option(function: F) -> F:

@@ -12,7 +12,17 @@ import click
 from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig
 from geoseg.errors import InputMissingError
 
-from .options import PATH, bands_option, described, device_options, note, overwrite_option, run_blocks
+from .options import (
+    PATH,
+    assume_crs_option,
+    bands_option,
+    block_size_option,
+    described,
+    device_options,
+    note,
+    overwrite_option,
+    run_blocks,
+)
 from .train import learnt_path, run_training
 
 if TYPE_CHECKING:
@@ -51,17 +61,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="How overlapping windows are joined.",
 )
-@click.option(
-    "--block-size",
-    type=int,
-    default=PredictConfig.block_size,
-    show_default=True,
-    help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
-)
+@block_size_option
 @click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 8 on a GPU]")
 @click.option("--workers", type=int, help="Threads; on a CPU each computes a window.  [default: the cores, at most 8]")
 @device_options
-@click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")
+@assume_crs_option
 @overwrite_option
 @click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON (blocks, windows, memory, disk) and stop.")

@@ -8,7 +8,7 @@ import click
 
 from geoseg.config import SegmentConfig
 
-from .options import PATH, bands_option, described, overwrite_option, run_blocks
+from .options import PATH, assume_crs_option, bands_option, block_size_option, described, overwrite_option, run_blocks
 
 
 @click.command()
@@ -43,15 +43,9 @@ from .options import PATH, bands_option, described, overwrite_option, run_blocks
     help="Pixels below which a superpixel is given to a neighbour.  [default: a quarter of size x size]",
 )
 @bands_option
-@click.option(
-    "--block-size",
-    type=int,
-    default=SegmentConfig.block_size,
-    show_default=True,
-    help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
-)
+@block_size_option
 @click.option("--workers", type=int, help="Threads.  [default: the cores, at most 8]")
-@click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")
+@assume_crs_option
 @overwrite_option
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:

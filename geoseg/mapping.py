@@ -149,19 +149,17 @@ class MapJob:
         }
 
     def _provenance(self) -> dict[str, Any]:
-        scene = {"name": self.scene.path.name, "bytes": self.scene.path.stat().st_size, "shape": list(self.scene.shape)}
         return {
             "geoseg": versions()["geoseg"],
-            "scene": scene,
+            "scene": self.scene.summary(),
             "model_sha256": self.model_sha256,
             "settings": self._settings(),
             "device": self.device.type,
         }
 
     def _fingerprint(self) -> dict[str, Any]:
-        status = self.scene.path.stat()
         return {
-            "scene": {"path": str(self.scene.path), "bytes": status.st_size, "modified": status.st_mtime_ns},
+            "scene": self.scene.identity(),
             "model": self.model_sha256,
             "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],

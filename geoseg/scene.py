@@ -95,6 +95,15 @@ class Scene:
     ) -> None:
         self.close()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a record says of the scene: name of the file, its bytes, and (rows, cols)."""
+        return {"name": self.path.name, "bytes": self.path.stat().st_size, "shape": list(self.shape)}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this file from another, or from itself after a change: path, bytes, time in ns."""
+        status = self.path.stat()
+        return {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
+
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
         self._file.close()

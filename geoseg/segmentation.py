@@ -96,14 +96,12 @@ class SegmentJob:
         }
 
     def _provenance(self) -> dict[str, Any]:
-        scene = {"name": self.scene.path.name, "bytes": self.scene.path.stat().st_size, "shape": list(self.scene.shape)}
-        return {"geoseg": __version__, "scene": scene, "settings": self._settings()}
+        return {"geoseg": __version__, "scene": self.scene.summary(), "settings": self._settings()}
 
     def _fingerprint(self) -> dict[str, Any]:
-        status = self.scene.path.stat()
         versions = {"geoseg": __version__, "numpy": np.__version__, "numba": numba.__version__}
         return {
-            "scene": {"path": str(self.scene.path), "bytes": status.st_size, "modified": status.st_mtime_ns},
+            "scene": self.scene.identity(),
             "settings": self._settings() | {"block_size": self.config.block_size, "assume_crs": self.config.assume_crs},
             "layers": [LAYER],
             "versions": versions | {"python": platform.python_version()},

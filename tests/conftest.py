@@ -125,3 +125,19 @@ def data() -> Callable[[str], Path]:
 def _one_torch_thread() -> None:
     """Windows of 128 px are too small to share out: two threads would mostly wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Potsdam in miniature: three tiles of 1 x 2 patches, the second without labels."""
+    from miniatures import make_tiles
+
+    return make_tiles(tmp_path_factory.mktemp("potsdam"), {"2_10": True, "6_10": False, "6_7": True})
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """COCO-Stuff in miniature: two images of train2017 and one of val2017."""
+    from miniatures import make_coco
+
+    return make_coco(tmp_path_factory.mktemp("coco"))

@@ -65,18 +65,6 @@ CLASS_OF = {
 FEW = {11: 0, 10: 1, 9: 2}
 
 
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tiles of 1 x 2 patches, the second without labels."""
-    return make_tiles(tmp_path_factory.mktemp("potsdam"), {"2_10": True, "6_10": False, "6_7": True})
-
-
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images of train2017 and one of val2017."""
-    return make_coco(tmp_path_factory.mktemp("coco"))
-
-
 def names(dataset: Dataset) -> list[str]:
     return [source.path.name for source in dataset.sources]
 

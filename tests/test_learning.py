@@ -33,18 +33,6 @@ Train = Callable[..., Outcome]
 BRIEF: dict[str, Any] = {"steps": 2, "batch_size": 2, "patch_size": 64, "precision": "float32"}
 
 
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tiles of 1 x 2 patches, the second without labels."""
-    return make_tiles(tmp_path_factory.mktemp("potsdam"), {"2_10": True, "6_10": False, "6_7": True})
-
-
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images of train2017 and one of val2017."""
-    return make_coco(tmp_path_factory.mktemp("coco"))
-
-
 @pytest.fixture
 def train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Train:
     """Return a function: `geoseg train` of two steps, to m.safetensors."""
