@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from geoseg.config import RecipeName, TrainConfig
+from geoseg.config import RecipeName, TrainConfig, Weights
 
 from .options import PATH, bands_option, device_options, note, overwrite_option, progress
 
 if TYPE_CHECKING:
     from geoseg.learning import Training
-    from geoseg.training import Step
+    from geoseg.trainer import Step
 
 
 @click.command()
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     help="A named set of training settings; the options below override it.  [default: the protocol of the data set "
     "that the folder looks like, else orthophoto]",
 )
-@click.option("--classes", type=int, help="Number of classes to learn.  [default: the recipe's]")
+@click.option(
+    "--classes",
+    type=int,
+    help="Number of classes to learn; up to 12 are learnt as land cover, more as its shades.  [default: the recipe's]",
+)
 @click.option("--steps", type=int, help="Optimiser steps.  [default: the recipe's]")
 @click.option(
     "--minutes", type=float, help="Stop after this time; the schedule follows the clock.  [default: no limit]"
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     "--encoder",
     default=TrainConfig.encoder,
     show_default=True,
-    help="Encoder of segmentation-models-pytorch, such as mobilenet_v2, resnet18, resnet50.",
+    help="Our own six convolutions, or an encoder of segmentation-models-pytorch, such as resnet18, mobilenet_v2.",
 )
 @click.option(
     "--encoder-weights",
@@ -67,6 +71,13 @@ if TYPE_CHECKING:
 )
 @device_options
 @click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="Decides every random choice.")
+@click.option(
+    "--weights",
+    type=click.Choice(get_args(Weights)),
+    default=TrainConfig.weights,
+    show_default=True,
+    help="What the model gets: the weights that a criterion without labels prefers, or the last ones.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
 @overwrite_option
 @click.pass_context

@@ -14,6 +14,8 @@ from geoseg.errors import SettingError
 
 Blend = Literal["hann", "linear", "crop"]
 Precision = Literal["auto", "bfloat16", "float32"]
+Weights = Literal["selected", "last"]
+Start = Literal["brightness", "hue"]
 ProtocolName = Literal["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"]
 RecipeName = Literal["orthophoto", "quick", ProtocolName]
 
@@ -22,6 +24,9 @@ MODEL_NAME = "geoseg-model.safetensors"
 
 STRIDE = 4
 """Pixels per cell of the network's logits, along each axis: superpixels give the edges."""
+
+COMPACT = "compact"
+"""The encoder of our own: six convolutions at stride 4, which see 39 pixels around."""
 
 ENCODER_STRIDE = 32
 """The network takes images whose sides are multiples of this."""
@@ -95,26 +100,36 @@ class Recipe:
     """How the classes are learnt. All values are our own choice: the paper's are not public.
 
     classes: number of classes K, 2..65534.
-    steps: optimiser steps; the first `warm_share` of them are phase 1 (mutual information only).
+    steps: optimiser steps. Until `start_share` of them, phase 0: the network learns the mixture of colours. From there
+        to `warm_share`, phase 1: mutual information. Then phase 2: with both regularisers.
     batch_size, patch_size: patches per step and their side in pixels (a multiple of 32).
     learning_rate, weight_decay: of AdamW; the rate follows a cosine to a hundredth after a short warm-up.
-    marginal_weight: mu, the weight of the marginal entropy in the mutual information.
+    start: what the mixture tells classes apart by: brightness for a few classes, hue for many.
+    marginal_weight: mu, the weight of the marginal in the mutual information.
+    imbalance: classes are expected to have shares like 1 / rank^imbalance; 0 asks for equal ones.
+    anchor_weight: weight of the cross-entropy to the mixture, in phases 1 and 2.
+    averaging: the network that is kept is the average of the weights over the steps, of this decay in [0, 1).
     adversarial_weight, geometric_weight: weights of the two regularisers in phase 2.
     noise: root mean square of the adversarial noise per value of the normalised image.
     superpixel_size: side of a superpixel in pixels, as in `SuperpixelConfig`.
     edges: the network sees the Sobel derivatives of the image besides its bands.
     """
 
-    classes: int = 8
-    steps: int = 1500
-    warm_share: float = 0.25
+    classes: int = 24
+    steps: int = 1000
+    start: Start = "hue"
+    start_share: float = 0.25
+    warm_share: float = 0.5
     batch_size: int = 8
     patch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    marginal_weight: float = 2.0
-    adversarial_weight: float = 0.25
-    geometric_weight: float = 1.0
+    marginal_weight: float = 8.0
+    imbalance: float = 0.3
+    anchor_weight: float = 1.0
+    averaging: float = 0.98
+    adversarial_weight: float = 0.3
+    geometric_weight: float = 0.3
     noise: float = 0.1
     superpixel_size: int = SuperpixelConfig.size
     edges: bool = False
@@ -128,28 +143,40 @@ class Recipe:
         for name in ("learning_rate", "marginal_weight", "noise"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be greater than 0")
-        for name in ("weight_decay", "adversarial_weight", "geometric_weight"):
+        for name in ("weight_decay", "imbalance", "anchor_weight", "adversarial_weight", "geometric_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        if not 0 <= self.warm_share <= 1:
-            raise SettingError(f"warm_share is {self.warm_share}; it must be between 0 and 1")
+        _check_choice("start", self.start, get_args(Start))
+        for name in ("start_share", "warm_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+        if self.start_share > self.warm_share:
+            raise SettingError(f"start_share is {self.start_share}; it must be at most warm_share, {self.warm_share}")
+        if not 0 <= self.averaging < 1:
+            raise SettingError(f"averaging is {self.averaging}; it must be at least 0 and less than 1")
         if self.patch_size % ENCODER_STRIDE:
             raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
 
 
-_POTSDAM = Recipe(steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
-_COCOSTUFF = Recipe(steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
+FEW = 12
+"""As many classes, at most, somebody has names for beforehand: one cluster has to be one class. More of them, and each
+class is several clusters, to be joined by whoever knows the place."""
+
+_FEW = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3, learning_rate=1e-3)
+
+_POTSDAM = replace(_FEW, steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
+_COCOSTUFF = replace(_FEW, steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
 
 RECIPES: dict[RecipeName, Recipe] = {
     "orthophoto": Recipe(),
-    "quick": Recipe(steps=160, batch_size=16, patch_size=96, learning_rate=2e-3, marginal_weight=4.0),
+    "quick": replace(_FEW, classes=8, steps=300, batch_size=16, patch_size=96, learning_rate=2e-3),
     "potsdam3": replace(_POTSDAM, classes=3),
     "potsdam6": replace(_POTSDAM, classes=6),
     "cocostuff3": replace(_COCOSTUFF, classes=3),
     "cocostuff15": replace(_COCOSTUFF, classes=15),
 }
 """orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model. The others go with
-the data of a protocol; their values have not been tuned."""
+the data of a protocol; their values are those of a few classes on other imagery (`docs/method.md`), not tuned on it."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +184,7 @@ class TrainConfig:
     """Settings of `geoseg train`; what is None is taken from the recipe.
 
     recipe: None for the protocol whose data the folder looks like, orthophoto where it looks like none.
+    weights: which average of the weights the model gets: that of the best criterion, or the last.
     """
 
     data: Path
@@ -167,7 +195,7 @@ class TrainConfig:
     minutes: float | None = None
     batch_size: int | None = None
     patch_size: int | None = None
-    encoder: str = "mobilenet_v2"
+    encoder: str = COMPACT
     encoder_weights: str | None = None
     bands: tuple[int, ...] | None = None
     superpixel_size: int | None = None
@@ -175,6 +203,7 @@ class TrainConfig:
     device: str = "auto"
     precision: Precision = "auto"
     seed: int = 0
+    weights: Weights = "selected"
     resume: bool = False
     overwrite: bool = False
 
@@ -182,6 +211,7 @@ class TrainConfig:
         if self.recipe is not None:
             _check_choice("recipe", self.recipe, get_args(RecipeName))
         _check_choice("precision", self.precision, get_args(Precision))
+        _check_choice("weights", self.weights, get_args(Weights))
         _check_bands(self.bands)
         _check("seed", self.seed, 0, 2**32 - 1)
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -192,8 +222,13 @@ class TrainConfig:
 
     @property
     def settled(self) -> Recipe:
-        """The recipe, orthophoto where it is None, with this configuration's own values in place."""
+        """The recipe, orthophoto where it is None, with this configuration's own values in place.
+
+        Few classes (`FEW`) asked of orthophoto are learnt as those of the protocols are.
+        """
         base = RECIPES[self.recipe or "orthophoto"]
+        if base is RECIPES["orthophoto"] and self.classes is not None and self.classes <= FEW:
+            base = replace(_FEW, steps=base.steps)
         names = ("classes", "steps", "batch_size", "patch_size", "superpixel_size")
         own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return Recipe(**{**base.__dict__, **own})

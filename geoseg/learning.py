@@ -24,12 +24,20 @@ from geoseg.datasets import Dataset, ImageSource, Orthophotos, open_dataset, rec
 from geoseg.errors import InputError, OutputError, RunError
 from geoseg.losses import pool, pool_weights
 from geoseg.model import Model, colour_scale, save_model, versions
-from geoseg.network import NetworkSpec, build, select_device, select_precision, settle_statistics
+from geoseg.network import (
+    NetworkSpec,
+    build,
+    frozen_statistics,
+    select_device,
+    select_precision,
+    settle_statistics,
+)
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import outlined, painted, rgb, save_png, side_by_side
 from geoseg.publish import check_target, publish_bytes
 from geoseg.statistics import BandStats, band_stats
-from geoseg.training import GOOD_EVERY, Step, Trainer, train
+from geoseg.trainer import Step, Trainer
+from geoseg.training import GOOD_EVERY, train
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +55,8 @@ class Training:
     """A training that is ready to start: everything is checked, nothing is written yet.
 
     `steps()` does the work and writes the model to `config.out`, with its log (`.metrics.jsonl`) and picture
-    (`.png`) beside it; while it runs, a `.checkpoint` lies there too. A context manager: it holds scenes open.
+    (`.png`, remade on the way) beside it; while it runs, a `.checkpoint` lies there too. A context manager: it holds
+    scenes open.
 
     config: its `data` is a folder, or one file; `scenes` overrides it with files. A recipe of None becomes that of the
         protocol whose data the folder looks like, or orthophoto.
@@ -105,6 +114,7 @@ class Training:
             recipe.patch_size,
             config.seed,
             self.device,
+            recipe.start,
         )
         trainer = Trainer(network, sampler, recipe, self.device, self.precision)
         if self.resuming:
@@ -115,9 +125,13 @@ class Training:
                 metrics.flush()
                 if trainer.step % GOOD_EVERY == 0 and not trainer.watch.in_trouble:
                     self._keep(trainer, stats)
+                if not math.isnan(step.criterion):
+                    with trainer.averages.applied(), frozen_statistics(network):
+                        save_png(self._picture(trainer), self.picture)
                 yield step
-        self._settle(trainer)
-        self._publish(trainer, stats, dtype)
+        with trainer.averages.applied(selected=config.weights == "selected"):
+            self._settle(trainer)
+            self._publish(trainer, dtype)
 
     def _measured(self) -> Sequence[ImageSource]:
         """The images that band statistics are taken of: all scenes; of a protocol some, in equal steps."""
@@ -133,8 +147,9 @@ class Training:
             images = (batch.image.to(self.device) for batch in batches)
             settle_statistics(trainer.network, images, self.precision)
 
-    def _publish(self, trainer: Trainer, stats: BandStats, dtype: str) -> None:
-        recipe = self.config.settled
+    def _publish(self, trainer: Trainer, dtype: str) -> None:
+        recipe, stats, chosen = self.config.settled, trainer.sampler.stats, trainer.averages.selected
+        selected = self.config.weights == "selected" and chosen is not None
         model = Model(
             network=trainer.network,
             bands=self.dataset.bands,
@@ -147,6 +162,8 @@ class Training:
                 "recipe": {"name": self.config.recipe, **asdict(recipe)},
                 "seed": self.config.seed,
                 "steps": trainer.step,
+                "weights": "selected" if selected else "last",
+                "selected": chosen and {key: chosen[key] for key in ("step", "criterion")},
                 "encoder_weights": self.config.encoder_weights,
                 "precision": str(self.precision).removeprefix("torch."),
                 "device": self.device.type,
@@ -159,22 +176,23 @@ class Training:
                 "versions": versions(),
             },
         )
-        save_png(self._picture(trainer, model), self.picture)
+        save_png(self._picture(trainer), self.picture)
         save_model(model, self.out)
         self.checkpoint.unlink(missing_ok=True)
 
-    def _picture(self, trainer: Trainer, model: Model) -> NDArray[np.uint8]:
+    def _picture(self, trainer: Trainer) -> NDArray[np.uint8]:
         """Six patches: the imagery, its superpixels, and the class of each."""
+        stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
+        pixels, valid, labels = zip(*(trainer.sampler.plain(sample) for sample in range(_PICTURES)), strict=True)
+        images = torch.from_numpy(np.stack([stats.normalise(*each) for each in zip(pixels, valid, strict=True)]))
+        superpixels = torch.from_numpy(np.stack(labels)).long()
+        weights, _ = pool_weights(superpixels.to(self.device), int(superpixels.max()), STRIDE)
+        with torch.inference_mode():
+            best = pool(trainer.network(images.to(self.device)), weights).argmax(-1).cpu().numpy() + 1
         sheet = []
-        for sample in range(_PICTURES):
-            pixels, valid, labels = trainer.sampler.plain(sample)
-            image = torch.from_numpy(model.stats.normalise(pixels, valid))[None].to(self.device)
-            weights, _ = pool_weights(torch.from_numpy(labels)[None].long().to(self.device), int(labels.max()), STRIDE)
-            with torch.inference_mode():
-                means = pool(trainer.network(image), weights)[0].cpu().numpy()
-            classes = np.concatenate([[0], means.argmax(axis=1) + 1])[labels]
-            view = rgb(pixels, model.stats.low, model.stats.high)
-            sheet.append([view, outlined(view, labels), painted(classes, model.classes)])
+        for each, cut, chosen in zip(pixels, labels, best, strict=True):
+            view = rgb(each, stats.low, stats.high)
+            sheet.append([view, outlined(view, cut), painted(np.concatenate([[0], chosen])[cut], classes)])
         half = _PICTURES // 2
         return side_by_side([left + right for left, right in zip(sheet[:half], sheet[half:], strict=True)])
 

@@ -1,10 +1,12 @@
-"""The network: an encoder-decoder of segmentation-models-pytorch with logits at stride 4 and a class head.
+"""The network: six convolutions of our own, or an encoder-decoder of segmentation-models-pytorch; logits at stride 4.
 
-The decoder is a slim feature pyramid (Kirillov et al. 2019, "Panoptic Feature Pyramid Networks", with 64
-channels instead of 256 and 128), because region pooling needs K x regions numbers, not K x pixels. Beside it
-a shallow branch sees 15 pixels around each cell: land-cover classes often differ in colour and fine texture alone.
-Without labels, a deep pyramid of random weights finds classes that follow its own blurred, position-dependent features;
-so the head starts out from the local branch, and context has to earn its weight (`_CONTEXT`).
+Without labels and without pretrained weights, land cover shows in colour and fine texture, and a deep encoder learns
+nothing that six convolutions do not: those are the default (`COMPACT`), several times as fast in training and in
+prediction. An encoder earns its keep with weights that somebody has trained (`encoder_weights`). Its decoder is a slim
+feature pyramid (Kirillov et al. 2019, "Panoptic Feature Pyramid Networks", with 64 channels instead of 256 and 128),
+because region pooling needs K x regions numbers, not K x pixels. Beside it a shallow branch sees 15 pixels around each
+cell, and the head starts out from that: a deep pyramid of random weights would find classes that follow its own
+blurred, position-dependent features, so context has to earn its weight (`_CONTEXT`).
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.config import Precision
+from geoseg.config import COMPACT, Precision
 from geoseg.errors import InputError, SettingError, UnavailableError
+
+_WIDTH = 48
+_DEPTH = 4
+"""Convolutions at stride 4 of the compact network: with the two before them they see 39 pixels."""
 
 _PYRAMID = 64
 _LOCAL = 64
@@ -53,26 +59,17 @@ class SegmentationNetwork(nn.Module):
     """Image (B, bands, H, W), normalised, H and W multiples of 32 -> logits (B, K, H/4, W/4)."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        import segmentation_models_pytorch as smp
-
         super().__init__()
         self.spec = spec
-        try:
-            self.pyramid = smp.FPN(
-                spec.encoder,
-                encoder_weights=None,
-                in_channels=spec.channels,
-                classes=_PYRAMID,
-                decoder_pyramid_channels=_PYRAMID,
-                decoder_segmentation_channels=_PYRAMID,
-                decoder_dropout=0.0,
-                upsampling=1,
+        self.pyramid = None if spec.encoder == COMPACT else _pyramid(spec)
+        if self.pyramid is None:
+            self.local = nn.Sequential(
+                *_convolution(spec.channels, 32, 2),
+                *_convolution(32, _WIDTH, 2),
+                *(layer for _ in range(_DEPTH) for layer in _convolution(_WIDTH, _WIDTH, 1)),
             )
-        except KeyError as error:
-            raise SettingError(
-                f"encoder {spec.encoder!r} is unknown; segmentation-models-pytorch lists its encoders as "
-                "smp.encoders.get_encoder_names(), for instance mobilenet_v2, resnet18, efficientnet-b0"
-            ) from error
+            self.head = nn.Sequential(nn.Conv2d(_WIDTH, spec.classes, 1))
+            return
         self.local = nn.Sequential(
             *_convolution(spec.channels, 32, 2), *_convolution(32, _LOCAL, 2), nn.Conv2d(_LOCAL, _LOCAL, 3, padding=1)
         )
@@ -83,7 +80,9 @@ class SegmentationNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, K, H/4, W/4) of the normalised image (B, bands, H, W)."""
         image = with_edges(image) if self.spec.edges else image
-        features = torch.cat([self.pyramid(image), self.local(image)], dim=1)
+        features = self.local(image)
+        if self.pyramid is not None:
+            features = torch.cat([self.pyramid(image), features], dim=1)
         logits: Tensor = self.head(features)
         return logits
 
@@ -107,6 +106,28 @@ def with_edges(image: Tensor) -> Tensor:
     return torch.cat([image, dx / 4, dy / 4], 1)
 
 
+def _pyramid(spec: NetworkSpec) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    try:
+        pyramid: nn.Module = smp.FPN(
+            spec.encoder,
+            encoder_weights=None,
+            in_channels=spec.channels,
+            classes=_PYRAMID,
+            decoder_pyramid_channels=_PYRAMID,
+            decoder_segmentation_channels=_PYRAMID,
+            decoder_dropout=0.0,
+            upsampling=1,
+        )
+        return pyramid
+    except KeyError as error:
+        raise SettingError(
+            f"encoder {spec.encoder!r} is unknown; take {COMPACT}, or one of segmentation-models-pytorch, which lists "
+            "them as smp.encoders.get_encoder_names(): for instance mobilenet_v2, resnet18, efficientnet-b0"
+        ) from error
+
+
 def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
     """A 3 x 3 convolution, normalised and rectified."""
     return nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
@@ -128,6 +149,11 @@ def build(spec: NetworkSpec, seed: int = 0, encoder_weights: str | None = None) 
         torch.manual_seed(seed)
         network = SegmentationNetwork(spec)
     if encoder_weights is not None:
+        if network.pyramid is None:
+            raise SettingError(
+                f"encoder weights {encoder_weights!r} go with an encoder of segmentation-models-pytorch; name the one "
+                "they were made for with --encoder, for instance --encoder resnet18"
+            )
         encoder: Any = network.pyramid.encoder
         _load_encoder(encoder, spec, encoder_weights)
     return network

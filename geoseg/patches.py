@@ -3,6 +3,7 @@ the patches the uninterrupted one would have seen, for any number of reading thr
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg import superpixels_torch
-from geoseg.config import SuperpixelConfig
+from geoseg.config import Start, SuperpixelConfig
 from geoseg.datasets import DatasetImage, ImageSource
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.mixture import region_features
 from geoseg.statistics import BandStats
 from geoseg.superpixels import colour, segment
 
@@ -91,6 +93,8 @@ class Batch:
     image, moved: (B, bands, P, P) float32, normalised; 0 where invalid.
     labels, moved_labels: (B, P, P) int64 superpixels, moved together with the image; 0 where there is none, and where
         pixels do not count.
+    features: (B, regions, F) float32, of the superpixels of the image before its colours were changed
+        (`mixture.region_features`).
     regions: the largest label.
     """
 
@@ -98,19 +102,26 @@ class Batch:
     labels: Tensor
     moved: Tensor
     moved_labels: Tensor
+    features: Tensor
     regions: int
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
-        parts = [part.to(device) for part in (self.image, self.labels, self.moved, self.moved_labels)]
-        return Batch(parts[0], parts[1], parts[2], parts[3], self.regions)
+        return Batch(
+            self.image.to(device),
+            self.labels.to(device),
+            self.moved.to(device),
+            self.moved_labels.to(device),
+            self.features.to(device),
+            self.regions,
+        )
 
 
 @dataclass(frozen=True)
 class PatchSampler:
     """Draws patches of `size` pixels, scenes by their shares and places in them uniformly.
 
-    Superpixels are cut on `device`.
+    Superpixels are cut on `device`. start: which of their features are taken.
     """
 
     imagery: Imagery
@@ -120,15 +131,19 @@ class PatchSampler:
     size: int
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    start: Start = "brightness"
 
     def batch(self, step: int, count: int, pool: ThreadPoolExecutor) -> Batch:
         """Return the `count` patches of `step`; the same for the same arguments, always."""
         random = [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
         drawn = list(pool.map(self._draw, random))
         cut = self.cut_together(drawn, pool) if self.device.type == "cuda" else list(pool.map(self._cut, drawn))
-        parts = zip(*pool.map(self._views, drawn, cut, random), strict=True)
-        image, labels, moved, moved_labels = (torch.from_numpy(np.stack(part)) for part in parts)
-        return Batch(image, labels.long(), moved, moved_labels.long(), int(labels.max()))
+        regions = max(int(labels.max()) for labels in cut)
+        views = pool.map(self._views, drawn, cut, random, itertools.repeat(regions))
+        image, labels, moved, moved_labels, features = (
+            torch.from_numpy(np.stack(part)) for part in zip(*views, strict=True)
+        )
+        return Batch(image, labels.long(), moved, moved_labels.long(), features, regions)
 
     def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
         """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
@@ -154,14 +169,17 @@ class PatchSampler:
     def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
         return segment(self._colour(drawn), drawn[1], **vars(self.superpixels)).labels
 
-    def _views(self, drawn: Drawn, labels: NDArray[np.int32], random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    def _views(
+        self, drawn: Drawn, labels: NDArray[np.int32], random: np.random.Generator, regions: int
+    ) -> tuple[NDArray[Any], ...]:
         pixels, valid, counted = drawn
         image = self.stats.normalise(pixels, valid)
         # Below 0: a superpixel that is seen and does not count; so the mask moves as the superpixels do.
         labels = np.where(counted, labels, -labels)
         moved, moved_labels = transform(image, labels, random)
+        features = region_features(self.stats.scale(pixels), labels.clip(min=0), regions, self.start)
         image, moved = jitter(image, labels != 0, random), jitter(moved, moved_labels != 0, random)
-        return image, labels.clip(min=0), moved, moved_labels.clip(min=0)
+        return image, labels.clip(min=0), moved, moved_labels.clip(min=0), features
 
     def _draw(self, random: np.random.Generator) -> Drawn:
         most = 0.0
@@ -183,21 +201,18 @@ class PatchSampler:
 def transform(
     image: NDArray[np.float32], labels: NDArray[np.int32], random: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return image (bands, P, P) and labels (P, P) under one random flip, quarter turns, scale and shift.
+    """Return image (bands, P, P) and labels (P, P) under one random flip, quarter turns, and a shift in whole pixels.
 
-    The scale is within 0.75..1.33, the shift up to an eighth of the side. The image is interpolated
-    linearly, labels take the nearest; what comes from outside the patch is 0.
+    The shift is up to an eighth of the side along each axis; what comes from outside the patch is 0. Nothing is
+    interpolated: that takes fine texture away, and a network that must not mind cannot tell roofs from fields by it.
     """
-    size = labels.shape[0]
     turns, flip = int(random.integers(4)), bool(random.integers(2))
     image, labels = np.rot90(image, turns, axes=(1, 2)), np.rot90(labels, turns)
     if flip:
         image, labels = image[:, :, ::-1], labels[:, ::-1]
-    scale = float(np.exp(random.uniform(-np.log(4 / 3), np.log(4 / 3))))
-    shift = random.uniform(-size / 8, size / 8, size=2)
-    centre = (size - 1) / 2
-    rows, cols = ((np.arange(size) - centre) / scale + centre + s for s in shift)
-    return _interpolate(image, rows, cols), _nearest(labels, rows, cols)
+    most = labels.shape[0] // 8
+    down, right = (int(random.integers(-most, most + 1)) for _ in range(2))
+    return _shift(image, down, right), _shift(labels, down, right)
 
 
 def jitter(image: NDArray[np.float32], valid: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.float32]:
@@ -213,27 +228,14 @@ def jitter(image: NDArray[np.float32], valid: NDArray[np.bool_], random: np.rand
     return image
 
 
-def _interpolate(image: NDArray[np.float32], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.float32]:
-    """Bilinear interpolation at the outer product of positions; the axes are separable."""
-    for axis, at in ((1, rows), (2, cols)):
-        size = image.shape[axis]
-        low = np.floor(at).astype(np.int64)
-        share = (at - low).astype(np.float32)
-        inside = ((at >= 0) & (at <= size - 1)).astype(np.float32)
-        shape = [1, 1, 1]
-        shape[axis] = len(at)
-        first = image.take(low.clip(0, size - 1), axis)
-        second = image.take((low + 1).clip(0, size - 1), axis)
-        image = (first + share.reshape(shape) * (second - first)) * inside.reshape(shape)
-    return np.ascontiguousarray(image)
-
-
-def _nearest(labels: NDArray[np.int32], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.int32]:
-    size = labels.shape[0]
-    r, c = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
-    inside = ((rows >= 0) & (rows <= size - 1))[:, None] & ((cols >= 0) & (cols <= size - 1))[None, :]
-    moved: NDArray[np.int32] = labels[r.clip(0, size - 1)[:, None], c.clip(0, size - 1)[None, :]] * inside
-    return moved.astype(np.int32)
+def _shift(array: NDArray[Any], down: int, right: int) -> NDArray[Any]:
+    """Return (..., P, P) moved by whole pixels, with 0 for what comes from outside."""
+    size = array.shape[-1]
+    rows, cols = (slice(max(0, by), size + min(0, by)) for by in (down, right))
+    from_rows, from_cols = (slice(max(0, -by), size + min(0, -by)) for by in (down, right))
+    moved = np.zeros_like(array, order="C")
+    moved[..., rows, cols] = array[..., from_rows, from_cols]
+    return moved
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:

@@ -50,6 +50,11 @@ class BandStats:
             normal[:, ~valid] = 0
         return normal
 
+    def scale(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (pixels - low) / (high - low) per band as float32: mostly within 0..1."""
+        low, high = (np.asarray(value, dtype=np.float32)[:, None, None] for value in (self.low, self.high))
+        return np.asarray(np.subtract(pixels, low, dtype=np.float32) / (high - low))
+
 
 def is_srgb(dtype: str, bands: int) -> bool:
     """Return whether superpixels read such pixels as 8-bit sRGB, for which they need no statistics."""
