@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from geoseg.classes import ClassMap
-from geoseg.config import PredictConfig, SuperpixelConfig, WindowConfig
+from geoseg.config import PredictConfig, SuperpixelConfig, TrainConfig, WindowConfig
 from geoseg.inference import ready
 from geoseg.mapping import MapJob
 from geoseg.model import Model, colour_scale, load_model
@@ -38,7 +38,7 @@ from geoseg.superpixels import colour, segment
 
 def untrained(scene: Scene, classes: int) -> Model:
     """The default network with random weights: it costs what a trained one costs."""
-    network = build(NetworkSpec("mobilenet_v2", len(scene.bands), classes)).eval()
+    network = build(NetworkSpec(TrainConfig.encoder, len(scene.bands), classes)).eval()
     stats = band_stats([scene])
     parts = (SuperpixelConfig(), WindowConfig(), ClassMap.default(classes), {})
     return Model(network, scene.band_names, str(scene.dtype), stats, *parts)

@@ -116,12 +116,12 @@ class Recipe:
     """
 
     classes: int = 24
-    steps: int = 1000
+    steps: int = 600
     start: Start = "hue"
     start_share: float = 0.25
     warm_share: float = 0.5
     batch_size: int = 8
-    patch_size: int = 256
+    patch_size: int = 192
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     marginal_weight: float = 8.0
@@ -162,14 +162,14 @@ FEW = 12
 """As many classes, at most, somebody has names for beforehand: one cluster has to be one class. More of them, and each
 class is several clusters, to be joined by whoever knows the place."""
 
-_FEW = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3, learning_rate=1e-3)
+_FEW = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3)
 
 _POTSDAM = replace(_FEW, steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
 _COCOSTUFF = replace(_FEW, steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
 
 RECIPES: dict[RecipeName, Recipe] = {
     "orthophoto": Recipe(),
-    "quick": replace(_FEW, classes=8, steps=300, batch_size=16, patch_size=96, learning_rate=2e-3),
+    "quick": replace(_FEW, classes=8, steps=300, batch_size=16, patch_size=96),
     "potsdam3": replace(_POTSDAM, classes=3),
     "potsdam6": replace(_POTSDAM, classes=6),
     "cocostuff3": replace(_COCOSTUFF, classes=3),

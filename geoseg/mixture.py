@@ -55,14 +55,15 @@ class Mixture:
 
     def posterior(self, features: Tensor) -> Tensor:
         """Return p(k | features) (..., K), float32, of `features` (..., F)."""
-        scaled = ((features.double() - self.offset) @ self.axes).unsqueeze(-2) - self.means
+        scaled = ((features.to(self.means.dtype) - self.offset) @ self.axes).unsqueeze(-2) - self.means
         distances = torch.einsum("...kf,kfg->...kg", scaled, self.roots).square().sum(-1)
         determinants = self.roots.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return (self.shares.log() + determinants - 0.5 * distances).softmax(-1).float()
 
     def to(self, device: torch.device) -> Mixture:
-        """Return the mixture on `device`."""
-        return Mixture(**{name: value.to(device) for name, value in vars(self).items()})
+        """Return the mixture on `device`; in float32 where that has no float64 (Apple's)."""
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        return Mixture(**{name: value.to(device, dtype) for name, value in vars(self).items()})
 
 
 def fit_mixture(features: NDArray[np.float32], classes: int, seed: int, start: Start) -> Mixture:

@@ -96,8 +96,8 @@ class Trainer:
         )
         self.step = 0
         self.progress = 0.0
-        self.watch = Watch(recipe.classes, recipe.marginal_weight)
         self.prior = class_prior(recipe.classes, recipe.imbalance).to(device)
+        self.watch = Watch(recipe.classes, recipe.marginal_weight, float(_entropy(self.prior).exp()))
         self.p_bar = self.prior.clone()
         self.averages = Averages(self.network, recipe.averaging)
         self.mixture: Mixture | None = None

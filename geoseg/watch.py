@@ -1,7 +1,7 @@
 """The collapse watch: notices when classes die or numbers stop being finite, acts, and knows when to give up.
 
 Collapse is the disease of clustering by mutual information: all regions end in few classes. The medicine
-is a larger weight of the marginal entropy.
+is a larger weight of the marginal.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ _MAX_FALLS = 3
 class Watch:
     """Follows perplexity and finiteness from step to step.
 
-    mu: weight of the marginal entropy, raised on collapse. rate_factor: the learning rate is scaled by it, halved at
+    mu: weight of the marginal, raised on collapse. expected: the perplexity that class shares are asked to have, at
+    most `classes`. rate_factor: the learning rate is scaled by it, halved at
     each fall back. fall_back: whether the trainer has to return to its last good state. hopeless: why
     training has to stop, or None.
     """
 
-    def __init__(self, classes: int, mu: float) -> None:
+    def __init__(self, classes: int, mu: float, expected: float | None = None) -> None:
         self.classes = classes
+        self.expected = classes if expected is None else expected
         self.mu = mu
         self.rate_factor = 1.0
         self.hopeless: str | None = None
@@ -52,7 +54,7 @@ class Watch:
             self._skips += 1
             return "loss or gradient not finite: step skipped"
         self._skips = 0
-        self._low = self._low + 1 if warm and perplexity < 0.5 * self.classes else 0
+        self._low = self._low + 1 if warm and perplexity < 0.5 * self.expected else 0
         if self._low < _PATIENCE:
             return ""
         self._low = 0
@@ -62,7 +64,7 @@ class Watch:
             return (
                 f"classes are dying (perplexity {perplexity:.1f} of {self.classes}): marginal weight now {self.mu:.2f}"
             )
-        if perplexity < max(1.5, 0.25 * self.classes):
+        if perplexity < max(1.5, 0.25 * self.expected):
             self.hopeless = (
                 f"training collapsed to {perplexity:.1f} of {self.classes} classes and did not recover; "
                 "ask for fewer --classes, or give more varied imagery"

@@ -1,0 +1,201 @@
+"""What networks learn on the same patches in the same number of steps: InMARS and parts of it, IIC, and with labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from data import SUPERPIXELS, Data, Image512
+from numpy.typing import NDArray
+from score import Mapper
+from torch import Tensor, nn
+
+from geoseg.config import COMPACT, STRIDE, Recipe
+from geoseg.losses import pool, pool_weights
+from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
+from geoseg.prediction import pad
+from geoseg.regions import region_means
+from geoseg.statistics import colour_scale
+from geoseg.trainer import Step, Terms, Trainer
+from geoseg.training import train
+
+PATCH = 128
+BATCH = 8
+_SETTLING = 12
+_UNSEEN = 1 << 40
+
+
+class CellSampler(PatchSampler):
+    """Patches in which every cell of the network's logits is a region of its own: no superpixels."""
+
+    def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
+        return cells(*drawn[1].shape)
+
+
+class IicTrainer(Trainer):
+    """The objective of Ji et al. 2019: mutual information between the classes of a region and of the same moved."""
+
+    def _loss(self, batch: Batch, phase: int) -> tuple[Tensor, Terms, Tensor]:
+        weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
+        moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            here, there = self.network(torch.cat([batch.image, batch.moved])).float().chunk(2)
+        p, q = pool(here, weights).softmax(-1), pool(there, moved_weights).softmax(-1)
+        both = torch.minimum(area, moved_area)
+        joint = torch.einsum("brk,brl,br->kl", p, q, both / both.sum())
+        joint = (joint + joint.T) / 2
+        marginal = joint.sum(0)
+        logs = joint.clamp_min(1e-12).log() - marginal.log()[:, None] - marginal.log()[None]
+        information = (joint * logs).sum()
+        return -information, Terms(float(information.detach())), marginal
+
+
+def cells(rows: int, cols: int) -> NDArray[np.int32]:
+    """Return (rows, cols): the number, from 1, of the cell of each pixel."""
+    across = -(-cols // STRIDE)
+    return (np.arange(rows)[:, None] // STRIDE * across + np.arange(cols) // STRIDE + 1).astype(np.int32)
+
+
+def trainer(data: Data, recipe: Recipe, seed: int, kind: type[Trainer], superpixels: bool, encoder: str) -> Trainer:
+    """Return a trainer that is ready to start, on one thread of the CPU."""
+    sampler: type[PatchSampler] = PatchSampler if superpixels else CellSampler
+    return kind(
+        build(NetworkSpec(encoder, 3, recipe.classes), seed),
+        sampler(
+            Imagery(data.scenes),
+            data.stats,
+            SUPERPIXELS,
+            colour_scale(data.stats, "uint8"),
+            recipe.patch_size,
+            seed,
+            start=recipe.start,
+        ),
+        recipe,
+        torch.device("cpu"),
+        torch.bfloat16,
+    )
+
+
+def learn(
+    data: Data,
+    recipe: Recipe,
+    seed: int,
+    kind: type[Trainer] = Trainer,
+    superpixels: bool = True,
+    encoder: str = COMPACT,
+) -> Iterator[tuple[Step, Trainer]]:
+    """Train; yield every step, and the trainer as it is after it."""
+    ready = trainer(data, recipe, seed, kind, superpixels, encoder)
+    for step in train(ready):
+        yield step, ready
+
+
+def mapper(data: Data, ready: Trainer, weights: str, superpixels: bool = True) -> Mapper:
+    """Return the map of the trainer's network: of its own weights ("raw"), their "last" average, or the "selected"."""
+    network = copy.deepcopy(ready.network)
+    if weights != "raw":
+        chosen = ready.averages.selected if weights == "selected" else None
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                value.copy_((chosen["weights"] if chosen else ready.averages.last)[name])
+    with ThreadPoolExecutor(1) as threads:
+        batches = (ready.sampler.batch(_UNSEEN + i, BATCH, threads).image for i in range(_SETTLING))
+        settle_statistics(network, batches, torch.bfloat16)
+    return mapped(data, network, superpixels)
+
+
+def mapped(data: Data, network: nn.Module, superpixels: bool) -> Mapper:
+    """Return the map of a network in evaluation mode: mean logits of superpixels, or of cells."""
+
+    def mapper(image: Image512) -> NDArray[np.int64]:
+        valid = np.ones(image.regions.shape, dtype=bool)
+        tensor = torch.from_numpy(pad(data.stats.normalise(image.pixels, valid)))[None]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            logits = network(tensor.contiguous(memory_format=torch.channels_last)).float()[0].permute(1, 2, 0).numpy()
+        rows, cols = (-(-side // STRIDE) for side in image.regions.shape)
+        field = np.ascontiguousarray(logits[:rows, :cols])
+        regions = image.regions if superpixels else cells(*image.regions.shape)
+        means = region_means(field, regions, int(regions.max()), STRIDE, (0, 0))
+        return means.argmax(-1)[regions].astype(np.int64)
+
+    return mapper
+
+
+def supervised(data: Data, steps: int, seed: int, tuned_only: bool) -> Mapper:
+    """The same network, the same number of patches, taught by the labels: of all scenes, or of those for tuning."""
+    random = np.random.default_rng(seed)
+    images = [image for image in data.images if image.tuned or not tuned_only]
+    samples = [
+        (data.stats.normalise(image.pixels, np.ones(image.regions.shape, bool)), _small(image)) for image in images
+    ]
+    network = build(NetworkSpec(COMPACT, 3, data.classes), seed).train()
+    recipe = Recipe(classes=data.classes)
+    optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, steps)
+
+    def batch() -> tuple[Tensor, Tensor]:
+        drawn = [_patch(*samples[int(random.integers(len(samples)))], random) for _ in range(BATCH)]
+        image, labels = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+        return image.contiguous(memory_format=torch.channels_last), labels.long()
+
+    for _ in range(steps):
+        image, labels = batch()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(image).float()
+        loss = nn.functional.cross_entropy(
+            nn.functional.interpolate(logits, scale_factor=STRIDE), labels - 1, ignore_index=-1
+        )
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    settle_statistics(network, (batch()[0] for _ in range(_SETTLING)), torch.bfloat16)
+    return mapped(data, network, superpixels=True)
+
+
+def _small(image: Image512) -> NDArray[np.uint8]:
+    """The labels at the scale of the image, by the nearest."""
+    rows, cols = (
+        ((np.arange(small) + 0.5) * full / small).astype(np.int64)
+        for full, small in zip(image.labels.shape, image.regions.shape, strict=True)
+    )
+    return image.labels[rows[:, None], cols]
+
+
+def _patch(image: NDArray[Any], labels: NDArray[Any], random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    turns, flip = int(random.integers(4)), bool(random.integers(2))
+    row, col = (int(random.integers(max(1, side - PATCH + 1))) for side in labels.shape)
+    found = []
+    for array in (image, labels):
+        cut = array[..., row : row + PATCH, col : col + PATCH]
+        cut = np.pad(cut, [(0, 0)] * (cut.ndim - 2) + [(0, PATCH - side) for side in cut.shape[-2:]])
+        cut = np.rot90(cut, turns, axes=(-2, -1))
+        found.append(np.ascontiguousarray(cut[..., ::-1] if flip else cut))
+    return tuple(found)
+
+
+def reconstruction(classes: int, steps: int, **settings: Any) -> Recipe:
+    """Return InMARS as we read the paper's abstract, nothing of ours: random start, equal classes, mu of 1."""
+    plain = Recipe(
+        classes=classes,
+        steps=steps,
+        patch_size=PATCH,
+        batch_size=BATCH,
+        start="brightness",
+        start_share=0.0,
+        warm_share=0.5,
+        marginal_weight=1.0,
+        imbalance=0.0,
+        anchor_weight=0.0,
+        averaging=0.0,
+        adversarial_weight=0.3,
+        geometric_weight=1.0,
+        superpixel_size=SUPERPIXELS.size,
+    )
+    return replace(plain, **settings)

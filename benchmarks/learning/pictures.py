@@ -1,0 +1,43 @@
+"""What goes wrong, as pictures: one image, and what five ways of training make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import networks
+import numpy as np
+from data import Data
+from ladder import FEW, INMARS, STEPS, K
+from networks import learn, mapper, reconstruction
+from score import Mapper
+
+from geoseg.classes import ClassMap
+from geoseg.pictures import painted, save_png, side_by_side
+
+SHOWN = ("tile1_part6", "tile2_part2")
+
+
+def draw(data: Data, path: Path) -> None:
+    """Write a sheet to `path`: the images, then without superpixels, IIC, MI, InMARS, and all that geoseg does."""
+    mappers: list[Mapper] = []
+    for name in (
+        "MI, without superpixels",
+        "IIC's objective, on superpixels",
+        "MI",
+        "InMARS: MI + adversarial + geometric",
+    ):
+        settings, kind, superpixels = INMARS[name]
+        mappers.append(_learnt(data, reconstruction(K, STEPS, **settings), kind, superpixels))
+    mappers.append(_learnt(data, FEW, networks.Trainer, superpixels=True))
+    sheet = []
+    for image in data.images:
+        if image.path.stem in SHOWN:
+            row = [np.ascontiguousarray(np.moveaxis(image.pixels, 0, 2))]
+            row += [painted(mapped(image) + 1, ClassMap.default(K)) for mapped in mappers]
+            sheet.append([each[:360, :360] for each in row])
+    save_png(side_by_side(sheet), path)
+
+
+def _learnt(data: Data, recipe: networks.Recipe, kind: type[networks.Trainer], superpixels: bool) -> Mapper:
+    *_, (_, ready) = learn(data, recipe, 0, kind, superpixels)
+    return mapper(data, ready, "last", superpixels)
