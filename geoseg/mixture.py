@@ -7,6 +7,7 @@ improves on it by what it sees around a superpixel. This is ours, not InMARS's.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,7 @@ def fit_mixture(features: NDArray[np.float32], classes: int, seed: int, start: S
     their principal axes, so that a small difference of hue counts as much as a large one of brightness. 0.01 is added
     to all variances. n must be at least `classes`.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     samples = features.astype(np.float64)
@@ -85,6 +87,9 @@ def fit_mixture(features: NDArray[np.float32], classes: int, seed: int, start: S
     least = _NARROWEST * max(float(variances.max()), _NARROWEST)
     axes = directions / np.sqrt(np.maximum(variances, least))
     model: Any = GaussianMixture(classes, reg_covar=_REGULARISATION, random_state=seed, max_iter=100)
-    model.fit((samples - offset) @ axes)
+    with warnings.catch_warnings():
+        # Imagery with fewer colours than classes, or a fit that could still be better, is no one's mistake.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit((samples - offset) @ axes)
     parts = offset, axes, model.weights_, model.means_, model.precisions_cholesky_
     return Mixture(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))

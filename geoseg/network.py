@@ -196,22 +196,24 @@ def select_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Within this context, batch normalisation uses the batch but does not learn from it, and dropout is off, so that
-    two passes differ by their input alone (Miyato et al. 2018)."""
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    """Within this context, batch normalisation uses the batch but does not learn from it, and dropout of every kind is
+    off, so that two passes differ by their input alone (Miyato et al. 2018)."""
+    kind = nn.modules.batchnorm._BatchNorm
+    layers = [m for m in network.modules() if isinstance(m, kind)]
     tracked = [layer.track_running_stats for layer in layers]
-    dropping = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.training]
+    # Not the layers called dropout alone: some encoders drop whole branches by a function.
+    others = [m for m in network.modules() if m.training and not isinstance(m, kind)]
     for layer in layers:
         layer.track_running_stats = False
-    for module in dropping:
-        module.eval()
+    for module in others:
+        module.training = False
     try:
         yield
     finally:
         for layer, state in zip(layers, tracked, strict=True):
             layer.track_running_stats = state
-        for module in dropping:
-            module.train()
+        for module in others:
+            module.training = True
 
 
 def running_statistics(network: nn.Module) -> dict[str, Tensor]:

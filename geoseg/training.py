@@ -34,7 +34,7 @@ _ENOUGH = 20_000
 
 _PROBES = 4
 _JUDGED = 20
-"""Times that the weights are judged, in equal steps over the training; not in phase 0."""
+"""Times that the weights would be judged over a whole training, in equal steps; they are in its second half."""
 
 
 def train(trainer: Trainer, minutes: float | None = None) -> Iterator[Step]:
@@ -69,7 +69,9 @@ def train(trainer: Trainer, minutes: float | None = None) -> Iterator[Step]:
                 trainer.load({**copy.deepcopy(good), "step": trainer.step, "watch": trainer.watch.state()})
                 trainer.watch.fallen_back()
             else:
-                if step.phase > 0 and math.floor(trainer.progress * _JUDGED) > math.floor(before * _JUDGED):
+                # Not before: agreement is high while the network knows little besides the mixture.
+                late = trainer.progress > 0.5
+                if late and math.floor(trainer.progress * _JUDGED) > math.floor(before * _JUDGED):
                     step = replace(step, criterion=trainer.judge(probe))
                 if trainer.step % GOOD_EVERY == 0 and not trainer.watch.in_trouble:
                     good = copy.deepcopy(trainer.state())

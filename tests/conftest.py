@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
-from geoseg.config import SuperpixelConfig, WindowConfig
+from geoseg.config import SuperpixelConfig, TrainConfig, WindowConfig
 from geoseg.model import Model, save_model
 from geoseg.network import NetworkSpec, build, settle_statistics
 from geoseg.statistics import BandStats
@@ -70,9 +70,11 @@ def landscape(rows: int, cols: int, bands: int = 3, seed: int = 0) -> NDArray[np
     return image.clip(1, 255).astype(np.uint8)
 
 
-def make_model(bands: int = 3, classes: int = 5, seed: int = 0, **windows: int) -> Model:
+def make_model(
+    bands: int = 3, classes: int = 5, seed: int = 0, encoder: str = TrainConfig.encoder, **windows: int
+) -> Model:
     """An untrained network with logits strong enough to give a varied map; 128-px windows that overlap by 32."""
-    network = build(NetworkSpec("mobilenet_v2", bands, classes), seed).eval()
+    network = build(NetworkSpec(encoder, bands, classes), seed).eval()
     # Normalised for imagery of its kind, and without a favourite, an untrained network gives a varied map.
     image = torch.from_numpy((landscape(128, 128, bands).astype(np.float32) - 120) / 50)[None]
     settle_statistics(network, [image], torch.float32)
@@ -125,6 +127,14 @@ def data() -> Callable[[str], Path]:
 def _one_torch_thread() -> None:
     """Windows of 128 px are too small to share out: two threads would mostly wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _brief_survey() -> Iterator[None]:
+    """A mixture for a training of a few steps needs no more superpixels than that: a tenth of what it is fitted to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.training._ENOUGH", 2000)
+        yield
 
 
 @pytest.fixture(scope="module")

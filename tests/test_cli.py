@@ -99,7 +99,8 @@ for arguments in (["--help"], *([name, "--help"] for name in geoseg.commands), [
         main(arguments)
     except SystemExit as end:
         assert end.code == 0, arguments
-print(*(name for name in ("torch", "rasterio", "numba", "geopandas", "numpy") if name in sys.modules), file=sys.stderr)
+heavy = ("torch", "rasterio", "numba", "geopandas", "numpy", "sklearn")
+print(*(name for name in heavy if name in sys.modules), file=sys.stderr)
 """
 
 
@@ -127,6 +128,7 @@ def test_version_of_the_module_and_of_the_checkout() -> None:
         ["predict", "s.tif", "-o", "m.tif", "--bands", "red"],
         ["predict", "s.tif", "-o", "m.tif", "--bounds", "1", "2"],
         ["train", "--data", "d", "--recipe", "secret"],
+        ["train", "--data", "d", "--weights", "best"],
         ["superpixels", "s.tif"],
         ["superpixels", "s.tif", "t.tif", "-o", "s.gpkg"],
         ["segment"],

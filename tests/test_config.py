@@ -4,7 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -48,6 +48,12 @@ BAD: list[tuple[Callable[..., Any], str, Any]] = [
     *((Recipe, "batch_size", value) for value in (0, 4097)),
     *((Recipe, "patch_size", value) for value in (0, 32, 100, 8192)),
     *((Recipe, "superpixel_size", value) for value in (3, 256)),
+    *((Recipe, "start", value) for value in ("colour", "")),
+    *((Recipe, "start_share", value) for value in (-0.1, 0.6, 1.5, math.nan)),
+    *((Recipe, "warm_share", value) for value in (-0.1, 0.2, 1.5, math.nan)),
+    *((Recipe, name, value) for name in ("imbalance", "anchor_weight") for value in (-0.1, math.nan, math.inf)),
+    *((Recipe, "averaging", value) for value in (-0.1, 1.0, 2.0, math.nan)),
+    *((training, "weights", value) for value in ("best", "")),
     *((training, "recipe", value) for value in ("potsdam9", "")),
     *((training, "precision", value) for value in ("float16", "bf16")),
     *((training, "bands", value) for value in ((), (0,), (1, -2))),
@@ -104,9 +110,35 @@ def test_a_recipe_is_taken_as_it_is_where_nothing_else_is_asked_for(name: Recipe
     assert training(recipe=name).settled == RECIPES[name]
 
 
+@pytest.mark.parametrize(("start", "warm"), [(0, 0), (0, 1), (0.5, 0.5), (1, 1)])
+def test_phases_may_be_empty(start: float, warm: float) -> None:
+    assert Recipe(start_share=start, warm_share=warm).warm_share == warm
+
+
+@pytest.mark.parametrize("name", [None, "orthophoto"])
+def test_few_classes_of_orthophotos_are_learnt_as_those_of_the_protocols(name: RecipeName | None) -> None:
+    plain, few = RECIPES["orthophoto"], training(recipe=name, classes=12).settled
+    assert (plain.classes, training(recipe=name, classes=13).settled) == (24, replace(plain, classes=13))
+    assert training(recipe=name, classes=2).settled == replace(few, classes=2)
+    same = ("start", "imbalance", "anchor_weight", "marginal_weight", "start_share", "warm_share", "averaging")
+    for protocol in ("potsdam6", "cocostuff15", "quick"):
+        assert [getattr(few, key) for key in same] == [getattr(RECIPES[protocol], key) for key in same]
+    assert (few.classes, few.steps, few.superpixel_size) == (12, plain.steps, plain.superpixel_size)
+    assert (few.start, plain.start) == ("brightness", "hue")
+    assert few.imbalance > plain.imbalance
+    own = training(recipe=name, classes=5, steps=7, batch_size=3, patch_size=64, superpixel_size=9).settled
+    assert own == replace(few, classes=5, steps=7, batch_size=3, patch_size=64, superpixel_size=9)
+
+
+@pytest.mark.parametrize("name", [name for name in get_args(RecipeName) if name != "orthophoto"])
+@pytest.mark.parametrize("classes", [2, 12, 13, 30])
+def test_other_recipes_are_for_any_number_of_classes(name: RecipeName, classes: int) -> None:
+    assert training(recipe=name, classes=classes).settled == replace(RECIPES[name], classes=classes)
+
+
 @pytest.mark.parametrize("name", get_args(RecipeName))
 def test_own_values_replace_those_of_the_recipe(name: RecipeName) -> None:
-    own = {"classes": 3, "steps": 7, "batch_size": 2, "patch_size": 64, "superpixel_size": 9}
+    own = {"classes": 13, "steps": 7, "batch_size": 2, "patch_size": 64, "superpixel_size": 9}
     settled = training(recipe=name, **own).settled
     assert {key: getattr(settled, key) for key in own} == own
     assert settled.learning_rate == RECIPES[name].learning_rate

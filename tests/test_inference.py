@@ -19,7 +19,7 @@ def trained_like(encoder: str) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("encoder", ["mobilenet_v2", "resnet18", "efficientnet-b0"])
+@pytest.mark.parametrize("encoder", ["compact", "mobilenet_v2", "resnet18", "efficientnet-b0"])
 def test_folded_network_gives_the_same_logits(encoder: str) -> None:
     network = trained_like(encoder)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -31,13 +31,18 @@ def test_folded_network_gives_the_same_logits(encoder: str) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+LEFT = {"compact": [], "mobilenet_v2": ["head.0"]}
+"""Normalisation that cannot be folded: the one on joined features follows no convolution."""
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_edges_are_there_after_folding(precision: torch.dtype) -> None:
-    network = build(NetworkSpec("mobilenet_v2", 3, 5, edges=True), seed=2)
+@pytest.mark.parametrize("encoder", LEFT)
+def test_edges_are_there_after_folding(precision: torch.dtype, encoder: str) -> None:
+    network = build(NetworkSpec(encoder, 3, 5, edges=True), seed=2)
     image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
     settle_statistics(network, [image], torch.float32)
     folded = ready(network, torch.device("cpu"), precision)
-    assert [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)] == ["head.0"]
+    assert [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)] == LEFT[encoder]
     with torch.no_grad():
         expected, found = network(image), folded(image.to(precision))
     assert found.dtype == precision
@@ -45,11 +50,11 @@ def test_edges_are_there_after_folding(precision: torch.dtype) -> None:
     assert torch.allclose(found.float(), expected, atol=tolerance * float(expected.abs().max()))
 
 
-def test_every_normalisation_that_follows_a_convolution_is_gone() -> None:
-    folded = ready(make_model().network, torch.device("cpu"), torch.float32)
+@pytest.mark.parametrize("encoder", LEFT)
+def test_every_normalisation_that_follows_a_convolution_is_gone(encoder: str) -> None:
+    folded = ready(make_model(encoder=encoder).network, torch.device("cpu"), torch.float32)
     left = [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    # The one on the joined features follows no convolution.
-    assert left == ["head.0"]
+    assert left == LEFT[encoder]
 
 
 def test_a_fold_that_would_change_the_result_is_not_made() -> None:
@@ -74,7 +79,8 @@ def test_a_fold_that_would_change_the_result_is_not_made() -> None:
         assert torch.allclose(folded(image), network(image), atol=1e-5)
 
 
-def test_bfloat16_is_used_throughout() -> None:
-    folded = ready(make_model().network, torch.device("cpu"), torch.bfloat16)
+@pytest.mark.parametrize("encoder", LEFT)
+def test_bfloat16_is_used_throughout(encoder: str) -> None:
+    folded = ready(make_model(encoder=encoder).network, torch.device("cpu"), torch.bfloat16)
     assert {value.dtype for value in folded.parameters()} == {torch.bfloat16}
     assert folded(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16)).dtype == torch.bfloat16

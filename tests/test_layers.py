@@ -85,7 +85,7 @@ LAYERS = (
 LIGHT = ("errors", "config", "classes", "grid")
 RASTERIO = ("scene", "raster", "aoi")
 VECTORS = {"pyogrio": ("vectors",), "pyarrow": ("vectors",), "geopandas": ("aoi",), "fiona": ()}
-HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "geopandas")
+HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "sklearn", "geopandas")
 
 
 @cache
@@ -172,6 +172,17 @@ def test_rasterio_stays_in_its_rooms(name: str) -> None:
 @pytest.mark.parametrize("name", modules())
 def test_vector_libraries_stay_in_their_rooms(name: str) -> None:
     assert not {library for library, allowed in VECTORS.items() if name not in allowed} & libraries(name)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_scikit_learn_stays_in_its_room(name: str) -> None:
+    assert name == "mixture" or "sklearn" not in libraries(name)
+
+
+def test_scikit_learn_is_there_for_a_fit_only() -> None:
+    """Importing it takes as long as importing all the rest of training: nobody who predicts should wait for it."""
+    outside = [node for node in tree("mixture").body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [node.lineno for node in outside if "sklearn" in ast.unparse(node)]
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from geoseg.losses import (
     adversarial_noise,
+    class_prior,
+    cross_entropy,
     divergence,
     entropy,
     marginal,
+    marginal_divergence,
     mutual_information_loss,
     pool,
     pool_weights,
@@ -136,6 +139,92 @@ def test_divergence_has_no_gradient_into_its_target() -> None:
 
 def test_divergence_without_any_region_is_zero() -> None:
     assert float(divergence(normal(1, 3, 4), normal(1, 3, 4, seed=1), torch.zeros(1, 3))) == 0
+
+
+@given(st.integers(2, 40), st.floats(0, 3))
+def test_expected_shares_fall_as_a_power_of_their_rank(classes: int, exponent: float) -> None:
+    shares = class_prior(classes, exponent)
+    assert (shares.shape, shares.dtype) == ((classes,), torch.float32)
+    assert float(shares.sum()) == pytest.approx(1, abs=1e-5)
+    expected = [rank**-exponent for rank in range(1, classes + 1)]
+    assert shares.tolist() == pytest.approx([share / sum(expected) for share in expected], rel=1e-4)
+    if exponent == 0:
+        assert torch.equal(shares, torch.full((classes,), 1 / classes))
+
+
+def shares(classes: int, seed: int) -> Tensor:
+    """Random shares, float64."""
+    return (2 * normal(classes, seed=seed)).double().softmax(0)
+
+
+@given(st.integers(2, 20), st.integers(0, 100))
+def test_for_equal_classes_the_marginal_divergence_is_what_mutual_information_asks_for(classes: int, seed: int) -> None:
+    p_bar = shares(classes, seed)
+    found = marginal_divergence(p_bar, class_prior(classes, 0.0).double())
+    assert float(found) == pytest.approx(math.log(classes) - float(entropy(p_bar.log())), abs=1e-6)
+
+
+@given(st.integers(2, 20), st.integers(0, 100), st.floats(0, 2))
+def test_the_marginal_divergence_leaves_open_which_class_has_which_share(
+    classes: int, seed: int, exponent: float
+) -> None:
+    p_bar, prior = shares(classes, seed), class_prior(classes, exponent).double()
+    found = float(marginal_divergence(p_bar, prior))
+    order = torch.randperm(classes, generator=torch.Generator().manual_seed(seed))
+    assert float(marginal_divergence(p_bar[order], prior)) == pytest.approx(found, abs=1e-12)
+    ranked = sorted(p_bar.tolist(), reverse=True)
+    expected = sum(p * math.log(p / q) for p, q in zip(ranked, prior.tolist(), strict=True))
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert found >= -1e-9
+    assert float(marginal_divergence(prior[order], prior)) == pytest.approx(0, abs=1e-9)
+
+
+def test_gradient_of_the_marginal_divergence_is_right() -> None:
+    prior = class_prior(6, 0.7).double()
+    logits = normal(6).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: marginal_divergence(z.softmax(0), prior), (logits,))
+
+
+def test_the_marginal_divergence_and_its_gradient_are_finite_where_a_class_is_dead() -> None:
+    p_bar = torch.tensor([0.0, 1.0, 0.0, 0.0], requires_grad=True)
+    found = marginal_divergence(p_bar, class_prior(4, 0.7))
+    found.backward()
+    assert found.item() == pytest.approx(-math.log(class_prior(4, 0.7)[0].item()))
+    assert torch.isfinite(p_bar.grad).all()
+
+
+def divided(imbalance: float) -> Tensor:
+    """Shares of two classes that a line through points learns: nine tenths of them lie far from the last tenth."""
+    points = torch.cat([torch.linspace(-3, -1, 90), torch.linspace(2.5, 3, 10)]).double()
+    slope, offset = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.0, 0.0))
+    prior, area = class_prior(2, imbalance).double(), torch.ones(1, 100).double()
+    optimiser = torch.optim.Adam([slope, offset], lr=0.05)
+    for _ in range(400):
+        z = torch.stack([slope * points + offset, torch.zeros(100).double()], 1)[None]
+        conditional, p_bar = mutual_information_loss(z, area, 0.0)
+        loss = conditional + 8 * marginal_divergence(p_bar, prior)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return torch.bincount(z[0].argmax(-1), minlength=2) / 100
+
+
+def test_classes_of_unequal_size_stay_whole_where_unequal_ones_are_expected() -> None:
+    """Nine to one is 1 / rank^3.17. Equal classes would cut the large one in two and give it the small one too."""
+    assert divided(3.0).tolist() == pytest.approx([0.1, 0.9])
+    equal = divided(0.0).tolist()
+    assert 0.4 < equal[0] < 0.6
+
+
+def test_cross_entropy_is_weighted_by_area_and_that_of_torch() -> None:
+    z, area = normal(2, 6, 4).double(), torch.arange(12).double().view(2, 6)
+    target = normal(2, 6, 4, seed=1).double().softmax(-1)
+    each = nn.functional.cross_entropy(z.reshape(12, 4), target.reshape(12, 4), reduction="none").view(2, 6)
+    found = cross_entropy(target, z, area)
+    assert float(found) == pytest.approx(float((each * area).sum() / area.sum()))
+    assert torch.autograd.gradcheck(lambda logits: cross_entropy(target, logits, area), (z.clone().requires_grad_(),))
+    assert float(cross_entropy(target, z, torch.zeros(2, 6))) == 0
+    assert float(cross_entropy(z.softmax(-1), z, area) - (entropy(z) * area).sum() / area.sum()) == pytest.approx(0)
 
 
 class Small(nn.Module):

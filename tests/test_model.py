@@ -55,11 +55,13 @@ def test_what_is_loaded_is_what_was_saved(model: Model, saved: Path) -> None:
     assert not loaded.network.training
 
 
-def test_edges_are_kept(tmp_path: Path) -> None:
-    network = build(NetworkSpec("mobilenet_v2", 3, 5, edges=True), seed=4).eval()
+@pytest.mark.parametrize("encoder", ["compact", "mobilenet_v2"])
+@pytest.mark.parametrize("edges", [False, True])
+def test_encoder_and_edges_are_kept(tmp_path: Path, encoder: str, edges: bool) -> None:
+    network = build(NetworkSpec(encoder, 3, 5, edges), seed=4).eval()
     save_model(replace(make_model(), network=network), tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")
-    assert loaded.spec == NetworkSpec("mobilenet_v2", 3, 5, edges=True)
+    assert loaded.spec == NetworkSpec(encoder, 3, 5, edges)
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(loaded.network(image), network(image))
@@ -187,7 +189,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
     path = tmp_path / "model.safetensors"
     model = make_model()
     with torch.no_grad():
-        model.network.head[2].bias[1] = value
+        model.network.head[-1].bias[1] = value
     save_model(model, path)
     with pytest.raises(InputError, match="not finite"):
         load_model(path)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from scipy import ndimage
 from torch import Tensor
 
+from geoseg.config import COMPACT, TrainConfig
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
 from geoseg.network import (
     NetworkSpec,
@@ -41,9 +42,10 @@ def first(state: dict[str, Tensor]) -> str:
     return next(name for name, value in state.items() if value.ndim == 4)
 
 
+@pytest.mark.parametrize("encoder", [COMPACT, ENCODER])
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
-def test_logits_are_at_stride_4(bands: int) -> None:
-    network = build(NetworkSpec(ENCODER, bands, 7)).eval()
+def test_logits_are_at_stride_4(bands: int, encoder: str) -> None:
+    network = build(NetworkSpec(encoder, bands, 7)).eval()
     with torch.inference_mode():
         logits = network(torch.zeros(2, bands, 96, 64))
     assert logits.shape == (2, 7, 24, 16)
@@ -74,8 +76,9 @@ def test_edges_turn_with_the_image() -> None:
     assert torch.allclose(flipped, torch.stack([-dx.flip(1), dy.flip(1)]), atol=1e-6)
 
 
-def test_a_network_with_edges_is_one_of_more_bands_that_is_shown_them() -> None:
-    shown, plain = (build(NetworkSpec(ENCODER, *spec), seed=3).eval() for spec in ((3, 4, True), (5, 4)))
+@pytest.mark.parametrize("kind", [COMPACT, ENCODER])
+def test_a_network_with_edges_is_one_of_more_bands_that_is_shown_them(kind: str) -> None:
+    shown, plain = (build(NetworkSpec(kind, *spec), seed=3).eval() for spec in ((3, 4, True), (5, 4)))
     assert (shown.spec.channels, plain.spec.channels) == (5, 5)
     assert shown.state_dict().keys() == plain.state_dict().keys()
     image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -94,8 +97,9 @@ def test_encoder_weights_see_no_edges_at_first(tmp_path: Path, donor: Segmentati
     assert not kernel[:, 3:].any()
 
 
-def test_weights_are_those_of_the_seed_and_the_global_generator_is_left_alone() -> None:
-    spec = NetworkSpec(ENCODER, 3, 4)
+@pytest.mark.parametrize("kind", [COMPACT, ENCODER])
+def test_weights_are_those_of_the_seed_and_the_global_generator_is_left_alone(kind: str) -> None:
+    spec = NetworkSpec(kind, 3, 4)
     state = torch.get_rng_state()
     one = build(spec, seed=1).state_dict()
     assert torch.equal(torch.get_rng_state(), state)
@@ -185,6 +189,40 @@ def test_unknown_names_are_setting_errors() -> None:
         build(NetworkSpec(ENCODER, 3, 4), encoder_weights="imagenot")
 
 
+@pytest.mark.parametrize("weights", ["imagenet", "encoder.safetensors"])
+def test_the_compact_network_has_no_encoder_to_give_weights_to(weights: str) -> None:
+    with pytest.raises(SettingError, match=rf"{weights}.*--encoder resnet18"):
+        build(NetworkSpec(COMPACT, 3, 4), encoder_weights=weights)
+
+
+def test_the_compact_network_is_what_is_trained_by_default() -> None:
+    assert TrainConfig(Path("data")).encoder == COMPACT
+    assert build(NetworkSpec(TrainConfig.encoder, 3, 4)).pyramid is None
+    assert build(NetworkSpec(ENCODER, 3, 4)).pyramid is not None
+
+
+def test_the_compact_network_sees_39_pixels_around_a_cell() -> None:
+    network = build(NetworkSpec(COMPACT, 3, 4), seed=2).eval()
+    image = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    network(image)[0, :, 12, 12].sum().backward()
+    rows, cols = (image.grad[0].abs().sum((0, axis)).nonzero().flatten() for axis in (2, 1))
+    for seen in (rows, cols):
+        assert (int(seen.min()), int(seen.max())) == (48 - 19, 48 + 19)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.local.modules()) == 6
+
+
+@pytest.mark.parametrize("kind", [COMPACT, "efficientnet-b0"])
+def test_frozen_networks_draw_nothing_at_random(kind: str) -> None:
+    """An efficientnet drops units by a layer and whole branches by a function."""
+    network = build(NetworkSpec(kind, 3, 4), seed=1).train()
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    state = torch.get_rng_state()
+    with torch.no_grad(), frozen_statistics(network):
+        assert torch.equal(network(image), network(image))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in network.modules())
+
+
 def test_devices() -> None:
     assert select_device("cpu") == torch.device("cpu")
     assert select_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -220,11 +258,12 @@ def test_frozen_statistics_stay_and_come_back_to_life_even_after_an_error(donor:
     assert any(not torch.equal(value, before[name]) for name, value in network.named_buffers())
 
 
-def test_settled_statistics_are_means_over_the_images_whatever_they_were_before() -> None:
+@pytest.mark.parametrize("kind", [COMPACT, ENCODER])
+def test_settled_statistics_are_means_over_the_images_whatever_they_were_before(kind: str) -> None:
     images = [torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     found = []
     for history in (0.0, 1e6, float("nan")):
-        network = build(NetworkSpec(ENCODER, 3, 4))
+        network = build(NetworkSpec(kind, 3, 4))
         for name, value in network.named_buffers():
             if "running" in name:
                 value.fill_(history)
@@ -232,7 +271,7 @@ def test_settled_statistics_are_means_over_the_images_whatever_they_were_before(
         assert not network.training
         found.append(dict(network.named_buffers()))
     stem = next(name for name in found[0] if name.endswith("running_mean"))
-    kernel = encoder(network)[first(encoder(network))]
+    kernel = network.local[0].weight if kind == COMPACT else encoder(network)[first(encoder(network))]
     features = [torch.nn.functional.conv2d(image, kernel, stride=2, padding=1) for image in images]
     expected = torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0)
     assert torch.allclose(found[0][stem], expected, atol=1e-5)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,14 +16,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg import patches
-from geoseg.config import SuperpixelConfig
+from geoseg.config import Start, SuperpixelConfig
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.mixture import region_features
 from geoseg.patches import Batch, Imagery, PatchSampler, jitter, transform
 from geoseg.scene import Scene
 from geoseg.statistics import BandStats
 
-PARTS = ("image", "labels", "moved", "moved_labels")
+PARTS = ("image", "labels", "moved", "moved_labels", "features")
 STATS = BandStats((120.0,) * 4, (50.0,) * 4, (10.0,) * 4, (230.0,) * 4, 1000)
 
 
@@ -82,7 +84,9 @@ def test_batches_differ_by_step_sample_and_seed(sampler: PatchSampler) -> None:
 
 def test_a_larger_batch_begins_with_the_smaller_one(sampler: PatchSampler) -> None:
     small, large = batch(sampler, 2, 2), batch(sampler, 2, 5)
-    assert all(torch.equal(getattr(small, p), getattr(large, p)[:2]) for p in PARTS)
+    for part in PARTS:
+        one, two = getattr(small, part), getattr(large, part)[:2]
+        assert torch.equal(one, two[:, : small.regions] if part == "features" else two)
 
 
 def test_shapes_and_types(sampler: PatchSampler) -> None:
@@ -137,31 +141,80 @@ def test_labels_move_with_the_image(seed: int, block: int) -> None:
     moved, moved_labels = transform(image, labels, np.random.default_rng(seed))
     assert moved.shape == (2, 64, 64)
     assert moved_labels.dtype == np.int32
-    inside = np.lib.stride_tricks.sliding_window_view(moved_labels, (3, 3))
-    far_from_edges = (inside == inside[..., 1:2, 1:2]).all(axis=(2, 3))
-    assert far_from_edges.mean() > 0.3
-    assert np.array_equal(moved[0, 1:-1, 1:-1][far_from_edges], moved_labels[1:-1, 1:-1][far_from_edges])
-    assert not moved[:, moved_labels == 0].any()
+    assert moved.dtype == np.float32
+    assert all(np.array_equal(band, moved_labels) for band in moved)
 
 
-@given(st.integers(0, 10_000))
-def test_transform_keeps_most_of_the_patch(seed: int) -> None:
-    labels = np.ones((64, 64), np.int32)
-    _, moved = transform(np.ones((1, 64, 64), np.float32), labels, np.random.default_rng(seed))
-    assert moved.mean() > (0.75 - 0.125) ** 2 - 0.05
+def numbered(size: int) -> NDArray[np.int32]:
+    """Pixels counted from 1, so that each says where it was."""
+    return np.arange(1, size * size + 1, dtype=np.int32).reshape(size, size)
 
 
-def test_transforms_are_not_all_alike() -> None:
-    ramp = np.arange(64, dtype=np.float32)
-    image = np.stack([np.repeat(ramp[:, None], 64, 1), np.repeat(ramp[None], 64, 0)])
-    labels = np.ones((64, 64), np.int32)
-    seen = set()
-    for seed in range(60):
-        moved, _ = transform(image, labels, np.random.default_rng(seed))
-        down, across = (int(np.sign(moved[:, 40, 32] - moved[:, 24, 32])[i]) for i in range(2))
-        right = np.sign(moved[:, 32, 40] - moved[:, 32, 24])
-        seen.add((down, across, int(right[0]), int(right[1])))
-    assert len(seen) == 8
+def undone(size: int, moved: NDArray[np.int32]) -> tuple[int, bool, int, int]:
+    """The only (quarter turns, flip, down, right) that makes `moved` of the numbered pixels; of few pixels even."""
+    rows, cols = np.nonzero(moved)
+    found = []
+    for turns in range(4):
+        for flip in (False, True):
+            whole = np.rot90(numbered(size), turns)
+            whole = whole[:, ::-1] if flip else whole
+            row, col = (int(at[0]) for at in np.nonzero(whole == moved[rows[0], cols[0]]))
+            down, right = int(rows[0]) - row, int(cols[0]) - col
+            expected = np.zeros_like(moved)
+            for r, c in np.ndindex(size, size):
+                if 0 <= r + down < size and 0 <= c + right < size:
+                    expected[r + down, c + right] = whole[r, c]
+            if np.array_equal(expected, moved):
+                found.append((turns, flip, down, right))
+    assert len(found) == 1
+    return found[0]
+
+
+@given(st.integers(0, 10_000), st.sampled_from([8, 16, 24]))
+def test_a_transform_is_a_flip_quarter_turns_and_a_shift_and_nothing_else(seed: int, size: int) -> None:
+    labels = numbered(size)
+    image = labels[None].astype(np.float32) + np.array([0.25, -7], np.float32)[:, None, None]
+    before = image.copy()
+    moved, moved_labels = transform(image, labels, np.random.default_rng(seed))
+    *_, down, right = undone(size, moved_labels)
+    assert max(abs(down), abs(right)) <= size // 8
+    assert np.array_equal(image, before)
+    assert np.array_equal(labels, numbered(size))
+    for band, offset in zip(moved, (0.25, -7), strict=True):
+        assert np.array_equal(band, np.where(moved_labels > 0, moved_labels + np.float32(offset), 0))
+    inside = moved_labels[moved_labels > 0]
+    assert len(np.unique(inside)) == len(inside) == (size - abs(down)) * (size - abs(right))
+
+
+def test_all_eight_orientations_and_all_shifts_are_reached() -> None:
+    image, labels = np.zeros((1, 16, 16), np.float32), numbered(16)
+    made = [undone(16, transform(image, labels, np.random.default_rng(seed))[1]) for seed in range(160)]
+    assert {(turns, flip) for turns, flip, _, _ in made} == {(t, f) for t in range(4) for f in (False, True)}
+    assert {(down, right) for _, _, down, right in made} == {(d, r) for d in range(-2, 3) for r in range(-2, 3)}
+
+
+def test_transforms_are_drawn_for_each_sample(sampler: PatchSampler) -> None:
+    found = batch(sampler, 0, 6)
+    assert not any(torch.equal(labels, moved) for labels, moved in zip(found.labels, found.moved_labels, strict=True))
+
+
+@pytest.mark.parametrize("start", get_args(Start))
+def test_features_are_of_the_superpixels_of_the_image_before_its_colours_change(
+    sampler: PatchSampler, start: Start
+) -> None:
+    """They are the same in a sampler whose jitter is another, and those of the patch as it was read."""
+    sampler = replace(sampler, start=start)
+    found = batch(sampler, 3, 4)
+    assert found.features.shape == (4, found.regions, 5)
+    assert found.features.dtype == torch.float32
+    for sample in range(4):
+        pixels, valid, _ = sampler._draw(np.random.default_rng([3, 3, sample]))
+        labels = found.labels[sample].numpy().astype(np.int32)
+        assert np.array_equal(labels > 0, valid)
+        scaled = (pixels.astype(np.float32) - 10) / 220
+        expected = region_features(scaled, labels, found.regions, start)
+        assert np.allclose(found.features[sample].numpy(), expected, atol=1e-5)
+        assert not np.allclose(expected[: int(labels.max())].std(axis=0), 0)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from data import prepare
-from ladder import FULL, data, line, measure, rows
+from ladder import data, line, measure, rows
 from pictures import draw
 
 
@@ -57,7 +57,7 @@ def main() -> None:
 def _print(results: list[dict[str, Any]], name: str) -> None:
     table = defaultdict(list)
     for each in results:
-        if each["row"] == name or (name == FULL and each["row"].startswith(f"{FULL},")):
+        if each["row"] == name or (each["row"].startswith(f"{name},") and each["row"] not in rows()):
             table[each["row"]].append(each)
     for row, found in table.items():
         sys.stdout.write(line(row, found) + "\n")

@@ -121,7 +121,7 @@ def _trained(name: str, seed: int, images: Data, began: float) -> list[dict[str,
     elif name == f"K = {MANY}: geoseg":
         recipe, every = ORTHOPHOTO, True
     else:
-        recipe, every = replace(FEW, **WITHOUT.get(name, {})), True
+        recipe, every = replace(FEW, **WITHOUT.get(name, {})), name == FULL
         encoder = "mobilenet_v2" if "mobilenet" in name else encoder
     judged, lasting = [], None
     for step, lasting in learn(images, recipe, seed, kind, superpixels, encoder):
@@ -131,9 +131,9 @@ def _trained(name: str, seed: int, images: Data, began: float) -> list[dict[str,
             lasting.network.train()
     assert lasting is not None
     told = []
-    for weights in WEIGHTS if name == FULL else ("selected",) if every else ("last",):
+    for weights in WEIGHTS if every else ("last",):
         found = score(images, recipe.classes, mapper(images, lasting, weights, superpixels))
-        suffix = WEIGHTS[weights] if name == FULL else ""
+        suffix = WEIGHTS[weights] if every else ""
         told.append({**_scored(name + suffix, seed, found, began), "perplexity": step.perplexity})
     if judged:
         told[-1]["judged"] = judged
