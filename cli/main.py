@@ -15,6 +15,7 @@ from geoseg.errors import GeosegError, WriteError
 
 from .evaluate import evaluate
 from .info import info
+from .polygonize import polygonize
 from .predict import predict
 from .superpixels import superpixels
 from .train import train
@@ -49,6 +50,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     \b
     geoseg train --data FOLDER               learn classes from imagery, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
+    geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         what a scene, a model or a map is
@@ -60,7 +62,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     context.obj = {"quiet": quiet}
 
 
-for command in (train, predict, superpixels, evaluate, info):
+for command in (train, predict, polygonize, superpixels, evaluate, info):
     geoseg.add_command(command)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from geoseg.config import Precision, PredictConfig
+from geoseg.config import Area, Precision, PredictConfig
+from geoseg.errors import SettingError
+from geoseg.period import Period
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from geoseg.engines.local import Receipt
 
     _BandType = click.ParamType[tuple[int, ...]]
+    _AreaType = click.ParamType[Area]
+    _PeriodType = click.ParamType[Period]
+    _NameType = click.ParamType[tuple[str, ...]]
 else:  # older releases of click do not subscript it
-    _BandType = click.ParamType
+    _BandType = _AreaType = _PeriodType = _NameType = click.ParamType
 
 
 class BandList(_BandType):
@@ -37,6 +42,57 @@ class BandList(_BandType):
             return tuple(int(part) for part in str(value).replace(" ", ",").split(",") if part)
         except ValueError:
             self.fail(f"{value!r} are no band numbers; write them as 4,3,2", param, ctx)
+
+
+class AreaType(_AreaType):
+    """An area with its unit: '50', '50m2' or '12px'."""
+
+    name = "AREA"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Area:
+        """Return the area."""
+        try:
+            return value if isinstance(value, Area) else Area.parse(str(value))
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+
+
+class PeriodType(_PeriodType):
+    """A time, or the time between two: '2020', '2020-07-14', '2020-07-14T10:30:00Z', 'START/END'."""
+
+    name = "TIME[/TIME]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Period:
+        """Return the period."""
+        try:
+            return value if isinstance(value, Period) else Period.parse(str(value))
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+
+
+class NameList(_NameType):
+    """Ids or names: '1,3' or 'water,trees'."""
+
+    name = "CLASS[,CLASS...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return them as a tuple."""
+        return (
+            value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(",") if part.strip())
+        )
+
+
+def sld_option(function: F) -> F:
+    """Add --sld."""
+    return click.option("--sld", is_flag=True, help="Also write the style as SLD, for GeoServer and others.")(function)
+
+
+def min_area_option(function: F) -> F:
+    """Add --min-area."""
+    return click.option(
+        "--min-area", type=AreaType(),
+        help="Give regions below it to the neighbour with the longest common edge: 50 or 50m2 (square metres), 12px.",
+    )(function)  # fmt: skip
 
 
 def bands_option(function: F) -> F:

@@ -14,14 +14,17 @@ from geoseg.errors import InputMissingError
 
 from .options import (
     PATH,
+    PeriodType,
     assume_crs_option,
     bands_option,
     block_size_option,
     described,
     device_options,
+    min_area_option,
     note,
     overwrite_option,
     run_blocks,
+    sld_option,
 )
 from .train import learnt_path, run_training
 
@@ -41,6 +44,21 @@ if TYPE_CHECKING:
     help=f"Model file.  [default: {MODEL_NAME} in this folder; where there is none, one is learnt from the scenes]",
 )
 @click.option("--confidence", type=PATH, help="Also write the confidence of each pixel's class (1..255) to this file.")
+@click.option(
+    "--polygons",
+    type=PATH,
+    help="Also write the polygons of the classes: .gpkg, .fgb, .parquet, .geojson, .geojsonl or .shp.",
+)
+@min_area_option
+@sld_option
+@click.option("--legend", is_flag=True, help="Also write a picture of the classes' colours and names.")
+@click.option("--stac", is_flag=True, help="Also write a STAC Item, for catalogues.")
+@click.option(
+    "--datetime",
+    type=PeriodType(),
+    help="When the scenes were taken, for --stac: 2020, 2020-07-14, 2020-07-14T10:30Z or START/END, in UTC.  "
+    "[default: what the file says]",
+)
 @bands_option
 @click.option("--aoi", type=PATH, help="Vector file: classify only inside its polygons.")
 @click.option(
@@ -78,13 +96,14 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet = context.obj["quiet"]
     from geoseg.guards import regular_file
-    from geoseg.mapping import MapJob
+    from geoseg.mapping import MapJob, check_items
     from geoseg.model import load_model
     from geoseg.outputs import outputs_of
     from geoseg.publish import sha256
 
     # Everything that would be refused is refused before a model is learnt for it.
     targets = outputs_of(config)
+    check_items(config)
     model_path = _model_path(config, quiet)
     model, digest = load_model(regular_file(model_path)), sha256(model_path)
     for scene, outputs in targets:

@@ -1,13 +1,23 @@
-"""Areas on the ground, in square metres, from pixels."""
+"""Areas and lengths on the ground, in metres, from pixels."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
+from geoseg.config import Area
+from geoseg.errors import SettingError
 from geoseg.georeference import Georeference
-from geoseg.grid import Window
+from geoseg.grid import Span, Window
+from geoseg.rings import Rings, corners
+
+_FRACTION = 1 << 24
 
 
 def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np.float64] | None:
@@ -20,10 +30,8 @@ def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np
       of it, which is a millionth for a quarter of a degree. It depends on (row, col) alone, not on the window.
     - None where there is no CRS, or one of another kind.
     """
-    if georeference.wkt is None:
-        return None
-    crs = pyproj.CRS.from_wkt(georeference.wkt)
-    if not (crs.is_geographic or crs.is_projected) or crs.ellipsoid is None:
+    crs = _metric(georeference)
+    if crs is None:
         return None
     unit = float(crs.axis_info[0].unit_conversion_factor)
     transform = georeference.transform
@@ -39,3 +47,95 @@ def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np
     density = minor**2 * np.maximum(np.cos(latitude), 0.0) / (1 - squeezed * np.sin(latitude) ** 2) ** 2
     areas: NDArray[np.float64] = density * area
     return areas
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What regions of pixels measure on the ground, from whole numbers, so that no order of adding matters."""
+
+    georeference: Georeference
+
+    @property
+    def metric(self) -> bool:
+        """Whether there are metres: the CRS is geographic or projected."""
+        return self._crs is not None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all pixels are of one size."""
+        return self._crs is None or bool(self._crs.is_projected)
+
+    def weights(self, window: Window) -> NDArray[np.int64]:
+        """Return the areas of the pixels of `window` in steps of `step` m²: (rows, cols), or (rows, 1) where all of a
+        row are the same."""
+        if self.uniform:
+            return np.ones((len(window.rows), 1), np.int64)
+        if self.georeference.transform.d == 0:
+            window = Window(window.rows, Span(window.cols.start, window.cols.start + 1))
+        areas = pixel_area(self.georeference, window)
+        return np.rint(np.asarray(areas) / self.step).astype(np.int64)
+
+    @cached_property
+    def step(self) -> float:
+        """Of a sum of weights, the m², or pixels: a pixel's area, or 2^-24 of that of a pixel at the equator."""
+        if self._crs is None:
+            return 1.0
+        area = abs(float(self.georeference.transform.determinant)) * self._unit**2
+        return area if self.uniform else area * float(self._crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
+
+    def least(self, area: Area) -> tuple[int, bool]:
+        """Return the sum from which on a region is not smaller than `area`; and whether of weights, not of pixels.
+
+        Raises:
+            SettingError: square metres of a raster without any.
+        """
+        if area.unit == "px":
+            return math.ceil(area.value), False
+        if not self.metric:
+            raise SettingError(f"{area} cannot be known without a geographic or projected CRS: say {area.value:g}px")
+        # What is equal but for the rounding of the quotient is not smaller.
+        return math.ceil(area.value / self.step * (1 - 1e-12)), not self.uniform
+
+    def perimeters(self, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
+        """Return the lengths (n,) of outlines in m, or in edges of pixels without metres.
+
+        lengths: (n, 2), in pixels along columns and along rows. rings: labelled 0..n - 1.
+        Of a geographic CRS, each edge has the length of its course in (longitude, latitude) on the ellipsoid, from both
+        radii of curvature at its ends and in the middle (Simpson's rule).
+        """
+        if self.uniform:
+            row, col = self.georeference.pixel_size if self.metric else (1.0, 1.0)
+            return (lengths[:, 0] * row + lengths[:, 1] * col) * (self._unit if self.metric else 1.0)
+        points = corners(rings, self.georeference.transform, (0, 0)) * self._unit
+        after = np.arange(1, len(points) + 1)
+        after[rings.offsets[1:] - 1] = rings.offsets[:-1]
+        steps = points[after] - points
+        ends = self._speed(points[:, 1], steps) + self._speed(points[after, 1], steps)
+        edges = (ends + 4 * self._speed(points[:, 1] + steps[:, 1] / 2, steps)) / 6
+        whose = np.repeat(rings.labels, np.diff(rings.offsets))
+        sums: NDArray[np.float64] = np.bincount(whose, weights=edges, minlength=len(lengths)).astype(np.float64)
+        return sums
+
+    def _speed(self, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        major, minor = self._crs.ellipsoid.semi_major_metre, self._crs.ellipsoid.semi_minor_metre
+        squeezed = 1 - (minor / major) ** 2
+        flat = 1 - squeezed * np.sin(latitude) ** 2
+        meridian, parallel = major * (1 - squeezed) / flat**1.5, major * np.cos(latitude) / np.sqrt(flat)
+        length: NDArray[np.float64] = np.hypot(meridian * steps[:, 1], parallel * steps[:, 0])
+        return length
+
+    @cached_property
+    def _crs(self) -> Any:
+        return _metric(self.georeference)
+
+    @cached_property
+    def _unit(self) -> float:
+        return float(self._crs.axis_info[0].unit_conversion_factor)
+
+
+def _metric(georeference: Georeference) -> Any:
+    """The CRS, where it has metres; else None."""
+    if georeference.wkt is None:
+        return None
+    crs = pyproj.CRS.from_wkt(georeference.wkt)
+    return crs if (crs.is_geographic or crs.is_projected) and crs.ellipsoid is not None else None

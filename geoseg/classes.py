@@ -27,11 +27,16 @@ _COLOURS = (
 
 @dataclass(frozen=True, slots=True)
 class LandClass:
-    """One class: its id (1..65534), its name and its colour as '#rrggbb'."""
+    """One class: its id (1..65534 in a class map), its name and its colour as '#rrggbb'."""
 
     id: int
     name: str
     colour: str
+
+    @classmethod
+    def default(cls, class_id: int) -> LandClass:
+        """Return the class called 'class N' in a colour that depends on the id alone."""
+        return cls(class_id, f"class {class_id}", _colour(class_id))
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -61,7 +66,7 @@ class ClassMap:
     @classmethod
     def default(cls, count: int) -> ClassMap:
         """Return `count` classes called 'class 1', ... in colours that are stable by id."""
-        return cls(tuple(LandClass(i, f"class {i}", _colour(i)) for i in range(1, count + 1)))
+        return cls(tuple(map(LandClass.default, range(1, count + 1))))
 
     @classmethod
     def from_json(cls, data: list[Mapping[str, Any]]) -> ClassMap:
@@ -86,7 +91,7 @@ class ClassMap:
 
 
 def _colour(class_id: int) -> str:
-    if class_id <= len(_COLOURS):
+    if 1 <= class_id <= len(_COLOURS):
         return _COLOURS[class_id - 1]
     # Beyond the hand-picked ones: the golden angle keeps neighbouring ids far apart in hue.
     hue = (class_id * 0.618033988749895) % 1.0

@@ -6,11 +6,13 @@ This module imports neither torch nor rasterio: `geoseg --help` has to be quick.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from geoseg.errors import SettingError
+from geoseg.period import Period
 
 Blend = Literal["hann", "linear", "crop"]
 Precision = Literal["auto", "bfloat16", "float32"]
@@ -21,6 +23,12 @@ RecipeName = Literal["orthophoto", "quick", ProtocolName]
 
 MODEL_NAME = "geoseg-model.safetensors"
 """What `train` writes and `predict` reads where no path is given."""
+
+POLYGON_FIELDS = (
+    "fid", "class", "area_m2", "area_px", "perimeter_m", "perimeter_px", "perim_m", "perim_px", "confidence",
+    "geometry",
+)  # fmt: skip
+"""What columns of polygons other than that of class ids are called."""
 
 STRIDE = 4
 """Pixels per cell of the network's logits, along each axis: superpixels give the edges."""
@@ -53,6 +61,35 @@ def _check_work(block_size: int, workers: int | None) -> None:
         raise SettingError(f"block size is {block_size}; it must be a multiple of 512")
     if workers is not None:
         _check("workers", workers, 1, 1024)
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area on the ground or in the raster: a finite number greater than 0, of square metres or pixels."""
+
+    value: float
+    unit: Literal["m2", "px"] = "m2"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise SettingError(f"area is {self.value}; it must be a finite number greater than 0")
+        _check_choice("unit of area", self.unit, ("m2", "px"))
+
+    @classmethod
+    def parse(cls, text: str) -> Area:
+        """Return the area that reads 50, 50m2 or 12px; without a unit they are square metres.
+
+        Raises:
+            SettingError: it does not read so.
+        """
+        match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|px)?", text.strip().lower())
+        try:
+            return cls(float(match[1]) if match else math.nan, "px" if match and match[2] == "px" else "m2")
+        except ValueError:
+            raise SettingError(f"area is {text!r}; write it as 50, 50m2 or 12px") from None
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -244,12 +281,21 @@ class PredictConfig:
     """Settings of `geoseg predict`; a tile size or overlap of None is the model's own.
 
     model: None takes `MODEL_NAME` in the working directory, and learns one from the scenes where there is none.
+    min_area: regions below it are given to a neighbour. polygons: vector file of the regions.
+    sld, legend, stac: also write these beside the map. datetime: when the scenes were taken, for `stac`; None takes
+    what each says.
     """
 
     scenes: tuple[Path, ...]
     out: Path
     model: Path | None = None
     confidence: Path | None = None
+    polygons: Path | None = None
+    min_area: Area | None = None
+    sld: bool = False
+    legend: bool = False
+    stac: bool = False
+    datetime: Period | None = None
     bands: tuple[int, ...] | None = None
     aoi: Path | None = None
     bounds: tuple[float, float, float, float] | None = None
@@ -273,6 +319,8 @@ class PredictConfig:
         _check_work(self.block_size, self.workers)
         if self.batch_size is not None:
             _check("batch size", self.batch_size, 1, 4096)
+        if self.datetime is not None and not self.stac:
+            raise SettingError(f"datetime {self.datetime} is for the STAC Item; give --stac too")
         if self.bounds is not None:
             left, bottom, right, top = self.bounds
             if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):
@@ -316,6 +364,38 @@ class SegmentConfig:
     def superpixels(self) -> SuperpixelConfig:
         """The settings that training and prediction have too."""
         return SuperpixelConfig(self.size, self.compactness, self.iterations)
+
+
+@dataclass(frozen=True)
+class PolygonizeConfig:
+    """Settings of `geoseg polygonize`.
+
+    raster: one band of integers, a class each; its nodata is no class. confidence: raster on the same pixels.
+    min_area: regions below it are given to a neighbour. simplify: tolerance in units of the CRS.
+    classes: ids or names of those to write, None for all. field: name of the column of class ids.
+    sld: also write the style as SLD.
+    """
+
+    raster: Path
+    out: Path
+    confidence: Path | None = None
+    min_area: Area | None = None
+    simplify: float | None = None
+    classes: tuple[str, ...] | None = None
+    field: str = "class_id"
+    sld: bool = False
+    assume_crs: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.simplify is not None and not 0 < self.simplify < math.inf:
+            raise SettingError(f"simplify is {self.simplify}; it must be a finite number greater than 0")
+        if self.classes is not None and not self.classes:
+            raise SettingError("classes are none; name at least one, or leave --classes out for all")
+        if not re.fullmatch(r"[^\W\d]\w*", self.field):
+            raise SettingError(f"field is {self.field!r}; it must be a name of letters, digits and _")
+        if self.field.lower() in POLYGON_FIELDS:
+            raise SettingError(f"field is {self.field!r}; another column has that name: choose another")
 
 
 @dataclass(frozen=True)

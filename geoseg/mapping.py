@@ -6,13 +6,16 @@ import json
 import logging
 import os
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoseg.aoi import AreaOfInterest
+from geoseg.areas import Ground
 from geoseg.classes import ClassMap
+from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
@@ -22,12 +25,14 @@ from geoseg.network import select_device, select_precision
 from geoseg.outputs import Outputs
 from geoseg.pictures import painted, save_png, with_legend
 from geoseg.plan import MEMO_BYTES, plan
+from geoseg.polygonization import ClassLayer
 from geoseg.prediction import Predictor
 from geoseg.publish import publish_bytes, sha256
 from geoseg.raster import RasterSpec, provenance_tags, read_small, write_cog
 from geoseg.run import Run
-from geoseg.scene import Scene
-from geoseg.styles import raster_qml
+from geoseg.scene import EVERY_BAND, Scene
+from geoseg.sidecars import check_item, remove_stale, write_item, write_styles
+from geoseg.sieving import sieve_parts
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,10 @@ class MapJob:
         try:
             windows = config.windows(model.windows)
             self.extent = _extent(self.scene, config.bounds)
+            self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
+            if config.min_area is not None:
+                # What cannot be known is refused before any work.
+                Ground(self.scene.georeference).least(config.min_area)
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
             self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, _largest(self)))
@@ -73,7 +82,8 @@ class MapJob:
 
     def summary(self) -> dict[str, Any]:
         """Return the plan: sizes, counts, and estimates of memory and disk in MiB."""
-        layers = 1 + (self.outputs.confidence is not None)
+        outputs = self.outputs
+        layers = 1 + (outputs.confidence is not None)
         positions = {position for block in self.plan.blocks for position in self.plan.windows(block)}
         return {
             "scene": str(self.scene.path),
@@ -91,7 +101,7 @@ class MapJob:
             "precision": str(self.precision).removeprefix("torch."),
             "memory_mib": self._memory() >> 20,
             "disk_mib": self.extent.pixels * layers * 2 // 3 >> 20,
-            "outputs": [str(path) for path in (self.outputs.classes, self.outputs.confidence) if path],
+            "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
 
     def run(self) -> Generator[Receipt]:
@@ -116,6 +126,7 @@ class MapJob:
     def _publish(self, run: Run) -> None:
         outputs, classes = self.outputs, self.model.classes
         outputs.record.unlink(missing_ok=True)
+        remove_stale(outputs)
         provenance = self._provenance()
         tags = provenance_tags(json.dumps(provenance, sort_keys=True))
         georeference = self.scene.georeference.shifted(self.extent)
@@ -124,16 +135,34 @@ class MapJob:
             layers.append(("confidence", outputs.confidence, "uint8", None))
         for layer, path, dtype, class_map in layers:
             spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
-            parts = [(block, run.part(block, layer)) for block in self.plan.blocks]
-            write_cog(path, spec, [(block, part) for block, part in parts if part.exists()])
-        publish_bytes(outputs.style, raster_qml(classes))
+            every = [(block, run.part(block, layer)) for block in self.plan.blocks]
+            parts = [(block, part) for block, part in every if part.exists()]
+            if class_map is not None and self.config.min_area is not None:
+                parts = sieve_parts(run.path, spec, parts, self.config.min_area)
+            write_cog(path, spec, parts)
+        write_styles(outputs, classes, self.config.sld, self.config.legend)
         save_png(_preview(outputs.classes, self.model), outputs.preview)
-        names = outputs.classes.with_name(outputs.classes.name + ".aux.xml")
-        files = [path for path in (outputs.classes, outputs.confidence, outputs.style, outputs.preview, names) if path]
+        vectors = self._write_polygons(outputs.polygons) if outputs.polygons is not None else []
+        hashes = {path: sha256(path) for path in dict.fromkeys((*outputs.files, *vectors)) if path.exists()}
+        if self.taken is not None:
+            write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance)
+            hashes[outputs.item] = sha256(outputs.item)
         folder = outputs.record.parent
-        hashes = {os.path.relpath(path, folder): sha256(path) for path in files if path.exists()}
-        record = {**provenance, "classes": classes.to_json(), "files": hashes}
+        files = {os.path.relpath(path, folder): digest for path, digest in hashes.items()}
+        record = {**provenance, "classes": classes.to_json(), "files": files}
         publish_bytes(outputs.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+
+    def _write_polygons(self, path: Path) -> list[Path]:
+        """Write the polygons of the class raster that is published, and return all their files."""
+        classes, confidence = self.outputs.classes, self.outputs.confidence
+        with ExitStack() as stack:
+            raster = stack.enter_context(ClassRaster(classes, known=self.model.classes))
+            sure = stack.enter_context(Confidence(confidence, raster.scene)) if confidence is not None else None
+            layer = ClassLayer(path, raster, confidence=sure)
+            for _ in layer.write():
+                pass
+        layer.style(replace=path.with_suffix(".qml") != self.outputs.style, sld=self.config.sld)
+        return layer.files()
 
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels
@@ -149,11 +178,12 @@ class MapJob:
         }
 
     def _provenance(self) -> dict[str, Any]:
+        area = self.config.min_area
         return {
             "geoseg": versions()["geoseg"],
             "scene": self.scene.summary(),
             "model_sha256": self.model_sha256,
-            "settings": self._settings(),
+            "settings": {**self._settings(), "min_area": str(area) if area else None},
             "device": self.device.type,
         }
 
@@ -179,6 +209,17 @@ class MapJob:
             (700 << 20) + windows * (150 + 8 * bands) + read * (30 + bands * (2 + self.scene.dtype.itemsize))
             + min(MEMO_BYTES, cells) + self.scene.cache_bytes(side)
         )  # fmt: skip
+
+
+def check_items(config: PredictConfig) -> None:
+    """Refuse, before a model is learnt for them, scenes of which the STAC Items that are asked for cannot be written.
+
+    Raises:
+        InputMissingError, InputError, SettingError: see `Scene` and `check_item`.
+    """
+    for path in config.scenes if config.stac else ():
+        with Scene(path, EVERY_BAND, config.assume_crs) as scene:
+            check_item(path, scene, _extent(scene, config.bounds), config.datetime)
 
 
 def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: str | None = None) -> Scene:

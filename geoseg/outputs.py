@@ -19,10 +19,22 @@ RASTERS = (".tif", ".tiff")
 VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
 """Suffixes of vector data, and GDAL's driver for each."""
 
+POLYGONS = {
+    **VECTORS, ".parquet": "Parquet", ".geojson": "GeoJSON", ".geojsonl": "GeoJSONSeq", ".geojsons": "GeoJSONSeq",
+    ".shp": "ESRI Shapefile",
+}  # fmt: skip
+"""Suffixes of polygons of classes, and what writes each."""
+
 
 def record_beside(path: Path) -> Path:
     """Return the path of the record of the output `path`."""
     return path.with_suffix(RECORD)
+
+
+def sld_of_polygons(path: Path) -> Path:
+    """Return the path of the SLD of the polygons `path`: by its whole name, for that of a raster beside it has the
+    stem."""
+    return path.with_name(path.name + ".sld")
 
 
 def run_beside(path: Path) -> Path:
@@ -44,12 +56,26 @@ def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
     check_target(path, overwrite or publishing, (scene,))
 
 
+def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+    """Refuse, before any work, a file of polygons that cannot or must not be written.
+
+    Raises:
+        OutputError: not named as vector data, or see `check_target`.
+    """
+    if path.suffix.lower() not in POLYGONS:
+        names = [path.with_suffix(suffix).name for suffix in POLYGONS]
+        raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
+    check_target(path, overwrite, tuple(inputs))
+
+
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one map: class raster, its style, preview and record beside it; confidence where asked for."""
+    """The files of one map: class raster, its style, preview and record beside it; confidence and polygons where asked
+    for."""
 
     classes: Path
     confidence: Path | None
+    polygons: Path | None = None
 
     @property
     def style(self) -> Path:
@@ -62,9 +88,33 @@ class Outputs:
         return self.classes.with_suffix(".preview.png")
 
     @property
+    def sld(self) -> Path:
+        """Style for everything but QGIS, where asked for."""
+        return self.classes.with_suffix(".sld")
+
+    @property
+    def legend(self) -> Path:
+        """A picture of the classes' colours and names, where asked for."""
+        return self.classes.with_suffix(".legend.png")
+
+    @property
+    def item(self) -> Path:
+        """STAC Item, where asked for."""
+        return self.classes.with_suffix(".stac.json")
+
+    @property
     def record(self) -> Path:
         """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
         return record_beside(self.classes)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that may be there, but for the record and the STAC Item, which tell of these."""
+        names = self.classes.with_name(self.classes.name + ".aux.xml")
+        every = (
+            self.classes, self.confidence, self.polygons, self.style, self.sld, self.legend, self.preview, names,
+        )  # fmt: skip
+        return tuple(path for path in every if path is not None)
 
     @property
     def run(self) -> Path:
@@ -80,13 +130,18 @@ class Outputs:
             OutputError: not named .tif, the same file twice, or see `check_target`.
         """
         files = [path for path in (self.classes, self.confidence) if path is not None]
-        if len({path.resolve() for path in files}) < len(files):
-            raise OutputError(f"{self.classes}: classes and confidence are two files; name them differently")
+        every = [*files, *([self.polygons] if self.polygons else [])]
+        if len({path.resolve() for path in every}) < len(every):
+            raise OutputError(
+                f"{self.classes}: classes, confidence and polygons are files of their own; name them differently"
+            )
         publishing = self.run.is_dir() and not self.record.exists()
         for path in files:
             check_target(path, overwrite or publishing, tuple(inputs))
             if path.suffix.lower() not in RASTERS:
                 raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
+        if self.polygons is not None:
+            check_polygons(self.polygons, overwrite or publishing, inputs)
 
 
 def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
@@ -97,7 +152,7 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     """
     inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
     if len(config.scenes) == 1 and not config.out.is_dir():
-        targets = [(config.scenes[0], Outputs(config.out, config.confidence))]
+        targets = [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
     else:
         targets = _in_folder(config)
     for _, outputs in targets:
@@ -108,9 +163,10 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
 def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     if not config.out.is_dir():
         raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
-    folder = config.confidence
-    if folder is not None and not folder.is_dir():
-        raise OutputError(f"{folder}: where --out is a folder, --confidence is one too")
+    folder, vectors = config.confidence, config.polygons
+    for name, other in (("--confidence", folder), ("--polygons", vectors)):
+        if other is not None and not other.is_dir():
+            raise OutputError(f"{other}: where --out is a folder, {name} is one too")
     stems = [scene.stem for scene in config.scenes]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
@@ -119,7 +175,9 @@ def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
         (
             scene,
             Outputs(
-                config.out / f"{scene.stem}-classes.tif", folder / f"{scene.stem}-confidence.tif" if folder else None
+                config.out / f"{scene.stem}-classes.tif",
+                folder / f"{scene.stem}-confidence.tif" if folder else None,
+                vectors / f"{scene.stem}-polygons.gpkg" if vectors else None,
             ),
         )
         for scene in config.scenes

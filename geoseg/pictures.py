@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from geoseg.classes import ClassMap
+from geoseg.classes import ClassMap, LandClass
 from geoseg.publish import publish_bytes
 
 Picture = NDArray[np.uint8]
+
+_LEGEND_ROWS, _LEGEND_LETTERS = 32, 60
+
+_FONTS = (
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc", "PingFang.ttc", "msyh.ttc",
+)  # fmt: skip
 
 
 def rgb(pixels: NDArray[Any], low: Sequence[float], high: Sequence[float]) -> Picture:
@@ -64,12 +72,33 @@ def with_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) 
     sheet = Image.new("RGB", (picture.shape[1] + width, height), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
+    font = _font(14, [entry.name for entry in class_map.classes])
     left = picture.shape[1] + 12
     for i, (entry, share) in enumerate(zip(class_map.classes, shares, strict=True)):
         top = 8 + i * line
         draw.rectangle((left, top, left + 24, top + 15), fill=entry.colour, outline="black")
         draw.text((left + 34, top), f"{entry.name}  {share:.1%}", fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def legend(classes: Sequence[LandClass]) -> Picture:
+    """Return the colour and the name of each class, in as many columns as keep the picture from growing tall."""
+    line, pad, swatch, gap = 22, 12, 24, 10
+    font = _font(14, [entry.name for entry in classes])
+    most = max(_LEGEND_ROWS, math.isqrt(8 * len(classes)))
+    rows = -(-len(classes) // max(1, -(-len(classes) // most)))
+    columns = [classes[start : start + rows] for start in range(0, len(classes), rows or 1)]
+    names = [[_shortened(entry.name, _LEGEND_LETTERS) for entry in column] for column in columns]
+    widths = [swatch + gap + max(math.ceil(font.getlength(name)) for name in column) + 2 * pad for column in names]
+    sheet = Image.new("RGB", (max(1, sum(widths)), rows * line + 2 * pad - 6), "white")
+    draw = ImageDraw.Draw(sheet)
+    left = pad
+    for column, texts, width in zip(columns, names, widths, strict=True):
+        for i, (entry, text) in enumerate(zip(column, texts, strict=True)):
+            top = pad + i * line
+            draw.rectangle((left, top, left + swatch, top + 15), fill=entry.colour, outline="black")
+            draw.text((left + swatch + gap, top), text, fill="black", font=font)
+        left += width
     return np.asarray(sheet)
 
 
@@ -79,7 +108,7 @@ def matrix_picture(
     """Return a table of shares (R, C) in [0, 1], white to dark blue with its value in percent, under names along both
     sides; the cells (i, i) are framed, nan is grey. Above 40 names the cells are half as large."""
     cell, pad = (44 if max(len(rows), len(columns)) <= 40 else 22), 10
-    font, small = ImageFont.load_default(14), ImageFont.load_default(12 if cell == 44 else 9)
+    font, small = _font(14, [*rows, *columns]), ImageFont.load_default(12 if cell == 44 else 9)
     rows, columns = ([_shortened(name, 26) for name in names] for names in (rows, columns))
     left = pad + max(int(font.getlength(name)) for name in rows) + pad
     head = max(int(font.getlength(name)) for name in columns) + pad
@@ -105,7 +134,26 @@ def matrix_picture(
     return np.asarray(sheet)
 
 
+def _font(size: int, texts: Sequence[str]) -> Any:
+    """Return Pillow's own font, which is the same everywhere, unless one of the system's has more of the letters."""
+    letters = {letter for text in texts for letter in text if letter.isprintable()}
+    best, fewest = ImageFont.load_default(size), len(letters) + 1
+    for name in (None, *_FONTS):
+        try:
+            font = best if name is None else ImageFont.truetype(name, size)
+        except OSError:
+            continue
+        gap = bytes(font.getmask("\uffff"))
+        lacking = sum(bytes(font.getmask(letter)) == gap for letter in letters)
+        if lacking < fewest:
+            best, fewest = font, lacking
+        if not lacking:
+            break
+    return best
+
+
 def _shortened(name: str, length: int) -> str:
+    name = " ".join(name.split())
     return name if len(name) <= length else name[: length - 1] + "…"
 
 

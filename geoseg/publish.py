@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
@@ -52,9 +53,9 @@ def publishing(path: Path) -> Iterator[Path]:
     temporary = target.with_name(_temporary_name(target))
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         if isinstance(error, WriteError | OutputError):
             raise
@@ -81,12 +82,20 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def source_date() -> datetime | None:
+    """Return the time that outputs are to bear, from SOURCE_DATE_EPOCH (reproducible-builds.org); None where it is not
+    set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return None if epoch is None else datetime.fromtimestamp(float(epoch), UTC)
+
+
 def _temporary_name(target: Path) -> str:
     # Host and process in the name: on a cluster two workers may publish the same part.
     return f".{target.stem}.{socket.gethostname()}.{os.getpid()}.tmp{target.suffix}"
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return once the disk has what was written to a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

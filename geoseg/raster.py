@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,14 @@ def read_small(path: Path, limit: int) -> NDArray[Any]:
         shape = tuple(max(1, round(length / scale)) for length in file.shape)
         small: NDArray[Any] = file.read(1, out_shape=shape, resampling=Resampling.nearest)
         return small
+
+
+def read_rows(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], height: int) -> Iterator[NDArray[Any]]:
+    """Yield the raster that the parts make up in bands of `height` rows, (rows, cols), from the top down."""
+    rows, cols = spec.extent.shape
+    with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE), rasterio.open(_vrt(spec, parts), driver="VRT") as file:
+        for start in range(0, rows, height):
+            yield file.read(1, window=RasterioWindow(0, start, cols, min(height, rows - start)))
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

@@ -64,8 +64,17 @@ def trace(labels: NDArray[np.int32]) -> Rings:
     padded = np.pad(labels, 1)
     vertices, offsets, found, holes = _trace(padded, _MOVES, _count_corners(padded))
     order = np.argsort(found, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.diff(offsets)[order])])
-    return Rings(_gather(vertices, offsets, order, ends), ends, found[order], holes[order])
+    return arranged(vertices, offsets, found, holes[order], order)
+
+
+def arranged(
+    vertices: NDArray[np.int32], offsets: NDArray[np.int64], labels: NDArray[np.int32], holes: NDArray[np.bool_],
+    order: NDArray[np.int64],
+) -> Rings:  # fmt: skip
+    """Return rings in another order; holes is in that order already."""
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(offsets)[order])])
+    gathered: NDArray[np.int32] = _gather(vertices, offsets, order, ends)
+    return Rings(gathered, ends, labels[order], holes)
 
 
 def polygons(rings: Rings, transform: Any, origin: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -75,13 +84,27 @@ def polygons(rings: Rings, transform: Any, origin: tuple[int, int]) -> tuple[NDA
     transform: affine, from (col, row) of the scene to the CRS. origin: (row, col) in the scene of the traced
     array's first pixel. Exteriors are counter-clockwise in the CRS (RFC 7946), for either sense of the transform.
     """
+    wkb: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    wkb = _placed(
+        rings.vertices, rings.offsets, rings.holes, bool(transform.determinant > 0), np.array(origin, np.int64),
+        np.array(transform[:6], np.float64),
+    )  # fmt: skip
+    return wkb
+
+
+def corners(rings: Rings, transform: Any, origin: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the vertices of the rings in the CRS, (n, 2), x and y."""
     rows, cols = (rings.vertices[:, axis].astype(np.int64) + origin[axis] for axis in (0, 1))
     points = np.empty((len(rows), 2), "<f8")
     points[:, 0] = cols * transform.a + rows * transform.b + transform.c
     points[:, 1] = cols * transform.d + rows * transform.e + transform.f
-    backwards = bool(transform.determinant > 0)
+    return points
+
+
+def encode(points: NDArray[np.float64], rings: Rings, backwards: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return `polygons` of rings whose vertices lie at `points`, taken backwards where they are clockwise there."""
     wkb: tuple[NDArray[np.uint8], NDArray[np.int64]]
-    wkb = _wkb(points.view(np.uint8), rings.offsets, rings.holes, backwards)
+    wkb = _wkb(points.view(np.int64), rings.offsets, rings.holes, backwards)
     return wkb
 
 
@@ -152,7 +175,7 @@ def _walk(flat: Any, walked: Any, cols: int, first: int, moves: Any, vertices: A
 
 @compiled
 def _gather(vertices: Any, offsets: Any, order: Any, ends: Any) -> Any:
-    gathered = np.empty_like(vertices)
+    gathered = np.empty((ends[-1], 2), np.int32)
     for i in range(len(order)):
         gathered[ends[i] : ends[i + 1]] = vertices[offsets[order[i]] : offsets[order[i] + 1]]
     return gathered
@@ -165,12 +188,19 @@ def _put(out: Any, at: int, value: int) -> int:
     return at + 4
 
 
+@inlined
+def _put_word(out: Any, at: int, word: int) -> None:
+    # Written out, for then the compiler makes one store of it.
+    out[at], out[at + 1], out[at + 2], out[at + 3] = word, word >> 8, word >> 16, word >> 24
+    out[at + 4], out[at + 5], out[at + 6], out[at + 7] = word >> 32, word >> 40, word >> 48, word >> 56
+
+
 @compiled
-def _wkb(points: Any, offsets: Any, holes: Any, backwards: bool) -> Any:
-    """Return the little-endian WKB of all polygons, and where each begins. points: uint8 (n, 16)."""
+def _wkb(words: Any, offsets: Any, holes: Any, backwards: bool) -> Any:
+    """Return the little-endian WKB of all polygons, and where each begins. words: int64 (n, 2), the bits of x and y."""
     rings = len(holes)
     polygons = rings - holes.sum()
-    out = np.empty(polygons * 9 + rings * 4 + (len(points) + rings) * 16, np.uint8)
+    out = np.empty(polygons * 9 + rings * 4 + (len(words) + rings) * 16, np.uint8)
     begins, at, count = np.zeros(polygons + 1, np.int64), 0, 0
     ring = 0
     while ring < rings:
@@ -182,10 +212,34 @@ def _wkb(points: Any, offsets: Any, holes: Any, backwards: bool) -> Any:
         for i in range(ring, stop):
             start, length = offsets[i], offsets[i + 1] - offsets[i]
             at = _put(out, at, length + 1)
-            for k in range(length + 1):
-                out[at : at + 16] = points[start + ((length - k) % length if backwards else k % length)]
+            point, step = start, 1
+            if backwards:
+                _put_word(out, at, words[start, 0])
+                _put_word(out, at + 8, words[start, 1])
+                at += 16
+                point, step = start + length - 1, -1
+            for _ in range(length):
+                _put_word(out, at, words[point, 0])
+                _put_word(out, at + 8, words[point, 1])
+                at += 16
+                point += step
+            if not backwards:
+                _put_word(out, at, words[start, 0])
+                _put_word(out, at + 8, words[start, 1])
                 at += 16
         ring = stop
         count += 1
         begins[count] = at
     return out, begins
+
+
+@compiled
+def _placed(vertices: Any, offsets: Any, holes: Any, backwards: bool, origin: Any, transform: Any) -> Any:
+    """Return `_wkb` of vertices that are (row, col) from the scene's pixel `origin` on."""
+    a, b, c, d, e, f = transform
+    points = np.empty((len(vertices), 2), np.float64)
+    for k in range(len(vertices)):
+        row, col = np.float64(vertices[k, 0] + origin[0]), np.float64(vertices[k, 1] + origin[1])
+        points[k, 0] = col * a + row * b + c
+        points[k, 1] = col * d + row * e + f
+    return _wkb(points.view(np.int64), offsets, holes, backwards)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,7 @@ from geoseg.errors import BandError, InputError, SettingError
 from geoseg.georeference import Georeference
 from geoseg.grid import Window
 from geoseg.guards import raster_driver, regular_file
+from geoseg.period import Period
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,12 @@ class Scene:
         return str(self._file.tags().get("AREA_OR_POINT", "Area"))
 
     @property
+    def taken(self) -> Period | None:
+        """When the imagery was taken, if the file says so: by GDAL's ACQUISITIONDATETIME, else a TIFF's DateTime."""
+        texts = self._file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME"), self._file.tags().get("TIFFTAG_DATETIME")
+        return next((found for text in texts if text and (found := Period.from_tag(text))), None)
+
+    @property
     def masks(self) -> str:
         """What marks invalid pixels: 'alpha', 'mask', 'nodata VALUE', or 'none'."""
         flags = self._file.mask_flag_enums[self.bands[0] - 1]
@@ -166,17 +173,26 @@ class Scene:
             return "mask"
         return f"nodata {self._file.nodata:g}" if self._file.nodata is not None else "none"
 
-    def caching(self, rows: int) -> AbstractContextManager[Any]:
-        """Return a context in which GDAL's cache has `cache_bytes(rows)`; its own default grows with the machine."""
-        return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows))  # type: ignore[no-any-return]
+    @property
+    def colours(self) -> dict[int, str]:
+        """Value -> '#rrggbb' of the palette that is stored with the first band; empty where there is none."""
+        if self._file.colorinterp[0] != ColorInterp.palette:
+            return {}
+        return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in self._file.colormap(1).items()}
 
-    def cache_bytes(self, rows: int) -> int:
+    def caching(self, rows: int, floor: int | None = None) -> AbstractContextManager[Any]:
+        """Return a context in which GDAL's cache has `cache_bytes(rows)`; its own default grows with the machine."""
+        return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor))  # type: ignore[no-any-return]
+
+    def cache_bytes(self, rows: int, floor: int | None = None) -> int:
         """Return the size of GDAL's cache with which no stored block is decoded twice when the scene is
         read in raster order in pieces of `rows` rows; bounded, so that memory stays flat."""
         stored = self.block_shape[0]
         height = -(-rows // stored) * stored + stored
         per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
-        return int(min(_CACHE_CEILING, max(CACHE_FLOOR, height * self.shape[1] * per_pixel)))
+        return int(
+            min(_CACHE_CEILING, max(CACHE_FLOOR if floor is None else floor, height * self.shape[1] * per_pixel))
+        )
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the pixels (bands, rows, cols) of `window` in the file's own type, and validity (rows, cols).
@@ -189,18 +205,33 @@ class Scene:
             raise ValueError(f"{window} reaches out of a scene of {self.shape[0]} x {self.shape[1]} pixels")
         region = RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
         indexes = [1] if self.palette is not None else list(self.bands)
+        with self._lock, self._decoding(window):
+            pixels = self._file.read(indexes, window=region)
+            valid = self._validity(pixels, indexes, region)
+        if self.palette is not None:
+            pixels = np.ascontiguousarray(np.moveaxis(self.palette[pixels[0]], -1, 0))
+        return pixels, valid
+
+    def read_stored(self, window: Window) -> NDArray[Any]:
+        """Return the pixels (bands, rows, cols) of `window` as they are stored, valid or not.
+
+        Raises:
+            InputError: a part of the file cannot be decoded; the message names the window.
+        """
+        region = RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
+        with self._lock, self._decoding(window):
+            pixels: NDArray[Any] = self._file.read(list(self.bands), window=region)
+        return pixels
+
+    @contextmanager
+    def _decoding(self, window: Window) -> Iterator[None]:
         try:
-            with self._lock:
-                pixels = self._file.read(indexes, window=region)
-                valid = self._validity(pixels, indexes, region)
+            yield
         except RasterioError as error:
             raise InputError(
                 f"{self._name}: rows {window.rows.start}-{window.rows.stop}, columns {window.cols.start}-"
                 f"{window.cols.stop} cannot be decoded ({_first_line(error)}); copy or download the file again"
             ) from error
-        if self.palette is not None:
-            pixels = np.ascontiguousarray(np.moveaxis(self.palette[pixels[0]], -1, 0))
-        return pixels, valid
 
     @property
     def _alpha_is_data(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.engines.local import Receipt, compute
+from geoseg.features import VectorSpec
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
 from geoseg.publish import publish_bytes, sha256
@@ -21,7 +22,7 @@ from geoseg.raster import RasterSpec, provenance_tags, write_cog
 from geoseg.run import VECTOR_PART, Run
 from geoseg.scene import Scene
 from geoseg.segments import LAYER, Segmenter
-from geoseg.vectors import VectorSpec, write_layer
+from geoseg.vectors import write_layer
 
 _MOST_WORKERS = 8
 """More threads than this wait for the reading of the next block."""

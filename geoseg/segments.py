@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.areas import pixel_area
 from geoseg.config import SegmentConfig
+from geoseg.features import VectorSpec, packed
 from geoseg.grid import Block, Window
 from geoseg.plan import reach
 from geoseg.regions import first_pixels, paint, region_statistics, region_sums
@@ -26,7 +27,6 @@ from geoseg.rings import polygons, trace
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats, colour_scale, is_srgb
 from geoseg.superpixels import Superpixels, colour, halo, segment
-from geoseg.vectors import VectorSpec, packed
 
 LAYER = "superpixels"
 

@@ -1,19 +1,19 @@
-"""Features -> vector files: the parts of a run are streamed, in order, into one GeoPackage or FlatGeobuf.
+"""Features -> vector files, streamed in batches of which a few are in memory.
 
-The only module that writes vector data. Features travel as Arrow record batches with WKB geometries; no feature
-is ever an object of its own.
+The only module that writes vector data, but for `geoseg.geoparquet`, by which it does.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import queue
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,52 +21,40 @@ import numpy as np
 import pyarrow as pa
 import pyogrio
 import pyproj
-from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from geoseg.errors import WriteError
-from geoseg.publish import publishing
+from geoseg.errors import OutputError, WriteError
+from geoseg.features import GEOMETRY, PARQUET, VectorSpec, octet_sum
+from geoseg.geoparquet import Bounds, read_geometries, write_geoparquet
+from geoseg.publish import publishing, sync
 
 log = logging.getLogger(__name__)
 
-_GEOMETRY = "geometry"
-_BATCH = 4096
+_BATCH = 1024
+_AHEAD = 2
+_INDEX_BYTES = 16 << 20
 
-# What SQLite keeps beside a GeoPackage that is open: it would be applied to the file that replaces it.
-_SIDECARS = ("-wal", "-shm", "-journal")
-_FAILURES = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, RuntimeError)
+# What SQLite keeps beside a GeoPackage that is open, and what a Shapefile consists of: it would be applied to the file
+# that takes the place of its own.
+_SIDECARS = {
+    ".gpkg": ("-wal", "-shm", "-journal"),
+    ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".shp.xml"),
+}
+_PARTS = (".shx", ".dbf", ".prj", ".cpg")
+_FAILURES = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, RuntimeError, pa.ArrowException)
 
+GEOPACKAGE_GEOMETRY = "geom"
+"""Name of the column of geometries in a GeoPackage, where it is told from others by it."""
 
-@dataclass(frozen=True)
-class VectorSpec:
-    """A layer of polygons: GDAL's driver that writes it, its name, the columns (name -> numpy type), and the WKT of the
-    CRS as it was read (None: none)."""
-
-    driver: str
-    layer: str
-    columns: Mapping[str, str]
-    wkt: str | None
-
-    @property
-    def schema(self) -> Any:
-        """The columns and the geometry in Arrow's terms."""
-        fields = [pa.field(name, pa.from_numpy_dtype(kind)) for name, kind in self.columns.items()]
-        return pa.schema([*fields, pa.field(_GEOMETRY, pa.large_binary())])
-
-
-def packed(
-    spec: VectorSpec, columns: Mapping[str, NDArray[Any]], wkb: NDArray[np.uint8], offsets: NDArray[np.int64]
-) -> bytes:
-    """Return features as a stream of Arrow: the columns of `spec`, and the geometries that lie between `offsets`
-    in the bytes `wkb`."""
-    count = len(offsets) - 1
-    geometries = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(wkb)])
-    batch = pa.record_batch([*(columns[name] for name in spec.columns), geometries], schema=spec.schema)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, spec.schema) as stream:
-        stream.write_batch(batch)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "GPKG": {"GEOMETRY_NAME": GEOPACKAGE_GEOMETRY},
+    # A tenth of a millimetre, and members as RFC 7946 has them.
+    "GeoJSON": {"COORDINATE_PRECISION": "9", "RFC7946": "YES"},
+    "GeoJSONSeq": {"COORDINATE_PRECISION": "9"},
+    "ESRI Shapefile": {"ENCODING": "UTF-8"},
+}
+_EXACT = ("GPKG", "FlatGeobuf", PARQUET)
+_SHAPEFILE_BYTES = (1 << 31) - (1 << 20)
 
 
 def write_layer(path: Path, spec: VectorSpec, parts: Sequence[Path]) -> int:
@@ -79,57 +67,174 @@ def write_layer(path: Path, spec: VectorSpec, parts: Sequence[Path]) -> int:
             written; an old file is intact.
     """
     _check_space(path.parent, spec, parts)
-    source = _Source(spec, parts)
+    with writing_layer(path, spec) as layer:
+        for part in parts:
+            with pa.ipc.open_stream(part.read_bytes()) as stream:
+                for batch in stream:
+                    layer.put(batch)
+    return layer.total[0]
+
+
+@contextmanager
+def writing_layer(path: Path, spec: VectorSpec, finish: Callable[[Path], None] | None = None) -> Iterator[Layer]:
+    """Yield a layer to put batches of features in; when the block ends well it takes the place of `path`, atomically.
+
+    finish: called with the path of the complete file before that, to add to it. A Shapefile is several files; that of
+    its geometries comes last.
+
+    Raises:
+        WriteError: the file system failed, or what reads back is not what was written; an old file is intact.
+        OutputError: more than a Shapefile can hold.
+    """
     try:
-        with publishing(path) as temporary:
-            with _clock(), _remarks(path):
-                pyogrio.write_arrow(
-                    source.reader(), temporary, layer=spec.layer, driver=spec.driver,
-                    geometry_name=_GEOMETRY, geometry_type="Polygon", crs=_without_false_code(spec.wkt),
-                )  # fmt: skip
-            _compare(path, temporary, source.total)
-            for suffix in _SIDECARS:
-                path.resolve().with_name(path.resolve().name + suffix).unlink(missing_ok=True)
+        with publishing(path) as temporary, _family(path, temporary), _configured(), _remarks(path):
+            with Layer(path, temporary, spec) as layer:
+                yield layer
+            _compare(path, temporary, spec, layer.total)
+            if finish is not None:
+                finish(temporary)
     except _FAILURES as error:
-        if source.failure is not None:
-            raise source.failure from None
         raise WriteError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from error
-    return source.total[0]
 
 
-class _Source:
-    """The features of the parts, one after the other; what went past, and what went wrong while GDAL was asking."""
+Batch = tuple[Any, Bounds]
+"""A record batch, and (left, bottom, right, top) of its geometries."""
 
-    def __init__(self, spec: VectorSpec, parts: Sequence[Path]) -> None:
-        self._spec, self._parts = spec, parts
+
+class Layer:
+    """A layer that is written, in a thread of its own, to the file `temporary`. total: features that were put, bytes of
+    their geometries, and the sum of these. bounds: of all of them, where they were given."""
+
+    def __init__(self, path: Path, temporary: Path, spec: VectorSpec) -> None:
+        self._path, self._temporary, self._spec = path, temporary, spec
         self.total = (0, 0, 0)
-        self.failure: BaseException | None = None
+        self.bounds: Bounds | None = None
+        self._failure: Exception | None = None
+        self._batches: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="layer")
 
-    def reader(self) -> Any:
-        """Return the features as a stream, to be read once."""
-        return pa.RecordBatchReader.from_batches(self._spec.schema, self._batches())
+    def __enter__(self) -> Layer:
+        self._written = self._pool.submit(self._write)
+        return self
 
-    def _batches(self) -> Iterator[Any]:
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._pool:
+            if kind is None:
+                self._hand_over(None)
+                self._result()
+                return
+            # GDAL makes an error of its own of this one; what went wrong is on its way already.
+            with suppress(Exception):
+                self._hand_over(_AbandonedError())
+
+    def put(self, features: Any | Callable[[], Batch]) -> None:
+        """Add a batch of features; or what computes one, in the thread that writes, while others are collected."""
+        self._hand_over(features)
+
+    def _hand_over(self, item: Any) -> None:
+        while not self._written.done():
+            with suppress(queue.Full):
+                self._batches.put(item, timeout=0.1)
+                return
+        self._result()
+
+    def _result(self) -> None:
         try:
-            for part in self._parts:
-                with pa.ipc.open_stream(part.read_bytes()) as stream:
-                    for batch in stream:
-                        self.total = _add(self.total, batch.column(_GEOMETRY))
-                        yield batch
-        except BaseException as error:
-            # GDAL would make a message of it, of an interruption too.
-            self.failure = error
+            self._written.result()
+        except Exception:
+            if self._failure is not None:
+                raise self._failure from None
             raise
 
+    def _taken(self) -> Iterator[Any]:
+        try:
+            while (item := self._batches.get()) is not None:
+                if isinstance(item, _AbandonedError):
+                    raise item
+                batch, bounds = item() if callable(item) else (item, None)
+                self._count(batch, bounds)
+                yield batch
+        except Exception as error:
+            # GDAL would make a message of it.
+            self._failure = error
+            raise
 
-def _compare(path: Path, written: Path, total: tuple[int, int, int]) -> None:
-    """Read all geometries back, in whatever order the format keeps them, and hold them against those of the parts."""
+    def _count(self, batch: Any, bounds: Bounds | None) -> None:
+        self.total = _add(self.total, batch.column(GEOMETRY))
+        if bounds is not None:
+            known = self.bounds or bounds
+            left, bottom = min(bounds[0], known[0]), min(bounds[1], known[1])
+            self.bounds = (left, bottom, max(bounds[2], known[2]), max(bounds[3], known[3]))
+        if self._spec.driver == "ESRI Shapefile" and self.total[1] > _SHAPEFILE_BYTES:
+            raise OutputError(f"{self._path}: a Shapefile ends at 2 GB; write {self._path.with_suffix('.gpkg').name}")
+
+    def _write(self) -> None:
+        spec = self._spec
+        if spec.driver == PARQUET:
+            write_geoparquet(self._temporary, spec.schema, spec.wkt, self._taken(), lambda: self.bounds)
+            return
+        options = _OPTIONS.get(spec.driver, {}) if spec.wkt or spec.driver != "GeoJSON" else {}
+        reader = pa.RecordBatchReader.from_batches(spec.schema, self._taken())
+        pyogrio.write_arrow(
+            reader, self._temporary, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
+            geometry_type="Polygon", crs=_without_false_code(spec.wkt), **options,
+        )  # fmt: skip
+
+
+def companions(path: Path) -> list[Path]:
+    """Return the files that were written for `path`: itself, and those that belong to a Shapefile."""
+    suffixes = _SIDECARS[".shp"] if path.suffix.lower() == ".shp" else ()
+    return [path, *(other for suffix in suffixes if (other := path.with_suffix(suffix)).exists())]
+
+
+class _AbandonedError(RuntimeError):
+    """No more features will come, and the file is not wanted."""
+
+
+@contextmanager
+def _family(path: Path, temporary: Path) -> Iterator[None]:
+    """Let the files that belong to `temporary` take the places of those that belong to `path`; those are gone else."""
+    suffixes = _SIDECARS.get(path.suffix.lower(), ())
+    target = path.resolve()
+    try:
+        yield
+        made = [suffix for suffix in suffixes if suffix in _PARTS and _beside(temporary, suffix).exists()]
+        for path in (temporary, *(_beside(temporary, suffix) for suffix in made)):
+            sync(path)
+        for suffix in suffixes:
+            if suffix in made:
+                _beside(temporary, suffix).replace(_beside(target, suffix))
+            else:
+                _beside(target, suffix).unlink(missing_ok=True)
+    finally:
+        for suffix in suffixes:
+            _beside(temporary, suffix).unlink(missing_ok=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix) if suffix.startswith("-") else path.with_suffix(suffix)
+
+
+def _compare(path: Path, written: Path, spec: VectorSpec, total: tuple[int, int, int]) -> None:
+    """Read all geometries back, in whatever order the format keeps them, and hold them against those that were put;
+    where the format has its own idea of coordinates, only how many there are."""
     found = (0, 0, 0)
-    with pyogrio.open_arrow(written, columns=[], batch_size=_BATCH, use_pyarrow=True) as (_, stream):
-        for batch in stream:
-            found = _add(found, batch.column(batch.num_columns - 1))
+    if spec.driver in _EXACT:
+        for geometries in _geometries(written, spec):
+            found = _add(found, geometries)
+    else:
+        found = (int(pyogrio.read_info(written, force_feature_count=True)["features"]), *total[1:])
     if found != total:
         raise WriteError(f"{path}: reads back other features than were written; is the disk full or failing?")
+
+
+def _geometries(path: Path, spec: VectorSpec) -> Iterator[Any]:
+    if spec.driver == PARQUET:
+        yield from read_geometries(path)
+        return
+    with pyogrio.open_arrow(path, columns=[], batch_size=_BATCH, use_pyarrow=True) as (_, stream):
+        for batch in stream:
+            yield batch.column(batch.num_columns - 1)
 
 
 def _add(total: tuple[int, int, int], geometries: Any) -> tuple[int, int, int]:
@@ -138,7 +243,7 @@ def _add(total: tuple[int, int, int], geometries: Any) -> tuple[int, int, int]:
     kind = np.int64 if pa.types.is_large_binary(geometries.type) else np.int32
     ends = np.frombuffer(offsets, kind)[geometries.offset : geometries.offset + len(geometries) + 1]
     octets = np.frombuffer(content or b"", np.uint8)[ends[0] : ends[-1]] if len(geometries) else np.zeros(0, np.uint8)
-    return total[0] + len(geometries), total[1] + len(octets), total[2] + int(octets.sum(dtype=np.int64))
+    return total[0] + len(geometries), total[1] + len(octets), total[2] + octet_sum(octets)
 
 
 def _without_false_code(wkt: str | None) -> str | None:
@@ -165,24 +270,26 @@ def _remarks(path: Path) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for remark in remarks:
-        if not str(remark.message).startswith("'crs' was not provided"):
+        if not issubclass(remark.category, RuntimeWarning | UserWarning):
+            warnings.warn_explicit(remark.message, remark.category, remark.filename, remark.lineno)
+        elif not str(remark.message).startswith("'crs' was not provided"):
             log.warning("%s: %s", path, _first_line(cast(Warning, remark.message)))
 
 
 @contextmanager
-def _clock() -> Iterator[None]:
-    """Within this context GDAL takes SOURCE_DATE_EPOCH, where it is set, for the time."""
+def _configured() -> Iterator[None]:
+    """Within this context GDAL takes SOURCE_DATE_EPOCH, where it is set, for the time, and keeps little of the spatial
+    index of a GeoPackage in memory before it goes to disk."""
+    options = {"OGR_GPKG_MAX_RAM_USAGE_RTREE": str(_INDEX_BYTES)}
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is None:
-        yield
-        return
-    name = "OGR_CURRENT_DATE"
-    before = pyogrio.get_gdal_config_option(name)
-    pyogrio.set_gdal_config_options({name: time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(float(epoch)))})
+    if epoch is not None:
+        options["OGR_CURRENT_DATE"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(float(epoch)))
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
     try:
         yield
     finally:
-        pyogrio.set_gdal_config_options({name: before})
+        pyogrio.set_gdal_config_options(before)
 
 
 def _check_space(folder: Path, spec: VectorSpec, parts: Sequence[Path]) -> None:

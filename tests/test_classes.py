@@ -46,6 +46,16 @@ def test_ids_are_1_to_k(ids: tuple[int, ...]) -> None:
         ClassMap(tuple(LandClass(i, f"{n}", "#000000") for n, i in enumerate(ids)))
 
 
+@pytest.mark.parametrize("class_id", [-(2**31), -1, 0, 1, 16, 17, 255, 65534, 2**40])
+def test_a_class_by_its_id_alone_has_a_name_and_a_colour(class_id: int) -> None:
+    entry = LandClass.default(class_id)
+    assert (entry.id, entry.name) == (class_id, f"class {class_id}")
+    assert all(0 <= value <= 255 for value in entry.rgb)
+    assert entry == LandClass.default(class_id)
+    if 1 <= class_id <= 300:
+        assert ClassMap.default(300).classes[class_id - 1] == entry
+
+
 def test_names_are_unique() -> None:
     with pytest.raises(SettingError, match="same name"):
         ClassMap((LandClass(1, "water", "#000000"), LandClass(2, "water", "#000001")))

@@ -16,7 +16,9 @@ from geoseg.config import (
     ENCODER_STRIDE,
     RECIPES,
     STRIDE,
+    Area,
     Blend,
+    PolygonizeConfig,
     PredictConfig,
     Recipe,
     RecipeName,
@@ -25,6 +27,7 @@ from geoseg.config import (
     WindowConfig,
 )
 from geoseg.errors import SettingError
+from geoseg.period import Period
 
 
 def training(**settings: Any) -> TrainConfig:
@@ -35,6 +38,11 @@ def training(**settings: Any) -> TrainConfig:
 def predicting(**settings: Any) -> PredictConfig:
     """A PredictConfig of some scene."""
     return PredictConfig((Path("scene.tif"),), Path("classes.tif"), **settings)
+
+
+def polygonizing(**settings: Any) -> PolygonizeConfig:
+    """A PolygonizeConfig of some raster."""
+    return PolygonizeConfig(Path("classes.tif"), Path("polygons.gpkg"), **settings)
 
 
 BAD: list[tuple[Callable[..., Any], str, Any]] = [
@@ -70,6 +78,9 @@ BAD: list[tuple[Callable[..., Any], str, Any]] = [
     *((predicting, "bands", value) for value in ((), (3, 0))),
     *((predicting, "block_size", value) for value in (0, 256, 1000, 131072)),
     *((predicting, "batch_size", value) for value in (0, 5000)),
+    *((Area, "value", value) for value in (0.0, -1.0, math.nan, math.inf)),
+    *((polygonizing, "simplify", value) for value in (0.0, -1.0, math.nan, math.inf)),
+    *((polygonizing, "field", value) for value in ("", "1st", "a b", "class", "Area_M2", "perim_m")),
     (predicting, "bounds", (0.0, 0.0, 0.0, 1.0)),
     (predicting, "bounds", (0.0, 5.0, 1.0, 1.0)),
     (predicting, "bounds", (0.0, 0.0, math.nan, 1.0)),
@@ -83,6 +94,13 @@ def test_bad_values_are_refused_and_named(config: Callable[..., Any], name: str,
         config(**{name: value})
     assert str(value) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_time_is_for_the_item_only() -> None:
+    period = Period.parse("2020-07")
+    assert predicting(stac=True, datetime=period).datetime == period
+    with pytest.raises(SettingError, match=r"2020-07-01.*--stac"):
+        predicting(datetime=period)
 
 
 @given(st.integers(4, 255), st.integers(1, 50), st.floats(1e-6, 1e6))

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
 LAYERS = (
     "geoseg",
     "errors",
+    "period",
     "config",
     "classes",
     "grid",
@@ -20,10 +21,21 @@ LAYERS = (
     "kernels",
     "publish",
     "georeference",
-    "areas",
+    "footprint",
     "rings",
+    "areas",
+    "lines",
+    "components",
+    "outlines",
+    "merging",
+    "sieve",
+    "features",
+    "geoparquet",
     "vectors",
     "scene",
+    "classrasters",
+    "simplification",
+    "polygons",
     "evaluation",
     "labelmap",
     "labels",
@@ -54,6 +66,8 @@ LAYERS = (
     "blend",
     "regions",
     "styles",
+    "geopackage",
+    "stac",
     "pictures",
     "report",
     "model",
@@ -71,7 +85,10 @@ LAYERS = (
     "run",
     "engines",
     "engines.local",
+    "sieving",
     "outputs",
+    "sidecars",
+    "polygonization",
     "segments",
     "segmentation",
     "mapping",
@@ -82,9 +99,14 @@ LAYERS = (
     "__main__",
 )
 
-LIGHT = ("errors", "config", "classes", "grid")
+LIGHT = ("errors", "period", "config", "classes", "grid")
 RASTERIO = ("scene", "raster", "aoi")
-VECTORS = {"pyogrio": ("vectors",), "pyarrow": ("vectors",), "geopandas": ("aoi",), "fiona": ()}
+VECTORS = {
+    "pyogrio": ("vectors",),
+    "pyarrow": ("features", "geoparquet", "vectors"),
+    "geopandas": ("aoi", "polygons"),
+    "fiona": (),
+}
 HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "sklearn", "geopandas")
 
 

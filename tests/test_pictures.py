@@ -1,15 +1,16 @@
 """Pictures: colours are those of the class map, and stretches clip instead of wrapping."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
-from geoseg.classes import ClassMap
-from geoseg.pictures import outlined, painted, rgb, save_png, side_by_side, with_legend
+from geoseg.classes import ClassMap, LandClass
+from geoseg.pictures import Picture, legend, outlined, painted, rgb, save_png, side_by_side, with_legend
 
 
 @given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from(["uint8", "uint16", "int16", "float32"]))
@@ -78,6 +79,63 @@ def test_the_legend_has_every_colour_beside_the_unchanged_picture() -> None:
 def test_a_share_is_needed_for_every_class() -> None:
     with pytest.raises(ValueError, match="shorter"):
         with_legend(np.zeros((60, 80, 3), np.uint8), ClassMap.default(3), [0.5, 0.5])
+
+
+def named(*names: str) -> list[LandClass]:
+    return [LandClass(i, name, LandClass.default(i).colour) for i, name in enumerate(names, 1)]
+
+
+def swatches(picture: Picture) -> list[tuple[int, int, int, int, int]]:
+    """(left, top, and the colour) of each field of one colour that is 23 x 14 pixels within a black frame."""
+    black = (picture == 0).all(axis=2)
+    found = []
+    for top, left in np.argwhere(black[:-15, :-24] & black[15:, :-24] & black[:-15, 24:] & black[15:, 24:]):
+        inside = picture[top + 1 : top + 15, left + 1 : left + 24]
+        frame = black[top : top + 16, left : left + 25]
+        if frame[0].all() and frame[-1].all() and (inside == inside[0, 0]).all() and not frame[1:-1, 1:-1].any():
+            found.append((int(left), int(top), *inside[0, 0].tolist()))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 32, 33, 100, 300])
+def test_the_legend_alone_has_every_class_in_order(count: int) -> None:
+    classes = ClassMap.default(count).classes
+    found = swatches(legend(classes))
+    assert [colour for _, _, *colour in sorted(found)] == [list(entry.rgb) for entry in classes]
+    height, width, _ = legend(classes).shape
+    assert height <= 32 * 22 + 24 or count > 128
+    assert height < 2 * width or count <= 32
+
+
+def test_names_are_written_beside_their_colours() -> None:
+    with_names, without = legend(named("water", "roofs")), legend(named("water", " "))
+    assert with_names.shape == without.shape
+    differs = (with_names != without).any(axis=2)
+    assert not differs[:28].any()
+    assert differs[34:50, 46:].any()
+
+
+def test_the_legend_is_as_wide_as_the_longest_name_but_not_endless() -> None:
+    short, long, endless = (legend(named("x" * length)).shape[1] for length in (3, 30, 3000))
+    assert short < long < endless < 1000
+    assert (legend(named("x" * 30))[:, -12:] == 255).all()
+
+
+def test_a_name_is_one_line() -> None:
+    assert np.array_equal(legend(named("a\n b", "c")), legend(named("a b", "c")))
+
+
+def test_a_legend_of_no_classes_is_a_picture() -> None:
+    assert legend([]).size > 0
+
+
+def test_letters_that_pillows_own_font_lacks_are_drawn_where_a_font_has_them() -> None:
+    try:
+        ImageFont.truetype("DejaVuSans.ttf", 14)
+    except OSError:
+        pytest.skip("no font here but Pillow's own")
+    pictures = [legend(named(letter)) for letter in ("ä", "ö", "ж")]
+    assert not any(np.array_equal(a, b) for a, b in pairwise(pictures)), "boxes instead of letters"
 
 
 def test_png_keeps_every_pixel(tmp_path: Path) -> None:

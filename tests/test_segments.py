@@ -27,13 +27,14 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
+from geoseg.features import VectorSpec
 from geoseg.publish import sha256
 from geoseg.scene import Scene
 from geoseg.segmentation import SegmentJob
 from geoseg.segments import column_names
 from geoseg.statistics import band_stats, colour_scale
 from geoseg.superpixels import colour, segment
-from geoseg.vectors import VectorSpec, write_layer
+from geoseg.vectors import write_layer
 
 SMALL = {"size": 9, "iterations": 2, "compactness": 12.5, "min_size": 30}
 """Cells that are no divisor of a block, and few steps: quick, and every setting other than its default."""

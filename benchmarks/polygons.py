@@ -1,0 +1,239 @@
+"""Polygons measured against other tools: time to the file and peak memory, each in a process of its own.
+
+    python benchmarks/polygons.py --folder scratch
+
+Makes class maps in the folder (kept for the next time): tiled GeoTIFFs of six classes, each pixel the class with the
+largest of six smooth random fields, in two octaves. All of it is a function of (row, col), so that a map is written in
+bands, and a longer one begins with a shorter one.
+
+- `--side` px squared (10,000): about 105,000 polygons. Ours and peers take turns; medians, and ratios of medians.
+  Peers: rasterio.features.shapes -> GeoDataFrame -> GeoPackage, and gdal_polygonize.py where it is installed.
+- The same number of pixels, with about 5 million polygons: ours alone.
+- 100,000 and 200,000 rows of 10,000 px: ours alone; the peaks should be alike.
+
+Seconds are from opening the raster to the complete file, without the start of Python and imports, but for
+gdal_polygonize, which is a program. CPU is of all threads. Peak memory is that of the process, libraries included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+CLASSES = 6
+SMOOTH = (40, 6, 0.1)
+ROUGH = (32, 2, 0.37)
+"""Cells of the two octaves in pixels, and the weight of the second."""
+
+Measured = tuple[float, float, float, int]
+"""Seconds, CPU seconds, peak memory in MiB, polygons."""
+
+
+@njit
+def _noise(x: int, y: int, layer: int) -> Any:
+    word = np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(y) * np.uint64(0xC2B2AE3D27D4EB4F)
+    word ^= np.uint64(layer) * np.uint64(0x165667B19E3779F9)
+    word = (word ^ (word >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    return np.float32((word ^ (word >> np.uint64(32))) & np.uint64(0xFFFF))
+
+
+@njit
+def _add_octave(fields: Any, row: int, layer: int, cell: int, weight: float) -> None:
+    """Add a field of random values on a lattice, interpolated, to those of one row."""
+    down = np.float32(row % cell) / np.float32(cell)
+    left = right = np.float32(0)
+    for col in range(len(fields)):
+        if col % cell == 0:
+            first = col // cell
+            left = _noise(first, row // cell, layer) * (1 - down) + _noise(first, row // cell + 1, layer) * down
+            first += 1
+            right = _noise(first, row // cell, layer) * (1 - down) + _noise(first, row // cell + 1, layer) * down
+        along = np.float32(col % cell) / np.float32(cell)
+        fields[col] += np.float32(weight) * (left * (1 - along) + right * along)
+
+
+@njit
+def _fill(out: Any, first: int, coarse: int, fine: int, weight: float) -> None:
+    rows, cols = out.shape
+    field, best = np.empty(cols, np.float32), np.empty(cols, np.float32)
+    for row in range(rows):
+        best[:] = -1
+        for number in range(CLASSES):
+            field[:] = 0
+            _add_octave(field, first + row, number, coarse, 1.0)
+            _add_octave(field, first + row, number + CLASSES, fine, weight)
+            for col in range(cols):
+                if field[col] > best[col]:
+                    best[col] = field[col]
+                    out[row, col] = number + 1
+
+
+def texture(first: int, rows: int, cols: int, kind: tuple[int, int, float] = SMOOTH) -> NDArray[np.uint8]:
+    """Return some rows of a map that has no end, (rows, cols) of classes 1..6."""
+    out = np.empty((rows, cols), np.uint8)
+    _fill(out, first, *kind)
+    return out
+
+
+def make_map(path: Path, rows: int, cols: int, kind: tuple[int, int, float]) -> Path:
+    """Write a map, unless it is there."""
+    import rasterio
+    from affine import Affine
+    from rasterio.windows import Window
+
+    if path.exists():
+        return path
+    profile = {"driver": "GTiff", "width": cols, "height": rows, "count": 1, "dtype": "uint8", "nodata": 0}
+    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "BIGTIFF": "IF_SAFER"}
+    place = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)}
+    temporary = path.with_name(f"{path.stem}.part.tif")
+    with rasterio.open(temporary, "w", **profile, **layout, **place) as file:
+        for first in range(0, rows, 512):
+            height = min(512, rows - first)
+            file.write(texture(first, height, cols, kind), 1, window=Window(0, first, cols, height))
+    temporary.replace(path)
+    return path
+
+
+def geoseg(raster: Path, out: Path) -> int:
+    from geoseg.config import PolygonizeConfig
+    from geoseg.polygonization import PolygonizeJob
+
+    with PolygonizeJob(PolygonizeConfig(raster, out, overwrite=True)) as job:
+        for _ in job.run():
+            pass
+        return job.layer.count
+
+
+def rasterio_geopandas(raster: Path, out: Path) -> int:
+    import geopandas
+    import rasterio
+    from rasterio.features import shapes
+    from shapely.geometry import shape
+
+    with rasterio.open(raster) as file:
+        values = file.read(1)
+        found = [(shape(outline), int(value)) for outline, value in
+                 shapes(values, mask=values != 0, connectivity=4, transform=file.transform)]  # fmt: skip
+        frame = geopandas.GeoDataFrame(
+            {"class_id": [value for _, value in found]}, geometry=[outline for outline, _ in found], crs=file.crs
+        )
+    frame.to_file(out, driver="GPKG")
+    return len(frame)
+
+
+def gdal_polygonize(raster: Path, out: Path) -> int:
+    import pyogrio
+
+    out.unlink(missing_ok=True)
+    command = ["gdal_polygonize.py", "-q", "-f", "GPKG", str(raster), str(out), "classes", "class_id"]
+    subprocess.run(command, check=True)
+    return int(pyogrio.read_info(out)["features"])
+
+
+def warm(run: Callable[[Path, Path], int]) -> None:
+    """Import, and load what is compiled, before the clock starts."""
+    if run is not geoseg:
+        import geopandas  # noqa: F401
+
+        return
+    small = Path(f"warm-{time.monotonic_ns()}.tif").absolute()
+    make_map(small, 600, 600, SMOOTH)
+    geoseg(small, small.with_suffix(".gpkg"))
+    for path in small.parent.glob(f"{small.stem}.*"):
+        path.unlink()
+
+
+def _measure(run: Callable[[Path, Path], int], raster: Path, out: Path, results: Any) -> None:
+    warm(run)
+    start, spent = time.perf_counter(), time.process_time()
+    count = run(raster, out)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - spent
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak = _high_water()
+    if children.ru_maxrss:
+        peak, cpu = children.ru_maxrss / 1024, children.ru_utime + children.ru_stime
+    results.put((seconds, cpu, peak, count))
+
+
+def _high_water() -> float:
+    """Return the peak memory of this process in MiB; getrusage would count that of its parent before exec."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def measure(run: Callable[[Path, Path], int], raster: Path, out: Path) -> Measured:
+    """Run once in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    process = context.Process(target=_measure, args=(run, raster, out, results))
+    process.start()
+    measured: Measured = results.get()
+    process.join()
+    return measured
+
+
+def told(name: str, runs: list[Measured], reference: list[Measured] | None = None) -> str:
+    """Return a line of the table: medians, and the ratio of the reference's to these."""
+    seconds, cpu, peak = (statistics.median(run[k] for run in runs) for k in range(3))
+    line = f"{name:44}{seconds:9.2f}{cpu:9.2f}{peak:9.0f}{runs[0][3]:11,}"
+    if reference is not None:
+        slower, busier = (statistics.median(run[k] for run in runs) / statistics.median(run[k] for run in reference)
+                          for k in range(2))  # fmt: skip
+        line += f"{slower:9.1f}{busier:9.1f}"
+    return line
+
+
+def compare(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
+    """Yield the lines of ours and of peers, which take turns."""
+    ours = {f"geoseg -> {suffix}": partial(geoseg) for suffix in ("gpkg", "fgb", "parquet")}
+    runs: dict[str, Callable[[Path, Path], int]] = {
+        "geoseg -> gpkg": geoseg, "geoseg -> fgb": geoseg, "geoseg -> parquet": geoseg,
+        "rasterio.features.shapes, GeoDataFrame -> gpkg": rasterio_geopandas,
+    }  # fmt: skip
+    if shutil.which("gdal_polygonize.py"):
+        runs["gdal_polygonize -> gpkg"] = gdal_polygonize
+    measured: dict[str, list[Measured]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            measured[name].append(measure(run, raster, folder / f"polygons.{name.rsplit(' ', 1)[1]}"))
+    first = measured["geoseg -> gpkg"]
+    for name, found in measured.items():
+        yield told(name, found, None if name in ours else first)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where maps and polygons are written")
+    parser.add_argument("--side", type=int, default=10_000, help="of the maps in pixels (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--long", type=int, nargs="*", default=[100_000, 200_000], help="rows of the long maps")
+    options = parser.parse_args()
+    folder, side = options.folder, options.side
+    folder.mkdir(exist_ok=True)
+    print(f"{'':44}{'s':>9}{'CPU s':>9}{'MiB':>9}{'polygons':>11}{'x time':>9}{'x CPU':>9}")
+    raster = make_map(folder / f"smooth-{side}.tif", side, side, SMOOTH)
+    for line in compare(folder, raster, options.repeats):
+        print(line, flush=True)
+    rough = make_map(folder / f"rough-{side}.tif", side, side, ROUGH)
+    print(told("geoseg -> gpkg, rough", [measure(geoseg, rough, folder / "rough.gpkg")]), flush=True)
+    for rows in options.long:
+        raster = make_map(folder / f"smooth-{rows}x{side}.tif", rows, side, SMOOTH)
+        print(told(f"geoseg -> gpkg, {rows:,} rows", [measure(geoseg, raster, folder / "long.gpkg")]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Features on their way: Arrow record batches with WKB geometries; no feature is ever an object of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from geoseg.kernels import compiled
+
+GEOMETRY = "geometry"
+"""Name of the column of geometries, in every format."""
+
+PARQUET = "Parquet"
+"""In place of a driver of GDAL's, whose wheels have none for it."""
+
+
+class Names(NamedTuple):
+    """A column of names: each feature's place in the list of all."""
+
+    places: NDArray[Any]
+    names: Sequence[str]
+
+
+Column = NDArray[Any] | Names
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """A layer of polygons: GDAL's driver that writes it, its name, the columns (name -> numpy type, or "string"), and
+    the WKT of the CRS as it was read (None: none)."""
+
+    driver: str
+    layer: str
+    columns: Mapping[str, str]
+    wkt: str | None
+
+    @property
+    def schema(self) -> Any:
+        """The columns and the geometry in Arrow's terms."""
+        kinds = {
+            name: pa.string() if kind == "string" else pa.from_numpy_dtype(kind) for name, kind in self.columns.items()
+        }
+        return pa.schema([*(pa.field(*item) for item in kinds.items()), pa.field(GEOMETRY, pa.large_binary())])
+
+
+def batch_of(
+    spec: VectorSpec, columns: Mapping[str, Column], wkb: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> Any:
+    """Return features as a record batch: the columns of `spec`, and the geometries that lie between `offsets` in the
+    bytes `wkb`."""
+    count = len(offsets) - 1
+    geometries = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(wkb)])
+    given = [columns[name] for name in spec.columns]
+    arrays = [pa.array(c.names, pa.string()).take(pa.array(c.places)) if isinstance(c, Names) else c for c in given]
+    return pa.record_batch([*arrays, geometries], schema=spec.schema)
+
+
+def packed(
+    spec: VectorSpec, columns: Mapping[str, Column], wkb: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> bytes:
+    """Return the features of `batch_of` as a stream of Arrow."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, spec.schema) as stream:
+        stream.write_batch(batch_of(spec, columns, wkb, offsets))
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def octet_sum(octets: NDArray[np.uint8]) -> int:
+    """Return the sum of bytes, which does not depend on the order of features."""
+    return int(_octet_sum(octets))
+
+
+@compiled
+def _octet_sum(octets: Any) -> Any:
+    total = np.uint64(0)
+    for start in range(0, len(octets), 1 << 16):
+        some = np.uint32(0)
+        for k in range(start, min(start + (1 << 16), len(octets))):
+            some += np.uint32(octets[k])
+        total += np.uint64(some)
+    return total

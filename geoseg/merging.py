@@ -1,0 +1,272 @@
+"""Small regions of a piece of a raster join their neighbours: the work of `geoseg.sieve`, whose rule it follows."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.kernels import compiled, inlined
+
+
+class Regions(NamedTuple):
+    """The regions, a forest of runs of equal value; what is said of a region stands at its first run in raster order.
+
+    areas: at most the least area, which stands for anything larger. open: whether more of the region may come.
+    lone: whether all of it is known, and that it has no neighbour but nodata. contacts: its first and last one.
+    """
+
+    parents: NDArray[np.int32]
+    values: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    open: NDArray[np.bool_]
+    lone: NDArray[np.bool_]
+    contacts: NDArray[np.int32]
+
+
+class Contacts(NamedTuple):
+    """Common edges of small regions: with the region of which run, the length, where the neighbour's first pixel along
+    it lies, and the region's next contact."""
+
+    runs: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    pixels: NDArray[np.int32]
+    following: NDArray[np.int32]
+
+
+def merge_small(values: NDArray[Any], weights: NDArray[np.int64], least: int, above: bool, last: bool) -> int:
+    """Change the values (rows, cols) of small regions in place, where that can be decided; return how many rows are
+    settled.
+
+    weights: (rows, 1) or (rows, cols), areas of pixels. above: the first row was settled before, and all regions in it
+    with it. last: the last row is the last of the raster.
+    """
+    offsets, starts, found = _runs(values)
+    count = len(found)
+    regions = Regions(
+        np.arange(count, dtype=np.int32), found, np.zeros(count, np.int64), np.zeros(count, np.bool_),
+        np.zeros(count, np.bool_), np.full((count, 2), -1, np.int32),
+    )  # fmt: skip
+    cols = values.shape[1]
+    _label(offsets, starts, cols, weights, regions, least, above, last)
+    total = _touch(offsets, starts, cols, regions, least, _contacts(0))
+    contacts = _contacts(total)
+    _touch(offsets, starts, cols, regions, least, contacts)
+    _merge(regions, contacts, least)
+    return int(_paint(values, offsets, starts, regions, least))
+
+
+def _contacts(count: int) -> Contacts:
+    return Contacts(*(np.empty(count, np.int32) for _ in range(4)))
+
+
+@compiled
+def _runs(values: Any) -> Any:
+    """Return where the runs of each row begin in the list of all, the column each starts in, and its value."""
+    rows, cols = values.shape
+    offsets = np.zeros(rows + 1, np.int64)
+    for row in range(rows):
+        changes = 1
+        for col in range(1, cols):
+            changes += values[row, col] != values[row, col - 1]
+        offsets[row + 1] = offsets[row] + changes
+    starts, found = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int64)
+    at = 0
+    for row in range(rows):
+        for col in range(cols):
+            if col == 0 or values[row, col] != values[row, col - 1]:
+                starts[at], found[at] = col, values[row, col]
+                at += 1
+    return offsets, starts, found
+
+
+@inlined
+def _root(parents: Any, run: int) -> int:
+    while parents[run] != run:
+        parents[run] = parents[parents[run]]
+        run = parents[run]
+    return run
+
+
+@inlined
+def _unite(parents: Any, areas: Any, still_open: Any, one: int, other: int, least: int) -> int:
+    """Make one region of two; return its first run."""
+    first, second = min(one, other), max(one, other)
+    parents[second] = first
+    areas[first] = min(areas[first] + areas[second], least)
+    still_open[first] |= still_open[second]
+    return first
+
+
+@inlined
+def _stop(starts: Any, run: int, end: int, cols: int) -> int:
+    return starts[run + 1] if run + 1 < end else cols
+
+
+@compiled
+def _label(
+    offsets: Any, starts: Any, cols: int, weights: Any, regions: Any, least: int, above: bool, last: bool
+) -> None:
+    parents, values, areas, still_open = regions.parents, regions.values, regions.areas, regions.open
+    rows = len(offsets) - 1
+    for row in range(rows):
+        begin, end = offsets[row], offsets[row + 1]
+        for run in range(begin, end):
+            start, stop = starts[run], _stop(starts, run, end, cols)
+            area = (stop - start) * weights[row, 0]
+            if weights.shape[1] > 1:
+                area = weights[row, start:stop].sum()
+            areas[run] = least if row == 0 and above else min(area, least)
+            still_open[run] = row == rows - 1 and not last
+        i, j = begin if row == 0 else offsets[row - 1], begin
+        while i < begin and j < end:
+            upper, lower = _stop(starts, i, begin, cols), _stop(starts, j, end, cols)
+            if values[i] == values[j]:
+                one, other = _root(parents, i), _root(parents, j)
+                if one != other:
+                    _unite(parents, areas, still_open, one, other, least)
+            i += upper <= lower
+            j += lower <= upper
+
+
+@compiled
+def _touch(offsets: Any, starts: Any, cols: int, regions: Any, least: int, contacts: Any) -> int:
+    """Put the contacts of all small regions, where there is room for them; return how many there are."""
+    parents, values, areas, own = regions.parents, regions.values, regions.areas, regions.contacts
+    runs, lengths, pixels, following = contacts.runs, contacts.lengths, contacts.pixels, contacts.following
+    count = 0
+    for row in range(len(offsets) - 1):
+        begin, end = offsets[row], offsets[row + 1]
+        for run in range(begin + 1, end):
+            pixel = row * cols + starts[run]
+            for one, other, place in ((run - 1, run, pixel), (run, run - 1, pixel - 1)):
+                if values[one] != 0 and values[other] != 0 and areas[_root(parents, one)] < least:
+                    _meet(parents, own, one, other, 1, place, runs, lengths, pixels, following, count)
+                    count += 1
+        i, j = begin if row == 0 else offsets[row - 1], begin
+        while i < begin and j < end:
+            upper, lower = _stop(starts, i, begin, cols), _stop(starts, j, end, cols)
+            if values[i] != values[j] and values[i] != 0 and values[j] != 0:
+                start = max(starts[i], starts[j])
+                pixel, length = row * cols + start, min(upper, lower) - start
+                for one, other, place in ((i, j, pixel), (j, i, pixel - cols)):
+                    if areas[_root(parents, one)] < least:
+                        _meet(parents, own, one, other, length, place, runs, lengths, pixels, following, count)
+                        count += 1
+            i += upper <= lower
+            j += lower <= upper
+    return count
+
+
+@inlined
+def _meet(
+    parents: Any, own: Any, run: int, other: int, length: int, place: int,
+    runs: Any, lengths: Any, pixels: Any, following: Any, at: int,
+) -> None:  # fmt: skip
+    """Put a contact of a run's region, if there is room for any."""
+    if len(runs):
+        runs[at], lengths[at], pixels[at], following[at] = other, length, place, -1
+        _append(own, following, _root(parents, run), at, at)
+
+
+@inlined
+def _append(own: Any, following: Any, root: int, first: int, last: int) -> None:
+    """Let the contacts from `first` to `last` be those of a region too."""
+    if own[root, 0] < 0:
+        own[root, 0] = first
+    else:
+        following[own[root, 1]] = first
+    own[root, 1] = last
+
+
+@compiled
+def _merge(regions: Any, contacts: Any, least: int) -> None:
+    """Let small regions join a neighbour, in the order of their areas, but for those whose turn it may not be yet."""
+    parents, areas, still_open = regions.parents, regions.areas, regions.open
+    heap = [(np.int64(0), np.int64(0)) for _ in range(0)]
+    for run in range(len(parents)):
+        if parents[run] == run and areas[run] < least and regions.values[run] != 0 and not still_open[run]:
+            heap.append((areas[run], np.int64(run)))
+    heapify(heap)
+    table = np.empty((16, 3), np.int64)
+    while len(heap):
+        area, region = heappop(heap)
+        if parents[region] != region or areas[region] != area:
+            continue
+        count, table = _neighbours(regions, contacts, region, table)
+        regions.lone[region] = count == 0
+        if count <= 0:
+            continue
+        best = 0
+        for k in range(1, count):
+            longer = table[k, 1] - table[best, 1]
+            if longer > 0 or (longer == 0 and table[k, 2] < table[best, 2]):
+                best = k
+        joined = _give(regions, contacts, region, table[best, 0], least)
+        if areas[joined] < least and not still_open[joined]:
+            heappush(heap, (areas[joined], np.int64(joined)))
+
+
+@compiled
+def _neighbours(regions: Any, contacts: Any, region: Any, table: Any) -> Any:
+    """Put value, length of the common edge and first adjacent pixel of each neighbouring value in the table; return how
+    many there are, -1 where a neighbour's turn comes before the region's."""
+    parents, areas, count = regions.parents, regions.areas, 0
+    contact = regions.contacts[region, 0]
+    while contact >= 0:
+        other = _root(parents, contacts.runs[contact])
+        if other != region:
+            if areas[other] < areas[region] or (areas[other] == areas[region] and other < region):
+                return -1, table
+            value, k = regions.values[other], 0
+            while k < count and table[k, 0] != value:
+                k += 1
+            if k == count:
+                if count == len(table):
+                    table = np.concatenate((table, np.empty_like(table)))
+                table[k, 0], table[k, 1], table[k, 2] = value, 0, contacts.pixels[contact]
+                count += 1
+            table[k, 1] += contacts.lengths[contact]
+            table[k, 2] = min(table[k, 2], contacts.pixels[contact])
+        contact = contacts.following[contact]
+    return count, table
+
+
+@compiled
+def _give(regions: Any, contacts: Any, region: Any, value: Any, least: int) -> int:
+    """Let a region and its neighbours of a value be one; return its first run."""
+    own, following = regions.contacts, contacts.following
+    contact, end = own[region, 0], own[region, 1]
+    joined = region
+    while contact >= 0:
+        other = _root(regions.parents, contacts.runs[contact])
+        # The list grows at its end, by the contacts of those that join.
+        after = following[contact] if contact != end else -1
+        if other != joined and regions.values[other] == value:
+            kept, more = own[joined].copy(), own[other].copy()
+            joined = _unite(regions.parents, regions.areas, regions.open, joined, other, least)
+            regions.values[joined] = value
+            own[joined] = kept
+            if more[0] >= 0:
+                _append(own, following, joined, more[0], more[1])
+        contact = after
+    return int(joined)
+
+
+@compiled
+def _paint(values: Any, offsets: Any, starts: Any, regions: Any, least: int) -> Any:
+    """Put the values of the regions; return the first row with a region that is not settled."""
+    rows, cols = values.shape
+    settled = rows
+    for row in range(rows):
+        end = offsets[row + 1]
+        for run in range(offsets[row], end):
+            region = _root(regions.parents, run)
+            value = regions.values[region]
+            if value != 0 and regions.areas[region] < least and not regions.lone[region]:
+                settled = min(settled, row)
+            if values[row, starts[run]] != value:
+                values[row, starts[run] : _stop(starts, run, end, cols)] = value
+    return settled

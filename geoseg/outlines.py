@@ -1,0 +1,159 @@
+"""Outlines of closed components: from the edges that `geoseg.components` kept to rings in a fixed form.
+
+A ring begins with its first vertex in raster order, keeps its region to the left as seen with rows downwards, and none
+touches itself: one that came back to a corner is divided there. The exterior of a component is the first of its rings,
+then come its holes in the order of their first vertices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.kernels import compiled, inlined
+from geoseg.lines import COL, EDGES, END, HOLES, NEXT, OTHER, OUTER, ROW, START
+from geoseg.rings import Rings, arranged
+
+
+def outlines(closed: NDArray[np.int64], edges: NDArray[np.int32]) -> tuple[Rings, NDArray[np.int64], NDArray[np.int32]]:
+    """Return the rings of closed components, labelled by their places; int64 (n, 2), the lengths of the outlines of
+    each, in rows and in columns of pixels; and one edge of each ring that was kept, for `Sweep.release`."""
+    vertices = 2 * int(closed[:, EDGES].sum())
+    found = _outlines(closed, edges, np.empty((vertices, 2), np.int32), 2 * int(closed[:, EDGES].max(initial=0)))
+    points, offsets, owners, lengths, freed = found
+    firsts = points[offsets[:-1]]
+    order = np.lexsort((firsts[:, 1], firsts[:, 0], owners))
+    return arranged(points, offsets, owners, np.diff(owners, prepend=-1) == 0, order), lengths, freed
+
+
+@compiled
+def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
+    count = len(points) // 4
+    offsets, owners = np.zeros(count + 1, np.int64), np.empty(count, np.int32)
+    lengths, freed = np.zeros((len(closed), 2), np.int64), np.empty(count, np.int32)
+    walked, flags = np.empty((most + 1, 2), np.int32), np.empty(most + 1, np.bool_)
+    stack, table = np.empty(most + 1, np.int32), np.full((64, 2), -1, np.int64)
+    rings = freed_count = 0
+    for place in range(len(closed)):
+        first, edge = rings, closed[place, OUTER]
+        upcoming = closed[place, HOLES]
+        while edge >= 0:
+            length = _walk(edges, edge, walked, flags)
+            _measure(walked, length, lengths[place])
+            marked = 0
+            for k in range(length):
+                marked += flags[k]
+            if marked < 2:
+                rings = _put_whole(walked, length, points, offsets, rings)
+            else:
+                while len(table) < 4 * marked:
+                    table = np.full((2 * len(table), 2), -1, np.int64)
+                rings = _divide(walked, flags, length, stack, table, marked, points, offsets, rings)
+            freed[freed_count] = edge
+            freed_count += 1
+            edge = upcoming
+            if edge >= 0:
+                upcoming = edges[edge, OTHER]
+        owners[first:rings] = place
+    return points, offsets[: rings + 1].copy(), owners[:rings].copy(), lengths, freed[:freed_count].copy()
+
+
+@inlined
+def _walk(edges: Any, first: int, walked: Any, flags: Any) -> int:
+    """Write the vertices of the ring of the edge `first`, and whether each is marked; return how many there are."""
+    count, before = 0, first
+    while True:
+        edge = edges[before, NEXT]
+        row = edges[edge, ROW]
+        for vertex in range(2):
+            packed, bit = (edges[edge, COL], END) if vertex else (edges[before, COL], START)
+            col = packed >> 2
+            # Where an edge was divided, it begins with the vertex that the one before has ended with.
+            if count == 0 or walked[count - 1, 0] != row or walked[count - 1, 1] != col:
+                walked[count, 0], walked[count, 1] = row, col
+                flags[count] = (edges[edge, COL] & bit) != 0
+                count += 1
+        before = edge
+        if edge == first:
+            break
+    if walked[0, 0] == walked[count - 1, 0] and walked[0, 1] == walked[count - 1, 1]:
+        count -= 1
+    return count
+
+
+@inlined
+def _measure(walked: Any, length: int, lengths: Any) -> None:
+    last = length - 1
+    for k in range(length):
+        lengths[0] += abs(walked[k, 0] - walked[last, 0])
+        lengths[1] += abs(walked[k, 1] - walked[last, 1])
+        last = k
+
+
+@compiled
+def _divide(
+    walked: Any, flags: Any, length: int, stack: Any, table: Any, marked: int, points: Any, offsets: Any, rings: int
+) -> int:
+    """Put the rings into which a ring falls apart at the corners it comes back to; return the number of rings now.
+
+    Where it comes back, all since it was there first is a ring. The pieces never interlock: two regions that meet at a
+    corner and are one elsewhere part what lies between them (Jordan).
+    """
+    size = 16
+    while size < 2 * marked:
+        size *= 2
+    table[:size, 0] = -1
+    top = 0
+    for k in range(length):
+        if flags[k]:
+            key: Any = (np.int64(walked[k, 0]) << 32) | np.int64(walked[k, 1])
+            slot: Any = ((key * 0x9E3779B1) >> 20) & (size - 1)
+            while table[slot, 0] not in (-1, key):
+                slot = (slot + 1) & (size - 1)
+            if table[slot, 0] == key:
+                rings = _put(walked, stack, table[slot, 1], top, points, offsets, rings)
+                top = table[slot, 1]
+            table[slot, 0], table[slot, 1] = key, top
+        stack[top] = k
+        top += 1
+    return _put(walked, stack, 0, top, points, offsets, rings)
+
+
+@inlined
+def _put_whole(walked: Any, length: int, points: Any, offsets: Any, rings: int) -> int:
+    """Put a ring as it was walked, from its first vertex in raster order on."""
+    first = 0
+    for k in range(1, length):
+        if walked[k, 0] < walked[first, 0] or (walked[k, 0] == walked[first, 0] and walked[k, 1] < walked[first, 1]):
+            first = k
+    at = offsets[rings] - first
+    for k in range(first, length):
+        points[at + k, 0], points[at + k, 1] = walked[k, 0], walked[k, 1]
+    at += length
+    for k in range(first):
+        points[at + k, 0], points[at + k, 1] = walked[k, 0], walked[k, 1]
+    offsets[rings + 1] = offsets[rings] + length
+    return rings + 1
+
+
+@inlined
+def _put(walked: Any, stack: Any, start: int, stop: int, points: Any, offsets: Any, rings: int) -> int:
+    """Put a ring that a part of the stack names, from its first vertex in raster order on."""
+    first = start
+    for k in range(start + 1, stop):
+        least, found = stack[first], stack[k]
+        if walked[found, 0] < walked[least, 0] or (
+            walked[found, 0] == walked[least, 0] and walked[found, 1] < walked[least, 1]
+        ):
+            first = k
+    at = offsets[rings]
+    for k in range(first, stop):
+        points[at, 0], points[at, 1] = walked[stack[k], 0], walked[stack[k], 1]
+        at += 1
+    for k in range(start, first):
+        points[at, 0], points[at, 1] = walked[stack[k], 0], walked[stack[k], 1]
+        at += 1
+    offsets[rings + 1] = at
+    return rings + 1

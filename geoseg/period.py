@@ -1,0 +1,77 @@
+"""When something was taken: an instant, or the time between two."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from geoseg.errors import SettingError
+
+_FORMS = ("%Y", "%Y-%m", "%Y-%m-%d")
+
+
+@dataclass(frozen=True)
+class Period:
+    """From `start` to `end`, both in UTC and included, to the second; an instant where they are the same."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """Return the period that reads 2020, 2020-07, 2020-07-14, 2020-07-14T10:30:00Z, or two of these about a slash.
+
+        A year, a month or a day is all of it. A time without an offset is in UTC.
+
+        Raises:
+            SettingError: it does not read so, or ends before it starts.
+        """
+        first, slash, last = text.partition("/")
+        try:
+            start = _span(first)
+            period = cls(start[0], _span(last)[1] if slash else start[1])
+        except (ValueError, OverflowError):
+            raise SettingError(
+                f"datetime is {text!r}; write 2020, 2020-07, 2020-07-14, 2020-07-14T10:30:00Z, or START/END"
+            ) from None
+        if period.end < period.start:
+            raise SettingError(f"datetime is {text!r}; it ends before it starts")
+        return period
+
+    @classmethod
+    def from_tag(cls, text: str) -> Period | None:
+        """Return the instant of a TIFF DateTime, 2020:07:14 10:30:00, or of GDAL's ACQUISITIONDATETIME, taken as UTC;
+        None where it is none, as where a scanner knows no time."""
+        match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", text.strip())
+        try:
+            return cls.parse("{}-{}-{}T{}Z".format(*match.groups())) if match else None
+        except SettingError:
+            return None
+
+    def __str__(self) -> str:
+        return stamp(self.start) if self.start == self.end else f"{stamp(self.start)}/{stamp(self.end)}"
+
+
+def stamp(time: datetime) -> str:
+    """Return a time in UTC as RFC 3339 writes it, to the second: 2020-07-14T10:30:00Z."""
+    return time.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def _span(text: str) -> tuple[datetime, datetime]:
+    text = text.strip()
+    if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
+        parts = text.count("-")
+        start = datetime.strptime(text, _FORMS[parts]).replace(tzinfo=UTC)
+        month = start.month % 12 + 1
+        following = (
+            start.replace(year=start.year + 1),
+            start.replace(year=start.year + (month == 1), month=month),
+            start + timedelta(days=1),
+        )[parts]
+        return start, following - timedelta(seconds=1)
+    if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text):
+        raise ValueError(text)
+    time = datetime.fromisoformat(text)
+    time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    return time, time

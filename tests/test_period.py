@@ -1,0 +1,68 @@
+"""When something was taken: what is written is what is meant, to the second, in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import SettingError
+from geoseg.period import Period, stamp
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2020-07-14T10:30:00Z", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30:00", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30:59.9Z", "2020-07-14T10:30:59Z"),
+        ("2020-07-14T10:30:00+02:00", "2020-07-14T08:30:00Z"),
+        ("2020-07-14", "2020-07-14T00:00:00Z/2020-07-14T23:59:59Z"),
+        ("2020-02", "2020-02-01T00:00:00Z/2020-02-29T23:59:59Z"),
+        ("2021-12", "2021-12-01T00:00:00Z/2021-12-31T23:59:59Z"),
+        ("2020", "2020-01-01T00:00:00Z/2020-12-31T23:59:59Z"),
+        ("2020-05/2020-09", "2020-05-01T00:00:00Z/2020-09-30T23:59:59Z"),
+        ("2020-07-14T10:30:00Z/2020-07-14", "2020-07-14T10:30:00Z/2020-07-14T23:59:59Z"),
+        (" 2020 / 2021 ", "2020-01-01T00:00:00Z/2021-12-31T23:59:59Z"),
+    ],
+)
+def test_a_period_reads_as_it_is_meant(text: str, meant: str) -> None:
+    assert str(Period.parse(text)) == meant
+
+
+@given(st.datetimes(datetime(1, 1, 1), datetime(9998, 12, 31)))
+def test_an_instant_comes_back(time: datetime) -> None:
+    instant = Period(time.replace(microsecond=0, tzinfo=UTC), time.replace(microsecond=0, tzinfo=UTC))
+    assert Period.parse(str(instant)) == instant
+    assert Period.parse(f"{stamp(time)}/{stamp(time)}") == instant
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "2020/", "/2020", "yesterday", "14.7.2020", "2020-13", "2020-02-30", "20", "2020-7", "0000",
+     "2020-07-14T25:00:00Z", "2020-07-14 10:30:00", "2020/2021/2022", "2021/2020", "9999"],
+)  # fmt: skip
+def test_what_is_no_time_is_refused_and_named(text: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Period.parse(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("2020:07:14 10:30:00", "2020-07-14T10:30:00Z"),
+        ("2020-07-14 10:30:00", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30:00.25Z", "2020-07-14T10:30:00Z"),
+        ("0000:00:00 00:00:00", "None"),
+        ("    :  :     :  :  ", "None"),
+        ("2020:02:30 10:30:00", "None"),
+        ("", "None"),
+        ("July", "None"),
+    ],
+)
+def test_a_tag_is_an_instant_or_none(tag: str, meant: str) -> None:
+    assert str(Period.from_tag(tag)) == meant

@@ -1,0 +1,134 @@
+"""QGIS itself opens a map: its classes are there by name and colour, where they belong, in raster and polygons.
+
+GEOSEG_QGIS_PICTURES names a folder in which the pictures that QGIS rendered are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import first_band
+from conftest import UTM, landscape, make_model, make_raster
+from numpy.typing import NDArray
+from PIL import Image
+
+from geoseg.classes import ClassMap, LandClass
+from geoseg.model import save_model
+
+CLASSES = ClassMap(
+    tuple(
+        LandClass(i, name, LandClass.default(i).colour)
+        for i, name in enumerate(["water", "Bäume & Büsche", 'roofs <"red">', "草地", "it's bare"], 1)
+    )
+)
+LEGEND = [[entry.id, entry.name, entry.colour] for entry in CLASSES.classes]
+
+
+@cache
+def qgis_python() -> str | None:
+    """The system's Python, where it has QGIS's modules."""
+    # Not the one this runs with: those modules are installed for the system's own.
+    python = shutil.which("python3", path=os.defpath)
+    if python is None:
+        return None
+    found = subprocess.run([python, "-I", "-c", "import qgis.core"], capture_output=True, timeout=120, check=False)
+    return python if found.returncode == 0 else None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What QGIS said of each file, and the folder of what it rendered."""
+
+    said: dict[str, Any]
+    pictures: Path
+
+    def picture(self, name: str) -> NDArray[Any]:
+        with Image.open(self.pictures / f"{name}.png") as image:
+            return np.asarray(image.convert("RGB"))
+
+
+def look(folder: Path, *files: Path) -> Look:
+    python = qgis_python()
+    if python is None:
+        pytest.skip("QGIS's Python modules are not here (Debian: apt-get install python3-qgis)")
+    pictures = Path(os.environ.get("GEOSEG_QGIS_PICTURES", folder / "pictures"))
+    pictures.mkdir(parents=True, exist_ok=True)
+    # Neither this environment's libraries, nor the user's settings.
+    env = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "LC_ALL": "C.UTF-8"}
+    env |= {name: str(folder) for name in ("HOME", "XDG_RUNTIME_DIR", "QGIS_CUSTOM_CONFIG_PATH")}
+    script = Path(__file__).with_name("qgis_look.py")
+    found = subprocess.run(
+        [python, script, pictures, *files], env=env, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    return Look(json.loads(found.stdout.splitlines()[-1]), pictures)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of all classes, with a corner of nodata, and its polygons twice: with no style beside them, and with that
+    of the raster, which is theirs as well."""
+    folder = tmp_path_factory.mktemp("qgis")
+    pixels = landscape(300, 420)
+    pixels[:, :70, :90] = 0
+    scene = make_raster(folder / "scene.tif", pixels, nodata=0)
+    save_model(replace(make_model(), classes=CLASSES), folder / "model.safetensors")
+    out = folder / "classes.tif"
+    predict = ["predict", scene, "-m", folder / "model.safetensors", "-o", out, "--polygons", folder / "polygons.gpkg"]
+    more = ["polygonize", out, "-o", folder / "classes.fgb"]
+    for command in ([*predict, "--sld"], more):
+        subprocess.run([sys.executable, "-m", "geoseg", *command], check=True, capture_output=True)
+    assert set(np.unique(first_band(out))) == {0, 1, 2, 3, 4, 5}
+    return out
+
+
+@pytest.fixture(scope="module")
+def looked(classes: Path) -> Look:
+    return look(classes.parent, classes, classes.with_name("polygons.gpkg"), classes.with_suffix(".fgb"))
+
+
+def test_the_raster_has_exactly_the_named_classes(looked: Look) -> None:
+    assert looked.said["classes.tif"] == {"valid": True, "renderer": "paletted", "entries": LEGEND, "crs": UTM}
+
+
+@pytest.mark.parametrize("name", ["polygons.gpkg", "classes.fgb"])
+def test_the_polygons_are_categorized_by_default_with_the_same_classes(looked: Look, name: str) -> None:
+    assert looked.said[name] == {
+        "valid": True,
+        "renderer": "categorizedSymbol by class_id",
+        "entries": LEGEND,
+        "crs": UTM,
+    }
+
+
+def test_the_sld_of_the_polygons_has_the_same_classes(looked: Look) -> None:
+    found = looked.said["polygons.gpkg.sld"]
+    assert found["loaded"], found["message"]
+    assert found["renderer"] == "RuleRenderer"
+    assert found["entries"] == [[f"class_id = {i}", name, colour] for i, name, colour in LEGEND]
+
+
+@pytest.mark.parametrize("name", ["classes.tif", "polygons.gpkg", "classes.fgb"])
+def test_what_is_rendered_has_the_colours_of_the_classes_where_they_are(classes: Path, looked: Look, name: str) -> None:
+    expected = np.full((*first_band(classes).shape, 3), 255, np.uint8)
+    for entry in CLASSES.classes:
+        expected[first_band(classes) == entry.id] = entry.rgb
+    expected = expected.repeat(2, axis=0).repeat(2, axis=1)
+    rendered = looked.picture(name)
+    assert rendered.shape == expected.shape
+    # An outline covers part of the pixels beside it, no more.
+    near, alike = (1e-4, 0.9999) if name.endswith(".tif") else (0.02, 0.95)
+    for colour in [(255, 255, 255), *(entry.rgb for entry in CLASSES.classes)]:
+        share = (expected == colour).all(axis=2).mean()
+        assert (rendered == colour).all(axis=2).mean() == pytest.approx(share, abs=near)
+    assert (rendered == expected).all(axis=2).mean() > alike
