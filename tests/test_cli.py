@@ -30,10 +30,11 @@ from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
+from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
-from geoseg.config import EvaluateConfig, InfoConfig, PredictConfig, SegmentConfig, TrainConfig
+from geoseg.config import EvaluateConfig, InfoConfig, PolygonizeConfig, PredictConfig, SegmentConfig, TrainConfig
 from geoseg.grid import Block
 from geoseg.publish import sha256
 from geoseg.run import Run
@@ -42,6 +43,7 @@ from geoseg.run import Run
 COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (train, ["--data", "folder"], TrainConfig(Path("folder")), {}),
     (predict, ["s.tif", "-o", "m.tif"], PredictConfig((Path("s.tif"),), Path("m.tif")), {}),
+    (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
