@@ -400,6 +400,22 @@ def test_weights_are_chosen_anew_where_a_training_is_resumed(plain: Path, tmp_pa
     assert load_model(out).provenance["weights"] == "selected"
 
 
+@pytest.mark.parametrize(("classes", "start"), [(12, "brightness"), (13, "hue")])
+def test_the_mixture_tells_classes_apart_as_the_recipe_says(
+    plain: Path, tmp_path: Path, classes: int, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(sampler: PatchSampler, *_: object) -> None:
+        assert sampler.start == start
+        raise SeenError
+
+    monkeypatch.setattr(PatchSampler, "batch", look)
+    with (
+        Training(TrainConfig(plain, tmp_path / "m.safetensors", **{**SHORT, "classes": classes})) as training,
+        pytest.raises(SeenError),
+    ):
+        next(training.steps())
+
+
 def test_the_criterion_is_in_the_log_where_weights_were_judged(plain: Path, tmp_path: Path) -> None:
     _, steps, _ = watched(plain, tmp_path / "m.safetensors", steps=40)
     log = [json.loads(line) for line in (tmp_path / "m.metrics.jsonl").read_text().splitlines()]

@@ -184,6 +184,16 @@ def test_equal_superpixels_are_of_a_width_that_is_added(start: Start) -> None:
     assert float(narrowest) == pytest.approx(1e-2, rel=0.1)
 
 
+@pytest.mark.parametrize("start", STARTS)
+def test_the_fit_goes_on_from_k_means(start: Start) -> None:
+    """Two Gaussians around one point, one of them ten times as wide: k-means would cut both in two."""
+    narrow, wide = (np.random.default_rng(1).normal(0, spread, (400, 2)) for spread in (0.1, 1.0))
+    mixture = fit_mixture(np.vstack([narrow, wide]).astype(np.float32), 2, 0, start)
+    posterior = mixture.posterior(torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]])).argmax(-1)
+    assert posterior[1:].tolist() == [1 - int(posterior[0])] * 3
+    assert mixture.shares.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+
+
 def test_the_mixture_is_that_of_the_seed() -> None:
     features = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     one, again, other = (fit_mixture(features, 6, seed, "hue") for seed in (1, 1, 2))

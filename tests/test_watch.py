@@ -39,6 +39,18 @@ def test_half_of_the_classes_is_no_collapse(perplexity: float) -> None:
     assert watch.mu == 1.0
 
 
+@pytest.mark.parametrize(("perplexity", "dying"), [(11, True), (19, True), (21, False), (45, False)])
+def test_collapse_is_measured_by_the_perplexity_that_is_expected(perplexity: float, dying: bool) -> None:
+    """A hundred classes of unequal size whose perplexity would be 40."""
+    watch = Watch(100, 1.0, 40.0)
+    assert bool(collapse(watch, 30, perplexity)) == dying
+    collapse(watch, 1000, perplexity)
+    assert watch.hopeless is None
+    collapse(watch, 1000, 9.0)
+    assert watch.hopeless is not None
+    assert "9.0 of 100 classes" in watch.hopeless
+
+
 def test_a_moment_of_health_begins_the_patience_anew() -> None:
     watch = Watch(8, 1.0)
     for _ in range(10):
