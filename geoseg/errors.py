@@ -9,6 +9,7 @@
     ├── DivergedError (ArithmeticError)      70  training collapsed or left the finite numbers
     ├── OutputError (OSError)                73  an output that cannot or must not be created
     ├── WriteError (OSError)                 74  the disk failed while writing
+    ├── LockedError (RuntimeError)           75  another process is at work there; try later
     └── RunError (RuntimeError)              78  a run directory that belongs to something else
 
 The number is the exit status the command line ends with (sysexits.h); 2 is wrong usage, 130 and 143
@@ -68,6 +69,12 @@ class WriteError(GeosegError, OSError):
     """Writing began and the disk or the file system failed."""
 
     exit_code = 74
+
+
+class LockedError(GeosegError, RuntimeError):
+    """Another process is at work on the same output."""
+
+    exit_code = 75
 
 
 class RunError(GeosegError, RuntimeError):

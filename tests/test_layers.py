@@ -20,6 +20,7 @@ LAYERS = (
     "guards",
     "kernels",
     "publish",
+    "locking",
     "georeference",
     "footprint",
     "rings",
