@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
+import shlex
 import sys
 from typing import Any
 
@@ -15,12 +15,12 @@ from geoseg.errors import GeosegError, WriteError
 
 from .evaluate import evaluate
 from .info import info
+from .interruption import Interruption
 from .polygonize import polygonize
 from .predict import predict
+from .status import status
 from .superpixels import superpixels
 from .train import train
-
-_INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Geoseg(click.Group):
@@ -54,43 +54,32 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         what a scene, a model or a map is
+    geoseg status RUN                        how far an unfinished run is
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
-    context.obj = {"quiet": quiet}
+    context.obj = {"command": "the same command", **(context.obj or {}), "quiet": quiet}
 
 
-for command in (train, predict, polygonize, superpixels, evaluate, info):
+for command in (train, predict, polygonize, superpixels, evaluate, info, status):
     geoseg.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: see `geoseg.errors` for the statuses."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _raise_interrupt)
-    try:
-        status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False)
-    except click.exceptions.Abort:
-        status = _INTERRUPTED[_Interrupt.received]
-    except KeyboardInterrupt:
-        status = _INTERRUPTED[_Interrupt.received]
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
+    with Interruption() as interruption:
+        try:
+            command = shlex.join(["geoseg", *arguments])
+            status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj={"command": command})
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            status = interruption.status
+        except click.ClickException as error:
+            error.show()
+            status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)
-
-
-class _Interrupt:
-    """Which signal ended the work."""
-
-    received: signal.Signals = signal.SIGINT
-
-
-def _raise_interrupt(number: int, _frame: Any) -> None:
-    _Interrupt.received = signal.Signals(number)
-    raise KeyboardInterrupt
 
 
 def _report(error: Exception) -> int:

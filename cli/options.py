@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -12,6 +13,8 @@ import click
 from geoseg.config import Area, Precision, PredictConfig
 from geoseg.errors import SettingError
 from geoseg.period import Period
+
+from .interruption import resumable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,6 +138,14 @@ def overwrite_option(function: F) -> F:
     return click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")(function)
 
 
+def run_options(function: F) -> F:
+    """Add --keep-run and --restart."""
+    function = click.option(
+        "--restart", is_flag=True, help="Forget what an interrupted run has finished, and begin anew."
+    )(function)
+    return click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")(function)
+
+
 def progress(items: Iterable[Any], total: int, unit: str, describe: Callable[[Any], str], quiet: bool) -> Iterator[Any]:
     """Yield the items, showing how far they are on standard error: a bar on a terminal, else a line now and then."""
     if quiet:
@@ -155,17 +166,13 @@ def progress(items: Iterable[Any], total: int, unit: str, describe: Callable[[An
 
 
 def run_blocks(
-    receipts: Generator[Receipt], total: int, run: Path, describe: Callable[[Receipt], str], quiet: bool
+    receipts: Generator[Receipt], total: int, run: Path, describe: Callable[[Receipt], str], context: click.Context
 ) -> None:
     """Compute blocks under a progress display; when it is interrupted, say how to go on from the directory `run`."""
-    reused = 0
-    try:
+    quiet, reused = context.obj["quiet"], 0
+    with resumable(f"{run} holds the finished blocks; to go on: {context.obj['command']}", quiet), closing(receipts):
         for receipt in progress(receipts, total, "block", describe, quiet):
             reused += receipt.reused
-    except KeyboardInterrupt:
-        receipts.close()
-        note(quiet, f"interrupted; {run} holds the finished blocks: the same command goes on")
-        raise
     if reused:
         note(quiet, f"{reused} of {total} blocks were there already")
 

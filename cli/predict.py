@@ -24,6 +24,7 @@ from .options import (
     note,
     overwrite_option,
     run_blocks,
+    run_options,
     sld_option,
 )
 from .train import learnt_path, run_training
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
 @device_options
 @assume_crs_option
 @overwrite_option
-@click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")
+@run_options
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON (blocks, windows, memory, disk) and stop.")
 @click.pass_context
 def predict(context: click.Context, /, **settings: Any) -> None:
@@ -94,7 +95,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     An interrupted prediction is continued by the same command.
     """
     config = PredictConfig(**settings)
-    quiet = context.obj["quiet"]
+    quiet, command = context.obj["quiet"], context.obj["command"]
     from geoseg.guards import regular_file
     from geoseg.mapping import MapJob, check_items
     from geoseg.model import load_model
@@ -111,7 +112,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
             if config.dry_run:
                 click.echo(json.dumps(job.summary(), indent=1))
                 continue
-            run_blocks(job.run(), len(job.plan.blocks), job.outputs.run, _describe, quiet)
+            run_blocks(job.run(command), len(job.plan.blocks), job.outputs.run, _describe, context)
         click.echo(outputs.classes)
 
 

@@ -8,7 +8,16 @@ import click
 
 from geoseg.config import SegmentConfig
 
-from .options import PATH, assume_crs_option, bands_option, block_size_option, described, overwrite_option, run_blocks
+from .options import (
+    PATH,
+    assume_crs_option,
+    bands_option,
+    block_size_option,
+    described,
+    overwrite_option,
+    run_blocks,
+    run_options,
+)
 
 
 @click.command()
@@ -47,6 +56,7 @@ from .options import PATH, assume_crs_option, bands_option, block_size_option, d
 @click.option("--workers", type=int, help="Threads.  [default: the cores, at most 8]")
 @assume_crs_option
 @overwrite_option
+@run_options
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:
     """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and deviation of each band.
@@ -57,5 +67,5 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
     from geoseg.segmentation import SegmentJob
 
     with SegmentJob(config) as job:
-        run_blocks(job.run(), len(job.blocks), job.run_path, described, context.obj["quiet"])
+        run_blocks(job.run(context.obj["command"]), len(job.blocks), job.run_path, described, context)
     click.echo(config.out)

@@ -283,7 +283,7 @@ class PredictConfig:
     model: None takes `MODEL_NAME` in the working directory, and learns one from the scenes where there is none.
     min_area: regions below it are given to a neighbour. polygons: vector file of the regions.
     sld, legend, stac: also write these beside the map. datetime: when the scenes were taken, for `stac`; None takes
-    what each says.
+    what each says. keep_run: keep the run directory. restart: forget what an interrupted run has finished.
     """
 
     scenes: tuple[Path, ...]
@@ -310,6 +310,7 @@ class PredictConfig:
     assume_crs: str | None = None
     overwrite: bool = False
     keep_run: bool = False
+    restart: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -339,6 +340,7 @@ class SegmentConfig:
     """Settings of `geoseg superpixels`; size, compactness and iterations as in `SuperpixelConfig`.
 
     min_size: pixels below which a superpixel is given to a neighbour; a quarter of a cell where it is None.
+    keep_run, restart: as in `PredictConfig`.
     """
 
     scene: Path
@@ -352,6 +354,8 @@ class SegmentConfig:
     workers: int | None = None
     assume_crs: str | None = None
     overwrite: bool = False
+    keep_run: bool = False
+    restart: bool = False
 
     def __post_init__(self) -> None:
         _ = self.superpixels
@@ -396,6 +400,14 @@ class PolygonizeConfig:
             raise SettingError(f"field is {self.field!r}; it must be a name of letters, digits and _")
         if self.field.lower() in POLYGON_FIELDS:
             raise SettingError(f"field is {self.field!r}; another column has that name: choose another")
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Settings of `geoseg status`. run: a run directory, or the output it is beside."""
+
+    run: Path
+    json: bool = False
 
 
 @dataclass(frozen=True)

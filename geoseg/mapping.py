@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 from geoseg.aoi import AreaOfInterest
@@ -21,17 +22,17 @@ from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
 from geoseg.grid import Grid, Window
 from geoseg.model import Model, versions
-from geoseg.network import select_device, select_precision
+from geoseg.network import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
 from geoseg.pictures import painted, save_png, with_legend
 from geoseg.plan import MEMO_BYTES, plan
 from geoseg.polygonization import ClassLayer
 from geoseg.prediction import Predictor
-from geoseg.publish import publish_bytes, sha256
-from geoseg.raster import RasterSpec, provenance_tags, read_small, write_cog
-from geoseg.run import Run
+from geoseg.publish import Staging, check_space, publish_bytes, remove_leftovers, sha256
+from geoseg.raster import GDAL_VERSION, RasterSpec, provenance_tags, read_small, write_cog
+from geoseg.run import Run, work_facts
 from geoseg.scene import EVERY_BAND, Scene
-from geoseg.sidecars import check_item, remove_stale, write_item, write_styles
+from geoseg.sidecars import check_item, write_item, write_styles
 from geoseg.sieving import sieve_parts
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,6 @@ class MapJob:
     def summary(self) -> dict[str, Any]:
         """Return the plan: sizes, counts, and estimates of memory and disk in MiB."""
         outputs = self.outputs
-        layers = 1 + (outputs.confidence is not None)
         positions = {position for block in self.plan.blocks for position in self.plan.windows(block)}
         return {
             "scene": str(self.scene.path),
@@ -100,34 +100,45 @@ class MapJob:
             "device": str(self.device),
             "precision": str(self.precision).removeprefix("torch."),
             "memory_mib": self._memory() >> 20,
-            "disk_mib": self.extent.pixels * layers * 2 // 3 >> 20,
+            "disk_mib": self._disk() >> 20,
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
 
-    def run(self) -> Generator[Receipt]:
+    def run(self, command: str = "") -> Generator[Receipt]:
         """Compute the blocks that are missing in the run directory, yield their receipts, then publish the outputs.
 
-        Raises:
-            RunError: the run directory belongs to something else. WriteError: the disk failed; the run is kept.
-        """
-        run = Run(self.outputs.run, self._fingerprint())
-        config = self.config
-        predictor = Predictor(
-            self.scene, self.model, self.plan, self.device, self.precision, config.blend, self.batch_size,
-            self.workers, self.aoi, self.outputs.confidence is not None,
-        )  # fmt: skip
-        rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
-        with self.scene.caching(rows), predictor:
-            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
-        self._publish(run)
-        if not config.keep_run:
-            run.discard()
+        command: what goes on if this is interrupted, for the manifest to tell.
 
-    def _publish(self, run: Run) -> None:
-        outputs, classes = self.outputs, self.model.classes
-        outputs.record.unlink(missing_ok=True)
-        remove_stale(outputs)
-        provenance = self._provenance()
+        Raises:
+            RunError: the run directory belongs to something else. LockedError: another process is at work there.
+            WriteError: the disk failed; the run is kept.
+        """
+        config, outputs = self.config, self.outputs
+        facts = work_facts(command, len(self.plan.blocks))
+        with Run(outputs.run, self._fingerprint(), facts, config.restart) as run:
+            with run.beginning():
+                # Another process may have finished since the outputs were looked at.
+                outputs.check(config.overwrite, (self.scene.path,))
+                check_space(outputs.run, self._disk())
+            for path in outputs.files:
+                remove_leftovers(path.parent, path.stem)
+            predictor = Predictor(
+                self.scene, self.model, self.plan, self.device, self.precision, config.blend, self.batch_size,
+                self.workers, self.aoi, outputs.confidence is not None,
+            )  # fmt: skip
+            rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
+            with self.scene.caching(rows), predictor:
+                yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
+            with Staging(outputs.classes) as staging:
+                self._write(run, outputs.moved(staging.path))
+                staging.commit(outputs.stale)
+                self._record()
+            if not config.keep_run:
+                run.discard()
+
+    def _write(self, run: Run, outputs: Outputs) -> None:
+        """Write every file but the record and the STAC Item, which tell of the others."""
+        classes, provenance = self.model.classes, self._provenance()
         tags = provenance_tags(json.dumps(provenance, sort_keys=True))
         georeference = self.scene.georeference.shifted(self.extent)
         layers: list[tuple[str, Path, str, ClassMap | None]] = [("classes", outputs.classes, classes.dtype, classes)]
@@ -142,8 +153,13 @@ class MapJob:
             write_cog(path, spec, parts)
         write_styles(outputs, classes, self.config.sld, self.config.legend)
         save_png(_preview(outputs.classes, self.model), outputs.preview)
-        vectors = self._write_polygons(outputs.polygons) if outputs.polygons is not None else []
-        hashes = {path: sha256(path) for path in dict.fromkeys((*outputs.files, *vectors)) if path.exists()}
+        if outputs.polygons is not None:
+            self._write_polygons(outputs, outputs.polygons)
+
+    def _record(self) -> None:
+        """Write the STAC Item, where asked for, and the record of all files, which makes them count."""
+        outputs, classes, provenance = self.outputs, self.model.classes, self._provenance()
+        hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
             write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance)
             hashes[outputs.item] = sha256(outputs.item)
@@ -152,17 +168,16 @@ class MapJob:
         record = {**provenance, "classes": classes.to_json(), "files": files}
         publish_bytes(outputs.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
 
-    def _write_polygons(self, path: Path) -> list[Path]:
-        """Write the polygons of the class raster that is published, and return all their files."""
-        classes, confidence = self.outputs.classes, self.outputs.confidence
+    def _write_polygons(self, outputs: Outputs, path: Path) -> None:
+        """Write the polygons of the class raster that is written."""
+        classes, confidence = outputs.classes, outputs.confidence
         with ExitStack() as stack:
             raster = stack.enter_context(ClassRaster(classes, known=self.model.classes))
             sure = stack.enter_context(Confidence(confidence, raster.scene)) if confidence is not None else None
             layer = ClassLayer(path, raster, confidence=sure)
             for _ in layer.write():
                 pass
-        layer.style(replace=path.with_suffix(".qml") != self.outputs.style, sld=self.config.sld)
-        return layer.files()
+        layer.style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
 
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels
@@ -193,9 +208,14 @@ class MapJob:
             "model": self.model_sha256,
             "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],
-            "versions": versions(),
-            "device": self.device.type,
+            "versions": versions() | {"numba": numba.__version__, "gdal": GDAL_VERSION},
+            "device": device_class(self.device),
         }
+
+    def _disk(self) -> int:
+        """Bytes of parts and rasters, roughly."""
+        layers = 1 + (self.outputs.confidence is not None)
+        return self.extent.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
 
     def _memory(self) -> int:
         """Bytes at the peak, roughly: libraries, the network at its widest, blocks in flight, memo, GDAL's cache."""

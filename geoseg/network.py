@@ -11,6 +11,7 @@ blurred, position-dependent features, so context has to earn its weight (`_CONTE
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -180,6 +181,15 @@ def select_device(name: str) -> torch.device:
     if not there:
         raise UnavailableError(f"device {name} is not available here; --device auto takes what there is")
     return device
+
+
+def device_class(device: torch.device) -> str:
+    """Return what decides the last bits of results besides versions: the instructions of a CPU, the model of a GPU."""
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        return f"cpu, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    return device.type
 
 
 def select_precision(precision: Precision, device: torch.device) -> torch.dtype:

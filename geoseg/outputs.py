@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
-from geoseg.publish import check_target
+from geoseg.publish import check_target, interrupted
+from geoseg.raster import raster_sidecars
+from geoseg.vectors import companions, vector_sidecars
 
 RECORD = ".geoseg.json"
 """Suffix of the record that is written last and names the SHA-256 of each output."""
@@ -37,9 +39,25 @@ def sld_of_polygons(path: Path) -> Path:
     return path.with_name(path.name + ".sld")
 
 
+def polygon_files(path: Path) -> list[Path]:
+    """Return every file of the polygons `path`, in whatever format: their own, their style and their SLD."""
+    style = [path.with_suffix(".qml")] if POLYGONS[path.suffix.lower()] != "GPKG" else []
+    return [*companions(path), *style, sld_of_polygons(path)]
+
+
+def stale_polygons(path: Path) -> list[Path]:
+    """Return what tells of old polygons at `path`."""
+    return [*vector_sidecars(path), sld_of_polygons(path)]
+
+
 def run_beside(path: Path) -> Path:
     """Return the run directory of the output `path`, there while the work is unfinished."""
     return path.with_name(path.name + ".run")
+
+
+def half_placed(path: Path) -> bool:
+    """Return whether a process ended while it put the output `path` and its record in place: they may be replaced."""
+    return interrupted(path) and not record_beside(path).exists()
 
 
 def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
@@ -52,8 +70,7 @@ def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
     if path.suffix.lower() not in (*RASTERS, *VECTORS):
         names = [path.with_suffix(suffix).name for suffix in suffixes]
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
-    publishing = run_beside(path).is_dir() and not record_beside(path).exists()
-    check_target(path, overwrite or publishing, (scene,))
+    check_target(path, overwrite or half_placed(path), (scene,))
 
 
 def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
@@ -111,10 +128,25 @@ class Outputs:
     def files(self) -> tuple[Path, ...]:
         """All that may be there, but for the record and the STAC Item, which tell of these."""
         names = self.classes.with_name(self.classes.name + ".aux.xml")
-        every = (
-            self.classes, self.confidence, self.polygons, self.style, self.sld, self.legend, self.preview, names,
+        every = (self.classes, self.confidence, self.style, self.sld, self.legend, self.preview, names)
+        vectors = () if self.polygons is None else polygon_files(self.polygons)
+        return tuple(dict.fromkeys(path for path in (*every, *vectors) if path is not None))
+
+    @property
+    def stale(self) -> tuple[Path, ...]:
+        """What tells of an old map of these names, the record first."""
+        rasters = [path for path in (self.classes, self.confidence) if path is not None]
+        return (
+            self.record, self.item, self.sld, self.legend, self.preview,
+            *(beside for path in rasters for beside in raster_sidecars(path)),
+            *(stale_polygons(self.polygons) if self.polygons is not None else ()),
         )  # fmt: skip
-        return tuple(path for path in every if path is not None)
+
+    def moved(self, move: Callable[[Path], Path]) -> Outputs:
+        """Return the same files at other places."""
+        return Outputs(
+            move(self.classes), self.confidence and move(self.confidence), self.polygons and move(self.polygons)
+        )
 
     @property
     def run(self) -> Path:
@@ -135,7 +167,7 @@ class Outputs:
             raise OutputError(
                 f"{self.classes}: classes, confidence and polygons are files of their own; name them differently"
             )
-        publishing = self.run.is_dir() and not self.record.exists()
+        publishing = half_placed(self.classes)
         for path in files:
             check_target(path, overwrite or publishing, tuple(inputs))
             if path.suffix.lower() not in RASTERS:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,13 +31,16 @@ from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
 from geoseg.georeference import Georeference
 from geoseg.grid import Block, Window
-from geoseg.publish import publishing
+from geoseg.publish import check_space, publishing
 
 TIFF_BLOCK = 512
+GDAL_VERSION = str(rasterio.__gdal_version__)
 
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are copied to the COG and read back; a few rows of TIFF blocks are all it needs."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
+"""What would change the meaning of a raster that it lies beside."""
+
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}
 
 
@@ -112,14 +114,18 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
                     _compare(path, file, spec, parts)
             produced = temporary.with_name(temporary.name + ".aux.xml")
             names = produced.read_bytes() if produced.exists() else None
-            for suffix in _SIDECARS:
-                target.with_name(target.name + suffix).unlink(missing_ok=True)
-            target.with_suffix(".qml").unlink(missing_ok=True)
+            for beside in raster_sidecars(target):
+                beside.unlink(missing_ok=True)
         if names is not None:
             with publishing(target.with_name(target.name + ".aux.xml")) as temporary:
                 temporary.write_bytes(names)
     except (RasterioError, CPLE_BaseError) as error:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
+
+
+def raster_sidecars(path: Path) -> list[Path]:
+    """Return what may lie beside a raster, and tells of that one only."""
+    return [*(path.with_name(path.name + suffix) for suffix in _SIDECARS), path.with_suffix(".qml")]
 
 
 def read_small(path: Path, limit: int) -> NDArray[Any]:
@@ -179,12 +185,7 @@ def _compare(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Bloc
 
 def _check_space(folder: Path, spec: RasterSpec) -> None:
     # Overviews are a third more; the temporary overviews stand beside the file while it is written.
-    needed = spec.extent.pixels * np.dtype(spec.dtype).itemsize * 5 // 12
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise WriteError(
-            f"{folder}: {free >> 20} MiB free, about {needed >> 20} MiB needed; free some, or choose --out elsewhere"
-        )
+    check_space(folder, spec.extent.pixels * np.dtype(spec.dtype).itemsize * 5 // 12)
 
 
 def _vrt(spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -17,12 +18,12 @@ from geoseg.engines.local import Receipt, compute
 from geoseg.features import VectorSpec
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
-from geoseg.publish import publish_bytes, sha256
-from geoseg.raster import RasterSpec, provenance_tags, write_cog
-from geoseg.run import VECTOR_PART, Run
+from geoseg.publish import Staging, publish_bytes, remove_leftovers, sha256
+from geoseg.raster import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
+from geoseg.run import VECTOR_PART, Run, work_facts
 from geoseg.scene import Scene
 from geoseg.segments import LAYER, Segmenter
-from geoseg.vectors import write_layer
+from geoseg.vectors import vector_sidecars, write_layer
 
 _MOST_WORKERS = 8
 """More threads than this wait for the reading of the next block."""
@@ -51,43 +52,55 @@ class SegmentJob:
     def __exit__(self, *_: object) -> None:
         self.scene.close()
 
-    def run(self) -> Generator[Receipt]:
+    def run(self, command: str = "") -> Generator[Receipt]:
         """Compute the blocks that are missing in the run directory, yield their receipts, then publish the output.
 
+        command: what goes on if this is interrupted, for the manifest to tell.
+
         Raises:
-            RunError: the run directory belongs to something else. WriteError: the disk failed; the run is kept.
+            RunError: the run directory belongs to something else. LockedError: another process is at work there.
+            WriteError: the disk failed; the run is kept.
         """
-        run = Run(self.run_path, self._fingerprint())
-        work = self.segmenter
-        rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
-        with self.scene.caching(rows):
-            yield from compute(work.read, work.cut, work.finish, run, self.blocks)
-        self._publish(run)
-        run.discard()
+        config, work = self.config, self.segmenter
+        facts = work_facts(command, len(self.blocks))
+        with Run(self.run_path, self._fingerprint(), facts, config.restart) as run:
+            with run.beginning():
+                # Another process may have finished since the output was looked at.
+                check_segments(config.out, config.overwrite, config.scene)
+            remove_leftovers(config.out.parent, config.out.stem)
+            rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
+            with self.scene.caching(rows):
+                yield from compute(work.read, work.cut, work.finish, run, self.blocks)
+            self._publish(run)
+            if not config.keep_run:
+                run.discard()
 
     def _publish(self, run: Run) -> None:
-        self.record.unlink(missing_ok=True)
         out, provenance = self.config.out, self._provenance()
         record = {**provenance}
-        if self.segmenter.spec is None:
-            self._write_raster(run, provenance)
-        else:
-            record["superpixels"] = self._write_polygons(run, self.segmenter.spec)
-        record["files"] = {out.name: sha256(out)}
-        publish_bytes(self.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+        with Staging(out) as staging:
+            staged = staging.path(out)
+            if self.segmenter.spec is None:
+                self._write_raster(staged, run, provenance)
+            else:
+                record["superpixels"] = self._write_polygons(staged, run, self.segmenter.spec)
+            sidecars = raster_sidecars if self.segmenter.spec is None else vector_sidecars
+            staging.commit([self.record, *sidecars(out)])
+            record["files"] = {out.name: sha256(out)}
+            publish_bytes(self.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
 
-    def _write_raster(self, run: Run, provenance: dict[str, Any]) -> None:
+    def _write_raster(self, path: Path, run: Run, provenance: dict[str, Any]) -> None:
         tags = provenance_tags(json.dumps(provenance, sort_keys=True))
         scene = self.scene
         spec = RasterSpec(
             scene.extent, scene.georeference, "uint32", LAYER, tags, scene.area_or_point, resampling="NEAREST"
         )
         parts = [(block, run.part(block, LAYER)) for block in self.blocks]
-        write_cog(self.config.out, spec, [(block, part) for block, part in parts if part.exists()])
+        write_cog(path, spec, [(block, part) for block, part in parts if part.exists()])
 
-    def _write_polygons(self, run: Run, spec: VectorSpec) -> int:
+    def _write_polygons(self, path: Path, run: Run, spec: VectorSpec) -> int:
         parts = [run.part(block, LAYER, VECTOR_PART) for block in self.blocks]
-        return write_layer(self.config.out, spec, [part for part in parts if part.exists()])
+        return write_layer(path, spec, [part for part in parts if part.exists()])
 
     def _settings(self) -> dict[str, Any]:
         config = self.config
@@ -100,7 +113,7 @@ class SegmentJob:
         return {"geoseg": __version__, "scene": self.scene.summary(), "settings": self._settings()}
 
     def _fingerprint(self) -> dict[str, Any]:
-        versions = {"geoseg": __version__, "numpy": np.__version__, "numba": numba.__version__}
+        versions = {"geoseg": __version__, "numpy": np.__version__, "numba": numba.__version__, "gdal": GDAL_VERSION}
         return {
             "scene": self.scene.identity(),
             "settings": self._settings() | {"block_size": self.config.block_size, "assume_crs": self.config.assume_crs},

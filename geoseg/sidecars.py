@@ -38,12 +38,6 @@ _KINDS = {
 }
 
 
-def remove_stale(outputs: Outputs) -> None:
-    """Remove what may lie beside an old map of this name, and tells of that one."""
-    for path in (outputs.item, outputs.style, outputs.sld, outputs.legend, outputs.preview):
-        path.unlink(missing_ok=True)
-
-
 def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, picture: bool) -> None:
     """Write the QGIS style; where asked for, the SLD and the picture of a legend.
 

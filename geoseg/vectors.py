@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from geoseg.errors import OutputError, WriteError
 from geoseg.features import GEOMETRY, PARQUET, VectorSpec, octet_sum
 from geoseg.geoparquet import Bounds, read_geometries, write_geoparquet
-from geoseg.publish import publishing, sync
+from geoseg.publish import check_space, publishing, sync
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +186,11 @@ def companions(path: Path) -> list[Path]:
     return [path, *(other for suffix in suffixes if (other := path.with_suffix(suffix)).exists())]
 
 
+def vector_sidecars(path: Path) -> list[Path]:
+    """Return what may lie beside a vector file, and tells of that one only."""
+    return [_beside(path, suffix) for suffix in _SIDECARS.get(path.suffix.lower(), ())]
+
+
 class _AbandonedError(RuntimeError):
     """No more features will come, and the file is not wanted."""
 
@@ -297,11 +301,7 @@ def _check_space(folder: Path, spec: VectorSpec, parts: Sequence[Path]) -> None:
     if spec.driver == "FlatGeobuf":
         # It is sorted by way of a second file.
         needed *= 2
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise WriteError(
-            f"{folder}: {free >> 20} MiB free, about {needed >> 20} MiB needed; free some, or choose --out elsewhere"
-        )
+    check_space(folder, needed)
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,9 +33,18 @@ from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
+from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
-from geoseg.config import EvaluateConfig, InfoConfig, PolygonizeConfig, PredictConfig, SegmentConfig, TrainConfig
+from geoseg.config import (
+    EvaluateConfig,
+    InfoConfig,
+    PolygonizeConfig,
+    PredictConfig,
+    SegmentConfig,
+    StatusConfig,
+    TrainConfig,
+)
 from geoseg.grid import Block
 from geoseg.publish import sha256
 from geoseg.run import Run
@@ -47,6 +57,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
+    (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
 ]
 # What says how to tell, and decides nothing: these are no settings.
 PRESENTATION = {"--help", "--version", "--verbose", "--quiet", "--debug"}
@@ -475,7 +486,8 @@ def test_an_interrupted_prediction_goes_on(tmp_path: Path, model_path: Path, map
     command = [sys.executable, "-c", INTERRUPTED, *arguments]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
-    told = f"interrupted; {run} holds the finished blocks: the same command goes on"
+    again = shlex.join(["geoseg", *map(str, arguments)])
+    told = f"interrupted; {run} holds the finished blocks; to go on: {again}"
     assert [line for line in done.stderr.splitlines() if line and not line.startswith("block ")] == [told]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif.run", "scene.tif"]
     finished = len(list(run.glob("part-*.json")))
@@ -498,7 +510,8 @@ def test_interrupted_superpixels_go_on(
     command = [sys.executable, "-c", INTERRUPTED, *arguments]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
-    told = f"interrupted; {run} holds the finished blocks: the same command goes on"
+    again = shlex.join(["geoseg", *map(str, arguments)])
+    told = f"interrupted; {run} holds the finished blocks; to go on: {again}"
     assert [line for line in done.stderr.splitlines() if line and not line.startswith("block ")] == [told]
     finished = len(list(run.glob("part-*.json")))
     assert 2 <= finished < 12
@@ -523,7 +536,6 @@ def test_a_terminated_prediction_keeps_its_blocks(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Run, "keep", terminating)
-    monkeypatch.setattr("geoseg.cli.main._Interrupt.received", signal.SIGINT)
     out = tmp_path / "map.tif"
     outcome = geoseg(capsys, "-q", "predict", scene, "-m", model_path, "-o", out, "--block-size", "512")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (143, "", "")
@@ -609,7 +621,7 @@ def test_killed_while_publishing_the_same_command_finishes(
     """Between the class raster and its record everything is there to go on with, and may be replaced."""
     arguments = ["-q", "predict", str(scene_path), "-o", str(tmp_path / "map.tif"), "-m", str(model_path)]
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.mapping.save_png", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr("geoseg.mapping.publish_bytes", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 70

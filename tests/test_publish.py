@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from commandline import contents, untouched
 
 from geoseg.errors import OutputError, WriteError
-from geoseg.publish import check_target, publish_bytes, publishing, sha256
+from geoseg.publish import (
+    Staging,
+    abandon,
+    check_space,
+    check_target,
+    interrupted,
+    publish_bytes,
+    publishing,
+    remove_leftovers,
+    sha256,
+)  # fmt: skip
 
 
 class UnforeseenError(Exception):
@@ -167,3 +181,162 @@ def _allowed(path: Path) -> bool:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """An old map with what belongs to it, its confidence in another folder."""
+    classes, confidence = tmp_path / "maps" / "map.tif", tmp_path / "sure" / "map.tif"
+    for path in (classes, confidence):
+        path.parent.mkdir()
+        path.write_bytes(b"old")
+    classes.with_suffix(".json").write_bytes(b"old record")
+    return classes, confidence
+
+
+def test_staged_files_appear_together_and_the_first_is_the_target(
+    tmp_path: Path, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes, confidence = places
+    placed, replace = [], Path.replace
+
+    def noting(self: Path, target: Path) -> Path:
+        if ".tmp" not in target.name and ".tmp" not in target.parent.name:
+            placed.append(target)
+            assert not classes.with_suffix(".json").exists()
+        return replace(self, target)
+
+    with Staging(classes) as staging:
+        for path in (classes.with_suffix(".aux"), confidence, classes):
+            assert staging.path(path).name == path.name
+            publish_bytes(staging.path(path), b"new")
+        assert (classes.read_bytes(), confidence.read_bytes()) == (b"old", b"old")
+        assert not interrupted(classes)
+        monkeypatch.setattr(Path, "replace", noting)
+        staging.commit([classes.with_suffix(".json"), classes.with_suffix(".none")])
+        assert interrupted(classes)
+    assert placed == [classes, classes.with_suffix(".aux"), confidence]
+    assert not interrupted(classes)
+    everything = {"maps", "maps/map.tif", "maps/map.aux", "sure", "sure/map.tif"}
+    assert set(contents(tmp_path)) == everything
+    assert (classes.read_bytes(), confidence.read_bytes()) == (b"new", b"new")
+
+
+@pytest.mark.parametrize("error", [UnforeseenError, KeyboardInterrupt, WriteError])
+def test_what_ends_before_files_are_put_in_place_leaves_all_as_it_was(
+    error: type[BaseException], tmp_path: Path, places: tuple[Path, Path]
+) -> None:
+    def fail() -> None:
+        with Staging(places[0]) as staging:
+            for path in places:
+                staging.path(path).write_bytes(b"new")
+            raise error
+
+    with untouched(tmp_path), pytest.raises(error):
+        fail()
+    assert not interrupted(places[0])
+
+
+def test_what_ends_while_files_are_put_in_place_may_be_gone_on_with(
+    tmp_path: Path, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes, confidence = places
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == confidence:
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    def work() -> None:
+        with Staging(classes) as staging:
+            for path in places:
+                staging.path(path).write_bytes(b"new")
+            staging.commit([])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", failing)
+        with pytest.raises(WriteError, match=r"map\.tif: cannot be put in place \(Input/output error\)"):
+            work()
+    assert interrupted(classes)
+    assert not interrupted(confidence)
+    assert confidence.read_bytes() == b"old"
+    remove_leftovers(classes.parent)
+    assert interrupted(classes)
+    work()
+    assert not interrupted(classes)
+    assert confidence.read_bytes() == b"new"
+    assert not [path for path in contents(tmp_path) if "/." in path]
+
+
+def test_errors_in_a_staging_tell_of_the_place_not_of_the_hidden_folder(tmp_path: Path) -> None:
+    path = tmp_path / "map.tif"
+    with pytest.raises(WriteError, match="No such file") as caught, Staging(path) as staging, publishing(
+        staging.path(path)
+    ):  # fmt: skip
+        pass
+    assert str(caught.value).startswith(f"{path}: cannot be written")
+
+
+def test_staged_files_follow_links(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "real.tif").write_bytes(b"old")
+    link = tmp_path / "map.tif"
+    link.symlink_to(tmp_path / "store" / "real.tif")
+    with Staging(link) as staging:
+        staging.path(link).write_bytes(b"new")
+        staging.commit([])
+    assert link.is_symlink()
+    assert (tmp_path / "store" / "real.tif").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_staged_files_follow_links_to_another_file_system(tmp_path: Path) -> None:
+    store = Path("/dev/shm") / f"geoseg-test-{os.getpid()}"
+    store.mkdir()
+    try:
+        link = tmp_path / "map.tif"
+        link.symlink_to(store / "real.tif")
+        with Staging(link) as staging:
+            staging.path(link).write_bytes(b"new")
+            staging.commit([])
+        assert contents(store) == {"real.tif": b"new"}
+    finally:
+        shutil.rmtree(store)
+
+
+def test_a_process_about_to_be_ended_leaves_nothing(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    before = contents(tmp_path)
+    with publishing(tmp_path / "other.tif") as temporary, Staging(places[0]) as staging:
+        temporary.write_bytes(b"half")
+        temporary.with_name(temporary.name + ".ovr.tmp").write_bytes(b"half")
+        staging.path(places[1]).write_bytes(b"half")
+        abandon()
+        assert contents(tmp_path) == before
+        temporary.write_bytes(b"whole")
+
+
+def test_leftovers_of_processes_that_ended_go_and_nothing_else(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    gone = [f".map.{host}.{ended.pid}.tmp.tif", f".map.{host}.{ended.pid}.tmp.tif.ovr.tmp"]
+    kept = [
+        f".map.{host}.{os.getpid()}.tmp.tif", f".map.elsewhere.{ended.pid}.tmp.tif", f".other.{host}.{ended.pid}.tmp",
+        "map.tif", ".map.tmp", f".map.{host}.{ended.pid}.tmporary",
+    ]  # fmt: skip
+    for name in (*gone, *kept):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / f".map.tif.{host}.{ended.pid}.tmp").mkdir()
+    (tmp_path / f".map.tif.{host}.{ended.pid}.tmp" / "map.tif").write_bytes(b"x")
+    remove_leftovers(tmp_path, "map")
+    assert sorted(contents(tmp_path)) == sorted(kept)
+    remove_leftovers(tmp_path)
+    assert sorted(contents(tmp_path)) == sorted(name for name in kept if not name.startswith(".other"))
+
+
+def test_space(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    check_space(tmp_path, 1)
+    with pytest.raises(WriteError, match=rf"{tmp_path}: \d+ MiB free, about \d+ MiB needed; free some"):
+        check_space(tmp_path, 2 * free)

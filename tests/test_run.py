@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,10 @@ import rasterio
 from commandline import untouched
 from numpy.typing import NDArray
 
-from geoseg.errors import OutputError, RunError, WriteError
+from geoseg.errors import InputError, InputMissingError, LockedError, OutputError, RunError, WriteError
 from geoseg.grid import Block, Window
 from geoseg.publish import sha256
-from geoseg.run import Run
+from geoseg.run import Run, status
 
 FINGERPRINT = {"scene": {"bytes": 7}, "model": "abc", "settings": {"extent": (0, 0, 5, 7)}}
 BLOCK = Block(3, Window.of(0, 0, 40, 50))
@@ -30,18 +34,19 @@ def layers(seed: int = 0) -> dict[str, NDArray[Any]]:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A run with one finished part."""
-    made = Run(tmp_path / "map.tif.run", FINGERPRINT)
-    made.keep(BLOCK, layers())
+    with Run(tmp_path / "map.tif.run", FINGERPRINT) as made:
+        made.keep(BLOCK, layers())
     return made
 
 
 def test_a_part_is_kept_and_found_again(run: Run) -> None:
-    again = Run(run.path, FINGERPRINT)
-    assert again.has(BLOCK)
-    assert not again.has(Block(4, BLOCK.window))
-    for name, values in layers().items():
-        with rasterio.open(again.part(BLOCK, name)) as file:
-            np.testing.assert_array_equal(file.read(1), values)
+    with Run(run.path, FINGERPRINT) as again:
+        assert again.has(BLOCK)
+        assert not again.has(Block(4, BLOCK.window))
+        for name, values in layers().items():
+            with rasterio.open(again.part(BLOCK, name)) as file:
+                np.testing.assert_array_equal(file.read(1), values)
+        assert not again.new
     names = {"manifest.json", "part-000003.json", "part-000003-classes.tif", "part-000003-confidence.tif"}
     assert {path.name for path in run.path.iterdir()} == names
 
@@ -55,7 +60,7 @@ def test_a_part_without_a_layer_counts(run: Run) -> None:
 
 @pytest.mark.parametrize("key", FINGERPRINT)
 def test_a_foreign_run_is_refused_by_what_differs(key: str, run: Run) -> None:
-    with untouched(run.path), pytest.raises(RunError, match=f"another {key}; .*delete the folder"):
+    with untouched(run.path), pytest.raises(RunError, match=f"another {key}; .*--restart"):
         Run(run.path, FINGERPRINT | {key: "different"})
 
 
@@ -69,7 +74,7 @@ def test_a_run_of_a_version_that_knew_more_or_less_is_foreign(run: Run) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"scene"', "\0\0\0"])
 def test_a_manifest_that_is_none_is_refused(text: str, run: Run) -> None:
     (run.path / "manifest.json").write_text(text)
-    with untouched(run.path), pytest.raises(RunError, match="delete the folder"):
+    with untouched(run.path), pytest.raises(RunError, match="damaged or not geoseg's; --restart"):
         Run(run.path, FINGERPRINT)
 
 
@@ -85,13 +90,17 @@ def test_a_folder_of_somebody_else_is_in_the_way(tmp_path: Path) -> None:
         Run(tmp_path / "no" / "map.tif.run", FINGERPRINT)
 
 
-@pytest.mark.parametrize("left", [(), (".manifest.host.17.tmp.json",)], ids=["empty", "manifest half written"])
+@pytest.mark.parametrize(
+    "left", [(), ("lock", ".manifest.host.17.tmp.json", ".clock.host.17.9.tmp")], ids=["empty", "half begun"]
+)
 def test_a_process_killed_before_its_manifest_is_no_hindrance(left: tuple[str, ...], tmp_path: Path) -> None:
     folder = tmp_path / "map.tif.run"
     folder.mkdir()
     for name in left:
         (folder / name).write_text('{"sce')
-    assert json.loads((Run(folder, FINGERPRINT).path / "manifest.json").read_text())["model"] == "abc"
+    with Run(folder, FINGERPRINT) as run:
+        assert json.loads((run.path / "manifest.json").read_text())["fingerprint"]["model"] == "abc"
+        assert run.new
 
 
 @pytest.mark.parametrize("layer", ["classes", "confidence"])
@@ -128,8 +137,8 @@ def test_a_record_that_is_none_does_not_count(text: str, run: Run) -> None:
 
 
 def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(tmp_path / "map.tif.run", FINGERPRINT)
-    written = []
+    with Run(tmp_path / "map.tif.run", FINGERPRINT) as run:
+        written: list[Path] = []
 
     def failing(path: Path, values: NDArray[Any]) -> None:
         if written:
@@ -148,6 +157,104 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record == {path.name: sha256(path) for path in run.path.glob("part-*.tif")}
 
 
-def test_a_run_is_discarded_whole(run: Run) -> None:
-    run.discard()
-    assert not run.path.exists()
+def test_a_run_is_discarded_whole(tmp_path: Path) -> None:
+    with Run(tmp_path / "map.tif.run", FINGERPRINT) as run:
+        run.keep(BLOCK, layers())
+        run.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_at_a_time(run: Run) -> None:
+    with Run(run.path, FINGERPRINT), pytest.raises(LockedError, match=f"{run.path}: process {os.getpid()} on "):
+        Run(run.path, FINGERPRINT)
+    with Run(run.path, FINGERPRINT) as again:
+        assert again.has(BLOCK)
+
+
+def test_a_run_that_was_taken_over_keeps_nothing_more(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(run.path, FINGERPRINT) as again:
+        monkeypatch.setattr(again._lock, "_lost", True)
+        with untouched(run.path), pytest.raises(LockedError, match="took over"):
+            again.keep(Block(4, BLOCK.window), layers())
+
+
+def test_a_run_that_is_refused_is_free_afterwards(run: Run) -> None:
+    with pytest.raises(RunError):
+        Run(run.path, FINGERPRINT | {"model": "other"})
+    Run(run.path, FINGERPRINT).close()
+
+
+def test_restart_forgets_what_is_there(run: Run) -> None:
+    other = FINGERPRINT | {"model": "other"}
+    with Run(run.path, other, restart=True) as again:
+        assert again.new
+        assert not again.has(BLOCK)
+        assert {path.name for path in run.path.iterdir()} == {"manifest.json", "lock"}
+    Run(run.path, other).close()
+
+
+def test_restart_does_not_empty_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "map.tif.run"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    with untouched(tmp_path), pytest.raises(OutputError, match="is in the way"):
+        Run(folder, FINGERPRINT, restart=True)
+
+
+def test_what_is_refused_at_the_beginning_leaves_a_run_only_where_one_was(tmp_path: Path, run: Run) -> None:
+    def refuse(path: Path) -> None:
+        with Run(path, FINGERPRINT) as begun, begun.beginning():
+            raise OutputError("exists already")
+
+    for path in (tmp_path / "other.run", run.path):
+        with untouched(tmp_path), pytest.raises(OutputError, match="exists already"):
+            refuse(path)
+
+
+def test_facts_are_told_and_may_change(run: Run) -> None:
+    Run(run.path, FINGERPRINT, {"blocks": 9, "command": "first"}).close()
+    Run(run.path, FINGERPRINT, {"blocks": 9, "command": "second"}).close()
+    found = status(run.path)
+    assert (found.finished, found.damaged, found.blocks) == (1, 0, 9)
+    assert found.facts == {"blocks": 9, "command": "second"}
+    assert found.fingerprint == json.loads(json.dumps(FINGERPRINT))
+    assert (found.working, found.state) == (False, "stopped")
+    assert found.bytes == sum(path.stat().st_size for path in run.path.iterdir())
+
+
+def test_status_of_a_run_at_work_of_one_that_died_and_of_damage(run: Run) -> None:
+    with Run(run.path, FINGERPRINT):
+        found = status(run.path)
+        assert found.working
+        assert found.state.startswith(f"at work: process {os.getpid()} on {socket.gethostname()}, last heard of ")
+    (run.path / "lock").write_text(json.dumps({"host": socket.gethostname(), "pid": ended()}))
+    assert status(run.path).state.endswith("has ended without finishing")
+    assert not status(run.path).working
+    run.part(BLOCK, "classes").write_bytes(b"")
+    found = status(run.path)
+    assert (found.finished, found.damaged) == (0, 1)
+
+
+def test_status_of_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="no such run"):
+        status(tmp_path / "missing.run")
+    with pytest.raises(InputError, match="is no run directory"):
+        status(tmp_path)
+
+
+def ended() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_temporaries_of_processes_that_ended_are_removed(run: Run) -> None:
+    host = socket.gethostname()
+    dead = run.path / f".part-000004-classes.{host}.{ended()}.tmp.tif"
+    alive = run.path / f".part-000005-classes.{host}.{os.getpid()}.tmp.tif"
+    elsewhere = run.path / f".part-000006-classes.elsewhere.{ended()}.tmp.tif"
+    for path in (dead, alive, elsewhere):
+        path.write_bytes(b"half")
+    Run(run.path, FINGERPRINT).close()
+    assert [path.exists() for path in (dead, alive, elsewhere)] == [False, True, True]

@@ -1,0 +1,177 @@
+"""Runs from the command line: one at a time, begun anew on request, looked at while they are unfinished, and ended by
+a signal whatever they are at."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import Outcome, assert_refused, contents, geoseg, untouched
+from conftest import landscape, make_raster
+
+from geoseg.locking import Lock
+from geoseg.run import Run
+
+Predict = Callable[..., Outcome]
+
+
+@pytest.fixture
+def predict(tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
+    """Return a function: predict a row of three blocks to map.tif."""
+    scene = make_raster(tmp_path / "scene.tif", landscape(64, 512 * 3))
+
+    def run(*more: object) -> Outcome:
+        arguments = ("predict", scene, "-m", model_path, "-o", tmp_path / "map.tif", "--block-size", 512)
+        return geoseg(capsys, *arguments, *more)
+
+    return run
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of which two blocks are finished."""
+    keep = Run.keep
+
+    def failing(run: Run, block: Any, layers: Any) -> None:
+        if block.index == 2:
+            raise MemoryError
+        keep(run, block, layers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "keep", failing)
+        assert predict().code == 70
+    return tmp_path / "map.tif.run"
+
+
+def test_a_second_process_is_told_to_wait(unfinished: Path, tmp_path: Path, predict: Predict) -> None:
+    lock = Lock(unfinished / "lock")
+    with untouched(tmp_path):
+        assert_refused(predict(), 75, unfinished, f"process {os.getpid()} on ", "is at work there")
+        assert_refused(predict("--restart"), 75, unfinished)
+    lock.release()
+    outcome = predict()
+    assert outcome.code == 0
+    assert outcome.said[-1] == "2 of 3 blocks were there already"
+
+
+def test_restart_begins_anew_whatever_was_there(unfinished: Path, tmp_path: Path, predict: Predict) -> None:
+    assert_refused(predict("--blend", "crop"), 78, unfinished, "another settings", "--restart")
+    outcome = predict("--blend", "crop", "--restart", "--keep-run")
+    assert outcome.code == 0
+    assert "there already" not in outcome.err
+    assert len(list(unfinished.glob("part-*.json"))) == 3
+    assert (tmp_path / "map.geoseg.json").exists()
+
+
+def test_a_finished_run_of_another_process_is_not_overwritten(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finishes after the output was found free, and before the work begins."""
+    taking = Run.__init__
+
+    def late(run: Run, *arguments: Any, **more: Any) -> None:
+        (tmp_path / "map.tif").write_bytes(b"precious")
+        taking(run, *arguments, **more)
+
+    monkeypatch.setattr(Run, "__init__", late)
+    assert_refused(predict(), 73, "map.tif", "exists already")
+    assert {name: data for name, data in contents(tmp_path).items() if name != "scene.tif"} == {"map.tif": b"precious"}
+
+
+def test_no_space_is_told_before_the_work(tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.publish.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with untouched(tmp_path):
+        assert_refused(predict(), 74, "0 MiB free, about 1 MiB needed")
+
+
+def test_status_of_an_unfinished_run(
+    unfinished: Path, tmp_path: Path, model_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = tmp_path / "scene.tif", tmp_path / "map.tif"
+    command = shlex.join(["geoseg", "predict", *map(str, (scene, "-m", model_path, "-o", out, "--block-size", 512))])
+    with untouched(tmp_path):
+        by_run, by_output = geoseg(capsys, "status", unfinished), geoseg(capsys, "status", out)
+    assert by_run == by_output
+    assert by_run.out.splitlines() == [
+        f"{unfinished}: 2 of 3 blocks finished, {_mebibytes(unfinished)} MiB",
+        "stopped",
+        f"to go on, in {Path.cwd()}: {command}",
+    ]
+    lock = Lock(unfinished / "lock")
+    told = json.loads(geoseg(capsys, "status", unfinished, "--json").out)
+    lock.release()
+    assert told["state"].startswith(f"at work: process {os.getpid()} on ")
+    assert (told["finished"], told["blocks"], told["damaged"], told["command"]) == (2, 3, 0, command)
+    assert predict().code == 0
+    assert_refused(geoseg(capsys, "status", unfinished), 66, unfinished, "no such run")
+    assert_refused(geoseg(capsys, "status", tmp_path), 65, tmp_path, "is no run directory")
+
+
+def _mebibytes(folder: Path) -> float:
+    return round(sum(path.stat().st_size for path in folder.iterdir()) / (1 << 20), 1)
+
+
+STUCK = """
+import signal, sys, threading
+import geoseg.cli.interruption
+import geoseg.raster
+from geoseg.cli.main import main
+
+geoseg.cli.interruption.GRACE_SECONDS = 0.2
+
+def stuck(source, path, **options):
+    open(path, "wb").write(b"half")
+    print("stuck", flush=True)
+    # Like a call into a library, this does not come back, whatever a handler of Python's does.
+    lock = threading.Lock()
+    lock.acquire()
+    while True:
+        try:
+            lock.acquire()
+        except KeyboardInterrupt:
+            pass
+
+geoseg.raster.rasterio.shutil.copy = stuck
+# Whoever started the tests in the background made the signal ignored, for them and their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_call_that_does_not_come_back_is_ended(
+    number: signal.Signals, status: int, tmp_path: Path, model_path: Path, predict: Predict
+) -> None:
+    scene, out = make_raster(tmp_path / "scene.tif", landscape(64, 512 * 3)), tmp_path / "map.tif"
+    arguments = ["predict", scene, "-m", model_path, "-o", out, "--block-size", "512"]
+    command = [sys.executable, "-c", STUCK, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stuck\n"
+        assert len(list(tmp_path.glob(".*"))) == 1
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == status
+    again = shlex.join(["geoseg", *map(str, arguments)])
+    assert said.splitlines()[-1] == f"interrupted; {out}.run holds the finished blocks; to go on: {again}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif.run", "scene.tif"]
+    outcome = predict()
+    assert outcome.code == 0
+    assert outcome.said[-1] == "3 of 3 blocks were there already"
+    assert not (tmp_path / "map.tif.run").exists()
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
