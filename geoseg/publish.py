@@ -103,7 +103,7 @@ def abandon() -> None:
 
 
 def remove_leftovers(folder: Path, stem: str = "*") -> None:
-    """Remove the temporaries of files called `stem` (any, by default) in `folder` whose processes, on this machine, have ended.
+    """Remove temporaries in `folder` whose processes, on this machine, have ended: of files called `stem`, or of any.
 
     What was being put in place stays, for it says that.
     """
