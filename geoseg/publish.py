@@ -87,13 +87,15 @@ def publishing(path: Path) -> Iterator[Path]:
 
 
 def publish_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, atomically.
+    """Write `data` to `path`, atomically, once it reads back as it was written.
 
     Raises:
-        WriteError: the file system failed; the old file is intact.
+        WriteError: the file system failed, or what reads back differs; the old file is intact.
     """
     with publishing(path) as temporary:
         temporary.write_bytes(data)
+        if temporary.read_bytes() != data:
+            raise WriteError(f"{path}: reads back otherwise than it was written; is the disk full or failing?")
 
 
 def abandon() -> None:

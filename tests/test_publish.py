@@ -99,6 +99,15 @@ def test_the_content_is_synced_before_the_name_and_the_name_before_the_end(
     assert events == ["file", "replace", "folder"]
 
 
+def test_bytes_that_read_back_otherwise_are_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "map.json"
+    path.write_bytes(b"old")
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda self, data: write(self, data[:-1]))
+    with untouched(tmp_path), pytest.raises(WriteError, match=r"map\.json: reads back otherwise"):
+        publish_bytes(path, b"new")
+
+
 def test_a_block_that_writes_nothing_is_a_write_error(tmp_path: Path) -> None:
     with untouched(tmp_path), pytest.raises(WriteError, match="No such file"), publishing(tmp_path / "map.tif"):
         pass
