@@ -120,7 +120,7 @@ def _mebibytes(folder: Path) -> float:
 
 
 STUCK = """
-import signal, sys, threading
+import ctypes, signal, sys
 import geoseg.cli.interruption
 import geoseg.raster
 from geoseg.cli.main import main
@@ -130,14 +130,11 @@ geoseg.cli.interruption.GRACE_SECONDS = 0.2
 def stuck(source, path, **options):
     open(path, "wb").write(b"half")
     print("stuck", flush=True)
-    # Like a call into a library, this does not come back, whatever a handler of Python's does.
-    lock = threading.Lock()
-    lock.acquire()
-    while True:
-        try:
-            lock.acquire()
-        except KeyboardInterrupt:
-            pass
+    # Like a call into a library, this does not come back, and no handler of Python's runs: a mutex is locked twice.
+    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+    library.pthread_mutex_init(mutex, None)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
 
 geoseg.raster.rasterio.shutil.copy = stuck
 # Whoever started the tests in the background made the signal ignored, for them and their children.
