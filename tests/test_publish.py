@@ -278,6 +278,22 @@ def test_what_ends_while_files_are_put_in_place_may_be_gone_on_with(
     assert not [path for path in contents(tmp_path) if "/." in path]
 
 
+def test_what_another_process_left_half_placed_stays_until_a_later_work_ends_well(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    path = tmp_path / "map.tif"
+    left = tmp_path / f".map.tif.{socket.gethostname()}.{ended.pid}.tmp"
+    left.mkdir()
+    (left / ".placing").touch()
+    remove_leftovers(tmp_path)
+    assert interrupted(path)
+    with Staging(path) as staging:
+        staging.path(path).write_bytes(b"new")
+        staging.commit([])
+        assert left.exists()
+    assert contents(tmp_path) == {"map.tif": b"new"}
+
+
 def test_errors_in_a_staging_tell_of_the_place_not_of_the_hidden_folder(tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
     with pytest.raises(WriteError, match="No such file") as caught, Staging(path) as staging, publishing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -162,6 +163,21 @@ def test_a_run_is_discarded_whole(tmp_path: Path) -> None:
         run.keep(BLOCK, layers())
         run.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_finds_half_of_a_discarded_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, remove = tmp_path / "map.tif.run", shutil.rmtree
+
+    def removing(folder: Path) -> None:
+        assert folder != path
+        Run(path, FINGERPRINT).close()
+        remove(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    with Run(path, FINGERPRINT) as run:
+        run.keep(BLOCK, layers())
+        run.discard()
+    assert {entry.name for entry in path.iterdir()} == {"manifest.json"}
 
 
 def test_one_process_at_a_time(run: Run) -> None:

@@ -126,7 +126,7 @@ import geoseg.cli.interruption
 import geoseg.raster
 from geoseg.cli.main import main
 
-geoseg.cli.interruption.GRACE_SECONDS = 0.2
+geoseg.cli.interruption.GRACE_SECONDS = float(sys.argv.pop(1))
 
 def stuck(source, path, **options):
     open(path, "wb").write(b"half")
@@ -145,19 +145,23 @@ main(sys.argv[1:])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_call_that_does_not_come_back_is_ended(
-    number: signal.Signals, status: int, tmp_path: Path, model_path: Path, predict: Predict
+@pytest.mark.parametrize(
+    ("number", "status", "grace", "times"), [(signal.SIGINT, 130, 600, 2), (signal.SIGTERM, 143, 0.1, 1)]
+)
+def test_a_call_that_does_not_come_back_is_ended_in_time_or_at_a_second_signal(
+    number: signal.Signals, status: int, grace: float, times: int, tmp_path: Path, model_path: Path, predict: Predict
 ) -> None:
     scene, out = make_raster(tmp_path / "scene.tif", landscape(64, 512 * 3)), tmp_path / "map.tif"
     arguments = ["predict", scene, "-m", model_path, "-o", out, "--block-size", "512"]
-    command = [sys.executable, "-c", STUCK, *map(str, arguments)]
+    command = [sys.executable, "-c", STUCK, str(grace), *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"
         assert len(list(tmp_path.glob(".*"))) == 1
         time.sleep(1)  # until the mutex is asked for
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.1)  # or two would be one
         _, said = process.communicate(timeout=120)
     assert process.returncode == status
     again = shlex.join(["geoseg", *map(str, arguments)])
