@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -180,3 +181,48 @@ def _signals_as_they_were() -> Iterator[None]:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     yield
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_tells_of_an_old_map_goes_with_it(tmp_path: Path, predict: Predict) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = [
+        "map.tif.msk", "map.tif.ovr", "map.sld", "map.legend.png", "map.stac.json", "sure.tif.aux.xml", "sure.qml",
+        "map.gpkg-wal", "map.gpkg.sld", f".map.{socket.gethostname()}.{ended.pid}.tmp.tif",
+        f".sure.{socket.gethostname()}.{ended.pid}.tmp.tif.ovr.tmp",
+    ]  # fmt: skip
+    for name in ("map.tif", "map.qml", "map.geoseg.json", *stale):
+        (tmp_path / name).write_bytes(b"old")
+    outcome = predict("--overwrite", "--confidence", tmp_path / "sure.tif", "--polygons", tmp_path / "map.gpkg")
+    assert outcome.code == 0
+    assert sorted(contents(tmp_path)) == sorted(
+        [
+            "scene.tif",
+            "map.tif",
+            "map.tif.aux.xml",
+            "map.qml",
+            "map.preview.png",
+            "map.geoseg.json",
+            "map.gpkg",
+            "sure.tif",
+        ]
+    )
+    assert not [name for name, data in contents(tmp_path).items() if data == b"old"]
+
+
+def test_an_old_map_keeps_all_that_belongs_to_it_until_the_new_one_is_whole(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert predict("--sld", "--legend").code == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("geoseg.mapping.save_png", full)
+    before = contents(tmp_path)
+    outcome = predict("--overwrite", "--blend", "crop")
+    assert outcome.code == 74
+    assert outcome.said[-1].startswith("geoseg: error: ")
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in set(after) - set(before)} == {"map.tif.run"}
