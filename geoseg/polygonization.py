@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import __version__
-from geoseg.classes import LandClass
+from geoseg.classes import NODATA, LandClass
 from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import Area, PolygonizeConfig
 from geoseg.errors import SettingError
-from geoseg.features import Column, Names, VectorSpec, batch_of
+from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.geopackage import add_layer_style
 from geoseg.grid import Span
 from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons
@@ -136,6 +136,7 @@ class ClassLayer:
         self._out, self._raster, self._field, self._tolerance = out, raster, field, tolerance
         self.count = 0
         self._present: set[int] = set()
+        self._chosen: set[int] | None = None if classes is None else set(classes.tolist())
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
         georeference = raster.scene.georeference
@@ -186,8 +187,11 @@ class ClassLayer:
 
     @property
     def classes(self) -> list[LandClass]:
-        """The classes that were written, in order of their ids."""
-        return [self._raster.named(class_id) for class_id in sorted(self._present)]
+        """The classes that could have been written, as far as they are known, and those that were, by their ids."""
+        known = set(self._raster.classes) - {NODATA}
+        if self._chosen is not None:
+            known &= self._chosen
+        return [self._raster.named(class_id) for class_id in sorted(known | self._present)]
 
     def files(self) -> list[Path]:
         """Return the files that were written."""
@@ -196,9 +200,12 @@ class ClassLayer:
     def style(self, replace: bool, sld: bool) -> None:
         """Write the QGIS style beside a file that cannot hold it; replace: one that is there. sld: also an SLD."""
         path = self._out.with_suffix(".qml")
-        if self.spec.driver != "GPKG" and (replace or not path.exists()):
-            publish_bytes(path, file_qml(self.classes, self._field))
-            self._styles.append(path)
+        if self.spec.driver != "GPKG":
+            if replace or not path.exists():
+                publish_bytes(path, file_qml(self.classes, self._field))
+                self._styles.append(path)
+            elif f'attr="{self._field}"'.encode() not in path.read_bytes():
+                log.warning("%s: stays, and has no style by %s; one would come with another --out", path, self._field)
         other = sld_of_polygons(self._out)
         other.unlink(missing_ok=True)
         if sld:
@@ -216,7 +223,7 @@ class ClassLayer:
     def _batch(self, features: Features, wkb: Wkb | None) -> Batch:
         """Return the features for the file, with other geometries where these are given."""
         batch = batch_of(self.spec, self._values(features), *(wkb or features.wkb))
-        return batch, features.bounds
+        return batch, features.bounds if self.spec.driver == PARQUET else None
 
     def _keep(self, kept: list[Features], features: Features) -> None:
         kept.append(features)
