@@ -18,6 +18,8 @@ from geoseg.grid import Span, Window
 from geoseg.rings import Rings, corners
 
 _FRACTION = 1 << 24
+_LARGEST = 2.0**61
+"""No sum comes near it, and two of them are still an int64."""
 
 
 def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np.float64] | None:
@@ -90,11 +92,11 @@ class Ground:
             SettingError: square metres of a raster without any.
         """
         if area.unit == "px":
-            return math.ceil(area.value), False
+            return math.ceil(min(area.value, _LARGEST)), False
         if not self.metric:
             raise SettingError(f"{area} cannot be known without a geographic or projected CRS: say {area.value:g}px")
         # What is equal but for the rounding of the quotient is not smaller.
-        return math.ceil(area.value / self.step * (1 - 1e-12)), not self.uniform
+        return math.ceil(min(area.value / self.step * (1 - 1e-12), _LARGEST)), not self.uniform
 
     def perimeters(self, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
         """Return the lengths (n,) of outlines in m, or in edges of pixels without metres.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from geoseg.errors import BandError, InputError, SettingError
 from geoseg.grid import Span, Window
 from geoseg.scene import Scene
 
+LARGEST_ID = 1 << 62
+"""Larger than any id."""
+
 _FEW_ROWS, _MANY_ROWS = 256, 1024
-_LARGEST = 1 << 62
 _TOLERANCE = 0.01
 
 
@@ -50,7 +53,7 @@ class ClassRaster:
             raise
         self._plain = self.scene.masks == "nodata 0" and self.scene.dtype in (np.uint8, np.uint16)
         low = int(np.iinfo(self.scene.dtype).min)
-        self.offset = 0 if self._plain else _LARGEST if self.scene.dtype.itemsize > 4 else 1 - low
+        self.offset = 0 if self._plain else LARGEST_ID if self.scene.dtype.itemsize > 4 else 1 - low
 
     def __enter__(self) -> ClassRaster:
         return self
@@ -60,9 +63,11 @@ class ClassRaster:
 
     @property
     def spans(self) -> Iterator[Span]:
-        """Rows that are read at once: whole rows of the blocks the file is stored in, where these are not too high."""
+        """Rows that are read at once: few; more where the blocks of the file are so high that GDAL's cache may not
+        hold them; whole blocks where these are low."""
         stored, total = self.scene.block_shape[0], self.scene.shape[0]
-        height = min(_MANY_ROWS, stored * max(1, _FEW_ROWS // stored))
+        height = _FEW_ROWS if stored <= _MANY_ROWS else _MANY_ROWS
+        height = height // stored * stored or height
         for start in range(0, total, height):
             yield Span(start, min(start + height, total))
 
@@ -82,8 +87,11 @@ class ClassRaster:
             return stored
         pixels, valid = self.scene.read(window)
         ids: NDArray[Any] = pixels[0]
-        if ids.dtype.itemsize > 4 and bool(((ids >= _LARGEST) | (ids <= ids.dtype.type(0) - _LARGEST))[valid].any()):
-            raise InputError(f"{self.path}: has ids beyond {_LARGEST}; those are no classes")
+        beyond = ids >= LARGEST_ID if ids.dtype.itemsize > 4 else np.zeros_like(valid)
+        if ids.dtype == np.int64:
+            beyond |= ids <= -LARGEST_ID
+        if bool(beyond[valid].any()):
+            raise InputError(f"{self.path}: has ids beyond {LARGEST_ID}; those are no classes")
         values: NDArray[Any] = ids.astype(np.uint16 if ids.dtype == np.uint8 else np.int64)
         values += values.dtype.type(self.offset)
         values[~valid] = 0
@@ -104,8 +112,11 @@ class ClassRaster:
         }
 
     def named(self, class_id: int) -> LandClass:
-        """Return a class by its id, known or not."""
-        return self.classes.get(class_id) or LandClass.default(class_id)
+        """Return a class by its id, known or not; one without a name has the colour of the palette, if there is one."""
+        if class_id in self.classes:
+            return self.classes[class_id]
+        default = LandClass.default(class_id)
+        return replace(default, colour=self.scene.colours.get(class_id, default.colour))
 
     def chosen(self, wanted: Sequence[str]) -> NDArray[np.int64]:
         """Return the ids of classes, each given by its id or its name.
@@ -119,7 +130,7 @@ class ClassRaster:
             if text in by_name:
                 ids.append(by_name[text])
             elif re.fullmatch(r"-?\d+|class -?\d+", text):
-                ids.append(int(text.removeprefix("class ")))
+                ids.append(min(max(int(text.removeprefix("class ")), -LARGEST_ID), LARGEST_ID))
             else:
                 known = ", ".join(by_name) or "none: give ids"
                 raise SettingError(f"{self.path}: has no class called {text!r}; known names are {known}")

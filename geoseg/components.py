@@ -53,7 +53,7 @@ class Sweep:
     def __init__(self, cols: int, noded: bool = False) -> None:
         self.noded, self.row = noded, 0
         size = cols + 3
-        # The most that one line can need.
+        # A line needs no more than four edges for a column; the last one, before which nobody looks, needs one.
         self._reserve = 6 * size
         self.edges = np.zeros((max(1 << 15, self._reserve), 4), np.int32)
         self._runs = Runs(np.ones(2, np.int64), np.full((2, size, 5), NONE, np.int32), np.zeros((2, size), np.int64))

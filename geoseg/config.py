@@ -26,9 +26,9 @@ MODEL_NAME = "geoseg-model.safetensors"
 
 POLYGON_FIELDS = (
     "fid", "class", "area_m2", "area_px", "perimeter_m", "perimeter_px", "perim_m", "perim_px", "confidence",
-    "geometry",
+    "geometry", "geom", "ogc_fid",
 )  # fmt: skip
-"""What columns of polygons other than that of class ids are called."""
+"""What columns of polygons other than that of class ids are called, in any format."""
 
 STRIDE = 4
 """Pixels per cell of the network's logits, along each axis: superpixels give the edges."""

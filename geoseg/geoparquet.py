@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyproj
 from pyarrow import parquet
 
-from geoseg.features import GEOMETRY
-
-Bounds = tuple[float, float, float, float]
+from geoseg.features import GEOMETRY, Bounds
 
 
 def write_geoparquet(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pyproj
 from affine import Affine
 
 from geoseg.grid import Span, Window
@@ -59,3 +61,14 @@ def _pixels(positions: tuple[float, ...]) -> Span:
     """The whole pixels between the extremes. Bounds from metadata are rounded: a millionth of a pixel is none."""
     start = math.floor(min(positions) + 1e-6)
     return Span(start, max(start, math.ceil(max(positions) - 1e-6)))
+
+
+def true_code(crs: pyproj.CRS) -> tuple[str, str] | None:
+    """Return the authority and the code that the CRS carries, like EPSG and 32633, where these stand for this CRS and
+    no other; else None."""
+    code = crs.to_json_dict().get("id")
+    if code is not None:
+        with suppress(pyproj.exceptions.CRSError):
+            if pyproj.CRS.from_authority(code["authority"], code["code"]).equals(crs, ignore_axis_order=True):
+                return str(code["authority"]), str(code["code"])
+    return None

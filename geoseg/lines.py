@@ -116,6 +116,12 @@ def sweep_line(row: int, noded: bool, runs: Any, edges: Any, labels: Any, closed
         x = min(upper[i, LEFT], lower[j, LEFT])
         over, under = i - (upper[i, LEFT] != x), j - (lower[j, LEFT] != x)
         b, d = ups[over], downs[under]
+        if a == c and b == d:
+            # A vertical edge goes straight on, as most do: both rows change here.
+            lower[j, HEAD], lower[j, TAIL] = upper[i, HEAD], upper[i, TAIL]
+            lower[j, LABEL] = upper[i, LABEL]
+            i, j, a, c = i + 1, j + 1, b, d
+            continue
         if north >= 0 and (a != b or a == d):
             if _end_north(a, b, d, x, north, i, j, upper, lower, edges):
                 _close(find(parents, upper[i - 1, LABEL]), north, sums, free, closed, counters)
@@ -256,10 +262,10 @@ def _join(
     label: int, run: int, lower: Any, parents: Any, sums: Any, last_holes: Any, merged: Any, edges: Any, counters: Any
 ) -> None:
     """Let a run be of a component above it; where it is of another one too, the two become one."""
-    root = find(parents, label)
     if lower[run, LABEL] < 0:
-        lower[run, LABEL] = root
+        lower[run, LABEL] = label
         return
+    root = find(parents, label)
     other = find(parents, lower[run, LABEL])
     if root == other:
         return

@@ -32,7 +32,7 @@ class Contacts(NamedTuple):
 
     runs: NDArray[np.int32]
     lengths: NDArray[np.int32]
-    pixels: NDArray[np.int32]
+    pixels: NDArray[np.int64]
     following: NDArray[np.int32]
 
 
@@ -59,7 +59,8 @@ def merge_small(values: NDArray[Any], weights: NDArray[np.int64], least: int, ab
 
 
 def _contacts(count: int) -> Contacts:
-    return Contacts(*(np.empty(count, np.int32) for _ in range(4)))
+    runs, lengths, following = (np.empty(count, np.int32) for _ in range(3))
+    return Contacts(runs, lengths, np.empty(count, np.int64), following)
 
 
 @compiled

@@ -33,18 +33,14 @@ def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
     count = len(points) // 4
     offsets, owners = np.zeros(count + 1, np.int64), np.empty(count, np.int32)
     lengths, freed = np.zeros((len(closed), 2), np.int64), np.empty(count, np.int32)
-    walked, flags = np.empty((most + 1, 2), np.int32), np.empty(most + 1, np.bool_)
+    walked, flags = np.empty((most + 1, 2), np.int32), np.empty(most + 1, np.uint8)
     stack, table = np.empty(most + 1, np.int32), np.full((64, 2), -1, np.int64)
     rings = freed_count = 0
     for place in range(len(closed)):
         first, edge = rings, closed[place, OUTER]
         upcoming = closed[place, HOLES]
         while edge >= 0:
-            length = _walk(edges, edge, walked, flags)
-            _measure(walked, length, lengths[place])
-            marked = 0
-            for k in range(length):
-                marked += flags[k]
+            length, marked = _walk(edges, edge, walked, flags, lengths[place])
             if marked < 2:
                 rings = _put_whole(walked, length, points, offsets, rings)
             else:
@@ -61,35 +57,29 @@ def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
 
 
 @inlined
-def _walk(edges: Any, first: int, walked: Any, flags: Any) -> int:
-    """Write the vertices of the ring of the edge `first`, and whether each is marked; return how many there are."""
-    count, before = 0, first
+def _walk(edges: Any, first: int, walked: Any, flags: Any, lengths: Any) -> Any:
+    """Write the vertices of the ring of the edge `first`, and whether each is marked; return how many there are, and
+    how many are marked. Where an edge was divided, or has no length, one vertex stands for two."""
+    count = marked = 0
+    before = first
+    row, packed = edges[first, ROW], edges[first, COL]
     while True:
         edge = edges[before, NEXT]
-        row = edges[edge, ROW]
-        for vertex in range(2):
-            packed, bit = (edges[edge, COL], END) if vertex else (edges[before, COL], START)
-            col = packed >> 2
-            # Where an edge was divided, it begins with the vertex that the one before has ended with.
-            if count == 0 or walked[count - 1, 0] != row or walked[count - 1, 1] != col:
-                walked[count, 0], walked[count, 1] = row, col
-                flags[count] = (edges[edge, COL] & bit) != 0
-                count += 1
+        from_row, from_packed = row, packed
+        row, packed = edges[edge, ROW], edges[edge, COL]
+        if row != from_row:
+            walked[count, 0], walked[count, 1], flags[count] = row, from_packed >> 2, packed & START
+            marked += packed & START
+            lengths[0] += abs(row - from_row)
+            count += 1
+        if packed >> 2 != from_packed >> 2:
+            walked[count, 0], walked[count, 1], flags[count] = row, packed >> 2, packed & END
+            marked += (packed & END) >> 1
+            lengths[1] += abs((packed >> 2) - (from_packed >> 2))
+            count += 1
         before = edge
         if edge == first:
-            break
-    if walked[0, 0] == walked[count - 1, 0] and walked[0, 1] == walked[count - 1, 1]:
-        count -= 1
-    return count
-
-
-@inlined
-def _measure(walked: Any, length: int, lengths: Any) -> None:
-    last = length - 1
-    for k in range(length):
-        lengths[0] += abs(walked[k, 0] - walked[last, 0])
-        lengths[1] += abs(walked[k, 1] - walked[last, 1])
-        last = k
+            return count, marked
 
 
 @compiled

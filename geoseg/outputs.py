@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,15 @@ def run_beside(path: Path) -> Path:
 
 def half_placed(path: Path) -> bool:
     """Return whether a process ended while it put the output `path` and its record in place: they may be replaced."""
-    return interrupted(path) and not record_beside(path).exists()
+    return interrupted(path) and path.name not in recorded(record_beside(path))
+
+
+def recorded(record: Path) -> list[str]:
+    """Return the names of the files that a record tells of, relative to its folder; none where it is no record."""
+    try:
+        return list(json.loads(record.read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
@@ -82,7 +91,7 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
-    check_target(path, overwrite, tuple(inputs))
+    check_target(path, overwrite or half_placed(path), tuple(inputs))
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import __version__
-from geoseg.classes import LandClass
+from geoseg.classes import NODATA, LandClass
 from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import Area, PolygonizeConfig
 from geoseg.errors import SettingError
-from geoseg.features import Column, Names, VectorSpec, batch_of
+from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.geopackage import add_layer_style
 from geoseg.grid import Span
-from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons
+from geoseg.outputs import POLYGONS, check_polygons, record_beside, recorded, sld_of_polygons, stale_polygons
 from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
-from geoseg.publish import publish_bytes, sha256
+from geoseg.publish import Staging, publish_bytes, remove_leftovers, sha256
 from geoseg.simplification import Wkb, simplify
 from geoseg.styles import file_qml, vector_sld
 from geoseg.vectors import GEOPACKAGE_GEOMETRY, Batch, Layer, companions, writing_layer
@@ -84,13 +84,18 @@ class PolygonizeJob:
         Raises:
             InputError: a part of the raster cannot be read. WriteError: the disk failed; an old file is intact.
         """
-        yield from self.layer.write()
-        self.layer.style(replace=False, sld=self.config.sld)
-        others = _others(self.record, self.layer.files())
+        out = self.config.out
+        remove_leftovers(out.parent, out.stem)
+        with Staging(out) as staging:
+            staged = staging.path(out)
+            yield from self.layer.write(staged)
+            self.layer.style(replace=False, sld=self.config.sld, at=staged)
+            others = _others(self.record, [out.with_name(path.name) for path in staged.parent.iterdir()])
+            staging.commit([*([] if others else [self.record]), *stale_polygons(out)])
+            if not others:
+                publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
         if others:
             log.warning("%s: is that of %s, so none is written", self.record, others[0])
-            return
-        publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
 
     def _record(self) -> dict[str, Any]:
         config = self.config
@@ -111,12 +116,12 @@ class PolygonizeJob:
 
 def _others(record: Path, files: list[Path]) -> list[str]:
     """The files that a record tells of, which are there, and are none of `files`."""
-    try:
-        named = list(json.loads(record.read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
     ours = {path.resolve() for path in files}
-    return [name for name in named if (record.parent / name).exists() and (record.parent / name).resolve() not in ours]
+    return [
+        name
+        for name in recorded(record)
+        if (record.parent / name).exists() and (record.parent / name).resolve() not in ours
+    ]
 
 
 class ClassLayer:
@@ -136,6 +141,7 @@ class ClassLayer:
         self._out, self._raster, self._field, self._tolerance = out, raster, field, tolerance
         self.count = 0
         self._present: set[int] = set()
+        self._chosen: set[int] | None = None if classes is None else set(classes.tolist())
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
         georeference = raster.scene.georeference
@@ -154,14 +160,14 @@ class ClassLayer:
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
         self.spec = VectorSpec(driver, LAYER, columns, WGS84.to_wkt() if self._wgs84 else georeference.wkt)
 
-    def write(self) -> Generator[Progress]:
-        """Polygonize the raster, yield how far that is, and publish the file at the end."""
+    def write(self, at: Path | None = None) -> Generator[Progress]:
+        """Polygonize the raster, yield how far that is, and publish the file at the end; at: another place for it."""
         if self._wgs84:
             log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON has them", self._out)
         kept: list[Features] = []
         spans = list(self._raster.spans)
         cache = self._raster.scene.caching(max(map(len, spans)), floor=_CACHE)
-        with cache, writing_layer(self._out, self.spec, self._dress) as layer:
+        with cache, writing_layer(at or self._out, self.spec, self._dress) as layer:
             put: Callable[[Features], None] = partial(self._put, layer)
             if self._tolerance is not None:
                 put = partial(self._keep, kept)
@@ -186,23 +192,31 @@ class ClassLayer:
 
     @property
     def classes(self) -> list[LandClass]:
-        """The classes that were written, in order of their ids."""
-        return [self._raster.named(class_id) for class_id in sorted(self._present)]
+        """The classes that could have been written, as far as they are known, and those that were, by their ids."""
+        known = set(self._raster.classes) - {NODATA}
+        if self._chosen is not None:
+            known &= self._chosen
+        return [self._raster.named(class_id) for class_id in sorted(known | self._present)]
 
     def files(self) -> list[Path]:
         """Return the files that were written."""
         return [*companions(self._out), *self._styles]
 
-    def style(self, replace: bool, sld: bool) -> None:
-        """Write the QGIS style beside a file that cannot hold it; replace: one that is there. sld: also an SLD."""
+    def style(self, replace: bool, sld: bool, at: Path | None = None) -> None:
+        """Write the QGIS style beside a file that cannot hold it; replace: one that is there. sld: also an SLD.
+
+        at: where the file was written.
+        """
         path = self._out.with_suffix(".qml")
-        if self.spec.driver != "GPKG" and (replace or not path.exists()):
-            publish_bytes(path, file_qml(self.classes, self._field))
-            self._styles.append(path)
+        if self.spec.driver != "GPKG":
+            if replace or not path.exists():
+                publish_bytes((at or self._out).with_suffix(".qml"), file_qml(self.classes, self._field))
+                self._styles.append(path)
+            elif f'attr="{self._field}"'.encode() not in path.read_bytes():
+                log.warning("%s: stays, and has no style by %s; one would come with another --out", path, self._field)
         other = sld_of_polygons(self._out)
-        other.unlink(missing_ok=True)
         if sld:
-            publish_bytes(other, vector_sld(self.classes, LAYER, self._field))
+            publish_bytes(sld_of_polygons(at or self._out), vector_sld(self.classes, LAYER, self._field))
             self._styles.append(other)
 
     def _dress(self, path: Path) -> None:
@@ -216,7 +230,7 @@ class ClassLayer:
     def _batch(self, features: Features, wkb: Wkb | None) -> Batch:
         """Return the features for the file, with other geometries where these are given."""
         batch = batch_of(self.spec, self._values(features), *(wkb or features.wkb))
-        return batch, features.bounds
+        return batch, features.bounds if self.spec.driver == PARQUET else None
 
     def _keep(self, kept: list[Features], features: Features) -> None:
         kept.append(features)

@@ -20,7 +20,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.areas import Ground
-from geoseg.classrasters import ClassRaster
+from geoseg.classrasters import LARGEST_ID, ClassRaster
 from geoseg.components import Sweep
 from geoseg.config import Area
 from geoseg.georeference import Georeference
@@ -128,8 +128,9 @@ class Features:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top in the CRS of the rectangle of pixels around all."""
-        (top, left), (bottom, right) = self.rings.vertices.min(axis=0), self.rings.vertices.max(axis=0)
-        window = Window.of(int(top), int(left), int(bottom - top), int(right - left))
+        rows, cols = self.rings.vertices[:, 0], self.rings.vertices[:, 1]
+        top, left = int(rows.min()), int(cols.min())
+        window = Window.of(top, left, int(rows.max()) - top, int(cols.max()) - left)
         return self.placement.georeference.bounds(window)
 
 
@@ -164,6 +165,8 @@ class Polygonizer:
 
     def push(self, band: NDArray[Any]) -> Iterator[Features]:
         """Take the next rows, integers (rows, cols) with 0 for nodata; yield what is complete, a batch at a time."""
+        if not band.size:
+            return
         if self._sieve is None:
             yield from self._trace(band)
             return
@@ -223,14 +226,16 @@ def to_geodataframe(
 
     Raises:
         InputMissingError, InputError, BandError, SettingError: see `ClassRaster`, `Polygonizer`.
-        ValueError: pixels that are no integers of 0 or more, or not (rows, cols).
+        ValueError: pixels that are no integers from 0 to 2^62 - 1, or not (rows, cols).
     """
     if isinstance(source, np.ndarray):
         if source.ndim != 2 or source.dtype.kind not in "iu" or source.min(initial=0) < 0:
             raise ValueError(f"pixels must be integers (rows, cols), 0 or more, not {source.dtype} {source.shape}")
+        if source.max(initial=0) >= LARGEST_ID:
+            raise ValueError(f"pixels must be integers below {LARGEST_ID}, not {source.max()}")
         known = names or {}
         place = georeference or Georeference(None, Affine.identity())
-        batches = _polygons_of(source, place, min_area)
+        batches = _polygons_of(source.astype(source.dtype.newbyteorder("="), copy=False), place, min_area)
         return _frame(list(batches), Ground(place), lambda value: known.get(value, f"class {value}"), 0)
     with ClassRaster(source) as raster:
         batches = polygonize(raster, min_area=min_area)

@@ -47,17 +47,15 @@ def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], area: Area) 
 
 def _slabs(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
     """Yield the same rows, 512 at a time."""
-    waiting: list[NDArray[Any]] = []
+    rows: NDArray[Any] | None = None
     for band in bands:
-        waiting.append(band)
-        count = sum(map(len, waiting))
-        if count < TIFF_BLOCK:
+        if not len(band):
             continue
-        rows = np.concatenate([some for some in waiting if len(some)])
-        whole = count // TIFF_BLOCK * TIFF_BLOCK
-        for start in range(0, whole, TIFF_BLOCK):
-            yield rows[start : start + TIFF_BLOCK]
-        waiting = [rows[whole:].copy()]
-    rest = [some for some in waiting if len(some)]
-    if rest:
-        yield np.concatenate(rest)
+        rows = band if rows is None else np.concatenate([rows, band])
+        while len(rows) >= TIFF_BLOCK:
+            yield rows[:TIFF_BLOCK]
+            rows = rows[TIFF_BLOCK:]
+        # Not a view, so that what was yielded may go.
+        rows = rows.copy()
+    if rows is not None and len(rows):
+        yield rows

@@ -10,7 +10,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pyproj
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.footprint import footprint
-from geoseg.georeference import Georeference
+from geoseg.georeference import Georeference, true_code
 from geoseg.grid import Window
 from geoseg.period import Period, stamp
 from geoseg.publish import source_date
@@ -127,9 +126,9 @@ def _classes(classes: Iterable[LandClass]) -> list[dict[str, Any]]:
 
 def _projection(georeference: Georeference, shape: Sequence[int]) -> dict[str, Any]:
     crs = pyproj.CRS.from_wkt(str(georeference.wkt))
-    code = _code(crs)
+    code = true_code(crs)
     # A code stands for the CRS only where there is one; else its whole description does.
-    place = {"proj:code": code} if code else {
+    place = {"proj:code": ":".join(code)} if code else {
         "proj:code": None, "proj:wkt2": crs.to_wkt("WKT2_2019"), "proj:projjson": crs.to_json_dict()
     }  # fmt: skip
     t = georeference.transform
@@ -137,16 +136,6 @@ def _projection(georeference: Georeference, shape: Sequence[int]) -> dict[str, A
     return {
         **place, "proj:shape": list(shape), "proj:bbox": list(bounds), "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f]
     }  # fmt: skip
-
-
-def _code(crs: Any) -> str | None:
-    """The code that the CRS carries, like EPSG:32633, where that stands for this CRS and no other."""
-    code = crs.to_json_dict().get("id")
-    if code is not None:
-        with suppress(pyproj.exceptions.CRSError):
-            if pyproj.CRS.from_authority(code["authority"], code["code"]).equals(crs, ignore_axis_order=True):
-                return f"{code['authority']}:{code['code']}"
-    return None
 
 
 def _asset(asset: Asset, folder: Path) -> dict[str, Any]:

@@ -23,15 +23,15 @@ import pyproj
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import OutputError, WriteError
-from geoseg.features import GEOMETRY, PARQUET, VectorSpec, octet_sum
-from geoseg.geoparquet import Bounds, read_geometries, write_geoparquet
+from geoseg.features import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
+from geoseg.georeference import true_code
 from geoseg.publish import check_space, publishing, sync
 
 log = logging.getLogger(__name__)
 
-_BATCH = 1024
+_BATCH = 256
 _AHEAD = 2
-_INDEX_BYTES = 16 << 20
+_INDEX_BYTES = 8 << 20
 
 # What SQLite keeps beside a GeoPackage that is open, and what a Shapefile consists of: it would be applied to the file
 # that takes the place of its own.
@@ -96,8 +96,8 @@ def writing_layer(path: Path, spec: VectorSpec, finish: Callable[[Path], None] |
         raise WriteError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from error
 
 
-Batch = tuple[Any, Bounds]
-"""A record batch, and (left, bottom, right, top) of its geometries."""
+Batch = tuple[Any, Bounds | None]
+"""A record batch, and (left, bottom, right, top) of its geometries, where the format says so."""
 
 
 class Layer:
@@ -170,6 +170,9 @@ class Layer:
     def _write(self) -> None:
         spec = self._spec
         if spec.driver == PARQUET:
+            # Here, for with it come megabytes that nothing else needs.
+            from geoseg.geoparquet import write_geoparquet
+
             write_geoparquet(self._temporary, spec.schema, spec.wkt, self._taken(), lambda: self.bounds)
             return
         options = _OPTIONS.get(spec.driver, {}) if spec.wkt or spec.driver != "GeoJSON" else {}
@@ -234,6 +237,8 @@ def _compare(path: Path, written: Path, spec: VectorSpec, total: tuple[int, int,
 
 def _geometries(path: Path, spec: VectorSpec) -> Iterator[Any]:
     if spec.driver == PARQUET:
+        from geoseg.geoparquet import read_geometries
+
         yield from read_geometries(path)
         return
     with pyogrio.open_arrow(path, columns=[], batch_size=_BATCH, use_pyarrow=True) as (_, stream):
@@ -257,12 +262,8 @@ def _without_false_code(wkt: str | None) -> str | None:
         return None
     crs = pyproj.CRS.from_wkt(wkt)
     described = crs.to_json_dict()
-    code = described.pop("id", None)
-    if code is None:
+    if described.pop("id", None) is None or true_code(crs):
         return wkt
-    with suppress(pyproj.exceptions.CRSError):
-        if pyproj.CRS.from_authority(code["authority"], code["code"]).equals(crs, ignore_axis_order=True):
-            return wkt
     without: str = pyproj.CRS.from_json_dict(described).to_wkt()
     return without
 

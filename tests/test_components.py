@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasters import HEIGHTS, PIXELS, bands, classes, rasterio_shapes
 
 from geoseg.components import Sweep
-from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, FREE_LABELS, VALUE, WEIGHT
+from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, FREE, FREE_LABELS, NEXT, SPARE, USED, VALUE, WEIGHT
 from geoseg.lines import PIXELS as COUNT
 from geoseg.outlines import outlines
 from geoseg.rings import polygons
@@ -22,10 +22,13 @@ Found = list[tuple[list[int], list[int], bytes]]
 """Of each component: value, pixels, weight, confidence, confident; lengths of the outline; WKB."""
 
 
-def swept(values: NDArray[Any], height: int, noded: bool = False, weights: Any = None, confidence: Any = None) -> Found:
+def swept(
+    values: NDArray[Any], height: int, noded: bool = False, weights: Any = None, confidence: Any = None,
+    sweep: Sweep | None = None,
+) -> Found:  # fmt: skip
     """Sweep over an array in bands, and check that everything that was kept is released."""
     weights = np.ones((len(values), 1), np.int64) if weights is None else weights
-    sweep, found, start = Sweep(values.shape[1], noded), [], 0
+    sweep, found, start = sweep or Sweep(values.shape[1], noded), [], 0
     for band in bands(values, height):
         rows, row = slice(start, start + height), 0
         while row < len(band):
@@ -156,6 +159,37 @@ def test_arms_that_are_joined_keep_their_holes() -> None:
         (found,) = shapes_of(swept(turned, 1))
         assert len(found.interiors) == 2
         assert rasterio_shapes(turned) == [(1, shapely.normalize(found).wkb)]
+
+
+def test_an_arch_that_is_joined_on_both_sides_in_one_row() -> None:
+    """Its second leg is met when it has become part of another component."""
+    rows = ["1111111", "1000001", "1010101", "1110111"]
+    values = np.array([[int(letter) for letter in row] for row in rows], np.uint8)
+    for turned in (values, np.ascontiguousarray(values[:, ::-1])):
+        ((said, _, wkb),) = swept(turned, 1)
+        assert said[1] == turned.sum() == shapely.area(shapely.from_wkb(wkb))
+
+
+def test_nothing_depends_on_which_edges_are_free() -> None:
+    """Any edge may be the first of a hole, of a ring, of the free ones."""
+    rows = ["111010111", "101010101", "111010111", "111110111", "111111111", "101111101", "110000011", "111111111"]
+    values = np.array([[int(letter) for letter in row] for row in rows], np.uint8)
+    for turned in (values, np.ascontiguousarray(values[:, ::-1])):
+        expected = swept(turned, 1)
+        for seed in range(60):
+            sweep, order = Sweep(9), np.random.default_rng(seed).permutation(60)
+            sweep.edges[order, NEXT] = np.append(order[1:], -1)
+            sweep._counters[[FREE, USED, SPARE]] = order[0], 60, 60
+            assert swept(turned, 1, sweep=sweep) == expected
+
+
+def test_what_is_closed_is_due() -> None:
+    """However many rows come: there is room for a batch and what one row may close."""
+    checkers = (np.indices((60, 300)).sum(axis=0) % 2 + 1).astype(np.uint8)
+    sweep, row = Sweep(300), 0
+    while row < len(checkers):
+        row = sweep.advance(checkers, row, np.ones((60, 1), np.int64))
+        assert not sweep.due or 4096 <= len(sweep.take()) < 4096 + 300
 
 
 def test_many_components_close_in_one_row() -> None:

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
@@ -25,6 +26,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.config import Area, PolygonizeConfig
 from geoseg.errors import OutputError, SettingError, WriteError
+from geoseg.features import octet_sum
 from geoseg.outputs import POLYGONS
 from geoseg.polygonization import PolygonizeJob
 from geoseg.publish import sha256
@@ -234,6 +236,7 @@ REFUSED: list[tuple[list[str], int, str]] = [
     (["-o", "polygons.gpkg", "--classes", ","], 78, "none"),
     (["-o", "polygons.gpkg", "--simplify", "-1"], 78, "-1"),
     (["-o", "polygons.gpkg", "--field", "area_m2"], 78, "area_m2"),
+    (["-o", "polygons.gpkg", "--field", "geom"], 78, "geom"),
     (["-o", "polygons.gpkg", "--field", "class id"], 78, "class id"),
     (["-o", "polygons.shp", "--field", "a_long_name"], 78, "at most 10"),
     (["-o", "polygons.gpkg", "--confidence", "missing.tif"], 66, "missing.tif"),
@@ -314,10 +317,40 @@ def test_a_shapefile_takes_the_place_of_all_files_of_an_old_one(tmp_path: Path, 
     assert {path.suffix for path in tmp_path.glob("polygons.*")} == {".shp", ".shx", ".dbf", ".cpg", ".qml", ".json"}
 
 
-def test_a_style_that_is_there_stays(tmp_path: Path, classes_path: Path) -> None:
-    (tmp_path / "polygons.qml").write_text("mine")
+def test_a_style_that_is_there_stays(tmp_path: Path, classes_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And where it is not one of the column with the ids, that is said."""
+    style = tmp_path / "polygons.qml"
+    style.write_text("mine")
     polygonized(classes_path, tmp_path / "polygons.fgb", overwrite=True)
-    assert (tmp_path / "polygons.qml").read_text() == "mine"
+    assert style.read_text() == "mine"
+    assert f"{style}: stays, and has no style by class_id" in caplog.text
+    caplog.clear()
+    style.unlink()
+    for field, said in (("kind", False), ("kind", False), ("class_id", True)):
+        polygonized(classes_path, tmp_path / "polygons.fgb", overwrite=True, field=field)
+        assert ("no style by" in caplog.text) == said
+    assert 'attr="kind"' in style.read_text()
+
+
+def test_a_style_has_all_classes_that_could_be_there(tmp_path: Path, classes_path: Path) -> None:
+    """Those of the class map, or of what was asked for; not nodata."""
+    names = "".join(f"<Category>{name}</Category>" for name in ("nodata", "a", "b", "c", "d"))
+    (tmp_path / "classes.tif.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>"
+    )
+    for wanted, listed in ((None, "abcd"), (("a", "d"), "ad")):
+        polygonized(classes_path, tmp_path / "polygons.gpkg", overwrite=True, classes=wanted)
+        with sqlite3.connect(tmp_path / "polygons.gpkg") as file:
+            ((style,),) = file.execute("SELECT styleQML FROM layer_styles")
+        file.close()
+        found = ElementTree.fromstring(style.partition("\n")[2]).iter("category")
+        assert "".join(str(entry.get("label")) for entry in found) == listed
+
+
+def test_sums_of_bytes_that_begin_anywhere() -> None:
+    octets = np.random.default_rng(0).integers(200, 256, 5000).astype(np.uint8)
+    for start, stop in ((0, 5000), (3, 4999), (7, 8), (5, 5), (1, 1030)):
+        assert octet_sum(octets[start:stop]) == octets[start:stop].sum(dtype=np.int64)
 
 
 def test_the_record_of_a_map_of_that_name_stays(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from conftest import TRANSFORM, UTM, make_raster
@@ -19,6 +20,7 @@ from rasterio.crs import CRS
 from rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
 
 from geoseg.areas import Ground
+from geoseg.classes import LandClass
 from geoseg.classrasters import ClassRaster
 from geoseg.config import Area
 from geoseg.errors import BandError, InputError, SettingError
@@ -197,6 +199,8 @@ def test_the_least_area_in_square_metres_of_degrees() -> None:
     area = Area(float(np.median(weights)) * 4.5 * ground.step)
     found = said(polygonized(values, where, 3, min_area=area))
     assert found == said(polygonized(sieved(values, int(4.5 * np.median(weights)) + 1, weights), where, 3))
+    assert len(np.unique(np.concatenate([batch.values for batch in polygonized(
+        values, where, 3, min_area=Area(1e300))]))) == 1  # fmt: skip
     with pytest.raises(SettingError, match="50px"):
         Polygonizer(4, place("nowhere"), min_area=Area(50))
 
@@ -226,7 +230,10 @@ def test_a_frame_of_pixels() -> None:
     assert bare["area_px"].tolist() == [5]
     assert bare.crs is None
     assert len(to_geodataframe(np.zeros((3, 4), np.uint8))) == 0
-    for wrong in (values / 2, values[0], values.astype(np.int16) - 1):
+    assert len(to_geodataframe(np.zeros((3, 0), np.uint8), min_area=Area(3, "px"))) == 0
+    foreign = to_geodataframe(values.astype(">i4")[:, ::-1], place("north-up"))
+    assert foreign["area_m2"].tolist() == [0.5, 0.75]
+    for wrong in (values / 2, values[0], values.astype(np.int16) - 1, values.astype(np.uint64) << 62):
         with pytest.raises(ValueError, match="integers"):
             to_geodataframe(wrong)
 
@@ -241,6 +248,8 @@ KINDS: list[tuple[str, list[int], int | None]] = [
     ("int32", [-(2**31), 0, 2**31 - 1], 0),
     ("uint32", [0, 5, 2**32 - 1], None),
     ("int64", [-(2**61), 0, 2**61], 0),
+    ("uint64", [0, 5, 2**62 - 1], 5),
+    ("int8", [-128, -1, 127], -1),
 ]
 
 
@@ -276,6 +285,7 @@ def test_names_and_colours_of_any_raster(tmp_path: Path) -> None:
         assert raster.chosen(("forest", "2", "class 4", "forest 3")).tolist() == [1, 2, 3, 4]
         with pytest.raises(SettingError, match=r"'sea'.*forest"):
             raster.chosen(("sea",))
+        assert 1 not in raster.chosen((str(10**30), str(-(10**30))))
     for broken in ("<PAMDataset>", "no xml"):
         (tmp_path / "cover.tif.aux.xml").write_text(broken)
         assert to_geodataframe(path)["class"].tolist()[0] == "class 1"
@@ -286,6 +296,15 @@ def test_names_and_colours_of_any_raster(tmp_path: Path) -> None:
         '{"files": {"cover.tif": ""}, "classes": [{"id": 1, "name": "lake", "colour": "#0000ff"}]}'
     )
     assert to_geodataframe(path)["class"].tolist() == ["lake", "class 2", "class 3", "class 4"]
+
+
+def test_colours_without_names_are_those_of_the_palette(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "cover.tif", np.array([[[1, 2]]], np.uint8), nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {1: (10, 20, 30, 255), 2: (40, 50, 60, 255)})
+    with ClassRaster(path) as raster:
+        assert raster.named(2) == LandClass(2, "class 2", "#28323c")
+        assert raster.named(300) == LandClass.default(300)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +322,7 @@ def test_what_is_no_class_raster(tmp_path: Path, count: int, dtype: str, error: 
 
 
 def test_ids_beyond_62_bits_are_no_classes(tmp_path: Path) -> None:
-    path = make_raster(tmp_path / "classes.tif", np.full((1, 4, 4), 2**62, np.int64))
-    with pytest.raises(InputError, match="no classes"):
-        to_geodataframe(path)
+    for value, dtype in ((2**62, np.int64), (-(2**62), np.int64), (2**62, np.uint64)):
+        path = make_raster(tmp_path / "classes.tif", np.full((1, 4, 4), value, dtype))
+        with pytest.raises(InputError, match="no classes"):
+            to_geodataframe(path)

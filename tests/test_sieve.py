@@ -147,3 +147,7 @@ def test_parts_of_a_map(tmp_path: Path) -> None:
     assert weighted
     np.testing.assert_array_equal(joined, np.concatenate(list(sieve([values], least, [weights]))))
     assert [len(block.window.rows) for block, _ in found] == [512, 512, 276]
+    # What is settled at the end alone.
+    found = sieve_parts(tmp_path, spec, parts, Area(1e15))
+    assert [len(block.window.rows) for block, _ in found] == [512, 512, 276]
+    assert len({int(first_band(path).max()) for _, path in found}) == 1
