@@ -163,7 +163,10 @@ def test_a_call_that_does_not_come_back_is_ended_in_time_or_at_a_second_signal(
         for _ in range(times):
             process.send_signal(number)
             time.sleep(0.1)  # or two would be one
-        _, said = process.communicate(timeout=120)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == status
     again = shlex.join(["geoseg", *map(str, arguments)])
     assert [line for line in said.splitlines() if line][
