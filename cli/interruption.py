@@ -24,13 +24,19 @@ class Interruption:
     """Within this context a signal raises KeyboardInterrupt in the main thread, the only one that may use it. Where
     that has not ended the process in time, or at a second signal, the process ends at once: its temporaries are
     removed, and every finished part stays.
+
+    last: the process ends with the context.
     """
 
     received: signal.Signals = signal.SIGINT
     hint: str | None = None
+    told: bool = False
+
+    def __init__(self, last: bool = False) -> None:
+        self._last = last
 
     def __enter__(self) -> Interruption:
-        Interruption.received, Interruption.hint = signal.SIGINT, None
+        Interruption.received, Interruption.hint, Interruption.told = signal.SIGINT, None, False
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         self._handlers = {number: signal.getsignal(number) for number in _STATUS}
@@ -47,7 +53,8 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            # All is done and said: a signal while the libraries go must not make it look like a failure.
+            signal.signal(number, signal.SIG_IGN if self._last else handler)
         os.write(self._writing, _END)
         self._watcher.join()
         os.close(self._reading)
@@ -88,7 +95,7 @@ def resumable(hint: str, quiet: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if Interruption.hint is not None:
-            Interruption.hint = None
+            Interruption.hint, Interruption.told = None, True
             click.echo(told, err=True)
         raise
     finally:

@@ -22,6 +22,8 @@ from .status import status
 from .superpixels import superpixels
 from .train import train
 
+_GROUP_OPTIONS = ("-q", "--quiet", "-v", "-vv", "--verbose", "--debug")
+
 
 class Geoseg(click.Group):
     """The group in which errors become one line and an exit status, under `geoseg` and under `rio` alike."""
@@ -69,14 +71,20 @@ for command in (train, predict, polygonize, superpixels, evaluate, info, status)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: see `geoseg.errors` for the statuses."""
+    last = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
-    with Interruption() as interruption:
+    with Interruption(last) as interruption:
         try:
             command = shlex.join(["geoseg", *arguments])
             status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj={"command": command})
         except (click.exceptions.Abort, KeyboardInterrupt):
             status = interruption.status
+            if not interruption.told and not {"-q", "--quiet"} & set(arguments):
+                click.echo("interrupted", err=True)
         except click.ClickException as error:
+            if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_OPTIONS:
+                told = f"{error.message} It goes before the command: geoseg {error.option_name} {arguments[0]} ..."
+                error = click.NoSuchOption(error.option_name, told, ctx=error.ctx)
             error.show()
             status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)

@@ -8,7 +8,7 @@ import click
 
 from geoseg.config import PolygonizeConfig
 
-from .options import PATH, NameList, assume_crs_option, min_area_option, overwrite_option, progress, sld_option
+from .options import PATH, NameList, assume_crs_option, min_area_option, note, overwrite_option, progress, sld_option
 
 if TYPE_CHECKING:
     from geoseg.polygonization import Progress
@@ -46,10 +46,11 @@ def polygonize(context: click.Context, /, **settings: Any) -> None:
 
     with PolygonizeJob(config) as job:
         steps = len(list(job.raster.spans))
-        for _ in progress(job.run(), steps, "band", _describe, context.obj["quiet"]):
+        for _ in progress(job.run(), steps, "step", _describe, context.obj["quiet"]):
             pass
+        note(context.obj["quiet"], f"{job.layer.count} polygons")
     click.echo(config.out)
 
 
 def _describe(step: Progress) -> str:
-    return f"{step.polygons} polygons"
+    return f"rows {step.rows.start}-{step.rows.stop} read"

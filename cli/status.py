@@ -19,10 +19,13 @@ def status(run: Path, as_json: bool) -> None:
     """Say how far a RUN is, the directory beside an unfinished output (or that output): finished blocks, who is at
     work, and the command that goes on."""
     config = StatusConfig(run, as_json)
-    from geoseg.outputs import run_beside
+    from geoseg.outputs import record_beside, run_beside
     from geoseg.run import status as look
 
     beside = run_beside(config.run)
+    if not beside.is_dir() and record_beside(config.run).is_file() and config.run.is_file():
+        click.echo(json.dumps({"run": None, "state": "finished"}) if config.json else f"{config.run}: is finished")
+        return
     found = look(beside if beside.is_dir() and not config.run.is_dir() else config.run)
     facts = {
         "run": str(found.path),

@@ -18,6 +18,7 @@ from geoseg.grid import Span, Window
 from geoseg.rings import Rings, corners
 
 _FRACTION = 1 << 24
+_NOTABLE = 0.02
 _LARGEST = 2.0**61
 """No sum comes near it, and two of them are still an int64."""
 
@@ -84,6 +85,32 @@ class Ground:
             return 1.0
         area = abs(float(self.georeference.transform.determinant)) * self._unit**2
         return area if self.uniform else area * float(self._crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
+
+    def excess(self, window: Window) -> float:
+        """Return by how much an area of the map is larger than on the ellipsoid, in the middle of `window`: 0.37 where
+        it is 37 % too large. 0 where areas are not those of a projection."""
+        if self._crs is None or not self._crs.is_projected:
+            return 0.0
+        left, bottom, right, top = self.georeference.bounds(window)
+        try:
+            place = pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True).transform(
+                (left + right) / 2, (bottom + top) / 2, errcheck=True
+            )
+            scale = float(pyproj.Proj(self._crs).get_factors(*place, errcheck=True).areal_scale)
+        except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError):
+            return 0.0
+        return scale - 1 if math.isfinite(scale) else 0.0
+
+    def told_excess(self, window: Window) -> str | None:
+        """Return `excess` in words, where it is worth them; else None."""
+        excess = self.excess(window)
+        if abs(excess) < _NOTABLE:
+            return None
+        more = "larger" if excess > 0 else "smaller"
+        return (
+            f"square metres are those of the map, which here are {abs(excess):.0%} {more} than on the ground; "
+            "reproject the scene to UTM or an equal-area CRS for true ones"
+        )
 
     def least(self, area: Area) -> tuple[int, bool]:
         """Return the sum from which on a region is not smaller than `area`; and whether of weights, not of pixels.

@@ -65,7 +65,11 @@ class MapJob:
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
             if config.min_area is not None:
                 # What cannot be known is refused before any work.
-                Ground(self.scene.georeference).least(config.min_area)
+                ground = Ground(self.scene.georeference)
+                ground.least(config.min_area)
+                told = ground.told_excess(self.extent) if config.min_area.unit == "m2" else None
+                if told is not None and outputs.polygons is None:
+                    log.warning("%s: %s", path, told)
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
             self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, _largest(self)))

@@ -162,6 +162,9 @@ class ClassLayer:
 
     def write(self, at: Path | None = None) -> Generator[Progress]:
         """Polygonize the raster, yield how far that is, and publish the file at the end; at: another place for it."""
+        told = self._work.ground.told_excess(self._raster.scene.extent)
+        if told is not None:
+            log.warning("%s: %s", self._raster.path.name, told)
         if self._wgs84:
             log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON has them", self._out)
         kept: list[Features] = []

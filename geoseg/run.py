@@ -107,11 +107,12 @@ class Run:
             if found is None or not isinstance(found.get("fingerprint"), dict):
                 raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart begins anew")
             known = found["fingerprint"]
-            differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
+            differing = _differing(known, wanted)
             if differing:
+                begun = f" ({found['command']})" if found.get("command") else ""
                 raise RunError(
-                    f"{self.path}: holds work with another {', '.join(differing)}; "
-                    "finish that with its own settings, or begin anew with --restart"
+                    f"{self.path}: was begun{begun} with another {'; another '.join(differing)}; "
+                    "finish it so, or begin anew with --restart"
                 )
             if found == {**facts, "fingerprint": wanted}:
                 return
@@ -203,7 +204,7 @@ def status(path: Path) -> RunStatus:
         InputMissingError: nothing is there. InputError: it is no run directory, or its manifest is damaged.
     """
     if not path.exists():
-        raise InputMissingError(f"{path}: no such run; a finished one is removed")
+        raise InputMissingError(f"{path}: there is neither a run nor a finished output")
     found = _json_object(path / _MANIFEST) if (path / _MANIFEST).is_file() else None
     if found is None or not isinstance(found.get("fingerprint"), dict):
         raise InputError(f"{path}: is no run directory; geoseg predict keeps one beside its output while it is at work")
@@ -215,6 +216,19 @@ def status(path: Path) -> RunStatus:
         path, finished, len(records) - finished, facts.get("blocks"), size, facts, found["fingerprint"],
         holder(path / LOCK),
     )  # fmt: skip
+
+
+def _differing(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The entries that differ, each with those within it that do."""
+    found = []
+    for key in sorted({*known, *wanted}):
+        old, new = known.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+            found += [f"{key}: {', '.join(inner)}"] if inner else []
+        elif old != new:
+            found.append(key)
+    return found
 
 
 def _whole(folder: Path, record: Path) -> bool:

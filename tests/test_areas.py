@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyproj
 import pytest
@@ -9,7 +11,7 @@ from affine import Affine
 from conftest import TRANSFORM
 from rasterio.crs import CRS
 
-from geoseg.areas import pixel_area
+from geoseg.areas import Ground, pixel_area
 from geoseg.georeference import Georeference
 from geoseg.grid import Window
 
@@ -57,3 +59,27 @@ def test_projected_pixels_have_the_area_of_the_map_in_metres(crs: str, transform
 @pytest.mark.parametrize("crs", [None, CRS.from_wkt('LOCAL_CS["site",UNIT["unknown",1]]')])
 def test_without_a_crs_of_the_earth_there_is_no_area(crs: CRS | None) -> None:
     assert pixel_area(Georeference(crs, TRANSFORM), Window.of(0, 0, 1, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "excess"),
+    [
+        # Of Web Mercator it is 1 / cos² of the latitude, but for the flattening.
+        ("EPSG:3857", (-8.5e6, 3.6e6), 1 / math.cos(math.radians(30.7475)) ** 2 - 1),
+        ("EPSG:32633", (500_000, 5_800_000), 0.9996**2 - 1),
+        ("EPSG:6933", (1e6, 4e6), 0.0),
+        ("EPSG:4326", (10.0, 50.0), 0.0),
+        (None, (10.0, 50.0), 0.0),
+    ],
+)
+def test_by_how_much_areas_of_a_map_are_too_large(crs: str | None, place: tuple[float, float], excess: float) -> None:
+    pixel = 1e-5 if crs == "EPSG:4326" else 0.5
+    georeference = Georeference(
+        CRS.from_user_input(crs) if crs else None, Affine(pixel, 0, place[0], 0, -pixel, place[1])
+    )
+    ground = Ground(georeference)
+    window = Window.of(0, 0, 10, 10)
+    assert ground.excess(window) == pytest.approx(excess, abs=0.01 * abs(excess) + 1e-6)
+    told = ground.told_excess(window)
+    assert (told is not None) == (crs == "EPSG:3857")
+    assert told is None or told.startswith("square metres are those of the map, which here are 35% larger than")

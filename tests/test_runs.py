@@ -113,7 +113,8 @@ def test_status_of_an_unfinished_run(
     assert told["state"].startswith(f"at work: process {os.getpid()} on ")
     assert (told["finished"], told["blocks"], told["damaged"], told["command"]) == (2, 3, 0, command)
     assert predict().code == 0
-    assert_refused(geoseg(capsys, "status", unfinished), 66, unfinished, "no such run")
+    assert geoseg(capsys, "status", out).out == f"{out}: is finished\n"
+    assert_refused(geoseg(capsys, "status", unfinished), 66, unfinished, "neither a run nor a finished output")
     assert_refused(geoseg(capsys, "status", tmp_path), 65, tmp_path, "is no run directory")
 
 
@@ -229,3 +230,9 @@ def test_an_old_map_keeps_all_that_belongs_to_it_until_the_new_one_is_whole(
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before
     assert {name.split("/")[0] for name in set(after) - set(before)} == {"map.tif.run"}
+
+
+def test_an_option_of_the_group_behind_the_command_is_told_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = geoseg(capsys, "info", "scene.tif", "-q")
+    assert outcome.code == 2
+    assert "It goes before the command: geoseg -q info ..." in outcome.err
