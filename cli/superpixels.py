@@ -8,11 +8,21 @@ import click
 
 from geoseg.config import SegmentConfig
 
-from .options import PATH, assume_crs_option, bands_option, block_size_option, described, overwrite_option, run_blocks
+from .options import (
+    LOCATION,
+    PATH,
+    assume_crs_option,
+    bands_option,
+    block_size_option,
+    described,
+    opening_options,
+    overwrite_option,
+    run_blocks,
+)
 
 
 @click.command()
-@click.argument("scene", type=PATH)
+@click.argument("scene", type=LOCATION)
 @click.option(
     "-o",
     "--out",
@@ -47,6 +57,7 @@ from .options import PATH, assume_crs_option, bands_option, block_size_option, d
 @click.option("--workers", type=int, help="Threads.  [default: the cores, at most 8]")
 @assume_crs_option
 @overwrite_option
+@opening_options
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:
     """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and deviation of each band.

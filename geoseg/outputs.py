@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
+from geoseg.locations import Location, local
 from geoseg.publish import check_target
 
 RECORD = ".geoseg.json"
@@ -42,7 +43,7 @@ def run_beside(path: Path) -> Path:
     return path.with_name(path.name + ".run")
 
 
-def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
+def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
     """Refuse, before any work, an output of superpixels that cannot or must not be written.
 
     Raises:
@@ -53,10 +54,10 @@ def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
         names = [path.with_suffix(suffix).name for suffix in suffixes]
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
     publishing = run_beside(path).is_dir() and not record_beside(path).exists()
-    check_target(path, overwrite or publishing, (scene,))
+    check_target(path, overwrite or publishing, local(*inputs))
 
 
-def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
     """Refuse, before any work, a file of polygons that cannot or must not be written.
 
     Raises:
@@ -65,7 +66,7 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
-    check_target(path, overwrite, tuple(inputs))
+    check_target(path, overwrite, local(*inputs))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Outputs:
         """The run directory, there while the work is unfinished."""
         return run_beside(self.classes)
 
-    def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
+    def check(self, overwrite: bool, inputs: Sequence[Location]) -> None:
         """Refuse, before any work, outputs that cannot or must not be written.
 
         Where a run was interrupted while it published, what it had written may be replaced.
@@ -137,14 +138,14 @@ class Outputs:
             )
         publishing = self.run.is_dir() and not self.record.exists()
         for path in files:
-            check_target(path, overwrite or publishing, tuple(inputs))
+            check_target(path, overwrite or publishing, local(*inputs))
             if path.suffix.lower() not in RASTERS:
                 raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
         if self.polygons is not None:
             check_polygons(self.polygons, overwrite or publishing, inputs)
 
 
-def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
 
     Raises:
@@ -152,7 +153,9 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     """
     inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
     if len(config.scenes) == 1 and not config.out.is_dir():
-        targets = [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
+        targets: list[tuple[Location, Outputs]] = [
+            (config.scenes[0], Outputs(config.out, config.confidence, config.polygons))
+        ]
     else:
         targets = _in_folder(config)
     for _, outputs in targets:
@@ -160,7 +163,7 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     return targets
 
 
-def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+def _in_folder(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     if not config.out.is_dir():
         raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
     folder, vectors = config.confidence, config.polygons

@@ -15,6 +15,7 @@ from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.features import VectorSpec
+from geoseg.georeference import require_rectified
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
 from geoseg.publish import publish_bytes, sha256
@@ -38,9 +39,16 @@ class SegmentJob:
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
-        check_segments(config.out, config.overwrite, config.scene)
+        check_segments(config.out, config.overwrite, (config.scene,))
         self.record, self.run_path = record_beside(config.out), run_beside(config.out)
-        self.scene = Scene(config.scene, config.bands, config.assume_crs)
+        self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
+        try:
+            check_segments(config.out, config.overwrite, self.scene.files)
+            if config.out.suffix.lower() in VECTORS:
+                require_rectified(config.scene, self.scene.georeference)
+        except BaseException:
+            self.scene.close()
+            raise
         self.blocks = tuple(partition(self.scene.extent, config.block_size))
         workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
         self.segmenter = Segmenter(self.scene, config, workers, VECTORS.get(config.out.suffix.lower()))

@@ -14,9 +14,11 @@ LAYERS = (
     "geoseg",
     "errors",
     "period",
+    "locations",
     "config",
     "classes",
     "grid",
+    "tiff",
     "guards",
     "kernels",
     "publish",
@@ -32,6 +34,10 @@ LAYERS = (
     "features",
     "geoparquet",
     "vectors",
+    "vrt",
+    "remote",
+    "opening",
+    "headers",
     "scene",
     "classrasters",
     "simplification",
@@ -99,8 +105,8 @@ LAYERS = (
     "__main__",
 )
 
-LIGHT = ("errors", "period", "config", "classes", "grid")
-RASTERIO = ("scene", "raster", "aoi")
+LIGHT = ("errors", "period", "locations", "config", "classes", "grid")
+RASTERIO = ("remote", "opening", "headers", "scene", "raster", "aoi")
 VECTORS = {
     "pyogrio": ("vectors",),
     "pyarrow": ("features", "geoparquet", "vectors"),
