@@ -10,7 +10,7 @@ import click
 
 from geoseg.config import EvaluateConfig, ProtocolName
 
-from .options import PATH, bands_option, device_options, overwrite_option, progress
+from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
     from geoseg.evaluation import Scores
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=PATH)
+@click.argument("file", type=LOCATION)
 @click.option(
     "--labels",
     type=PATH,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--picture", type=PATH, help="Also draw the confusion matrix, one to one, to this PNG.")
 @overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@opening_options
 @click.pass_context
 def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     """Score FILE against labels: a model, on the images of --data, or a class raster.

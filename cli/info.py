@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
 from geoseg.config import InfoConfig
+from geoseg.locations import Location
 
-from .options import PATH
+from .options import LOCATION, opening_options
 
 
 @click.command()
-@click.argument("file", type=PATH)
+@click.argument("file", type=LOCATION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path, as_json: bool) -> None:
+@opening_options
+def info(file: Location, as_json: bool, **opening: Any) -> None:
     """Say what FILE is: a scene, a model, or a map that geoseg wrote."""
-    config = InfoConfig(file, as_json)
+    config = InfoConfig(file, as_json, **opening)
     from geoseg.inspection import inspect
 
-    found = inspect(config.file)
+    found = inspect(config.file, config)
     if config.json:
         click.echo(json.dumps(found, indent=1))
         return

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from geoseg.config import Area, Precision, PredictConfig
+from geoseg.config import Area, Opening, Precision, PredictConfig
 from geoseg.errors import SettingError
+from geoseg.locations import Location, Remote, locate
 from geoseg.period import Period
 
 from .interruption import resumable
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     _AreaType = click.ParamType[Area]
     _PeriodType = click.ParamType[Period]
     _NameType = click.ParamType[tuple[str, ...]]
+    _LocationType = click.ParamType[Location]
 else:  # older releases of click do not subscript it
-    _BandType = _AreaType = _PeriodType = _NameType = click.ParamType
+    _BandType = _AreaType = _PeriodType = _NameType = _LocationType = click.ParamType
 
 
 class BandList(_BandType):
@@ -83,6 +85,37 @@ class NameList(_NameType):
         return (
             value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(",") if part.strip())
         )
+
+
+class LocationType(_LocationType):
+    """A path, or with --allow-remote a URL."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        """Return the path, or the place that is none."""
+        return value if isinstance(value, Path | Remote) else locate(str(value))
+
+
+LOCATION = LocationType()
+
+
+def opening_options(function: F) -> F:
+    """Add --allow-vrt, --allow-remote, --max-pixels, --page and --nodata."""
+    options = (
+        click.option("--allow-vrt", is_flag=True, help="Take GDAL VRTs, of rasters under their own folder."),
+        click.option(
+            "--allow-remote", is_flag=True, help="Take GeoTIFFs elsewhere: https://, s3://, gs://, az://, zip+file://."
+        ),
+        click.option(
+            "--max-pixels", type=int, default=Opening.max_pixels, show_default=True, help="Refuse a raster of more."
+        ),
+        click.option("--page", type=int, help="Page of a TIFF with several, counted from 1.  [default: the first]"),
+        click.option("--nodata", type=float, help="Value of invalid pixels.  [default: what the file declares]"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def sld_option(function: F) -> F:

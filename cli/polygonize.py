@@ -8,14 +8,25 @@ import click
 
 from geoseg.config import PolygonizeConfig
 
-from .options import PATH, NameList, assume_crs_option, min_area_option, note, overwrite_option, progress, sld_option
+from .options import (
+    LOCATION,
+    PATH,
+    NameList,
+    assume_crs_option,
+    min_area_option,
+    note,
+    opening_options,
+    overwrite_option,
+    progress,
+    sld_option,
+)
 
 if TYPE_CHECKING:
     from geoseg.polygonization import Progress
 
 
 @click.command()
-@click.argument("raster", type=PATH)
+@click.argument("raster", type=LOCATION)
 @click.option(
     "-o",
     "--out",
@@ -23,7 +34,7 @@ if TYPE_CHECKING:
     required=True,
     help="File to write, by its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.",
 )
-@click.option("--confidence", type=PATH, help="Raster on the same pixels: write its mean over each polygon.")
+@click.option("--confidence", type=LOCATION, help="Raster on the same pixels: write its mean over each polygon.")
 @min_area_option
 @click.option(
     "--simplify",
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
 @sld_option
 @assume_crs_option
 @overwrite_option
+@opening_options
 @click.pass_context
 def polygonize(context: click.Context, /, **settings: Any) -> None:
     """Turn a class RASTER, geoseg's or any of integers, into polygons: a region each, exactly along its pixels."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig
+from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError
 
 from .options import (
+    LOCATION,
     PATH,
     PeriodType,
     assume_crs_option,
@@ -22,6 +23,7 @@ from .options import (
     device_options,
     min_area_option,
     note,
+    opening_options,
     overwrite_option,
     run_blocks,
     run_options,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("scenes", type=PATH, nargs=-1, required=True)
+@click.argument("scenes", type=LOCATION, nargs=-1, required=True)
 @click.option(
     "-o", "--out", type=PATH, required=True, help="Class raster to write; a folder where there are several scenes."
 )
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @run_options
 @click.option("--dry-run", is_flag=True, help="Print the plan as JSON (blocks, windows, memory, disk) and stop.")
+@opening_options
 @click.pass_context
 def predict(context: click.Context, /, **settings: Any) -> None:
     """Map SCENES with a model: a class raster (cloud-optimised GeoTIFF), its QGIS style and a preview.
@@ -147,6 +150,7 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
         bands=config.bands,
         device=config.device,
         precision=config.precision,
+        **opening_of(config),
     )
     checkpoint = learnt.with_suffix(".checkpoint")
     wanted = replace(wanted, resume=checkpoint.exists(), overwrite=learnt.exists() and not checkpoint.exists())

@@ -9,11 +9,13 @@ import click
 from geoseg.config import SegmentConfig
 
 from .options import (
+    LOCATION,
     PATH,
     assume_crs_option,
     bands_option,
     block_size_option,
     described,
+    opening_options,
     overwrite_option,
     run_blocks,
     run_options,
@@ -21,7 +23,7 @@ from .options import (
 
 
 @click.command()
-@click.argument("scene", type=PATH)
+@click.argument("scene", type=LOCATION)
 @click.option(
     "-o",
     "--out",
@@ -57,6 +59,7 @@ from .options import (
 @assume_crs_option
 @overwrite_option
 @run_options
+@opening_options
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:
     """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and deviation of each band.

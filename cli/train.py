@@ -9,7 +9,7 @@ import click
 
 from geoseg.config import RecipeName, TrainConfig, Weights
 
-from .options import PATH, bands_option, device_options, note, overwrite_option, progress
+from .options import LOCATION, PATH, bands_option, device_options, note, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
     from geoseg.learning import Training
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--data", type=PATH, required=True, help="Folder of imagery (GeoTIFF, JPEG, PNG, JPEG 2000), or one file."
+    "--data", type=LOCATION, required=True, help="Folder of imagery (GeoTIFF, JPEG, PNG, JPEG 2000), or one file."
 )
 @click.option(
     "-o",
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
 @overwrite_option
+@opening_options
 @click.pass_context
 def train(context: click.Context, /, **settings: Any) -> None:
     """Learn classes from a folder of imagery, without labels.

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap, LandClass
+from geoseg.config import Opening
 from geoseg.errors import BandError, InputError, SettingError
 from geoseg.grid import Span, Window
+from geoseg.locations import Location, Remote
 from geoseg.scene import Scene
 
 LARGEST_ID = 1 << 62
@@ -29,7 +30,7 @@ _TOLERANCE = 0.01
 class ClassRaster:
     """An open class raster. A context manager.
 
-    known: its classes, where they are not to be looked for.
+    known: its classes, where they are not to be looked for. opening: what may be opened, and how.
 
     Its pixels are read as values: the id a pixel has in the file plus `offset`, and 0 where it has no class. That is
     where the file says so, by its nodata value, mask or alpha, and nowhere else.
@@ -40,10 +41,16 @@ class ClassRaster:
         BandError: not one band.
     """
 
-    def __init__(self, path: Path, assume_crs: str | None = None, known: ClassMap | None = None) -> None:
+    def __init__(
+        self,
+        path: Location,
+        assume_crs: str | None = None,
+        known: ClassMap | None = None,
+        opening: Opening | None = None,
+    ) -> None:
         self.path, self._known = path, known
         try:
-            self.scene = Scene(path, assume_crs=assume_crs, stored=True)
+            self.scene = Scene(path, assume_crs=assume_crs, stored=True, opening=opening)
         except BandError as error:
             raise BandError(f"{path}: a class raster has one band; this one has more than four") from error
         try:
@@ -137,6 +144,8 @@ class ClassRaster:
         return np.array(sorted(set(ids)), np.int64)
 
     def _record(self) -> ClassMap | None:
+        if isinstance(self.path, Remote):
+            return None
         path = self.path.with_suffix(".geoseg.json")
         try:
             record = json.loads(path.read_bytes())
@@ -145,6 +154,8 @@ class ClassRaster:
             return None
 
     def _category_names(self) -> list[str]:
+        if isinstance(self.path, Remote):
+            return []
         path = self.path.with_name(self.path.name + ".aux.xml")
         try:
             found = ElementTree.fromstring(path.read_bytes()).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
@@ -177,8 +188,8 @@ class Confidence:
         InputMissingError, InputError, BandError: see `Scene`; also another size, place or type.
     """
 
-    def __init__(self, path: Path, raster: Scene) -> None:
-        self.scene = Scene(path, (1,), stored=True)
+    def __init__(self, path: Location, raster: Scene, opening: Opening | None = None) -> None:
+        self.scene = Scene(path, (1,), stored=True, opening=opening)
         problem = self._problem(raster)
         if problem:
             self.scene.close()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from geoseg.errors import SettingError
+from geoseg.locations import Location
 from geoseg.period import Period
 
 Blend = Literal["hann", "linear", "crop"]
@@ -90,6 +91,39 @@ class Area:
 
     def __str__(self) -> str:
         return f"{self.value:g}{self.unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What may be opened as a raster, and how. Settings of every command that reads one.
+
+    allow_vrt: GDAL's virtual rasters, of sources under their own folder. allow_remote: URLs, cloud stores, archives.
+    max_pixels: of a page. The default, a million times a million, is a thousand gigapixels: more than one survey of a
+        country takes, and as many as can still be planned in memory.
+    page: of a TIFF with several, counted from 1; None reads the first and says how many there are.
+    nodata: the value that marks invalid pixels; None takes what the file declares.
+    """
+
+    allow_vrt: bool = False
+    allow_remote: bool = False
+    max_pixels: int = 2**40
+    page: int | None = None
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        _check("max pixels", self.max_pixels, 1, 2**62)
+        if self.page is not None:
+            _check("page", self.page, 1, 2**16)
+
+    @property
+    def beside(self) -> Opening:
+        """The same for what is read beside the raster that page and nodata are about: labels, a confidence."""
+        return Opening(allow_vrt=self.allow_vrt, allow_remote=self.allow_remote, max_pixels=self.max_pixels)
+
+
+def opening_of(config: Opening) -> dict[str, Any]:
+    """Return those settings of `config` that say how rasters are opened, for another configuration."""
+    return {entry.name: getattr(config, entry.name) for entry in fields(Opening)}
 
 
 @dataclass(frozen=True)
@@ -217,14 +251,14 @@ the data of a protocol; their values are those of a few classes on other imagery
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Opening):
     """Settings of `geoseg train`; what is None is taken from the recipe.
 
     recipe: None for the protocol whose data the folder looks like, orthophoto where it looks like none.
     weights: which average of the weights the model gets: that of the best criterion, or the last.
     """
 
-    data: Path
+    data: Location
     out: Path = Path(MODEL_NAME)
     recipe: RecipeName | None = None
     classes: int | None = None
@@ -245,6 +279,7 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.recipe is not None:
             _check_choice("recipe", self.recipe, get_args(RecipeName))
         _check_choice("precision", self.precision, get_args(Precision))
@@ -277,7 +312,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Opening):
     """Settings of `geoseg predict`; a tile size or overlap of None is the model's own.
 
     model: None takes `MODEL_NAME` in the working directory, and learns one from the scenes where there is none.
@@ -286,7 +321,7 @@ class PredictConfig:
     what each says. keep_run: keep the run directory. restart: forget what an interrupted run has finished.
     """
 
-    scenes: tuple[Path, ...]
+    scenes: tuple[Location, ...]
     out: Path
     model: Path | None = None
     confidence: Path | None = None
@@ -314,6 +349,7 @@ class PredictConfig:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choice("blend", self.blend, get_args(Blend))
         _check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
@@ -336,14 +372,14 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
-class SegmentConfig:
+class SegmentConfig(Opening):
     """Settings of `geoseg superpixels`; size, compactness and iterations as in `SuperpixelConfig`.
 
     min_size: pixels below which a superpixel is given to a neighbour; a quarter of a cell where it is None.
     keep_run, restart: as in `PredictConfig`.
     """
 
-    scene: Path
+    scene: Location
     out: Path
     size: int = SuperpixelConfig.size
     compactness: float = SuperpixelConfig.compactness
@@ -358,6 +394,7 @@ class SegmentConfig:
     restart: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.superpixels
         _check_bands(self.bands)
         _check_work(self.block_size, self.workers)
@@ -371,7 +408,7 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True)
-class PolygonizeConfig:
+class PolygonizeConfig(Opening):
     """Settings of `geoseg polygonize`.
 
     raster: one band of integers, a class each; its nodata is no class. confidence: raster on the same pixels.
@@ -380,9 +417,9 @@ class PolygonizeConfig:
     sld: also write the style as SLD.
     """
 
-    raster: Path
+    raster: Location
     out: Path
-    confidence: Path | None = None
+    confidence: Location | None = None
     min_area: Area | None = None
     simplify: float | None = None
     classes: tuple[str, ...] | None = None
@@ -392,6 +429,7 @@ class PolygonizeConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.simplify is not None and not 0 < self.simplify < math.inf:
             raise SettingError(f"simplify is {self.simplify}; it must be a finite number greater than 0")
         if self.classes is not None and not self.classes:
@@ -411,15 +449,15 @@ class StatusConfig:
 
 
 @dataclass(frozen=True)
-class InfoConfig:
+class InfoConfig(Opening):
     """Settings of `geoseg info`."""
 
-    file: Path
+    file: Location
     json: bool = field(default=False)
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Opening):
     """Settings of `geoseg evaluate`.
 
     file: a model, which maps the images of `data`; or a class raster, with 0 as nodata.
@@ -430,7 +468,7 @@ class EvaluateConfig:
     picture: where the confusion matrix is drawn.
     """
 
-    file: Path
+    file: Location
     labels: Path | None = None
     data: Path | None = None
     protocol: ProtocolName | None = None
@@ -444,6 +482,7 @@ class EvaluateConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
         if self.is_model and self.data is None:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyproj
 from affine import Affine
 
+from geoseg.errors import InputError
 from geoseg.grid import Span, Window
+
+
+class GroundPoint(NamedTuple):
+    """A ground control point: the pixel (row, col) lies at (x, y, z)."""
+
+    row: float
+    col: float
+    x: float
+    y: float
+    z: float
 
 
 @dataclass(frozen=True)
@@ -18,10 +29,16 @@ class Georeference:
     """Where pixels lie: `crs` as it was read (None: pixel space) and the affine pixel -> CRS transform.
 
     `wkt` is the CRS in the form it is written with; it never passes through an EPSG code.
+
+    points, rpcs: of imagery that is not rectified, ground control points with the WKT of their CRS, and rational
+    polynomials (name, value) as GDAL has them. Its pixels are in pixel space; these are passed on.
     """
 
     crs: Any
     transform: Any
+    points: tuple[GroundPoint, ...] = ()
+    points_wkt: str = ""
+    rpcs: tuple[tuple[str, str], ...] = ()
 
     @property
     def wkt(self) -> str | None:
@@ -36,7 +53,15 @@ class Georeference:
 
     def shifted(self, window: Window) -> Georeference:
         """Return the georeference of the part of the scene in `window`."""
-        return Georeference(self.crs, self.transform @ Affine.translation(window.cols.start, window.rows.start))
+        row, col = window.rows.start, window.cols.start
+        offsets = {"LINE_OFF": row, "SAMP_OFF": col}
+        return Georeference(
+            self.crs,
+            self.transform if self.points or self.rpcs else self.transform @ Affine.translation(col, row),
+            tuple(point._replace(row=point.row - row, col=point.col - col) for point in self.points),
+            self.points_wkt,
+            tuple((k, repr(float(v) - offsets[k]) if offsets.get(k) else v) for k, v in self.rpcs),
+        )
 
     def bounds(self, window: Window) -> tuple[float, float, float, float]:
         """Return (left, bottom, right, top) of all four corners of `window`, in the CRS."""
@@ -55,6 +80,15 @@ class Georeference:
         corners = [inverse @ (x, y) for x in (left, right) for y in (bottom, top)]
         cols, rows = zip(*corners, strict=True)
         return Window(_pixels(rows), _pixels(cols))
+
+
+def require_rectified(name: object, georeference: Georeference) -> None:
+    """Raise InputError for imagery whose outlines on the ground are not known, for it is not rectified."""
+    if georeference.points or georeference.rpcs:
+        raise InputError(
+            f"{name}: is placed by ground control points or RPCs only, its outlines would lie nowhere; rectify it: "
+            f"gdalwarp {name} rectified.tif"
+        )
 
 
 def _pixels(positions: tuple[float, ...]) -> Span:

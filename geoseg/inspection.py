@@ -6,30 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
-from geoseg.guards import raster_driver, regular_file
+from geoseg.config import Opening
+from geoseg.guards import regular_file
+from geoseg.locations import Location, Remote
 from geoseg.model import read_card
-from geoseg.raster import read_provenance
 from geoseg.scene import EVERY_BAND, Scene
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Location, opening: Opening | None = None) -> dict[str, Any]:
     """Return name -> fact of the file, in the order to show them; "kind" is 'scene', 'model', 'classes',
     'confidence' or 'superpixels'.
 
     Raises:
         InputMissingError, InputError: no file, or neither a raster nor a model.
     """
-    file = regular_file(path)
     if path.suffix == ".safetensors":
-        return _model(file)
-    raster_driver(file)
-    provenance = read_provenance(file)
-    with Scene(file, EVERY_BAND) as scene:
-        facts = _raster(scene)
+        return _model(regular_file(path))
+    with Scene(path, EVERY_BAND, opening=opening) as scene:
+        facts, provenance = _raster(scene), scene.provenance
         if provenance is None:
             return {**facts, "band names": list(scene.band_names)}
-    record = path.with_suffix(".geoseg.json")
-    classes = json.loads(record.read_text()).get("classes", []) if record.is_file() else []
+    classes = []
+    if not isinstance(path, Remote) and (record := path.with_suffix(".geoseg.json")).is_file():
+        classes = json.loads(record.read_text()).get("classes", [])
     return {
         **facts,
         "kind": provenance["layer"],

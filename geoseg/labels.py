@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.config import Opening
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Window
 from geoseg.guards import RASTER_SUFFIXES, regular_file
+from geoseg.locations import Location, local
 from geoseg.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -34,10 +36,10 @@ class LabelRaster:
         BandError: not one band, or for colours not three.
     """
 
-    def __init__(self, path: Path, colours: bool = False) -> None:
+    def __init__(self, path: Path, colours: bool = False, opening: Opening | None = None) -> None:
         self.path, self.colours = path, colours
         try:
-            self.scene = Scene(path, stored=not colours)
+            self.scene = Scene(path, stored=not colours, opening=opening)
         except BandError as error:
             raise BandError(f"{path}: {_bands(colours)}; this raster has more than four") from error
         try:
@@ -95,16 +97,16 @@ def _bands(colours: bool) -> str:
     return "labels have one band, or are colours that --label-map names"
 
 
-def find_images(rasters: Iterable[Path], labels: Path) -> list[Path]:
+def find_images(rasters: Iterable[Location], labels: Path) -> list[Path]:
     """Return those of `rasters` that are not labels: that neither lie in the folder `labels` (or are that file), nor,
     where images lie there too, carry one of LABEL_SUFFIXES."""
-    rasters = list(rasters)
+    paths = local(*rasters)
     folder = labels.absolute()
-    apart = [path for path in rasters if folder not in (path.absolute(), *path.absolute().parents)]
-    return apart or [path for path in rasters if not path.stem.endswith(LABEL_SUFFIXES)]
+    apart = [path for path in paths if folder not in (path.absolute(), *path.absolute().parents)]
+    return apart or [path for path in paths if not path.stem.endswith(LABEL_SUFFIXES)]
 
 
-def find_labels(images: Sequence[Path], labels: Path) -> list[Path]:
+def find_labels(images: Sequence[Location], labels: Path) -> list[Path]:
     """Return the label raster of each image: `labels` itself where it is a file; else the file in that folder or below
     with the image's stem, also with one of LABEL_SUFFIXES added and one of IMAGE_SUFFIXES taken away.
 
@@ -128,7 +130,7 @@ def find_labels(images: Sequence[Path], labels: Path) -> list[Path]:
     return found
 
 
-def _label_of(image: Path, labels: Path, by_stem: Mapping[str, list[Path]]) -> Path:
+def _label_of(image: Location, labels: Path, by_stem: Mapping[str, list[Path]]) -> Path:
     stems = [image.stem, *(image.stem.removesuffix(suffix) for suffix in IMAGE_SUFFIXES)]
     names = dict.fromkeys(stem + suffix for stem in stems for suffix in ("", *LABEL_SUFFIXES))
     found = [path for name in names for path in by_stem.get(name, [])]

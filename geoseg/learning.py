@@ -11,7 +11,6 @@ import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import STRIDE, TrainConfig, WindowConfig
 from geoseg.datasets import Dataset, ImageSource, Orthophotos, open_dataset, recognise
 from geoseg.errors import InputError, OutputError, RunError
+from geoseg.locations import Location
 from geoseg.losses import pool, pool_weights
 from geoseg.model import Model, colour_scale, save_model, versions
 from geoseg.network import (
@@ -67,7 +67,7 @@ class Training:
         UnavailableError, SettingError: a device, an encoder or weights that cannot be had; bands chosen for a protocol.
     """
 
-    def __init__(self, config: TrainConfig, scenes: Sequence[Path] | None = None) -> None:
+    def __init__(self, config: TrainConfig, scenes: Sequence[Location] | None = None) -> None:
         self.config = config = _with_recipe(config, scenes is not None)
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
@@ -77,9 +77,9 @@ class Training:
         self.precision = select_precision(config.precision, self.device)
         self.dataset: Dataset
         if scenes is None:
-            self.dataset = open_dataset(config.data, config.recipe or "", config.bands)
+            self.dataset = open_dataset(config.data, config.recipe or "", config.bands, config)
         else:
-            self.dataset = Orthophotos(scenes, config.bands)
+            self.dataset = Orthophotos(scenes, config.bands, config)
         try:
             check_target(config.out, config.overwrite, tuple(self.dataset.files))
             self.resuming = self._resuming()

@@ -17,10 +17,12 @@ from geoseg.aoi import AreaOfInterest
 from geoseg.areas import Ground
 from geoseg.classes import ClassMap
 from geoseg.classrasters import ClassRaster, Confidence
-from geoseg.config import PredictConfig
+from geoseg.config import Opening, PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
+from geoseg.georeference import require_rectified
 from geoseg.grid import Grid, Window
+from geoseg.locations import Location
 from geoseg.model import Model, versions
 from geoseg.network import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
@@ -53,13 +55,18 @@ class MapJob:
         SettingError, UnavailableError: bounds outside the scene, a device that is not there.
     """
 
-    def __init__(self, config: PredictConfig, path: Path, outputs: Outputs, model: Model, model_sha256: str) -> None:
+    def __init__(
+        self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, model_sha256: str
+    ) -> None:
         self.config, self.outputs, self.model, self.model_sha256 = config, outputs, model, model_sha256
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         outputs.check(config.overwrite, (path,))
-        self.scene = open_for(model, path, config.bands, config.assume_crs)
+        self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
+            outputs.check(config.overwrite, self.scene.files)
+            if config.polygons is not None:
+                require_rectified(path, self.scene.georeference)
             windows = config.windows(model.windows)
             self.extent = _extent(self.scene, config.bounds)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
@@ -122,7 +129,7 @@ class MapJob:
         with Run(outputs.run, self._fingerprint(), facts, config.restart) as run:
             with run.beginning():
                 # Another process may have finished since the outputs were looked at.
-                outputs.check(config.overwrite, (self.scene.path,))
+                outputs.check(config.overwrite, self.scene.files)
                 check_space(outputs.run, self._disk())
             for path in outputs.files:
                 remove_leftovers(path.parent, path.stem)
@@ -242,17 +249,23 @@ def check_items(config: PredictConfig) -> None:
         InputMissingError, InputError, SettingError: see `Scene` and `check_item`.
     """
     for path in config.scenes if config.stac else ():
-        with Scene(path, EVERY_BAND, config.assume_crs) as scene:
+        with Scene(path, EVERY_BAND, config.assume_crs, opening=config) as scene:
             check_item(path, scene, _extent(scene, config.bounds), config.datetime)
 
 
-def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: str | None = None) -> Scene:
+def open_for(
+    model: Model,
+    path: Location,
+    bands: Sequence[int] | None,
+    assume_crs: str | None = None,
+    opening: Opening | None = None,
+) -> Scene:
     """Open a scene and take from it the bands that `model` expects.
 
     Raises:
         BandError: the bands do not match; the message names both sides and the way out.
     """
-    scene = Scene(path, bands, assume_crs)
+    scene = Scene(path, bands, assume_crs, opening=opening)
     expected, found = model.bands, scene.band_names
     swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
     if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
@@ -260,7 +273,7 @@ def open_for(model: Model, path: Path, bands: Sequence[int] | None, assume_crs: 
             order = tuple(scene.bands[found.index(name)] for name in expected)
             scene.close()
             log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
-            scene = Scene(path, order, assume_crs)
+            scene = Scene(path, order, assume_crs, opening=opening)
         if str(scene.dtype) != model.dtype:
             log.warning(
                 "%s: is %s, the model learnt from %s; its normalisation is kept", path, scene.dtype, model.dtype

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
+from geoseg.locations import Location, local
 from geoseg.publish import check_target, interrupted
 from geoseg.raster import raster_sidecars
 from geoseg.vectors import companions, vector_sidecars
@@ -69,7 +70,7 @@ def recorded(record: Path) -> list[str]:
         return []
 
 
-def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
+def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
     """Refuse, before any work, an output of superpixels that cannot or must not be written.
 
     Raises:
@@ -79,10 +80,10 @@ def check_segments(path: Path, overwrite: bool, scene: Path) -> None:
     if path.suffix.lower() not in (*RASTERS, *VECTORS):
         names = [path.with_suffix(suffix).name for suffix in suffixes]
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
-    check_target(path, overwrite or half_placed(path), (scene,))
+    check_target(path, overwrite or half_placed(path), local(*inputs))
 
 
-def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
     """Refuse, before any work, a file of polygons that cannot or must not be written.
 
     Raises:
@@ -91,7 +92,7 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
-    check_target(path, overwrite or half_placed(path), tuple(inputs))
+    check_target(path, overwrite or half_placed(path), local(*inputs))
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Outputs:
         """The run directory, there while the work is unfinished."""
         return run_beside(self.classes)
 
-    def check(self, overwrite: bool, inputs: Sequence[Path]) -> None:
+    def check(self, overwrite: bool, inputs: Sequence[Location]) -> None:
         """Refuse, before any work, outputs that cannot or must not be written.
 
         Where a run was interrupted while it published, what it had written may be replaced.
@@ -178,14 +179,14 @@ class Outputs:
             )
         publishing = half_placed(self.classes)
         for path in files:
-            check_target(path, overwrite or publishing, tuple(inputs))
+            check_target(path, overwrite or publishing, local(*inputs))
             if path.suffix.lower() not in RASTERS:
                 raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
         if self.polygons is not None:
             check_polygons(self.polygons, overwrite or publishing, inputs)
 
 
-def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
 
     Raises:
@@ -193,7 +194,9 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     """
     inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
     if len(config.scenes) == 1 and not config.out.is_dir():
-        targets = [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
+        targets: list[tuple[Location, Outputs]] = [
+            (config.scenes[0], Outputs(config.out, config.confidence, config.polygons))
+        ]
     else:
         targets = _in_folder(config)
     for _, outputs in targets:
@@ -201,7 +204,7 @@ def outputs_of(config: PredictConfig) -> list[tuple[Path, Outputs]]:
     return targets
 
 
-def _in_folder(config: PredictConfig) -> list[tuple[Path, Outputs]]:
+def _in_folder(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     if not config.out.is_dir():
         raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
     folder, vectors = config.confidence, config.polygons

@@ -22,6 +22,7 @@ from geoseg.config import Area, PolygonizeConfig
 from geoseg.errors import SettingError
 from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.geopackage import add_layer_style
+from geoseg.georeference import require_rectified
 from geoseg.grid import Span
 from geoseg.outputs import POLYGONS, check_polygons, record_beside, recorded, sld_of_polygons, stale_polygons
 from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
@@ -64,11 +65,14 @@ class PolygonizeJob:
         check_polygons(config.out, config.overwrite, inputs)
         self.record = record_beside(config.out)
         with ExitStack() as stack:
-            self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs))
+            self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
+            require_rectified(config.raster, self.raster.scene.georeference)
+            check_polygons(config.out, config.overwrite, self.raster.scene.files)
             self.layer = ClassLayer(
                 config.out, self.raster, config.field, config.min_area, config.simplify,
                 self.raster.chosen(config.classes) if config.classes else None,
-                stack.enter_context(Confidence(config.confidence, self.raster.scene)) if config.confidence else None,
+                stack.enter_context(Confidence(config.confidence, self.raster.scene, config.beside))
+                if config.confidence else None,
             )  # fmt: skip
             self._open = stack.pop_all()
 

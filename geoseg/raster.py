@@ -196,6 +196,7 @@ def _vrt(spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> str:
     if not spec.georeference.transform.is_identity:
         coefficients = spec.georeference.transform.to_gdal()
         ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in coefficients)
+    _describe_points(root, spec.georeference)
     metadata = ElementTree.SubElement(root, "Metadata")
     for key, value in {"AREA_OR_POINT": spec.area_or_point, **spec.tags}.items():
         ElementTree.SubElement(metadata, "MDI", key=key).text = value
@@ -218,6 +219,20 @@ def _vrt(spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> str:
         row, col = block.window.rows.start - spec.extent.rows.start, block.window.cols.start - spec.extent.cols.start
         ElementTree.SubElement(source, "DstRect", {"xOff": str(col), "yOff": str(row), **size})
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _describe_points(root: ElementTree.Element, georeference: Georeference) -> None:
+    """Ground control points and rational polynomials of imagery that is not rectified."""
+    if georeference.points:
+        points = ElementTree.SubElement(root, "GCPList", Projection=georeference.points_wkt)
+        for number, point in enumerate(georeference.points, start=1):
+            place = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y, "Z": point.z}
+            attributes = {"Id": str(number), **{key: repr(value) for key, value in place.items()}}
+            ElementTree.SubElement(points, "GCP", attributes)
+    if georeference.rpcs:
+        metadata = ElementTree.SubElement(root, "Metadata", domain="RPC")
+        for key, value in georeference.rpcs:
+            ElementTree.SubElement(metadata, "MDI", key=key).text = value
 
 
 def _describe_classes(band: ElementTree.Element, classes: ClassMap) -> None:

@@ -1,13 +1,11 @@
-"""A scene: one georeferenced raster, open for reading. Arrays are (bands, rows, cols); bands count from 1.
-
-This module and those that write rasters are the only ones that import rasterio.
-"""
+"""A scene: one georeferenced raster, open for reading. Arrays are (bands, rows, cols); bands count from 1."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,73 +15,71 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio import transform as transforms
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import BandError, InputError, SettingError
-from geoseg.georeference import Georeference
+from geoseg.config import Opening
+from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.guards import raster_driver, regular_file
+from geoseg.headers import EVERY_BAND, band_name, georeference_of, nodata_of, note_scaling, palette_of, select
+from geoseg.locations import Location, Remote
+from geoseg.opening import first_line, open_raster
 from geoseg.period import Period
+from geoseg.remote import identity
+
+__all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
 
 log = logging.getLogger(__name__)
 
-EVERY_BAND: tuple[int, ...] = ()
-"""As `bands` of a Scene: all the file has, alpha too, for looking at rather than for computing."""
-
 CACHE_FLOOR = 64 << 20
 _CACHE_CEILING = 512 << 20
-_LARGE_BLOCK = 64 << 20
-_KNOWN = {
-    ColorInterp.red: "red",
-    ColorInterp.green: "green",
-    ColorInterp.blue: "blue",
-    ColorInterp.gray: "gray",
-    ColorInterp.alpha: "alpha",
-}
+_UNDECLARED = (-9999.0, -99999.0, -32768.0)
+_UNLIKELY = 1e30
 
 
 class Scene:
     """An open raster: its size, bands, georeference, pixels and validity.
 
-    A pixel is valid where *every* selected band is: not nodata, finite, and not masked by alpha or a mask.
-    Reading is serialised, so a scene may be shared between threads.
+    A pixel is valid where *every* selected band is: not nodata, finite, not masked by alpha or a mask, and not in a
+    block that was never written. Reading is serialised, so a scene may be shared between threads.
 
-    path: the file; links are followed.
+    path: the file; links are followed. Or what is elsewhere.
     bands: band numbers from 1, in the order wanted; None takes every band that is not alpha. A band that is tagged
         alpha and chosen all the same is data, not a mask: near infrared is often mistagged so.
     assume_crs: the CRS of a file that has none (anything rasterio's CRS.from_user_input takes).
     stored: read a palette image as the values it stores, one band, rather than as colours.
+    opening: what may be opened, and how.
 
     Raises:
-        InputMissingError, InputError: see `geoseg.guards`; also complex pixels, degenerate georeferences
-            and headers that cannot be read.
+        InputMissingError, InputError, UnavailableError: see `geoseg.opening`; also bands of different types, degenerate
+            georeferences and headers that cannot be read.
         BandError: a band number the file does not have, or more than four bands and none chosen.
-        SettingError: `assume_crs` is not a CRS.
+        SettingError: `assume_crs` is not a CRS, or `opening.nodata` no value of the pixels.
     """
 
     def __init__(
-        self, path: Path, bands: Sequence[int] | None = None, assume_crs: str | None = None, stored: bool = False
+        self,
+        path: Location,
+        bands: Sequence[int] | None = None,
+        assume_crs: str | None = None,
+        stored: bool = False,
+        opening: Opening | None = None,
     ) -> None:
-        self.path = regular_file(path)
-        self._name = path
+        self._name, self._opening = path, opening or Opening()
         self._lock = threading.Lock()
+        self._raster = open_raster(path, self._opening)
+        self.path, self._file, self._page = self._raster.path, self._raster.file, self._raster.page
+        self._wary = True
         try:
-            with warnings.catch_warnings():
-                # Said once, in words of our own, by _georeference.
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                self._file = rasterio.open(self.path, driver=raster_driver(self.path))
-        except RasterioError as error:
-            raise InputError(f"{path}: cannot be read as a raster ({_first_line(error)})") from error
-        try:
-            self._check_header()
+            if len(set(self._file.dtypes)) > 1:
+                raise InputError(f"{path}: its bands have different types ({', '.join(self._file.dtypes)})")
             self._every = bands == EVERY_BAND
-            self.palette = None if stored else self._palette()
-            self.bands = self._select(bands)
-            self.georeference = self._georeference(assume_crs)
+            self.palette = None if stored else palette_of(path, self._file, self._every)
+            self.bands = select(path, self._file, bands, self.palette is not None)
+            self._nodata = nodata_of(path, self._file, self._opening.nodata)
+            note_scaling(path, self._file)
+            self.georeference = georeference_of(path, self._file, assume_crs)
         except BaseException:
             self._file.close()
             raise
@@ -96,14 +92,35 @@ class Scene:
     ) -> None:
         self.close()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file here that is read: the raster, masks beside it, the sources of a VRT."""
+        return self._raster.files
+
     def summary(self) -> dict[str, Any]:
-        """Return what a record says of the scene: name of the file, its bytes, and (rows, cols)."""
-        return {"name": self.path.name, "bytes": self.path.stat().st_size, "shape": list(self.shape)}
+        """Return what a record says of the scene: name of the file, its bytes where it is here, and (rows, cols)."""
+        size = {} if isinstance(self.path, Remote) else {"bytes": self.path.stat().st_size}
+        return {"name": self.path.name, **size, "shape": list(self.shape), **self._chosen()}
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this file from another, or from itself after a change: path, bytes, time in ns."""
-        status = self.path.stat()
-        return {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        """Return what tells this file from another, or from itself after a change: path, bytes, time in ns; of several
+        files, those of all. What is elsewhere is told by its address, what the server says, and its blocks."""
+        found: dict[str, Any] = {}
+        if isinstance(self.path, Remote):
+            with self._lock, self._raster.settings():
+                found = identity(self.path, self._file)
+        else:
+            status = self.path.stat()
+            found = {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        if len(self.files) > 1:
+            stats = ((str(path), path.stat()) for path in self.files)
+            told = [[path, status.st_size, status.st_mtime_ns] for path, status in stats]
+            found["files"] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return {**found, **self._chosen()}
+
+    def _chosen(self) -> dict[str, Any]:
+        chosen = {"page": self._opening.page, "nodata": self._opening.nodata}
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
@@ -129,7 +146,7 @@ class Scene:
         """A name for each selected band: its colour or description, else 'band N'."""
         if self.palette is not None:
             return ("red", "green", "blue")
-        return tuple(self._band_name(band) for band in self.bands)
+        return tuple(band_name(self._file, band) for band in self.bands)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -171,7 +188,17 @@ class Scene:
             return "none" if self._alpha_is_data else "alpha"
         if MaskFlags.per_dataset in flags:
             return "mask"
-        return f"nodata {self._file.nodata:g}" if self._file.nodata is not None else "none"
+        nodata = self._nodata[self.bands[0] - 1 if self.palette is None else 0]
+        return f"nodata {nodata:g}" if nodata is not None else "none"
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """The provenance that geoseg wrote into the file, with its "layer"; None for any other."""
+        text = self._file.tags().get("GEOSEG_PROVENANCE")
+        try:
+            return None if text is None else {**json.loads(text), "layer": self._file.descriptions[0]}
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self._name}: its provenance cannot be read; copy the file again") from error
 
     @property
     def colours(self) -> dict[int, str]:
@@ -203,11 +230,17 @@ class Scene:
         """
         if window.intersect(self.extent) != window:
             raise ValueError(f"{window} reaches out of a scene of {self.shape[0]} x {self.shape[1]} pixels")
-        region = RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
         indexes = [1] if self.palette is not None else list(self.bands)
+        missing = None if self._page is None else self._page.missing(window, tuple(indexes))
+        if missing is not None and missing.all():
+            return np.zeros((len(self.bands), *window.shape), self.dtype), ~missing
         with self._lock, self._decoding(window):
+            region = _region(window)
             pixels = self._file.read(indexes, window=region)
             valid = self._validity(pixels, indexes, region)
+        if missing is not None:
+            valid &= ~missing
+        self._look(pixels, valid)
         if self.palette is not None:
             pixels = np.ascontiguousarray(np.moveaxis(self.palette[pixels[0]], -1, 0))
         return pixels, valid
@@ -216,22 +249,46 @@ class Scene:
         """Return the pixels (bands, rows, cols) of `window` as they are stored, valid or not.
 
         Raises:
-            InputError: a part of the file cannot be decoded; the message names the window.
+            InputError: a part of the file cannot be decoded; the message names the block.
         """
-        region = RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
         with self._lock, self._decoding(window):
-            pixels: NDArray[Any] = self._file.read(list(self.bands), window=region)
+            pixels: NDArray[Any] = self._file.read(list(self.bands), window=_region(window))
         return pixels
 
     @contextmanager
     def _decoding(self, window: Window) -> Iterator[None]:
         try:
-            yield
-        except RasterioError as error:
+            with self._raster.settings():
+                yield
+        except (RasterioError, MemoryError) as error:
+            block = self._broken(window)
+            way = "try again later" if self._raster.remote else "copy or download the file again"
             raise InputError(
-                f"{self._name}: rows {window.rows.start}-{window.rows.stop}, columns {window.cols.start}-"
-                f"{window.cols.stop} cannot be decoded ({_first_line(error)}); copy or download the file again"
+                f"{self._name}: the block of rows {block.rows.start}-{block.rows.stop}, columns {block.cols.start}-"
+                f"{block.cols.stop} cannot be decoded ({first_line(error)}); {way}"
             ) from error
+
+    def _broken(self, window: Window) -> Window:
+        """The first stored block in `window` that cannot be read; the window itself where each of them can."""
+        high, wide = self.block_shape
+        for top in range(window.rows.start // high * high, window.rows.stop, high):
+            for left in range(window.cols.start // wide * wide, window.cols.stop, wide):
+                block = Window.of(top, left, high, wide).intersect(self.extent)
+                try:
+                    with self._raster.settings():
+                        self._file.read(window=_region(block))
+                except (RasterioError, MemoryError):
+                    return block
+        return window
+
+    def _look(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Say once that values which only ever stand for nodata are taken as data."""
+        if not self._wary or pixels.dtype.kind != "f" or any(value is not None for value in self._nodata):
+            return
+        least = pixels[:, valid].min(initial=0)
+        if least in _UNDECLARED or least < -_UNLIKELY:
+            self._wary = False
+            log.warning("%s: has pixels of %g, but declares no nodata; if they are, give --nodata", self._name, least)
 
     @property
     def _alpha_is_data(self) -> bool:
@@ -245,89 +302,20 @@ class Scene:
         valid = np.ones(pixels.shape[1:], dtype=bool)
         for index, band in zip(indexes, pixels, strict=True):
             flags = self._file.mask_flag_enums[index - 1]
-            nodata = self._file.nodatavals[index - 1]
-            if MaskFlags.nodata in flags and nodata is not None:
-                if not np.isnan(nodata):
-                    valid &= band != band.dtype.type(nodata)
-            elif MaskFlags.all_valid not in flags and index == indexes[0] and not self._alpha_is_data:
+            nodata = self._nodata[index - 1]
+            if (
+                nodata is not None
+                and not np.isnan(nodata)
+                and (MaskFlags.nodata in flags or self._opening.nodata == nodata)
+            ):
+                valid &= band != band.dtype.type(nodata)
+            masked = MaskFlags.nodata not in flags and MaskFlags.all_valid not in flags
+            if masked and index == indexes[0] and not self._alpha_is_data:
                 valid &= self._file.read_masks(index, window=region) != 0
             if band.dtype.kind == "f":
                 valid &= np.isfinite(band)
         return valid
 
-    def _check_header(self) -> None:
-        file = self._file
-        if file.count == 0 or file.width == 0 or file.height == 0:
-            raise InputError(f"{self._name}: has {file.count} bands of {file.width} x {file.height} pixels")
-        complex_bands = [kind for kind in file.dtypes if "complex" in kind or kind.startswith("c")]
-        if complex_bands:
-            raise InputError(f"{self._name}: has complex pixels; give its amplitude (gdal_calc, or a pixel function)")
-        if len(set(file.dtypes)) > 1:
-            raise InputError(f"{self._name}: its bands have different types ({', '.join(file.dtypes)})")
-        stored = self.block_shape[0] * self.block_shape[1] * sum(np.dtype(kind).itemsize for kind in file.dtypes)
-        if stored > _LARGE_BLOCK:
-            log.warning(
-                "%s: is stored in pieces of %d MiB, each decoded whole; gdal_translate -of COG makes it quick to read",
-                self._name, stored >> 20,
-            )  # fmt: skip
 
-    def _palette(self) -> NDArray[np.uint8] | None:
-        if self._file.count != 1 or self._file.colorinterp[0] != ColorInterp.palette:
-            return None
-        table = np.zeros((65536 if self._file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
-        for value, colour in self._file.colormap(1).items():
-            table[value] = colour[:3]
-        if not self._every:
-            log.warning("%s: palette image, expanded to red, green and blue", self._name)
-        return table
-
-    def _select(self, bands: Sequence[int] | None) -> tuple[int, ...]:
-        if self.palette is not None:
-            return (1, 2, 3) if not bands else self._known(bands, 3)
-        count = int(self._file.count)
-        if bands == EVERY_BAND:
-            return tuple(range(1, count + 1))
-        if bands is not None:
-            return self._known(bands, count)
-        colour = tuple(i for i in range(1, count + 1) if self._file.colorinterp[i - 1] != ColorInterp.alpha)
-        if len(colour) > 4:
-            raise BandError(
-                f"{self._name}: has {len(colour)} bands ({', '.join(self._band_name(b) for b in colour)}); "
-                f"choose those to use with --bands, for instance --bands 4,3,2"
-            )
-        return colour
-
-    def _known(self, bands: Sequence[int], count: int) -> tuple[int, ...]:
-        unknown = [band for band in bands if not 1 <= band <= count]
-        if unknown:
-            raise BandError(f"{self._name}: has bands 1 to {count}; there is no band {unknown[0]}")
-        if self.palette is not None and tuple(bands) != (1, 2, 3):
-            raise BandError(f"{self._name}: is a palette image, read as red, green, blue: leave --bands out")
-        return tuple(bands)
-
-    def _band_name(self, band: int) -> str:
-        described = self._file.descriptions[band - 1]
-        interpreted = self._file.colorinterp[band - 1]
-        if interpreted in _KNOWN and not (interpreted == ColorInterp.gray and self._file.count > 1):
-            return _KNOWN[interpreted]
-        return str(described) if described else f"band {band}"
-
-    def _georeference(self, assume_crs: str | None) -> Georeference:
-        crs, transform = self._file.crs, self._file.transform
-        if not np.isfinite(list(transform)[:6]).all() or transform.determinant == 0:
-            raise InputError(f"{self._name}: degenerate geotransform {tuple(transform)[:6]}; pixels have no size")
-        if not crs and assume_crs is not None:
-            try:
-                crs = CRS.from_user_input(assume_crs)
-            except (CRSError, ValueError) as error:
-                raise SettingError(f"--assume-crs {assume_crs!r} is no CRS ({_first_line(error)})") from error
-        if transform == transforms.IDENTITY and crs:
-            log.warning("%s: has a CRS but no geotransform; taken as pixel space", self._name)
-            crs = None
-        elif not crs:
-            log.warning("%s: has no CRS; the output has none either (--assume-crs sets one)", self._name)
-        return Georeference(crs if crs else None, transform)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _region(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))

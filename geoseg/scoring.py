@@ -17,6 +17,7 @@ from geoseg.evaluation import IGNORED, Confusion
 from geoseg.guards import find_rasters
 from geoseg.labelmap import LabelMap, read_label_map
 from geoseg.labels import LabelRaster, find_images, find_labels
+from geoseg.locations import Location, local
 from geoseg.publish import check_target
 from geoseg.report import Report
 from geoseg.scene import Scene
@@ -30,7 +31,7 @@ _TOLERANCE = 0.01
 class Counted:
     """One block of an image is counted: `pixels` of it."""
 
-    image: Path
+    image: Location
     pixels: int
 
 
@@ -52,7 +53,7 @@ class Scoring:
         if config.labels is None:
             raise SettingError(f"{config.file}: name the label rasters to score it with --labels")
         check_picture(config, config.labels)
-        self._source: Source = ModelSource(config) if config.is_model else RasterSource(config.file)
+        self._source: Source = ModelSource(config) if config.is_model else RasterSource(config.file, config)
         images = [config.file] if config.data is None else find_images(find_rasters(config.data), config.labels)
         if not images:
             raise InputError(f"{config.data}: holds no imagery besides the labels {config.labels}")
@@ -99,7 +100,7 @@ class Scoring:
         return label_map, count, clusters
 
     def _labels(self, path: Path) -> LabelRaster:
-        return LabelRaster(path, colours=self._given is not None and self._given.colours)
+        return LabelRaster(path, self._given is not None and self._given.colours, self.config.beside)
 
     def _check_known(self, label: Path, found: set[int], given: LabelMap) -> None:
         unknown = sorted(found - given.index.keys())
@@ -137,16 +138,16 @@ def _given(config: EvaluateConfig) -> LabelMap | None:
     return given.ignoring(config.ignore)
 
 
-def check_picture(config: EvaluateConfig, *inputs: Path) -> None:
+def check_picture(config: EvaluateConfig, *inputs: Location) -> None:
     """Raise OutputError for a picture that cannot or must not be written, such as over one of `inputs`."""
     if config.picture is None:
         return
-    check_target(config.picture, config.overwrite, (config.file, *inputs))
+    check_target(config.picture, config.overwrite, local(config.file, *inputs))
     if config.picture.suffix.lower() != ".png":
         raise OutputError(f"{config.picture}: what is written is a PNG; name it {config.picture.stem}.png")
 
 
-def _check_grid(image: Path, scene: Scene, label: Path, labels: Scene) -> None:
+def _check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> None:
     """Refuse two rasters that are not on one grid; one without a georeference is compared by its size."""
     way = "bring the labels onto its grid, by nearest neighbour (gdalwarp -r near -te ... -ts ...)"
     if scene.shape != labels.shape:

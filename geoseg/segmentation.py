@@ -16,6 +16,7 @@ from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.features import VectorSpec
+from geoseg.georeference import require_rectified
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
 from geoseg.publish import Staging, publish_bytes, remove_leftovers, sha256
@@ -39,9 +40,16 @@ class SegmentJob:
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
-        check_segments(config.out, config.overwrite, config.scene)
+        check_segments(config.out, config.overwrite, (config.scene,))
         self.record, self.run_path = record_beside(config.out), run_beside(config.out)
-        self.scene = Scene(config.scene, config.bands, config.assume_crs)
+        self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
+        try:
+            check_segments(config.out, config.overwrite, self.scene.files)
+            if config.out.suffix.lower() in VECTORS:
+                require_rectified(config.scene, self.scene.georeference)
+        except BaseException:
+            self.scene.close()
+            raise
         self.blocks = tuple(partition(self.scene.extent, config.block_size))
         workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
         self.segmenter = Segmenter(self.scene, config, workers, VECTORS.get(config.out.suffix.lower()))
@@ -66,7 +74,7 @@ class SegmentJob:
         with Run(self.run_path, self._fingerprint(), facts, config.restart) as run:
             with run.beginning():
                 # Another process may have finished since the output was looked at.
-                check_segments(config.out, config.overwrite, config.scene)
+                check_segments(config.out, config.overwrite, self.scene.files)
             remove_leftovers(config.out.parent, config.out.stem)
             rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
             with self.scene.caching(rows):

@@ -10,6 +10,7 @@ from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprint import footprint
 from geoseg.grid import Window
+from geoseg.locations import Location
 from geoseg.model import versions
 from geoseg.outputs import Outputs
 from geoseg.period import Period
@@ -51,7 +52,7 @@ def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, picture: bool) 
         save_png(legend(classes.classes), outputs.legend)
 
 
-def check_item(path: Path, scene: Scene, extent: Window, wanted: Period | None) -> Period:
+def check_item(path: Location, scene: Scene, extent: Window, wanted: Period | None) -> Period:
     """Return when the scene was taken, `wanted` or by what it says, once it is known that a STAC Item can be written.
 
     Raises:

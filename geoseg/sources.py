@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.config import EvaluateConfig, PredictConfig
+from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Block, Grid, partition
-from geoseg.guards import raster_driver, regular_file
+from geoseg.guards import regular_file
+from geoseg.locations import Location, Remote
 from geoseg.mapping import open_for
 from geoseg.model import load_model
 from geoseg.network import select_device, select_precision
@@ -22,8 +22,7 @@ from geoseg.outputs import RECORD
 from geoseg.plan import Plan, plan
 from geoseg.prediction import Predictor
 from geoseg.publish import sha256
-from geoseg.raster import read_provenance
-from geoseg.scene import Scene
+from geoseg.scene import EVERY_BAND, Scene
 
 BLOCK = PredictConfig.block_size
 """Pixels a side that are predicted, read and counted at once."""
@@ -41,7 +40,7 @@ class Source(Protocol):
     names: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]: ...
-    def open(self, path: Path) -> Scene: ...
+    def open(self, path: Location) -> Scene: ...
     def limit(self, scene: Scene) -> int: ...
     def blocks(self, scene: Scene) -> tuple[Block, ...]: ...
     def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]: ...
@@ -61,10 +60,10 @@ class ModelSource:
         provenance = self.model.provenance
         kept = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
         settings = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
-        return {"kind": "model", "sha256": sha256(self._config.file), **kept, **settings}
+        return {"kind": "model", "sha256": sha256(regular_file(self._config.file)), **kept, **settings}
 
-    def open(self, path: Path) -> Scene:
-        return open_for(self.model, path, self._config.bands)
+    def open(self, path: Location) -> Scene:
+        return open_for(self.model, path, self._config.bands, opening=self._config)
 
     def limit(self, scene: Scene) -> int:
         return len(self.names)
@@ -97,23 +96,24 @@ class ModelSource:
 class RasterSource:
     """A class raster: ids 1..K, 0 and what its file marks as nodata are nodata."""
 
-    def __init__(self, path: Path) -> None:
-        file = regular_file(path)
-        raster_driver(file)
-        self._provenance = read_provenance(file) or {}
+    def __init__(self, path: Location, opening: Opening) -> None:
+        self._opening = opening
+        with Scene(path, EVERY_BAND, stored=True, opening=opening) as scene:
+            self._provenance = scene.provenance or {}
         if self._provenance.get("layer", "classes") != "classes":
             raise InputError(f"{path}: holds the {self._provenance['layer']} of a map; give its class raster")
-        record = path.with_suffix(RECORD)
-        classes = json.loads(record.read_text())["classes"] if self._provenance and record.is_file() else []
+        record = None if isinstance(path, Remote) else path.with_suffix(RECORD)
+        known = self._provenance and record is not None and record.is_file()
+        classes = json.loads(record.read_text())["classes"] if record is not None and known else []
         self.names = tuple(str(entry["name"]) for entry in classes)
 
     def facts(self) -> dict[str, Any]:
         kept = {key: self._provenance[key] for key in ("model_sha256",) if key in self._provenance}
         return {"kind": "classes", **kept}
 
-    def open(self, path: Path) -> Scene:
+    def open(self, path: Location) -> Scene:
         try:
-            scene = Scene(path, stored=True)
+            scene = Scene(path, stored=True, opening=self._opening)
         except BandError:
             raise BandError(f"{path}: has more than one band; a class raster has one") from None
         if len(scene.bands) == 1 and scene.dtype.kind in "iu":

@@ -545,7 +545,7 @@ def test_a_terminated_prediction_keeps_its_blocks(
 def test_an_internal_error_is_70_and_one_line(
     scene_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(path: Path) -> None:
+    def broken(path: Path, opening: object) -> None:
         raise ZeroDivisionError("in the\nmiddle")
 
     monkeypatch.setattr("geoseg.inspection.inspect", broken)
@@ -561,7 +561,7 @@ def test_an_internal_error_is_70_and_one_line(
 def test_an_error_of_the_system_is_74_and_one_line(
     scene_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(path: Path) -> None:
+    def failing(path: Path, opening: object) -> None:
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr("geoseg.inspection.inspect", failing)
@@ -573,7 +573,7 @@ def test_an_error_of_several_lines_is_told_in_one(
 ) -> None:
     from geoseg.errors import InputError
 
-    def wordy(path: Path) -> None:
+    def wordy(path: Path, opening: object) -> None:
         raise InputError(f"{path}: one\n  two")
 
     monkeypatch.setattr("geoseg.inspection.inspect", wordy)

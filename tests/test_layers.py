@@ -14,9 +14,11 @@ LAYERS = (
     "geoseg",
     "errors",
     "period",
+    "locations",
     "config",
     "classes",
     "grid",
+    "tiff",
     "guards",
     "kernels",
     "locking",
@@ -33,6 +35,10 @@ LAYERS = (
     "features",
     "geoparquet",
     "vectors",
+    "vrt",
+    "remote",
+    "opening",
+    "headers",
     "scene",
     "classrasters",
     "simplification",
@@ -100,8 +106,8 @@ LAYERS = (
     "__main__",
 )
 
-LIGHT = ("errors", "period", "config", "classes", "grid")
-RASTERIO = ("scene", "raster", "aoi")
+LIGHT = ("errors", "period", "locations", "config", "classes", "grid")
+RASTERIO = ("remote", "opening", "headers", "scene", "raster", "aoi")
 VECTORS = {
     "pyogrio": ("vectors",),
     "pyarrow": ("features", "geoparquet", "vectors"),

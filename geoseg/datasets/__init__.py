@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
-from geoseg.config import ProtocolName
+from geoseg.config import Opening, ProtocolName
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
 from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource, Mask
@@ -15,6 +14,7 @@ from geoseg.datasets.potsdam import Potsdam, is_potsdam
 from geoseg.datasets.potsdam_files import is_label_raster
 from geoseg.errors import InputError, SettingError
 from geoseg.guards import find_rasters
+from geoseg.locations import Location, Remote, local
 
 __all__ = [
     "CocoStuff",
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 
-def recognise(folder: Path) -> ProtocolName | None:
+def recognise(folder: Location) -> ProtocolName | None:
     """Return the protocol whose data `folder` looks like, complete or not, unpacked or not; None for other imagery.
 
     Nothing tells potsdam3 from potsdam6: it is the latter. cocostuff3 is meant where only its list is there.
     """
-    if not folder.is_dir():
+    if isinstance(folder, Remote) or not folder.is_dir():
         return None
     if is_potsdam(folder):
         return "potsdam6"
@@ -45,22 +45,26 @@ def recognise(folder: Path) -> ProtocolName | None:
     return None
 
 
-def open_dataset(folder: Path, recipe: str, bands: Sequence[int] | None = None) -> Dataset:
+def open_dataset(
+    folder: Location, recipe: str, bands: Sequence[int] | None = None, opening: Opening | None = None
+) -> Dataset:
     """Return the data in `folder` under the protocol of `recipe`; under any recipe but a ProtocolName, all its imagery,
     without the label maps of a protocol it looks like.
 
-    bands: of imagery; a protocol has its own.
+    bands, opening: of imagery; a protocol has its own.
 
     Raises:
         InputMissingError, InputError, BandError: something is missing, still packed, damaged, or does not fit together.
         SettingError: bands were chosen for a protocol.
     """
     if recipe not in get_args(ProtocolName):
-        return Orthophotos(_find_imagery(folder), bands)
+        return Orthophotos(_find_imagery(folder), bands, opening)
     if bands is not None:
         raise SettingError(
             f"recipe {recipe} has bands of its own; leave --bands out, or take any imagery with --recipe orthophoto"
         )
+    if isinstance(folder, Remote):
+        raise InputError(f"{folder}: recipe {recipe} learns from a folder here; copy the data set")
     match recipe:
         case "potsdam3":
             return Potsdam(folder, 3)
@@ -72,12 +76,12 @@ def open_dataset(folder: Path, recipe: str, bands: Sequence[int] | None = None) 
             return CocoStuff(folder, 15)
 
 
-def _find_imagery(folder: Path) -> list[Path]:
+def _find_imagery(folder: Location) -> list[Location]:
     found, protocol = find_rasters(folder), recognise(folder)
-    if protocol is None:
+    if protocol is None or isinstance(folder, Remote):
         return found
     is_label = is_label_raster if protocol.startswith("potsdam") else is_label_map
-    imagery = [path for path in found if not is_label(path.relative_to(folder))]
+    imagery: list[Location] = [path for path in local(*found) if not is_label(path.relative_to(folder))]
     if not imagery:
         raise InputError(f"{folder}: holds label maps, but no imagery")
     return imagery

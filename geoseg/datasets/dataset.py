@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.locations import Location
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 """Pixels (bands, rows, cols) and validity (rows, cols)."""
@@ -30,7 +31,7 @@ class ImageSource(Protocol):
     """What statistics and training read. A scene is one as it stands, and so is every image of a dataset."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """What the image is called in messages and records."""
 
     @property

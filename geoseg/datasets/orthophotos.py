@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
+from geoseg.config import Opening
 from geoseg.datasets.dataset import Labels, Pixels
 from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError
+from geoseg.locations import Location, local
 from geoseg.scene import Scene
 
 
 class Orthophotos:
     """The scenes at `paths`, each of which is one image.
 
-    bands: see Scene.
+    bands, opening: see Scene.
 
     Raises:
         InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one message.
@@ -25,9 +26,11 @@ class Orthophotos:
     class_names: tuple[str, ...] = ()
     labelled: Sequence[int] = ()
 
-    def __init__(self, paths: Sequence[Path], bands: Sequence[int] | None = None) -> None:
-        self.files = tuple(paths)
-        self.sources = _open_all(paths, bands)
+    def __init__(
+        self, paths: Sequence[Location], bands: Sequence[int] | None = None, opening: Opening | None = None
+    ) -> None:
+        self.sources = _open_all(paths, bands, opening)
+        self.files = (*local(*paths), *(file for scene in self.sources for file in scene.files))
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -60,14 +63,14 @@ class Orthophotos:
         self.close()
 
 
-def _open_all(paths: Sequence[Path], bands: Sequence[int] | None) -> list[Scene]:
+def _open_all(paths: Sequence[Location], bands: Sequence[int] | None, opening: Opening | None) -> list[Scene]:
     """Open every file, and report all that cannot be read in one message."""
     scenes: list[Scene] = []
     problems: list[InputError] = []
     try:
         for path in paths:
             try:
-                scenes.append(open_quietly(path, bands))
+                scenes.append(open_quietly(path, bands, opening=opening))
             except InputError as error:
                 problems.append(error)
         if len(problems) == 1:

@@ -14,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.guards import raster_driver, regular_file
+from geoseg.locations import Location
 from geoseg.scene import Scene
 
 _OPENING = threading.Lock()
 
 
-def open_quietly(path: Path, bands: Sequence[int] | None = None, stored: bool = False) -> Scene:
+def open_quietly(
+    path: Location, bands: Sequence[int] | None = None, stored: bool = False, opening: Opening | None = None
+) -> Scene:
     """Return Scene(path, bands), which says nothing about where on Earth it lies: learning and scoring do not care."""
     quiet = logging.getLogger("geoseg.scene")
     # One at a time: two threads would each restore what the other one has set.
@@ -29,7 +33,7 @@ def open_quietly(path: Path, bands: Sequence[int] | None = None, stored: bool = 
         level = quiet.level
         quiet.setLevel(logging.ERROR)
         try:
-            return Scene(path, bands, stored=stored)
+            return Scene(path, bands, stored=stored, opening=opening)
         finally:
             quiet.setLevel(level)
 
