@@ -100,6 +100,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet, command = context.obj["quiet"], context.obj["command"]
     from geoseg.guards import regular_file
+    from geoseg.locations import local
     from geoseg.mapping import MapJob, check_items
     from geoseg.model import load_model
     from geoseg.outputs import outputs_of
@@ -107,6 +108,8 @@ def predict(context: click.Context, /, **settings: Any) -> None:
 
     # Everything that would be refused is refused before a model is learnt for it.
     targets = outputs_of(config)
+    for path in local(*config.scenes):
+        regular_file(path)
     check_items(config)
     model_path = _model_path(config, quiet)
     model, digest = load_model(regular_file(model_path)), sha256(model_path)

@@ -50,7 +50,7 @@ class ClassRaster:
     ) -> None:
         self.path, self._known = path, known
         try:
-            self.scene = Scene(path, assume_crs=assume_crs, stored=True, opening=opening)
+            self.scene = Scene(path, assume_crs=assume_crs, stored=True, opening=opening, quiet=known is not None)
         except BandError as error:
             raise BandError(f"{path}: a class raster has one band; this one has more than four") from error
         try:

@@ -123,8 +123,8 @@ def note_scaling(name: object, file: Any) -> None:
         log.info("%s: has a scale or offset; the values are taken as they are stored", name)
 
 
-def georeference_of(name: object, file: Any, assume_crs: str | None) -> Georeference:
-    """Return where the raster lies; what is wanting is said.
+def georeference_of(name: object, file: Any, assume_crs: str | None, quiet: bool) -> Georeference:
+    """Return where the raster lies; what is wanting is said, unless quiet.
 
     Raises:
         InputError: a geotransform by which pixels have no size. SettingError: `assume_crs` is no CRS.
@@ -148,6 +148,6 @@ def georeference_of(name: object, file: Any, assume_crs: str | None) -> Georefer
         if crs:
             log.warning("%s: has a CRS but no geotransform; taken as pixel space", name)
             return Georeference(None, transform)
-    if not crs:
+    if not crs and not quiet:
         log.warning("%s: has no CRS; the output has none either (--assume-crs sets one)", name)
     return Georeference(crs if crs else None, transform)

@@ -49,7 +49,7 @@ class Scene:
         alpha and chosen all the same is data, not a mask: near infrared is often mistagged so.
     assume_crs: the CRS of a file that has none (anything rasterio's CRS.from_user_input takes).
     stored: read a palette image as the values it stores, one band, rather than as colours.
-    opening: what may be opened, and how.
+    opening: what may be opened, and how. quiet: say nothing of a CRS that is missing.
 
     Raises:
         InputMissingError, InputError, UnavailableError: see `geoseg.opening`; also bands of different types, degenerate
@@ -65,6 +65,7 @@ class Scene:
         assume_crs: str | None = None,
         stored: bool = False,
         opening: Opening | None = None,
+        quiet: bool = False,
     ) -> None:
         self._name, self._opening = path, opening or Opening()
         self._lock = threading.Lock()
@@ -79,7 +80,7 @@ class Scene:
             self.bands = select(path, self._file, bands, self.palette is not None)
             self._nodata = nodata_of(path, self._file, self._opening.nodata)
             note_scaling(path, self._file)
-            self.georeference = georeference_of(path, self._file, assume_crs)
+            self.georeference = georeference_of(path, self._file, assume_crs, quiet)
         except BaseException:
             self._file.close()
             raise

@@ -236,3 +236,20 @@ def test_an_option_of_the_group_behind_the_command_is_told_its_place(capsys: pyt
     outcome = geoseg(capsys, "info", "scene.tif", "-q")
     assert outcome.code == 2
     assert "It goes before the command: geoseg -q info ..." in outcome.err
+
+
+def test_a_missing_crs_is_told_once(
+    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = make_raster(tmp_path / "scene.tif", landscape(64, 80), crs=None)
+    arguments = ("-m", model_path, "-o", tmp_path / "map.tif", "--polygons", tmp_path / "map.gpkg")
+    assert geoseg(capsys, "predict", scene, *arguments).code == 0
+    assert [str(scene) in message for message in caplog.messages if "CRS" in message] == [True]
+
+
+def test_a_scene_that_is_not_there_is_told_before_a_model_is_learnt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with untouched(tmp_path):
+        assert_refused(geoseg(capsys, "predict", "none.tif", "-o", "map.tif"), 66, "none.tif", "no such file")
