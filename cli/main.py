@@ -13,6 +13,7 @@ import click
 from geoseg import __version__
 from geoseg.errors import GeosegError, WriteError
 
+from .check import check
 from .evaluate import evaluate
 from .info import info
 from .polygonize import polygonize
@@ -54,6 +55,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         what a scene, a model or a map is
+    geoseg check FILE                        whether it is whole
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -62,7 +64,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     context.obj = {"quiet": quiet}
 
 
-for command in (train, predict, polygonize, superpixels, evaluate, info):
+for command in (train, predict, polygonize, superpixels, evaluate, info, check):
     geoseg.add_command(command)
 
 
@@ -96,6 +98,8 @@ def _raise_interrupt(number: int, _frame: Any) -> None:
 def _report(error: Exception) -> int:
     """Say in one line what went wrong; return the exit status."""
     if isinstance(error, GeosegError):
+        for line in error.details:
+            click.echo(line, err=True)
         click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
         return error.exit_code
     if isinstance(error, BrokenPipeError):

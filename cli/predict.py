@@ -133,6 +133,7 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
         raise InputMissingError(
             f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
         )
+    from geoseg.checkpoints import interrupted
     from geoseg.learning import Training
 
     note(
@@ -147,8 +148,8 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
         device=config.device,
         precision=config.precision,
     )
-    checkpoint = learnt.with_suffix(".checkpoint")
-    wanted = replace(wanted, resume=checkpoint.exists(), overwrite=learnt.exists() and not checkpoint.exists())
+    resume = interrupted(learnt)
+    wanted = replace(wanted, resume=resume, overwrite=learnt.exists() and not resume)
     with Training(wanted, config.scenes) as training:
         run_training(training, quiet)
     return learnt

@@ -78,6 +78,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the model gets: the weights that a criterion without labels prefers, or the last ones.",
 )
+@click.option(
+    "--max-bad",
+    type=int,
+    default=TrainConfig.max_bad,
+    show_default=True,
+    help="Go on without images that cannot be read or do not fit their labels, up to this many of them.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
 @overwrite_option
 @click.pass_context
@@ -114,7 +121,7 @@ def run_training(training: Training, quiet: bool) -> None:
     recipe = training.config.settled
     note(
         quiet,
-        f"learning {recipe.classes} classes from {training.dataset.count} {training.unit}s on {training.device} "
+        f"learning {recipe.classes} classes from {len(training.sources)} {training.unit}s on {training.device} "
         f"({str(training.precision).removeprefix('torch.')}), at most {recipe.steps} steps",
     )
     steps = training.steps()
@@ -124,11 +131,9 @@ def run_training(training: Training, quiet: bool) -> None:
                 note(quiet, f"step {step.step}: {step.note}")
     except KeyboardInterrupt:
         steps.close()
-        if training.checkpoint.exists():
-            note(
-                quiet,
-                f"interrupted; {training.checkpoint} holds the work so far: the same command with --resume goes on",
-            )
+        if training.checkpoints.there:
+            folder = training.checkpoints.path
+            note(quiet, f"interrupted; {folder} holds the work so far: the same command with --resume goes on")
         raise
     note(quiet, f"model {training.out}, log {training.metrics}, picture {training.picture}")
 

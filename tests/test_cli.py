@@ -26,6 +26,7 @@ from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
 from geoseg import __version__
+from geoseg.cli.check import check
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
@@ -34,7 +35,15 @@ from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
-from geoseg.config import EvaluateConfig, InfoConfig, PolygonizeConfig, PredictConfig, SegmentConfig, TrainConfig
+from geoseg.config import (
+    CheckConfig,
+    EvaluateConfig,
+    InfoConfig,
+    PolygonizeConfig,
+    PredictConfig,
+    SegmentConfig,
+    TrainConfig,
+)
 from geoseg.grid import Block
 from geoseg.publish import sha256
 from geoseg.run import Run
@@ -47,6 +56,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
+    (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
 ]
 # What says how to tell, and decides nothing: these are no settings.
 PRESENTATION = {"--help", "--version", "--verbose", "--quiet", "--debug"}

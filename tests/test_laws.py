@@ -32,7 +32,16 @@ from rasterio.features import rasterize
 from rasters import PIXELS, bands, classes
 
 from geoseg.cli.main import geoseg
-from geoseg.config import Area, EvaluateConfig, InfoConfig, PolygonizeConfig, PredictConfig, SegmentConfig, TrainConfig
+from geoseg.config import (
+    Area,
+    CheckConfig,
+    EvaluateConfig,
+    InfoConfig,
+    PolygonizeConfig,
+    PredictConfig,
+    SegmentConfig,
+    TrainConfig,
+)
 from geoseg.georeference import Georeference
 from geoseg.grid import Grid, Window, partition
 from geoseg.learning import Training
@@ -393,6 +402,7 @@ CONFIGS = {
     "superpixels": SegmentConfig,
     "evaluate": EvaluateConfig,
     "info": InfoConfig,
+    "check": CheckConfig,
 }
 
 

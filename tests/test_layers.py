@@ -18,6 +18,8 @@ LAYERS = (
     "classes",
     "grid",
     "guards",
+    "findings",
+    "cog",
     "kernels",
     "publish",
     "locking",
@@ -42,6 +44,7 @@ LAYERS = (
     "labels",
     "aoi",
     "datasets.dataset",
+    "datasets.faults",
     "datasets.pixels",
     "datasets.folders",
     "datasets.reading",
@@ -71,6 +74,7 @@ LAYERS = (
     "stac",
     "pictures",
     "report",
+    "cards",
     "model",
     "mixture",
     "patches",
@@ -78,6 +82,9 @@ LAYERS = (
     "averaging",
     "trainer",
     "training",
+    "sheets",
+    "checkpoints",
+    "metrics",
     "learning",
     "inference",
     "plan",
@@ -97,14 +104,19 @@ LAYERS = (
     "scoring",
     "protocols",
     "inspection",
+    "polygonchecks",
+    "rasterchecks",
+    "mapchecks",
+    "resultchecks",
+    "checking",
     "__main__",
 )
 
 LIGHT = ("errors", "period", "config", "classes", "grid")
 RASTERIO = ("scene", "raster", "aoi")
 VECTORS = {
-    "pyogrio": ("vectors",),
-    "pyarrow": ("features", "geoparquet", "vectors"),
+    "pyogrio": ("vectors", "polygonchecks"),
+    "pyarrow": ("features", "geoparquet", "vectors", "polygonchecks"),
     "geopandas": ("aoi", "polygons"),
     "fiona": (),
 }

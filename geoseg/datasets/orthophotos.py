@@ -7,27 +7,35 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.datasets.dataset import Labels, Pixels
+from geoseg.datasets.faults import Faults
 from geoseg.datasets.reading import open_quietly
-from geoseg.errors import InputError
+from geoseg.errors import InputError, InputMissingError
 from geoseg.scene import Scene
 
 
 class Orthophotos:
     """The scenes at `paths`, each of which is one image.
 
-    bands: see Scene.
+    bands: see Scene. faults: takes what is wrong with single files; without it, anything is an error.
 
     Raises:
-        InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one message.
+        InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one report.
     """
 
     name = "orthophoto"
     class_names: tuple[str, ...] = ()
     labelled: Sequence[int] = ()
 
-    def __init__(self, paths: Sequence[Path], bands: Sequence[int] | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], bands: Sequence[int] | None = None, faults: Faults | None = None) -> None:
         self.files = tuple(paths)
-        self.sources = _open_all(paths, bands)
+        own = Faults() if faults is None else faults
+        self.sources = _open_all(paths, bands, own)
+        try:
+            if faults is None or not self.sources:
+                own.settle(len(paths))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -60,21 +68,21 @@ class Orthophotos:
         self.close()
 
 
-def _open_all(paths: Sequence[Path], bands: Sequence[int] | None) -> list[Scene]:
-    """Open every file, and report all that cannot be read in one message."""
+def _open_all(paths: Sequence[Path], bands: Sequence[int] | None, faults: Faults) -> list[Scene]:
+    """Open every file that can be used."""
     scenes: list[Scene] = []
-    problems: list[InputError] = []
+    first: dict[Path, Path] = {}
     try:
         for path in paths:
+            other = first.get(path.with_suffix(""))
             try:
+                if other is not None:
+                    # The same picture again, or a preview of it: it would be learnt twice.
+                    raise InputError(f"{path}: is there twice, also as {other.name}; keep one of them")
                 scenes.append(open_quietly(path, bands))
-            except InputError as error:
-                problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
-        if problems:
-            told = "; ".join(map(str, problems[:10]))
-            raise InputError(f"{len(problems)} of {len(paths)} files cannot be used: {told}")
+                first[path.with_suffix("")] = path
+            except (InputError, InputMissingError) as error:
+                faults.add(path, error)
     except BaseException:
         for scene in scenes:
             scene.close()
