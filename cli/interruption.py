@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -28,9 +28,9 @@ class Interruption:
     last: the process ends with the context.
     """
 
-    received: signal.Signals = signal.SIGINT
-    hint: str | None = None
-    told: bool = False
+    received: ClassVar[signal.Signals] = signal.SIGINT
+    hint: ClassVar[Callable[[], str] | None] = None
+    told: ClassVar[bool] = False
 
     def __init__(self, last: bool = False) -> None:
         self._last = last
@@ -87,16 +87,16 @@ class Interruption:
 
 
 @contextmanager
-def resumable(hint: str, quiet: bool) -> Iterator[None]:
-    """Within this context an interruption is told with how to go on."""
-    told = None if quiet else f"interrupted; {hint}"
-    Interruption.hint = told
+def resumable(hint: Callable[[], str], quiet: bool) -> Iterator[None]:
+    """Within this context an interruption is told with how to go on, by what `hint` returns then."""
+    Interruption.hint = None if quiet else hint
     try:
         yield
     except KeyboardInterrupt:
-        if Interruption.hint is not None:
-            Interruption.hint, Interruption.told = None, True
-            click.echo(told, err=True)
+        found, Interruption.hint = Interruption.hint, None
+        if found is not None:
+            Interruption.told = True
+            click.echo(f"interrupted; {found()}", err=True)
         raise
     finally:
         Interruption.hint = None
@@ -112,7 +112,7 @@ def _end(number: signal.Signals) -> None:
     hint, Interruption.hint = Interruption.hint, None
     with contextlib.suppress(Exception):
         if hint is not None:
-            sys.stderr.write(hint + "\n")
+            sys.stderr.write(f"interrupted; {hint()}\n")
         sys.stderr.flush()
     with contextlib.suppress(Exception):
         publish = sys.modules.get("geoseg.publish")

@@ -13,6 +13,7 @@ import click
 from geoseg import __version__
 from geoseg.errors import GeosegError, WriteError
 
+from .check import check
 from .evaluate import evaluate
 from .info import info
 from .interruption import Interruption
@@ -57,6 +58,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         what a scene, a model or a map is
     geoseg status RUN                        how far an unfinished run is
+    geoseg check FILE                        whether it is whole
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -65,7 +67,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     context.obj = {"command": "the same command", **(context.obj or {}), "quiet": quiet}
 
 
-for command in (train, predict, polygonize, superpixels, evaluate, info, status):
+for command in (train, predict, polygonize, superpixels, evaluate, info, status, check):
     geoseg.add_command(command)
 
 
@@ -93,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _report(error: Exception) -> int:
     """Say in one line what went wrong; return the exit status."""
     if isinstance(error, GeosegError):
+        for line in error.details:
+            click.echo(line, err=True)
         click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
         return error.exit_code
     if isinstance(error, BrokenPipeError):

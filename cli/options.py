@@ -203,7 +203,8 @@ def run_blocks(
 ) -> None:
     """Compute blocks under a progress display; when it is interrupted, say how to go on from the directory `run`."""
     quiet, reused = context.obj["quiet"], 0
-    with resumable(f"{run} holds the finished blocks; to go on: {context.obj['command']}", quiet), closing(receipts):
+    hint = f"{run} holds the finished blocks; to go on: {context.obj['command']}"
+    with resumable(lambda: hint, quiet), closing(receipts):
         for receipt in progress(receipts, total, "block", describe, quiet):
             reused += receipt.reused
     if reused:

@@ -111,7 +111,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     for path in local(*config.scenes):
         regular_file(path)
     check_items(config)
-    model_path = _model_path(config, quiet)
+    model_path = _model_path(config, command, quiet)
     model, digest = load_model(regular_file(model_path)), sha256(model_path)
     for scene, outputs in targets:
         with MapJob(config, scene, outputs, model, digest) as job:
@@ -126,7 +126,7 @@ def _describe(receipt: Receipt) -> str:
     return described(receipt, f"{receipt.windows} windows, ")
 
 
-def _model_path(config: PredictConfig, quiet: bool) -> Path:
+def _model_path(config: PredictConfig, command: str, quiet: bool) -> Path:
     """Return the model to use, after learning it from the scenes where none is given and none is here."""
     if config.model is not None:
         return config.model
@@ -140,6 +140,7 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
         raise InputMissingError(
             f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
         )
+    from geoseg.checkpoints import interrupted
     from geoseg.learning import Training
 
     note(
@@ -155,8 +156,8 @@ def _model_path(config: PredictConfig, quiet: bool) -> Path:
         precision=config.precision,
         **opening_of(config),
     )
-    checkpoint = learnt.with_suffix(".checkpoint")
-    wanted = replace(wanted, resume=checkpoint.exists(), overwrite=learnt.exists() and not checkpoint.exists())
+    resume = interrupted(learnt)
+    wanted = replace(wanted, resume=resume, overwrite=learnt.exists() and not resume)
     with Training(wanted, config.scenes) as training:
-        run_training(training, quiet)
+        run_training(training, command, quiet)
     return learnt

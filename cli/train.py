@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -9,6 +10,7 @@ import click
 
 from geoseg.config import RecipeName, TrainConfig, Weights
 
+from .interruption import resumable
 from .options import LOCATION, PATH, bands_option, device_options, note, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
@@ -78,6 +80,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the model gets: the weights that a criterion without labels prefers, or the last ones.",
 )
+@click.option(
+    "--max-bad",
+    type=int,
+    default=TrainConfig.max_bad,
+    show_default=True,
+    help="Go on without images that cannot be read or do not fit their labels, up to this many of them.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
 @overwrite_option
 @opening_options
@@ -92,8 +101,13 @@ def train(context: click.Context, /, **settings: Any) -> None:
 
     _recognise(config, context.obj["quiet"])
     with Training(config) as training:
-        run_training(training, context.obj["quiet"])
+        run_training(training, _resuming(context.obj["command"]), context.obj["quiet"])
     click.echo(config.out)
+
+
+def _resuming(command: str) -> str:
+    """The command that goes on where `command` was interrupted."""
+    return " ".join(word for word in command.split(" ") if word not in ("--overwrite", "--resume")) + " --resume"
 
 
 def _recognise(config: TrainConfig, quiet: bool) -> None:
@@ -110,27 +124,25 @@ def _recognise(config: TrainConfig, quiet: bool) -> None:
         note(quiet, f"{config.data} looks like {name}: --recipe {found} trains by its protocol")
 
 
-def run_training(training: Training, quiet: bool) -> None:
-    """Run a training under a progress display, and say how to go on when it is interrupted."""
+def run_training(training: Training, command: str, quiet: bool) -> None:
+    """Run a training under a progress display; when it is interrupted, say that `command` goes on."""
     recipe = training.config.settled
     note(
         quiet,
-        f"learning {recipe.classes} classes from {training.dataset.count} {training.unit}s on {training.device} "
+        f"learning {recipe.classes} classes from {len(training.sources)} {training.unit}s on {training.device} "
         f"({str(training.precision).removeprefix('torch.')}), at most {recipe.steps} steps",
     )
     steps = training.steps()
-    try:
+
+    def hint() -> str:
+        if not training.checkpoints.there:
+            return "nothing is kept yet"
+        return f"{training.checkpoints.path} holds the work so far; to go on: {command}"
+
+    with resumable(hint, quiet), closing(steps):
         for step in progress(steps, recipe.steps, "step", _describe, quiet):
             if step.note:
                 note(quiet, f"step {step.step}: {step.note}")
-    except KeyboardInterrupt:
-        steps.close()
-        if training.checkpoint.exists():
-            note(
-                quiet,
-                f"interrupted; {training.checkpoint} holds the work so far: the same command with --resume goes on",
-            )
-        raise
     note(quiet, f"model {training.out}, log {training.metrics}, picture {training.picture}")
 
 

@@ -17,6 +17,11 @@ from geoseg.errors import SettingError
 NODATA = 0
 """The value of a pixel without a class, in every class raster."""
 
+_MOST = 65534
+
+# What XML cannot hold, and what a terminal would obey.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
 # Colours of the first classes: told apart by viewers with the common colour-vision deficiencies
 # (after Wong 2011, Nature Methods 8:441, and Tol's "muted" scheme), stable by id.
 _COLOURS = (
@@ -49,7 +54,8 @@ class ClassMap:
     """The classes 1..K in order of their ids.
 
     Raises:
-        SettingError: ids that are not 1..K, two classes of one name, or a colour that is not '#rrggbb'.
+        SettingError: ids that are not 1..K, or above 65534; a name that two classes have, or with control characters in
+            it; a colour that is not '#rrggbb'.
     """
 
     classes: tuple[LandClass, ...]
@@ -59,7 +65,11 @@ class ClassMap:
             raise SettingError("the ids of a class map must be 1, 2, ... K")
         if len({c.name for c in self.classes}) != len(self.classes):
             raise SettingError("two classes of a class map have the same name")
+        if len(self.classes) > _MOST:
+            raise SettingError(f"a class map has {len(self.classes)} classes; it can have {_MOST}")
         for entry in self.classes:
+            if _CONTROL.search(entry.name):
+                raise SettingError(f"the name of class {entry.id} is {entry.name!r}; it has control characters in it")
             if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
                 raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; it must read like #1f77b4")
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -114,7 +115,7 @@ class ClassRaster:
         colours = self.scene.colours
         return {
             value: LandClass(value, name, colours.get(value, LandClass.default(value).colour))
-            for value, name in enumerate(self._category_names())
+            for value, name in enumerate(category_names(self.path) if isinstance(self.path, Path) else [])
             if name
         }
 
@@ -153,18 +154,6 @@ class ClassRaster:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _category_names(self) -> list[str]:
-        if isinstance(self.path, Remote):
-            return []
-        path = self.path.with_name(self.path.name + ".aux.xml")
-        try:
-            found = ElementTree.fromstring(path.read_bytes()).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
-        except (OSError, ElementTree.ParseError):
-            return []
-        names = [(entry.text or "").strip() for entry in found]
-        # A name that stands for two ids would not tell them apart.
-        return [f"{name} {i}" if name and names.index(name) < i else name for i, name in enumerate(names)]
-
     def _check(self) -> None:
         scene = self.scene
         if scene.driver == "JPEG":
@@ -178,6 +167,18 @@ class ClassRaster:
             raise InputError(
                 f"{self.path}: has {scene.dtype} values; class ids are integers (gdal_translate -ot Byte converts them)"
             )
+
+
+def category_names(path: Path) -> list[str]:
+    """Return the names that stand beside the raster `path` (.aux.xml), by value; empty where there are none."""
+    path = path.with_name(path.name + ".aux.xml")
+    try:
+        found = ElementTree.fromstring(path.read_bytes()).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
+    except (OSError, ElementTree.ParseError):
+        return []
+    names = [(entry.text or "").strip() for entry in found]
+    # A name that stands for two ids would not tell them apart.
+    return [f"{name} {i}" if name and names.index(name) < i else name for i, name in enumerate(names)]
 
 
 class Confidence:

@@ -256,6 +256,7 @@ class TrainConfig(Opening):
 
     recipe: None for the protocol whose data the folder looks like, orthophoto where it looks like none.
     weights: which average of the weights the model gets: that of the best criterion, or the last.
+    max_bad: images that cannot be used and are left out, at most.
     """
 
     data: Location
@@ -275,6 +276,7 @@ class TrainConfig(Opening):
     precision: Precision = "auto"
     seed: int = 0
     weights: Weights = "selected"
+    max_bad: int = 0
     resume: bool = False
     overwrite: bool = False
 
@@ -286,6 +288,7 @@ class TrainConfig(Opening):
         _check_choice("weights", self.weights, get_args(Weights))
         _check_bands(self.bands)
         _check("seed", self.seed, 0, 2**32 - 1)
+        _check("max bad", self.max_bad, 0, 2**32 - 1)
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise SettingError(f"minutes is {self.minutes}; it must be a finite number greater than 0")
         if self.resume and self.overwrite:
@@ -454,6 +457,22 @@ class InfoConfig(Opening):
 
     file: Location
     json: bool = field(default=False)
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Settings of `geoseg check`.
+
+    files: scenes, models, results, run directories. scene: what a map or superpixels among them were made of.
+    """
+
+    files: tuple[Path, ...]
+    scene: Path | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scene is not None and len(self.files) > 1:
+            raise SettingError("scene goes with one result; check the others without it")
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,13 @@ from __future__ import annotations
 
 
 class GeosegError(Exception):
-    """Base of every error geoseg raises on purpose; `exit_code` is its exit status."""
+    """Base of every error geoseg raises on purpose; `exit_code` is its exit status.
+
+    details: lines to show before the message, where one thing is wrong in many places.
+    """
 
     exit_code = 70
+    details: tuple[str, ...] = ()
 
 
 class SettingError(GeosegError, ValueError):

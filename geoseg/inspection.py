@@ -66,6 +66,16 @@ def _crs_name(crs: Any) -> str:
 def _model(path: Path) -> dict[str, Any]:
     card = read_card(path)
     provenance = card["provenance"]
+    try:
+        told = {
+            "recipe": provenance["recipe"]["name"],
+            "steps": provenance["steps"],
+            "trained on": f"{provenance['data']['scenes']} scenes, {provenance['data']['pixels'] / 1e6:.1f} Mpx",
+            "versions": provenance["versions"],
+        }
+    except (KeyError, TypeError):
+        # Nothing is computed from it: what others wrote may say less.
+        told = {"provenance": provenance}
     return {
         "kind": "model",
         "format": card["format"],
@@ -75,8 +85,5 @@ def _model(path: Path) -> dict[str, Any]:
         "classes": [entry["name"] for entry in card["classes"]],
         "superpixels": card["superpixels"],
         "windows": card["windows"],
-        "recipe": provenance["recipe"]["name"],
-        "steps": provenance["steps"],
-        "trained on": f"{provenance['data']['scenes']} scenes, {provenance['data']['pixels'] / 1e6:.1f} Mpx",
-        "versions": provenance["versions"],
+        **told,
     }

@@ -1,28 +1,27 @@
-"""A training from folder to model file: data, statistics, steps, checkpoints, log, picture."""
+"""A training from folder to model file: data, statistics, steps, picture, model."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import logging
 import math
 import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from geoseg.checkpoints import Checkpoints, interrupted
 from geoseg.classes import ClassMap
-from geoseg.config import STRIDE, TrainConfig, WindowConfig
-from geoseg.datasets import Dataset, ImageSource, Orthophotos, open_dataset, recognise
-from geoseg.errors import InputError, OutputError, RunError
+from geoseg.config import TrainConfig, WindowConfig
+from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_dataset, recognise
+from geoseg.errors import OutputError
 from geoseg.locations import Location
-from geoseg.losses import pool, pool_weights
+from geoseg.metrics import Metrics
 from geoseg.model import Model, colour_scale, save_model, versions
 from geoseg.network import (
     NetworkSpec,
@@ -33,15 +32,15 @@ from geoseg.network import (
     settle_statistics,
 )
 from geoseg.patches import Imagery, PatchSampler
-from geoseg.pictures import outlined, painted, rgb, save_png, side_by_side
-from geoseg.publish import check_target, publish_bytes
+from geoseg.pictures import save_png
+from geoseg.publish import check_target
+from geoseg.sheets import sheet
 from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer
 from geoseg.training import GOOD_EVERY, train
 
 log = logging.getLogger(__name__)
 
-_PICTURES = 6
 _SETTLING = 16
 _SAMPLED = 2000
 """Images of a protocol that band statistics are taken of, at most."""
@@ -54,9 +53,11 @@ _UNSEEN = 1 << 40
 class Training:
     """A training that is ready to start: everything is checked, nothing is written yet.
 
-    `steps()` does the work and writes the model to `config.out`, with its log (`.metrics.jsonl`) and picture
-    (`.png`, remade on the way) beside it; while it runs, a `.checkpoint` lies there too. A context manager: it holds
-    scenes open.
+    `steps()` does the work and writes the model to `config.out`, last, with its log (`.metrics.jsonl`) and picture
+    (`.png`, remade on the way) beside it; until then `checkpoints` lie there too. A context manager: it holds scenes
+    open, and keeps other processes away.
+
+    sources: the images that are learnt from; those that cannot be used are not among them.
 
     config: its `data` is a folder, or one file; `scenes` overrides it with files. A recipe of None becomes that of the
         protocol whose data the folder looks like, or orthophoto.
@@ -64,6 +65,7 @@ class Training:
     Raises:
         InputMissingError, InputError, BandError: imagery that is not there, cannot be read, or does not fit together.
         OutputError: a model, or an interrupted training, is there already.
+        LockedError: another process trains this model.
         UnavailableError, SettingError: a device, an encoder or weights that cannot be had; bands chosen for a protocol.
     """
 
@@ -72,42 +74,42 @@ class Training:
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
         self.picture = config.out.with_suffix(".png")
-        self.checkpoint = config.out.with_suffix(".checkpoint")
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        self.dataset: Dataset
-        if scenes is None:
-            self.dataset = open_dataset(config.data, config.recipe or "", config.bands, config)
-        else:
-            self.dataset = Orthophotos(scenes, config.bands, config)
-        try:
-            check_target(config.out, config.overwrite, tuple(self.dataset.files))
+        self.faults = Faults(config.max_bad)
+        with ExitStack() as stack:
+            self.dataset = stack.enter_context(self._opened(scenes))
+            # What is resumed was allowed to replace a model when it began.
+            going_on = config.resume and interrupted(config.out)
+            check_target(config.out, config.overwrite or going_on, tuple(self.dataset.files))
+            self.checkpoints = Checkpoints(config.out)
+            stack.callback(self.checkpoints.close)
             self.resuming = self._resuming()
-        except BaseException:
-            self.dataset.close()
-            raise
-        self._protocol = not isinstance(self.dataset, Orthophotos)
-        self.unit = "image" if self._protocol else "scene"
+            self._protocol = not isinstance(self.dataset, Orthophotos)
+            self.unit = "image" if self._protocol else "scene"
+            self.faults.check(self.dataset.sources)
+            self.sources = self._usable()
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Training:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.dataset.close()
+        self._open.close()
 
     def steps(self) -> Generator[Step]:
         """Train; yield every step; write checkpoints on the way and the model at the end.
 
         Raises:
-            DivergedError: see `train`. WriteError: the disk failed.
+            DivergedError: see `train`. WriteError: the disk failed. LockedError: another process has taken over.
         """
         config, recipe = self.config, self.config.settled
-        stats = band_stats(self._measured())
-        dtype = str(np.result_type(*{source.dtype for source in self.dataset.sources}))
+        stats = self._statistics()
+        dtype = str(np.result_type(*{source.dtype for source in self.sources}))
         spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)
         network = build(spec, config.seed, config.encoder_weights)
         sampler = PatchSampler(
-            Imagery(self.dataset.sources, alike=self._protocol),
+            Imagery(self.sources, self._protocol, self.faults),
             stats,
             config.superpixels,
             colour_scale(stats, dtype),
@@ -117,14 +119,17 @@ class Training:
             recipe.start,
         )
         trainer = Trainer(network, sampler, recipe, self.device, self.precision)
+        fingerprint = self._fingerprint(stats)
         if self.resuming:
-            self._restore(trainer, stats)
-        with self.metrics.open("a" if self.resuming else "w") as metrics:
+            trainer.load(self.checkpoints.newest(fingerprint, trainer.state()))
+        else:
+            self.checkpoints.clear()
+        with Metrics(self.metrics, trainer.step) as metrics:
             for step in train(trainer, config.minutes):
-                metrics.write(json.dumps(_finite(asdict(step))) + "\n")
-                metrics.flush()
+                metrics.add(step)
                 if trainer.step % GOOD_EVERY == 0 and not trainer.watch.in_trouble:
-                    self._keep(trainer, stats)
+                    metrics.sync()
+                    self.checkpoints.keep(trainer.step, fingerprint, trainer.state())
                 if not math.isnan(step.criterion):
                     with trainer.averages.applied(), frozen_statistics(network):
                         save_png(self._picture(trainer), self.picture)
@@ -133,9 +138,33 @@ class Training:
             self._settle(trainer)
             self._publish(trainer, dtype)
 
+    def _opened(self, scenes: Sequence[Location] | None) -> Dataset:
+        config = self.config
+        if scenes is not None:
+            return Orthophotos(scenes, config.bands, self.faults, config)
+        return open_dataset(config.data, config.recipe or "", config.bands, self.faults, config)
+
+    def _usable(self) -> list[ImageSource]:
+        """The images that nothing is known to be wrong with.
+
+        Raises:
+            InputMissingError, InputError: more of them than may be left out.
+        """
+        sources = self.faults.usable(self.dataset.sources)
+        self.faults.settle(len(sources) + len(self.faults.found))
+        return sources
+
+    def _statistics(self) -> BandStats:
+        """The statistics of the images; those that turn out to be damaged are left out, and of the sources too."""
+        try:
+            stats = band_stats(self._measured(), faults=self.faults)
+        finally:
+            measured, self.sources = self.sources, self._usable()
+        return stats if len(self.sources) == len(measured) else band_stats(self._measured())
+
     def _measured(self) -> Sequence[ImageSource]:
         """The images that band statistics are taken of: all scenes; of a protocol some, in equal steps."""
-        sources = self.dataset.sources
+        sources = self.sources
         count = min(len(sources), _SAMPLED) if self._protocol else len(sources)
         return [sources[i * len(sources) // count] for i in range(count)]
 
@@ -168,8 +197,8 @@ class Training:
                 "precision": str(self.precision).removeprefix("torch."),
                 "device": self.device.type,
                 "data": {
-                    "scenes": self.dataset.count,
-                    "pixels": stats.pixels * self.dataset.count // len(self._measured()),
+                    "scenes": len(self.sources),
+                    "pixels": stats.pixels * len(self.sources) // len(self._measured()),
                     "names": self._names()[:_NAMED],
                     "names_sha256": self._digest(),
                 },
@@ -177,35 +206,23 @@ class Training:
             },
         )
         save_png(self._picture(trainer), self.picture)
+        self.checkpoints.check()
         save_model(model, self.out)
-        self.checkpoint.unlink(missing_ok=True)
+        self.checkpoints.clear()
 
     def _picture(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """Six patches: the imagery, its superpixels, and the class of each."""
-        stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
-        pixels, valid, labels = zip(*(trainer.sampler.plain(sample) for sample in range(_PICTURES)), strict=True)
-        images = torch.from_numpy(np.stack([stats.normalise(*each) for each in zip(pixels, valid, strict=True)]))
-        superpixels = torch.from_numpy(np.stack(labels)).long()
-        weights, _ = pool_weights(superpixels.to(self.device), int(superpixels.max()), STRIDE)
-        with torch.inference_mode():
-            best = pool(trainer.network(images.to(self.device)), weights).argmax(-1).cpu().numpy() + 1
-        sheet = []
-        for each, cut, chosen in zip(pixels, labels, best, strict=True):
-            view = rgb(each, stats.low, stats.high)
-            sheet.append([view, outlined(view, cut), painted(np.concatenate([[0], chosen])[cut], classes)])
-        half = _PICTURES // 2
-        return side_by_side([left + right for left, right in zip(sheet[:half], sheet[half:], strict=True)])
+        return sheet(trainer)
 
     def _resuming(self) -> bool:
-        config = self.config
-        if config.resume and not self.checkpoint.exists():
-            log.warning("%s: no interrupted training to resume; beginning anew", self.checkpoint)
-            return False
-        if self.checkpoint.exists() and not config.resume and not config.overwrite:
+        config, there = self.config, self.checkpoints.there
+        if config.resume and not there:
+            log.warning("%s: no interrupted training to resume; beginning anew", self.checkpoints.path)
+        if there and not config.resume and not config.overwrite:
             raise OutputError(
-                f"{self.checkpoint}: an interrupted training is here; --resume continues it, --overwrite begins anew"
+                f"{self.checkpoints.path}: an interrupted training is here; --resume continues it, --overwrite begins "
+                "anew"
             )
-        return config.resume
+        return config.resume and there
 
     def _fingerprint(self, stats: BandStats) -> dict[str, Any]:
         config = self.config
@@ -215,48 +232,18 @@ class Training:
             "superpixels": asdict(config.superpixels),
             "seed": config.seed,
             "precision": str(self.precision),
-            "data": {"scenes": self.dataset.count, "names": self._digest(), "statistics": stats.to_json()},
+            "data": {"scenes": len(self.sources), "names": self._digest(), "statistics": stats.to_json()},
         }
 
     def _names(self) -> list[str]:
-        return [source.path.name for source in self.dataset.sources]
+        return [source.path.name for source in self.sources]
 
     def _digest(self) -> str:
         """The hash of all names: data sets have up to 51,804."""
         return hashlib.sha256("\n".join(self._names()).encode(errors="surrogateescape")).hexdigest()
-
-    def _keep(self, trainer: Trainer, stats: BandStats) -> None:
-        buffer = io.BytesIO()
-        torch.save({"fingerprint": json.dumps(self._fingerprint(stats)), "trainer": trainer.state()}, buffer)
-        publish_bytes(self.checkpoint, buffer.getvalue())
-
-    def _restore(self, trainer: Trainer, stats: BandStats) -> None:
-        try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            found = json.loads(state["fingerprint"])
-        except Exception as error:
-            raise InputError(
-                f"{self.checkpoint}: is damaged ({type(error).__name__}); begin anew with --overwrite"
-            ) from error
-        wanted = json.loads(json.dumps(self._fingerprint(stats)))
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
-        if differing:
-            raise RunError(
-                f"{self.checkpoint}: was training with another {', '.join(differing)}; "
-                "use the same settings and data, or begin anew with --overwrite"
-            )
-        trainer.load(state["trainer"])
-        lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= trainer.step]
-        publish_bytes(self.metrics, "".join(kept).encode())
 
 
 def _with_recipe(config: TrainConfig, orthophotos: bool) -> TrainConfig:
     if config.recipe is not None:
         return config
     return replace(config, recipe=(None if orthophotos else recognise(config.data)) or "orthophoto")
-
-
-def _finite(step: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a skipped step's loss is null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in step.items()}

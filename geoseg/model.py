@@ -1,13 +1,12 @@
 """The model file: one safetensors file with the weights and a JSON card, so that predict needs nothing else.
 
 The card describes the network, bands, statistics, superpixels, windows, classes, recipe, data and versions,
-and carries the SHA-256 of the tensors; no code is stored, and none is run on loading.
+and carries the SHA-256 of the tensors and its own; no code is stored, and none is run on loading.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import torch
 from safetensors.torch import save
 
 from geoseg import __version__
+from geoseg.cards import check_card, parse_card, sealed
 from geoseg.classes import ClassMap
 from geoseg.config import SuperpixelConfig, WindowConfig
 from geoseg.errors import InputError
@@ -76,7 +76,7 @@ def save_model(model: Model, path: Path) -> str:
         "provenance": dict(model.provenance),
         "tensors_sha256": _digest(state),
     }
-    data = save(state, metadata={"geoseg": json.dumps(card, sort_keys=True)})
+    data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return hashlib.sha256(data).hexdigest()
 
@@ -90,13 +90,14 @@ def load_model(path: Path) -> Model:
     card = read_card(path)
     try:
         spec = NetworkSpec(**card["network"])
-        network = build(spec)
         with safetensors.safe_open(str(path), framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         if _digest(state) != card["tensors_sha256"]:
             raise InputError(f"{path}: its weights do not match its checksum; the file is damaged, copy it again")
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise InputError(f"{path}: has weights that are not finite; train it again")
+        _check_fit(spec, state)
+        network = build(spec)
         network.load_state_dict(state)
         return Model(
             network=network.eval(),
@@ -111,7 +112,7 @@ def load_model(path: Path) -> Model:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: its card and weights do not fit together ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: its card and weights do not fit together ({_told(error)})") from error
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -124,16 +125,18 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(str(file), framework="pt") as tensors:
             metadata = tensors.metadata() or {}
-        card = json.loads(metadata["geoseg"])
+        card = parse_card(metadata["geoseg"])
     except KeyError:
         raise InputError(f"{path}: is a safetensors file without geoseg's card; geoseg train writes models") from None
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: is no geoseg model ({str(error).splitlines()[0]}); geoseg train writes them"
-        ) from error
+    except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path}: is no geoseg model ({_told(error)}); geoseg train writes them") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else None
         raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
+    try:
+        check_card(card)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return card
 
 
@@ -145,6 +148,28 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError unless `state` is that of the network of `spec`, before any memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            wanted = SegmentationNetwork(spec).state_dict()
+    except RuntimeError:
+        # A few encoders look at values while they are built; load_state_dict compares them later.
+        return
+    differing = {name for name in {*wanted, *state} if name not in wanted or name not in state}
+    differing |= {
+        name
+        for name, value in wanted.items()
+        if name in state and (value.shape, value.dtype) != (state[name].shape, state[name].dtype)
+    }
+    if differing:
+        raise ValueError(f"{len(differing)} tensors differ, {min(differing)} among them")
+
+
+def _told(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:

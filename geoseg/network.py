@@ -260,8 +260,9 @@ def _load_encoder(encoder: Any, spec: NetworkSpec, weights: str) -> None:
     else:
         state = _download_state(spec.encoder, weights)
     first = next(key for key, value in encoder.state_dict().items() if value.ndim == 4)
-    if first in state and state[first].shape[1] != spec.channels:
-        state[first] = _adapt_bands(state[first], spec.bands, spec.channels)
+    kernel = state.get(first)
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[1] not in (0, spec.channels):
+        state[first] = _adapt_bands(kernel, spec.bands, spec.channels)
     own = encoder.state_dict()
     wrong = [k for k, v in own.items() if "num_batches" not in k and (k not in state or state[k].shape != v.shape)]
     if wrong:
@@ -279,12 +280,18 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(file))
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
+            state: Any = load_file(file)
+        else:
+            # With weights_only nothing in the file is run; what it would run is an error.
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(
-            f"{path}: is no weights file ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from error
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: is no weights file ({type(error).__name__}: {told})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: holds other things than tensors; save the encoder's state dict by itself")
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise InputError(f"{path}: has weights that are not finite; download it again")
+    return dict(state)
 
 
 def _download_state(encoder: str, weights: str) -> dict[str, Tensor]:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from geoseg import superpixels_torch
 from geoseg.config import Start, SuperpixelConfig
-from geoseg.datasets import DatasetImage, ImageSource
-from geoseg.errors import InputError
+from geoseg.datasets import DatasetImage, Faults, ImageSource
+from geoseg.datasets.faults import Fault
+from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
 from geoseg.statistics import BandStats
@@ -45,16 +46,29 @@ class Imagery:
     Windows of a JPEG or of a striped file cost as much as the whole file, and training reads them in random order.
 
     alike: all are drawn equally often; the header of none is read for it. Else as often as they have pixels.
+    faults: takes what turns out to be damaged; without it, that is an error.
     """
 
-    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False) -> None:
+    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False, faults: Faults | None = None) -> None:
         self.scenes = tuple(scenes)
+        self._faults = faults
         pixels = np.array([1 if alike else scene.extent.pixels for scene in scenes], dtype=np.float64)
         self.shares = pixels / pixels.sum()
         self._kept: OrderedDict[int, Drawn] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self._reading = [threading.Lock() for _ in range(_READERS)]
+
+    def leave_out(self, index: int, fault: Fault) -> None:
+        """Go on without the image `index`.
+
+        Raises:
+            InputMissingError, InputError: no more may be left out.
+        """
+        if self._faults is None:
+            raise fault
+        self._faults.add(self.scenes[index].path, fault)
+        self._faults.settle(len(self.scenes))
 
     def read(self, index: int, window: Window) -> Drawn:
         """Return pixels and validity of a window of scene `index`, as its `read` does, and where they count."""
@@ -185,10 +199,15 @@ class PatchSampler:
         most = 0.0
         for attempt in range(_TRIES):
             index = int(random.choice(len(self.imagery.scenes), p=self.imagery.shares))
-            rows, cols = self.imagery.scenes[index].shape
-            row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
-            window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
-            pixels, valid, counted = self.imagery.read(index, window)
+            try:
+                rows, cols = self.imagery.scenes[index].shape
+                row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
+                window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
+                pixels, valid, counted = self.imagery.read(index, window)
+            except (InputError, InputMissingError) as error:
+                # Whatever was drawn before: so a resumed training draws the same patches.
+                self.imagery.leave_out(index, error)
+                continue
             share = float(valid.mean()) if counted.any() else 0.0
             if share > most:
                 most = share

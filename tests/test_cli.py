@@ -27,6 +27,7 @@ from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
 from geoseg import __version__
+from geoseg.cli.check import check
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
@@ -37,6 +38,7 @@ from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
 from geoseg.config import (
+    CheckConfig,
     EvaluateConfig,
     InfoConfig,
     PolygonizeConfig,
@@ -58,6 +60,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
+    (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
 ]
 # What says how to tell, and decides nothing: these are no settings.
 PRESENTATION = {"--help", "--version", "--verbose", "--quiet", "--debug"}

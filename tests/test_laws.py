@@ -34,6 +34,7 @@ from rasters import PIXELS, bands, classes
 from geoseg.cli.main import geoseg
 from geoseg.config import (
     Area,
+    CheckConfig,
     EvaluateConfig,
     InfoConfig,
     PolygonizeConfig,
@@ -403,6 +404,7 @@ CONFIGS = {
     "evaluate": EvaluateConfig,
     "info": InfoConfig,
     "status": StatusConfig,
+    "check": CheckConfig,
 }
 
 

@@ -20,6 +20,8 @@ LAYERS = (
     "grid",
     "tiff",
     "guards",
+    "findings",
+    "cog",
     "kernels",
     "locking",
     "publish",
@@ -48,6 +50,7 @@ LAYERS = (
     "labels",
     "aoi",
     "datasets.dataset",
+    "datasets.faults",
     "datasets.pixels",
     "datasets.folders",
     "datasets.reading",
@@ -77,6 +80,7 @@ LAYERS = (
     "stac",
     "pictures",
     "report",
+    "cards",
     "model",
     "mixture",
     "patches",
@@ -84,6 +88,9 @@ LAYERS = (
     "averaging",
     "trainer",
     "training",
+    "sheets",
+    "checkpoints",
+    "metrics",
     "learning",
     "inference",
     "plan",
@@ -103,14 +110,19 @@ LAYERS = (
     "scoring",
     "protocols",
     "inspection",
+    "polygonchecks",
+    "rasterchecks",
+    "mapchecks",
+    "resultchecks",
+    "checking",
     "__main__",
 )
 
 LIGHT = ("errors", "period", "locations", "config", "classes", "grid")
 RASTERIO = ("remote", "opening", "headers", "scene", "raster", "aoi")
 VECTORS = {
-    "pyogrio": ("vectors",),
-    "pyarrow": ("features", "geoparquet", "vectors"),
+    "pyogrio": ("vectors", "polygonchecks"),
+    "pyarrow": ("features", "geoparquet", "vectors", "polygonchecks"),
     "geopandas": ("aoi", "polygons"),
     "fiona": (),
 }

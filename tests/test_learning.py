@@ -284,13 +284,12 @@ def test_records_of_many_images_are_small(tmp_path: Path, tiles: Path) -> None:
     stats = BandStats((1.0,), (1.0,), (0.0,), (1.0,), 9)
     with Training(TrainConfig(tiles, tmp_path / "m.safetensors")) as training:
         few = training._fingerprint(stats)
-        dataset: Any = training.dataset
-        sources = dataset.sources
-        dataset.sources = sources * 9000
+        sources = training.sources
+        training.sources = sources * 9000
         many = training._fingerprint(stats)
         assert len(json.dumps(many)) < len(json.dumps(few)) + 9
         assert few["data"] != many["data"]
-        dataset.sources = sources[::-1]
+        training.sources = sources[::-1]
         assert training._fingerprint(stats)["data"] != few["data"]
 
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import torch
 from conftest import make_model
 from safetensors.torch import load_file, save_file
 
+from geoseg.cards import sealed
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError, InputMissingError, OutputError
+from geoseg.inspection import inspect
 from geoseg.model import FORMAT, Model, colour_scale, load_model, read_card, save_model
 from geoseg.network import NetworkSpec, build
 from geoseg.publish import sha256
@@ -36,10 +39,14 @@ def saved(model: Model, tmp_path: Path) -> Path:
     return path
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Any]], Any], **tensors: torch.Tensor) -> Path:
-    """Write the model again with its card changed, and some tensors too; the checksum stays."""
+def rewrite(path: Path, change: Callable[[dict[str, Any]], Any], seal: bool = False, **tensors: torch.Tensor) -> Path:
+    """Write the model again with its card changed, and some tensors too; as before cards had a checksum, or with
+    another one. That of the tensors stays."""
     card = read_card(path)
+    del card["card_sha256"]
     changed = change(card)
+    if seal and changed is None:
+        card = json.loads(sealed(card))
     state = load_file(path) | tensors
     save_file(state, path, metadata={"geoseg": json.dumps(card if changed is None else changed)})
     return path
@@ -124,9 +131,10 @@ class Payload:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
 @pytest.mark.parametrize("kind", ["pickle", "torch"])
-def test_a_pickle_named_like_a_model_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
-    path, mark = tmp_path / "model.safetensors", tmp_path / "mark"
+def test_a_pickle_named_like_a_model_is_refused_and_not_run(tmp_path: Path, kind: str, suffix: str) -> None:
+    path, mark = tmp_path / f"model{suffix}", tmp_path / "mark"
     with path.open("wb") as file:
         (pickle.dump if kind == "pickle" else torch.save)({"a": Payload(mark)}, file)
     with pytest.raises(InputError, match="is no geoseg model"):
@@ -171,6 +179,35 @@ BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no such colour": lambda card: card["classes"][0].update(colour="blue"),
     "classes of words": lambda card: card["classes"][0].update(id="one"),
     "no checksum": lambda card: card.pop("tensors_sha256"),
+    "a short checksum": lambda card: card.update(tensors_sha256="00"),
+    "an encoder from elsewhere": lambda card: card["network"].update(encoder="tu-hf-hub:somebody/something"),
+    "an encoder that is no name": lambda card: card["network"].update(encoder=["resnet18"]),
+    "terabytes of classes": lambda card: card["network"].update(classes=10**12),
+    "terabytes of bands": lambda card: card["network"].update(bands=10**10),
+    "a class too many": lambda card: card["network"].update(classes=65535),
+    "classes by halves": lambda card: card["network"].update(classes=2.0),
+    "edges of another kind": lambda card: card["network"].update(edges=1),
+    "bands of numbers": lambda card: card.update(bands=[1, 2, 3, 4]),
+    "bands with control characters": lambda card: card["bands"].__setitem__(0, "red\x1b[31m"),
+    "a band too few": lambda card: card["bands"].pop(),
+    "pixels of no type": lambda card: card.update(dtype="object"),
+    "an infinite mean": lambda card: card["statistics"]["mean"].__setitem__(0, 1e999),
+    "a mean that is true": lambda card: card["statistics"]["mean"].__setitem__(0, True),
+    "no deviation": lambda card: card["statistics"]["std"].__setitem__(1, 0.0),
+    "an empty range": lambda card: card["statistics"]["high"].__setitem__(2, card["statistics"]["low"][2]),
+    "a mean too few": lambda card: card["statistics"]["mean"].pop(),
+    "pixels by halves": lambda card: card["statistics"].update(pixels=1.5),
+    "superpixels by halves": lambda card: card["superpixels"].update(size=16.5),
+    "superpixels of words": lambda card: card["superpixels"].update(size="16"),
+    "windows beyond any memory": lambda card: card["windows"].update(tile_size=32 * 10**6, overlap=0),
+    "control characters in a name": lambda card: card["classes"][0].update(name="a\x07"),
+    "half a character in a name": lambda card: card["classes"][0].update(name="\ud800"),
+    "a name that is none": lambda card: card["classes"][0].update(name=None),
+    "an id twice": lambda card: card["classes"][1].update(id=1),
+    "an id that is true": lambda card: card["classes"][0].update(id=True),
+    "a name twice": lambda card: card["classes"][1].update(name=card["classes"][0]["name"]),
+    "classes that are none": lambda card: card.update(classes={}),
+    "no provenance": lambda card: card.update(provenance=[]),
 }
 
 
@@ -179,8 +216,8 @@ def test_a_card_that_does_not_fit_is_an_input_error_that_names_the_file(saved: P
     def change(card: dict[str, Any]) -> None:
         BROKEN[what](card)
 
-    rewrite(saved, change)
-    with pytest.raises(InputError, match=saved.name):
+    rewrite(saved, change, seal=True)
+    with pytest.raises(InputError, match=rf"{saved.name}: (its card|is no geoseg model \(Infinity)"):
         load_model(saved)
 
 
@@ -229,3 +266,74 @@ def test_a_failed_save_leaves_the_old_model(saved: Path, monkeypatch: pytest.Mon
     assert not isinstance(caught.value, OutputError)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_card_without_a_checksum_is_one_from_before_there_was_one(model: Model, saved: Path) -> None:
+    rewrite(saved, lambda card: None)
+    assert "card_sha256" not in read_card(saved)
+    assert load_model(saved).classes == model.classes
+
+
+def test_a_provenance_that_says_little_is_no_fault(saved: Path) -> None:
+    rewrite(saved, lambda card: card.update(provenance={"made by": "hand"}), seal=True)
+    assert load_model(saved).provenance == {"made by": "hand"}
+    assert inspect(saved)["provenance"] == {"made by": "hand"}
+
+
+def test_a_card_that_is_changed_without_its_checksum_is_refused(saved: Path) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data.replace(b"Wald & Wiese", b"Wald & Wisse", 1))
+    with pytest.raises(InputError, match="card does not match its checksum"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": NaN}', "1" * 10_000], ids=["deep", "NaN", "long"])
+def test_a_card_beyond_reason_is_refused(saved: Path, text: str) -> None:
+    save_file(load_file(saved), saved, metadata={"geoseg": text})
+    with pytest.raises(InputError, match=f"{saved.name}: is no geoseg model"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("size", [1 << 63, 1 << 40, 100_000_001, 99_999_999, 0, 1])
+def test_a_header_of_an_absurd_size_is_refused(saved: Path, size: int) -> None:
+    saved.write_bytes(size.to_bytes(8, "little") + saved.read_bytes()[8:])
+    with pytest.raises(InputError, match=f"{saved.name}: is no geoseg model"):
+        load_model(saved)
+
+
+def same(one: Model, two: Model) -> bool:
+    """Whether nothing that decides a prediction differs."""
+    names = ("bands", "dtype", "stats", "superpixels", "windows", "classes", "provenance", "spec")
+    state, other = one.network.state_dict(), two.network.state_dict()
+    return all(getattr(one, name) == getattr(two, name) for name in names) and all(
+        torch.equal(value, other[name]) for name, value in state.items()
+    )
+
+
+def test_a_damaged_file_is_refused_or_the_same_model(saved: Path) -> None:
+    """Every byte of the header changed in one bit, and 200 random bits of the weights."""
+    whole, data = load_model(saved), saved.read_bytes()
+    random = np.random.default_rng(0)
+    header = 8 + int.from_bytes(data[:8], "little")
+    places = [*range(header), *random.integers(header, len(data), 200).tolist()]
+    harmless = []
+    for place in places:
+        spoilt = bytearray(data)
+        spoilt[place] ^= 1 << int(random.integers(8))
+        saved.write_bytes(spoilt)
+        with suppress(InputError):
+            assert same(whole, load_model(saved))
+            harmless.append(place)
+    assert not [place for place in harmless if place >= header]
+    assert len(harmless) < len(places) / 100
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"bands": 4097}, {"bands": 10**10}, {"bands": 0}, {"classes": 65535}, {"classes": 10**12}, {"classes": 0}],
+    ids=str,
+)
+def test_the_size_of_a_network_is_bounded_before_anything_is_made_for_it(saved: Path, network: dict[str, int]) -> None:
+    rewrite(saved, lambda card: card["network"].update(network))
+    with pytest.raises(InputError, match="card has a network it cannot have"):
+        read_card(saved)

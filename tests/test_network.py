@@ -1,6 +1,8 @@
 """The network: its shape, its seeds, and weights that come from files."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +149,17 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, donor: Segmentation
     path = tmp_path / "encoder.safetensors"
     state = encoder(donor)
     last = list(state)[-2]
-    for wrong in ({k: v for k, v in state.items() if k != last}, state | {last: torch.zeros(3, 3)}, {"x": state[last]}):
+
+    def kernel(*shape: int) -> dict[str, Tensor]:
+        return state | {first(state): torch.zeros(shape)}
+
+    for wrong in (
+        {k: v for k, v in state.items() if k != last},
+        state | {last: torch.zeros(3, 3)},
+        {"x": state[last]},
+        kernel(0),
+        kernel(3, 0, 3, 3),
+    ):
         save_file(wrong, path)
         with pytest.raises(InputError, match=f"does not fit encoder {ENCODER}"):
             build(donor.spec, encoder_weights=str(path))
@@ -187,6 +199,21 @@ def test_unknown_names_are_setting_errors() -> None:
         build(NetworkSpec("resnet19", 3, 4))
     with pytest.raises(SettingError, match="encoder weights 'imagenot' are unknown"):
         build(NetworkSpec(ENCODER, 3, 4), encoder_weights="imagenot")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"epoch": 3, "state_dict": {}}, "other things than tensors"),
+        ([1, 2], "other things than tensors"),
+        ({"conv1.weight": torch.full((4, 3, 3, 3), math.nan)}, "not finite"),
+    ],
+)
+def test_a_weights_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: Any, told: str) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(InputError, match=rf"weights.pth: .*{told}"):
+        build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "encoder.safetensors"])

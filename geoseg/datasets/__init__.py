@@ -9,6 +9,7 @@ from geoseg.config import Opening, ProtocolName
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
 from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource, Mask
+from geoseg.datasets.faults import Faults
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_potsdam
 from geoseg.datasets.potsdam_files import is_label_raster
@@ -20,6 +21,7 @@ __all__ = [
     "CocoStuff",
     "Dataset",
     "DatasetImage",
+    "Faults",
     "ImageSource",
     "Mask",
     "Orthophotos",
@@ -46,19 +48,24 @@ def recognise(folder: Location) -> ProtocolName | None:
 
 
 def open_dataset(
-    folder: Location, recipe: str, bands: Sequence[int] | None = None, opening: Opening | None = None
+    folder: Location,
+    recipe: str,
+    bands: Sequence[int] | None = None,
+    faults: Faults | None = None,
+    opening: Opening | None = None,
 ) -> Dataset:
     """Return the data in `folder` under the protocol of `recipe`; under any recipe but a ProtocolName, all its imagery,
     without the label maps of a protocol it looks like.
 
-    bands, opening: of imagery; a protocol has its own.
+    bands, opening: of imagery; a protocol has its own. faults: takes what is wrong with single images, which are then
+        not among the sources; without it, anything is an error.
 
     Raises:
         InputMissingError, InputError, BandError: something is missing, still packed, damaged, or does not fit together.
         SettingError: bands were chosen for a protocol.
     """
     if recipe not in get_args(ProtocolName):
-        return Orthophotos(_find_imagery(folder), bands, opening)
+        return Orthophotos(_find_imagery(folder), bands, faults, opening)
     if bands is not None:
         raise SettingError(
             f"recipe {recipe} has bands of its own; leave --bands out, or take any imagery with --recipe orthophoto"
@@ -67,9 +74,9 @@ def open_dataset(
         raise InputError(f"{folder}: recipe {recipe} learns from a folder here; copy the data set")
     match recipe:
         case "potsdam3":
-            return Potsdam(folder, 3)
+            return Potsdam(folder, 3, faults)
         case "potsdam6":
-            return Potsdam(folder, 6)
+            return Potsdam(folder, 6, faults)
         case "cocostuff3":
             return CocoStuff(folder, 3)
         case _:

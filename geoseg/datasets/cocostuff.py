@@ -101,7 +101,8 @@ class CocoStuff:
     def _source(self, pair: Pair, masked: bool) -> DatasetImage:
         mask = partial(self._mask, pair) if masked else None
         dtype = np.dtype(np.uint8)
-        return DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(_whole, pair), mask)
+        check = partial(_check, pair) if masked else partial(image_size, pair.image)
+        return DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(_whole, pair), mask, check)
 
     def _mask(self, pair: Pair) -> Mask:
         mask: Mask = self._labels(pair) != IGNORED
@@ -109,12 +110,7 @@ class CocoStuff:
 
     def _labels(self, pair: Pair) -> Labels:
         ids = decode_ids(pair.labels)
-        size = image_size(pair.image)
-        if ids.shape != size:
-            raise InputError(
-                f"{pair.labels}: has {ids.shape[1]} x {ids.shape[0]} pixels, its image {pair.image} has "
-                f"{size[1]} x {size[0]}"
-            )
+        _check(pair)
         strange = (ids > _LAST_ID) & (ids != UNLABELLED)
         if strange.any():
             row, col = (int(i) for i in np.argwhere(strange)[0])
@@ -124,6 +120,15 @@ class CocoStuff:
             )
         classes: Labels = self._classes[pick(ids, _FACTOR)]
         return classes
+
+
+def _check(pair: Pair) -> None:
+    """Raise InputError where an image and its label map differ in size, by their headers."""
+    size, found = image_size(pair.image), image_size(pair.labels)
+    if found != size:
+        raise InputError(
+            f"{pair.labels}: has {found[1]} x {found[0]} pixels, its image {pair.image} has {size[1]} x {size[0]}"
+        )
 
 
 def _whole(pair: Pair) -> Pixels:

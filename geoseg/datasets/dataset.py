@@ -110,6 +110,8 @@ class DatasetImage:
     measure: returns (rows, cols), asked for once. load: returns the whole image.
     mask: returns where the whole image counts in the losses of training; None: wherever it is valid. The network
         sees all of it.
+    check: raises InputMissingError or InputError where headers show that the image cannot be used; None: there is
+        nothing to look at.
     """
 
     path: Path
@@ -118,6 +120,7 @@ class DatasetImage:
     measure: Callable[[], tuple[int, int]]
     load: Callable[[], Pixels]
     mask: Callable[[], Mask] | None = None
+    check: Callable[[], object] | None = None
 
     @property
     def bands(self) -> tuple[int, ...]:

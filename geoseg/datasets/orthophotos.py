@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from geoseg.config import Opening
 from geoseg.datasets.dataset import Labels, Pixels
+from geoseg.datasets.faults import Faults
 from geoseg.datasets.reading import open_quietly
-from geoseg.errors import InputError
+from geoseg.errors import InputError, InputMissingError
 from geoseg.locations import Location, local
 from geoseg.scene import Scene
 
@@ -16,10 +18,10 @@ from geoseg.scene import Scene
 class Orthophotos:
     """The scenes at `paths`, each of which is one image.
 
-    bands, opening: see Scene.
+    bands, opening: see Scene. faults: takes what is wrong with single files; without it, anything is an error.
 
     Raises:
-        InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one message.
+        InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one report.
     """
 
     name = "orthophoto"
@@ -27,10 +29,21 @@ class Orthophotos:
     labelled: Sequence[int] = ()
 
     def __init__(
-        self, paths: Sequence[Location], bands: Sequence[int] | None = None, opening: Opening | None = None
+        self,
+        paths: Sequence[Location],
+        bands: Sequence[int] | None = None,
+        faults: Faults | None = None,
+        opening: Opening | None = None,
     ) -> None:
-        self.sources = _open_all(paths, bands, opening)
+        own = Faults() if faults is None else faults
+        self.sources = _open_all(paths, bands, own, opening)
         self.files = (*local(*paths), *(file for scene in self.sources for file in scene.files))
+        try:
+            if faults is None or not self.sources:
+                own.settle(len(paths))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -63,21 +76,24 @@ class Orthophotos:
         self.close()
 
 
-def _open_all(paths: Sequence[Location], bands: Sequence[int] | None, opening: Opening | None) -> list[Scene]:
-    """Open every file, and report all that cannot be read in one message."""
+def _open_all(
+    paths: Sequence[Location], bands: Sequence[int] | None, faults: Faults, opening: Opening | None
+) -> list[Scene]:
+    """Open every file that can be used."""
     scenes: list[Scene] = []
-    problems: list[InputError] = []
+    first: dict[Location, Location] = {}
     try:
         for path in paths:
+            picture = path.with_suffix("") if isinstance(path, Path) else path
+            other = first.get(picture)
             try:
+                if other is not None:
+                    # The same picture again, or a preview of it: it would be learnt twice.
+                    raise InputError(f"{path}: is there twice, also as {other.name}; keep one of them")
                 scenes.append(open_quietly(path, bands, opening=opening))
-            except InputError as error:
-                problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
-        if problems:
-            told = "; ".join(map(str, problems[:10]))
-            raise InputError(f"{len(problems)} of {len(paths)} files cannot be used: {told}")
+                first[picture] = path
+            except (InputError, InputMissingError) as error:
+                faults.add(path, error)
     except BaseException:
         for scene in scenes:
             scene.close()

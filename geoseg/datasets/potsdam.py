@@ -13,8 +13,9 @@ from typing import Literal, Self
 import numpy as np
 
 from geoseg.datasets.dataset import DatasetImage, Labels, Pixels
+from geoseg.datasets.faults import Faults
 from geoseg.datasets.folders import check_folder, content, find_archive, find_folder, listed, read_list
-from geoseg.datasets.potsdam_files import IMAGES, LABELS, PATCH, Patch, is_cut, open_patches, open_tiles
+from geoseg.datasets.potsdam_files import IMAGES, LABELS, PATCH, Patch, is_cut, is_of, open_patches, open_tiles
 from geoseg.datasets.potsdam_labels import COLOURS
 from geoseg.errors import InputError
 
@@ -30,20 +31,24 @@ class Potsdam:
     """The patches in `folder`: of tiles as ISPRS delivers them, or cut already, in `imgs` and `gt`.
 
     classes: 6, or 3, in which road and car, building and clutter, low vegetation and tree are one.
+    faults: takes what is wrong with single tiles or patches; without it, anything is an error.
 
     Raises:
         InputMissingError, InputError: something is missing, still packed, damaged, or does not fit together.
     """
 
-    def __init__(self, folder: Path, classes: Literal[3, 6] = 6) -> None:
+    def __init__(self, folder: Path, classes: Literal[3, 6] = 6, faults: Faults | None = None) -> None:
         check_folder(folder)
         self.folder, self.name = folder, f"potsdam{classes}"
         self.bands = _BANDS
         self.class_names = _MERGED_NAMES if classes == 3 else tuple(name for name, _ in COLOURS)
         self._files = ExitStack()
         try:
-            patches = open_patches(folder) if is_cut(folder) else open_tiles(folder, self._files)
-            self._patches = _chosen(folder, patches)
+            own = Faults() if faults is None else faults
+            patches = open_patches(folder, own) if is_cut(folder) else open_tiles(folder, self._files, own)
+            if faults is None or not patches:
+                own.settle(len(own.found) + len(patches))
+            self._patches = _chosen(folder, patches, own)
         except BaseException:
             self.close()
             raise
@@ -84,7 +89,8 @@ class Potsdam:
         self.close()
 
     def _source(self, patch: Patch) -> DatasetImage:
-        return DatasetImage(self.folder / patch.name, _BANDS, np.dtype(np.uint8), lambda: (PATCH, PATCH), patch.image)
+        name, dtype = self.folder / patch.name, np.dtype(np.uint8)
+        return DatasetImage(name, _BANDS, dtype, lambda: (PATCH, PATCH), patch.image, check=patch.check)
 
 
 def is_potsdam(folder: Path) -> bool:
@@ -100,12 +106,15 @@ def _lists(folder: Path) -> list[Path]:
     return [folder / name for name in LISTS if (folder / name).is_file()]
 
 
-def _chosen(folder: Path, patches: list[Patch]) -> list[Patch]:
-    """Those patches that the lists name, in the order of the lists; all where there is no list."""
+def _chosen(folder: Path, patches: list[Patch], faults: Faults) -> list[Patch]:
+    """Those patches that the lists name, in the order of the lists, without those left out; all where there is no
+    list."""
     lists = _lists(folder)
     if lists:
         by_name = {patch.name: patch for patch in patches}
-        wanted = dict.fromkeys((name, path) for path in lists for name in read_list(path))
+        left_out = [path.stem for path in faults.found]
+        named = [(name, path) for path in lists for name in read_list(path)]
+        wanted = dict.fromkeys(each for each in named if not is_of(each[0], left_out))
         absent = [(name, path) for name, path in wanted if name not in by_name]
         if absent:
             name, path = absent[0]

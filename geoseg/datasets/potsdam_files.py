@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.datasets.dataset import Labels, Pixels
+from geoseg.datasets.faults import Faults
 from geoseg.datasets.folders import content, find_folder, listed, need_folder
 from geoseg.datasets.pixels import pick, shrink
 from geoseg.datasets.potsdam_labels import label_classes
-from geoseg.datasets.reading import open_quietly, read_matlab
-from geoseg.errors import InputError
+from geoseg.datasets.reading import matlab_shape, open_quietly, read_matlab
+from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.scene import Scene
 
@@ -49,20 +50,23 @@ _PATCH_SUFFIXES = (".mat", ".tif", ".tiff", ".png")
 class Patch:
     """A patch of 200 x 200 pixels: its image, and its classes 0..5 where it has labels, each read when called.
 
-    files: what they are read from.
+    files: what they are read from. check: raises InputError where the header shows that it is no patch.
     """
 
     name: str
     files: tuple[Path, ...]
     image: Callable[[], Pixels]
     labels: Callable[[], Labels] | None
+    check: Callable[[], object] | None = None
 
 
-def open_tiles(folder: Path, files: ExitStack) -> list[Patch]:
+def open_tiles(folder: Path, files: ExitStack, faults: Faults) -> list[Patch]:
     """Return the patches of the tiles in ISPRS's `folder`, by tile and in raster order; `files` will close the tiles.
 
+    faults: takes tiles that cannot be read, or are not of the size of their labels; their patches are left out.
+
     Raises:
-        InputMissingError, InputError: tiles or labels are missing, still packed, damaged, or do not fit together.
+        InputMissingError, InputError: folders or tiles are missing, or still packed.
     """
     images = need_folder(folder, [IMAGES], f"{IMAGES}/top_potsdam_2_10_RGBIR.tif")
     labels = need_folder(folder, LABELS, f"{LABELS[0]}/top_potsdam_2_10_label.tif")
@@ -81,9 +85,13 @@ def open_tiles(folder: Path, files: ExitStack) -> list[Patch]:
         )  # fmt: skip
     found: list[Patch] = []
     for name, path in tiles.items():
-        scene = files.enter_context(_open_tile(path))
-        if name in maps:
-            _check_size(maps[name], scene)
+        try:
+            scene = files.enter_context(_open_tile(path))
+            if name in maps:
+                _check_size(maps[name], scene)
+        except (InputError, InputMissingError) as error:
+            faults.add(path, error)
+            continue
         rows, cols = (length // _CUT for length in scene.shape)
         for row, col in np.ndindex(rows, cols):
             window = Window.of(row * _CUT, col * _CUT, _CUT, _CUT)
@@ -94,13 +102,17 @@ def open_tiles(folder: Path, files: ExitStack) -> list[Patch]:
     return found
 
 
-def open_patches(folder: Path) -> list[Patch]:
+def open_patches(folder: Path, faults: Faults) -> list[Patch]:
     """Return the patches in the folder `imgs`, with labels of the same names in `gt`; numbers in their order.
+
+    faults: takes those that are there twice, which are left out.
 
     Raises:
         InputError: there are none, or labels without an image.
     """
-    images, maps = _find_patches(folder / "imgs"), _find_patches(folder / "gt")
+    images, maps = _find_patches(folder / "imgs", faults), _find_patches(folder / "gt", faults)
+    twice = {path.stem for path in faults.found}
+    images, maps = ({name: path for name, path in each.items() if name not in twice} for each in (images, maps))
     alone = [name for name in maps if name not in images]
     if alone:
         raise InputError(f"{maps[alone[0]]}: has no image in {folder / 'imgs'} ({len(alone)} of {len(maps)} are alone)")
@@ -108,13 +120,19 @@ def open_patches(folder: Path) -> list[Patch]:
     for name, path in images.items():
         classes = partial(_cut_labels, maps[name]) if name in maps else None
         sources = (path, maps[name]) if name in maps else (path,)
-        found.append(Patch(name, sources, partial(_cut_image, path), classes))
+        found.append(Patch(name, sources, partial(_cut_image, path), classes, partial(_check_patch, path)))
     return found
 
 
 def is_cut(folder: Path) -> bool:
     """Whether `folder` holds patches that are cut already."""
     return (folder / "imgs").is_dir() and find_folder(folder, [IMAGES]) is None
+
+
+def is_of(name: str, stems: Collection[str]) -> bool:
+    """Whether the patch `name` is that of one of the files called `stems`, or cut from one of them, a tile."""
+    tile = name.partition("_r")[0]
+    return any(stem == name or stem.lower() == f"top_potsdam_{tile}_rgbir" for stem in stems)
 
 
 def is_label_raster(path: Path) -> bool:
@@ -136,7 +154,7 @@ def _find_tiles(folder: Path, kind: str) -> Mapping[str, Path]:
     return found
 
 
-def _find_patches(folder: Path) -> Mapping[str, Path]:
+def _find_patches(folder: Path, faults: Faults) -> Mapping[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder.parent}: has no folder {folder.name}; patches lie in imgs, their labels in gt")
     names = content(folder)
@@ -147,7 +165,8 @@ def _find_patches(folder: Path) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         if found.setdefault(path.stem, path) != path:
-            raise InputError(f"{path}: is there twice, also as {found[path.stem].name}; keep one of them")
+            other = found[path.stem].name
+            faults.add(path, InputError(f"{path}: is there twice, also as {other}; keep one of them"))
     return found
 
 
@@ -180,6 +199,17 @@ def _half_labels(path: Path, window: Window) -> Labels:
     with open_quietly(path) as labels:
         pixels, _ = labels.read(window)
     return label_classes(pick(pixels, _FACTOR), path, (window.rows.start, window.cols.start), step=2)
+
+
+def _check_patch(path: Path) -> None:
+    if path.suffix.lower() == ".mat":
+        shape, dtype = matlab_shape(path, "img")
+        found = (*shape[2:], *shape[:2])
+    else:
+        with open_quietly(path, BANDS) as scene:
+            found, dtype = (len(scene.bands), *scene.shape), str(scene.dtype)
+    if found != (len(BANDS), PATCH, PATCH) or dtype != "uint8":
+        raise InputError(f"{path}: is {' x '.join(map(str, found))} of {dtype}; a patch is 4 x 200 x 200 of uint8")
 
 
 def _cut_image(path: Path) -> Pixels:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.config import Opening
-from geoseg.errors import InputError
+from geoseg.errors import InputError, InputMissingError
 from geoseg.guards import raster_driver, regular_file
 from geoseg.locations import Location
 from geoseg.scene import Scene
@@ -73,18 +73,43 @@ def read_matlab(path: Path, name: str) -> NDArray[Any]:
         InputMissingError, InputError: no file, no such file, or no such array in it.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    file = regular_file(path)
-    try:
-        found = loadmat(file, variable_names=[name])[name]
-    except KeyError:
-        raise InputError(f"{path}: holds no array called {name}") from None
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({_told(error)}); copy it again") from error
+    with _matlab(path) as file:
+        content = loadmat(file, variable_names=[name])
+    if name not in content:
+        raise InputError(f"{path}: holds no array called {name}")
+    found = content[name]
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu":
         raise InputError(f"{path}: its array {name} holds no integers")
     return found
+
+
+def matlab_shape(path: Path, name: str) -> tuple[tuple[int, ...], str]:
+    """Return the shape of the array `name` of a MATLAB file, and its class, such as 'uint8', from its header.
+
+    Raises:
+        InputMissingError, InputError: as `read_matlab`.
+    """
+    from scipy.io import whosmat
+
+    with _matlab(path) as file:
+        found = {each: (shape, kind) for each, shape, kind in whosmat(file)}
+    if name not in found:
+        raise InputError(f"{path}: holds no array called {name}")
+    return found[name]
+
+
+@contextmanager
+def _matlab(path: Path) -> Iterator[Path]:
+    """The file; whatever scipy raises names it."""
+    from scipy.io.matlab import MatReadError
+
+    try:
+        yield regular_file(path)
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        if isinstance(error, InputError | InputMissingError):
+            raise
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({_told(error)}); copy it again") from error
 
 
 @contextmanager

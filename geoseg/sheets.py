@@ -1,0 +1,34 @@
+"""The picture of a training: what the network makes of a few patches that it does not learn from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.classes import ClassMap
+from geoseg.config import STRIDE
+from geoseg.losses import pool, pool_weights
+from geoseg.pictures import outlined, painted, rgb, side_by_side
+from geoseg.trainer import Trainer
+
+_PATCHES = 6
+
+
+def sheet(trainer: Trainer) -> NDArray[np.uint8]:
+    """Return a picture (rows, cols, 3) of six patches: the imagery, its superpixels, and the class of each."""
+    stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
+    pixels, valid, labels = zip(*(trainer.sampler.plain(sample) for sample in range(_PATCHES)), strict=True)
+    images = torch.from_numpy(np.stack([stats.normalise(*each) for each in zip(pixels, valid, strict=True)]))
+    superpixels = torch.from_numpy(np.stack(labels)).long()
+    weights, _ = pool_weights(superpixels.to(trainer.device), int(superpixels.max()), STRIDE)
+    with torch.inference_mode():
+        best = pool(trainer.network(images.to(trainer.device)), weights).argmax(-1).cpu().numpy() + 1
+    shown: list[list[Any]] = []
+    for each, cut, chosen in zip(pixels, labels, best, strict=True):
+        view = rgb(each, stats.low, stats.high)
+        shown.append([view, outlined(view, cut), painted(np.concatenate([[0], chosen])[cut], classes)])
+    half = _PATCHES // 2
+    return side_by_side([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])

@@ -1,0 +1,316 @@
+"""A training that was interrupted, by whatever, ends in the same files as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import assert_refused, geoseg
+from conftest import landscape, make_raster
+
+from geoseg import learning, publish
+from geoseg.checkpoints import Checkpoints, folder_of
+from geoseg.config import TrainConfig
+from geoseg.errors import GeosegError, OutputError, WriteError
+from geoseg.learning import Training
+from geoseg.metrics import Metrics
+from geoseg.model import load_model
+from geoseg.trainer import Step
+
+SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}
+OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, "--precision", "float32")
+
+
+@pytest.fixture(autouse=True)
+def _every_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("training", "learning"):
+        monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one small scene."""
+    path = tmp_path_factory.mktemp("data")
+    make_raster(path / "a.tif", landscape(150, 130))
+    return path
+
+
+@pytest.fixture
+def config(folder: Path, tmp_path: Path) -> TrainConfig:
+    """A training of nine steps, which keeps every second one."""
+    return TrainConfig(folder, tmp_path / "m.safetensors", **SETTINGS)
+
+
+def run(config: TrainConfig, until: int = 99) -> None:
+    """Train until step `until` is in the log, or to the end."""
+    with Training(config) as training:
+        for step in training.steps():
+            if step.step == until:
+                break
+
+
+def files(config: TrainConfig) -> tuple[bytes, bytes, list[dict[str, Any]]]:
+    """What a training leaves: model, picture, and log but for what depends on the clock."""
+    log = [json.loads(line) for line in config.out.with_suffix(".metrics.jsonl").read_text().splitlines()]
+    left = [line for line in log if line.pop("images_per_second")]
+    assert sorted(path.name for path in config.out.parent.iterdir()) == ["m.metrics.jsonl", "m.png", "m.safetensors"]
+    return config.out.read_bytes(), config.out.with_suffix(".png").read_bytes(), left
+
+
+Files = tuple[bytes, bytes, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The files of a training that nothing interrupted, and that kept no checkpoint."""
+    config = TrainConfig(folder, tmp_path_factory.mktemp("whole") / "m.safetensors", **SETTINGS)
+    run(config)
+    found = files(config)
+    assert [line["step"] for line in found[2]] == list(range(1, 10))
+    return found
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_law_8_resumed_from_any_of_its_checkpoints(
+    config: TrainConfig, whole: Files, damaged: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(config, until=7)
+    kept = sorted(folder_of(config.out).glob("step-*.pt"))
+    assert [path.stem for path in kept] == [f"step-{step:06d}" for step in (2, 4, 6)]
+    for path in kept[::-1][:damaged]:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+    assert not config.out.exists()
+    run(replace(config, resume=True))
+    assert caplog.text.count("is damaged") == damaged
+    assert files(config) == whole
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun(config: TrainConfig) -> None:
+    run(config, until=5)
+    for path in folder_of(config.out).glob("*.pt"):
+        path.write_bytes(path.read_bytes()[:-1])
+    log = config.out.with_suffix(".metrics.jsonl").read_bytes()
+    with pytest.raises(GeosegError, match="is whole; begin anew with --overwrite") as caught:
+        run(replace(config, resume=True))
+    assert caught.value.exit_code == 65
+    assert config.out.with_suffix(".metrics.jsonl").read_bytes() == log
+    run(replace(config, overwrite=True))
+    files(config)
+
+
+def test_another_training_is_not_continued(config: TrainConfig) -> None:
+    run(config, until=3)
+    with pytest.raises(GeosegError, match="was training with another seed") as caught:
+        run(replace(config, resume=True, seed=1))
+    assert caught.value.exit_code == 78
+    with pytest.raises(OutputError, match="--resume continues it, --overwrite begins anew"):
+        run(config)
+
+
+def test_an_old_model_is_intact_until_the_new_one_is_there(config: TrainConfig, whole: Files) -> None:
+    config.out.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already"):
+        run(replace(config, resume=True))
+    run(replace(config, overwrite=True), until=3)
+    assert config.out.read_bytes() == b"old"
+    run(replace(config, resume=True), until=8)
+    assert config.out.read_bytes() == b"old"
+    run(replace(config, resume=True))
+    assert files(config) == whole
+
+
+def test_a_log_that_was_cut_off_in_a_line_is_exact_again(config: TrainConfig, whole: Files) -> None:
+    run(config, until=5)
+    log = config.out.with_suffix(".metrics.jsonl")
+    log.write_bytes(log.read_bytes() + b'{"step": 6, "st')
+    run(replace(config, resume=True), until=5)
+    log.write_bytes(log.read_bytes()[:-30])
+    run(replace(config, resume=True))
+    assert files(config) == whole
+
+
+class DiskFullError(OSError):
+    """What the system says."""
+
+
+def test_whatever_write_fails_the_training_can_be_resumed(
+    config: TrainConfig, whole: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The k-th sync fails, for every k: one error, no torn file; then it goes on, to the same files."""
+    sync, calls = publish.sync, 0
+    settings = config
+    failed = 0
+
+    def failing(path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failed:
+            raise DiskFullError(28, "No space left on device", str(path))
+        sync(path)
+
+    monkeypatch.setattr(publish, "sync", failing)
+    while True:
+        failed, calls = failed + 1, 0
+        with suppress(WriteError):
+            run(settings)
+        if calls < failed:
+            break
+        if config.out.exists():
+            load_model(config.out)
+        settings = replace(config, resume=True, overwrite=False)
+        if config.out.exists() and not folder_of(config.out).exists():
+            break
+    assert failed > 5
+    assert files(config) == whole
+
+
+class Full:
+    """A file on a full disk."""
+
+    def __init__(self, file: Any) -> None:
+        self.truncate, self.close = file.truncate, file.close
+
+    def write(self, _: bytes) -> int:
+        raise DiskFullError(28, "No space left on device")
+
+
+def test_a_full_disk_is_74_and_one_line(
+    config: TrainConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Metrics.add
+
+    def full(metrics: Metrics, step: Step) -> None:
+        if step.step == 5:
+            monkeypatch.setattr(metrics, "_file", Full(metrics._file))
+        add(metrics, step)
+
+    monkeypatch.setattr(Metrics, "add", full)
+    outcome = geoseg(capsys, "-q", "train", "--data", config.data, "-o", config.out, *OPTIONS)
+    assert_refused(outcome, 74, "m.metrics.jsonl", "No space left")
+    assert len(list(folder_of(config.out).glob("step-*.pt"))) == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_training_says_how_to_go_on(
+    config: TrainConfig, whole: Files, number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    keep = Checkpoints.keep
+
+    def interrupting(held: Checkpoints, step: int, *more: Any) -> None:
+        keep(held, step, *more)
+        if step == 4:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "keep", interrupting)
+        outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS)
+    assert (outcome.code, outcome.out) == (code, "")
+    again = shlex.join(["geoseg", "train", "--data", str(config.data), "-o", str(config.out), *map(str, OPTIONS)])
+    assert f"interrupted; {folder_of(config.out)} holds the work so far; to go on: {again} --resume" in outcome.err
+    assert not (folder_of(config.out) / "lock").exists()
+    outcome = geoseg(capsys, "-q", "train", "--data", config.data, "-o", config.out, *OPTIONS, "--resume")
+    assert (outcome.code, outcome.out.strip()) == (0, str(config.out))
+    assert files(config) == whole
+
+
+@pytest.mark.parametrize("more", [(), ("--resume",), ("--overwrite",)])
+def test_a_second_training_to_the_same_model_is_75(
+    config: TrainConfig, more: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Training(config) as training:
+        steps = training.steps()
+        for _ in range(3):
+            next(steps)
+        before = training.metrics.read_bytes()
+        monkeypatch.setattr(learning, "band_stats", lambda *_, **__: pytest.fail("it has begun"))
+        outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS, *more)
+        assert_refused(outcome, 75, folder_of(config.out), "at work")
+        assert training.metrics.read_bytes() == before
+        steps.close()
+
+
+def test_predict_goes_on_with_the_model_it_was_learning(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    chosen: list[TrainConfig] = []
+    made: Callable[..., None] = Training.__init__
+
+    def brief(training: Training, config: TrainConfig, scenes: Any = None) -> None:
+        chosen.append(config)
+        made(training, replace(config, **SETTINGS), scenes)
+
+    monkeypatch.setattr(Training, "__init__", brief)
+    keep = Checkpoints.keep
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "keep", lambda *given: keep(*given) or os.kill(os.getpid(), signal.SIGTERM))
+        assert geoseg(capsys, "predict", folder / "a.tif", "-o", "map.tif").code == 143
+    assert (tmp_path / "map-model.training" / "step-000002.pt").exists()
+    assert geoseg(capsys, "-q", "predict", folder / "a.tif", "-o", "map.tif").code == 0
+    assert [(config.resume, config.overwrite) for config in chosen] == [(False, False), (True, False)]
+    assert not (tmp_path / "map-model.training").exists()
+    assert load_model(tmp_path / "map-model.safetensors").provenance["steps"] == 9
+
+
+KILLED = """
+import sys
+import torch
+from geoseg import learning, training
+training.GOOD_EVERY = learning.GOOD_EVERY = 2
+# As the tests in this process have it.
+training._ENOUGH = 2000
+torch.set_num_threads(1)
+from geoseg.cli.main import main
+print("ready", flush=True)
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_law_8_killed_at_random_moments_a_training_ends_in_the_same_files(
+    config: TrainConfig, whole: Files, tmp_path: Path
+) -> None:
+    """SIGKILL, twenty times in all, some of them while it begins and some while it publishes."""
+    random = np.random.default_rng(0)
+    settings = [str(value) for value in ("--data", config.data, "-o", config.out, *OPTIONS)]
+    command = [sys.executable, "-c", KILLED, "-q", "train", *settings]
+    kills = done = 0
+    while kills < 20:
+        more = ["--resume"] if folder_of(config.out).exists() else []
+        with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            try:
+                process.wait(timeout=float(random.uniform(0.5, 6)))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        if process.returncode == 0 or config.out.exists():
+            done += 1
+            load_model(config.out)
+            shutil.rmtree(folder_of(config.out), ignore_errors=True)
+            for leftover in tmp_path.glob(".m.*"):
+                leftover.unlink()
+            assert files(config) == whole
+            for path in tmp_path.iterdir():
+                path.unlink()
+        else:
+            assert process.returncode == -signal.SIGKILL
+    assert done
