@@ -31,8 +31,9 @@ POLYGONS = {
 
 
 def record_beside(path: Path) -> Path:
-    """Return the path of the record of the output `path`."""
-    return path.with_suffix(RECORD)
+    """Return the path of the record of the output `path`: a raster's by its stem, vector data's by its whole name, for
+    both may have one stem."""
+    return path.with_suffix(RECORD) if path.suffix.lower() in RASTERS else path.with_name(path.name + RECORD)
 
 
 def sld_of_polygons(path: Path) -> Path:

@@ -24,7 +24,7 @@ from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.geopackage import add_layer_style
 from geoseg.georeference import require_rectified
 from geoseg.grid import Span
-from geoseg.outputs import POLYGONS, check_polygons, record_beside, recorded, sld_of_polygons, stale_polygons
+from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons, stale_polygons
 from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
 from geoseg.publish import Staging, publish_bytes, remove_leftovers, sha256
 from geoseg.simplification import Wkb, simplify
@@ -94,12 +94,8 @@ class PolygonizeJob:
             staged = staging.path(out)
             yield from self.layer.write(staged)
             self.layer.style(replace=False, sld=self.config.sld, at=staged)
-            others = _others(self.record, [out.with_name(path.name) for path in staged.parent.iterdir()])
-            staging.commit([*([] if others else [self.record]), *stale_polygons(out)])
-            if not others:
-                publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
-        if others:
-            log.warning("%s: is that of %s, so none is written", self.record, others[0])
+            staging.commit([self.record, *stale_polygons(out)])
+            publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
 
     def _record(self) -> dict[str, Any]:
         config = self.config
@@ -116,16 +112,6 @@ class PolygonizeJob:
             "polygons": self.layer.count,
             "files": {path.name: sha256(path) for path in self.layer.files()},
         }
-
-
-def _others(record: Path, files: list[Path]) -> list[str]:
-    """The files that a record tells of, which are there, and are none of `files`."""
-    ours = {path.resolve() for path in files}
-    return [
-        name
-        for name in recorded(record)
-        if (record.parent / name).exists() and (record.parent / name).resolve() not in ours
-    ]
 
 
 class ClassLayer:

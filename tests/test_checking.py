@@ -344,7 +344,7 @@ def test_superpixels_that_were_lost_are_told(folder: Path) -> None:
             file.execute(f'DROP TRIGGER "{name}"')
         file.execute("DELETE FROM superpixels WHERE fid = 2")
         file.execute("UPDATE superpixels SET id = 0 WHERE fid = 3")
-    rehash(folder / "cells.geoseg.json")
+    rehash(folder / "cells.gpkg.geoseg.json")
     assert wrong(folder / "cells.gpkg") == {"cells.gpkg": {"features", "ids"}}
 
 
@@ -412,7 +412,7 @@ def test_polygons_without_a_record_are_held_against_themselves(folder: Path) -> 
     bow_tie(folder / "map.gpkg")
     assert wrong(folder / "map.gpkg") == {"map.gpkg": {"geometries"}}
     flip(folder / "p.fgb", 0.0)
-    (folder / "p.geoseg.json").unlink()
+    (folder / "p.fgb.geoseg.json").unlink()
     assert wrong(folder / "p.fgb") == {"p.fgb": {"features"}}
 
 

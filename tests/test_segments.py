@@ -28,6 +28,7 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.features import VectorSpec
+from geoseg.outputs import record_beside
 from geoseg.publish import sha256
 from geoseg.scene import Scene
 from geoseg.segmentation import SegmentJob
@@ -277,13 +278,13 @@ def test_the_raster_is_a_cog_of_ids(tmp_path: Path, holed: Path) -> None:
 def test_the_record_names_the_output_with_its_checksum(tmp_path: Path, scene_path: Path) -> None:
     for name in ("ids.tif", "segments.gpkg", "flat.fgb"):
         out = cut(scene_path, tmp_path / name)
-        record = json.loads(out.with_suffix(".geoseg.json").read_text())
+        record = json.loads(record_beside(out).read_text())
         assert record["files"] == {name: sha256(out)}
         assert record["scene"] == {"name": "scene.tif", "bytes": scene_path.stat().st_size, "shape": [300, 420]}
         assert record["settings"] == {"bands": [1, 2, 3], "superpixels": SMALL}
         assert record.get("superpixels") == (None if name == "ids.tif" else len(features(out)))
     names = {"scene.tif", "ids.tif", "segments.gpkg", "flat.fgb"}
-    assert set(contents(tmp_path)) == names | {f"{stem}.geoseg.json" for stem in ("ids", "segments", "flat")}
+    assert set(contents(tmp_path)) == names | {f"{stem}.geoseg.json" for stem in ("ids", "segments.gpkg", "flat.fgb")}
 
 
 @pytest.mark.parametrize("name", ["ids.tif", "segments.gpkg", "segments.fgb"])
@@ -388,7 +389,7 @@ def test_what_sqlite_left_beside_an_old_geopackage_goes(tmp_path: Path, scene_pa
     for suffix in ("-wal", "-shm", "-journal"):
         (tmp_path / f"segments.gpkg{suffix}").write_bytes(b"stale")
     out = cut(scene_path, tmp_path / "segments.gpkg")
-    assert set(contents(tmp_path)) == {"scene.tif", "segments.gpkg", "segments.geoseg.json"}
+    assert set(contents(tmp_path)) == {"scene.tif", "segments.gpkg", "segments.gpkg.geoseg.json"}
     assert len(features(out))
 
 
