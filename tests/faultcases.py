@@ -1,0 +1,216 @@
+"""The commands that are run under faults, with small inputs of their own, and the tally of what came of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from conftest import landscape, make_model, make_raster
+from faultpoints import Fault
+from faults import Commands, Ended, hashes
+from PIL import Image
+
+from geoseg.model import save_model
+
+BRIEF = {"geoseg.training._ENOUGH": 300, "geoseg.training.GOOD_EVERY": 4, "geoseg.learning.GOOD_EVERY": 4}
+"""A training of few steps, with several checkpoints."""
+
+_OLD = b"what lay here before"
+
+PREDICT = (
+    "predict", "{inputs}/scene.tif", "-m", "{inputs}/model.safetensors", "-o", "{folder}/map.tif", "--confidence",
+    "{folder}/confidence.tif", "--polygons", "{folder}/map.gpkg", "--legend", "--sld", "--stac", "--datetime",
+    "2020-07-14", "--min-area", "6px", "--block-size", "512", "--precision", "float32",
+)  # fmt: skip
+SUPERPIXELS = ("superpixels", "{inputs}/scene.tif", "--block-size", "512", "--size", "8", "-o")
+POLYGONIZE = ("polygonize", "{inputs}/classes.tif", "--sld", "--overwrite", "-o")
+TRAIN = (
+    "train", "--data", "{inputs}/data", "--steps", "10", "--classes", "3", "--patch-size", "64", "--batch-size", "2",
+    "--superpixel-size", "8", "--precision", "float32", "-o", "{folder}/model.safetensors",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, and what is known of its outputs.
+
+    last: the output whose appearance says that all is done. changing: outputs that are replaced while the work goes
+    on, so that another whole one may be met; of these, a log may end in the middle of a line. first, again: options of
+    the first command only, and of that which goes on. theirs: outputs that are the user's own where they are there.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    last: str
+    changing: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    theirs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def command(self, inputs: Path, folder: Path, quiet: bool, again: bool) -> list[str]:
+        """Return the arguments, for outputs in `folder`."""
+        more = self.again if again else self.first
+        return [*["-q"] * quiet, *(part.format(inputs=inputs, folder=folder) for part in (*self.arguments, *more))]
+
+
+CASES = (
+    Case("predict", PREDICT, "map.geoseg.json"),
+    Case("superpixels .tif", (*SUPERPIXELS, "{folder}/ids.tif"), "ids.geoseg.json"),
+    Case("superpixels .gpkg", (*SUPERPIXELS, "{folder}/cut.gpkg"), "cut.geoseg.json"),
+    Case("polygonize .gpkg", (*POLYGONIZE, "{folder}/classes.gpkg"), "classes.geoseg.json"),
+    Case("polygonize .fgb", (*POLYGONIZE, "{folder}/classes.fgb"), "classes.geoseg.json", theirs=("classes.qml",)),
+    Case("train", TRAIN, "model.safetensors", ("model.png", "model.metrics.jsonl"), (), ("--resume",), (), BRIEF),
+)
+
+
+def overwriting(case: Case) -> Case:
+    """Return the case as it replaces outputs that are there."""
+    if case.again:
+        return replace(case, first=("--overwrite",))
+    return replace(case, arguments=(*case.arguments, "--overwrite"))
+
+
+@dataclass
+class Tally:
+    """What came of trials: exit statuses under the fault (`codes`) and of the same command again (`again`).
+
+    torn: files at their final path that are neither whole nor old; different: outputs that are not those of an
+    uninterrupted run in the end; left: what lies beside them then; wrong: anything else that should not be; noise: what
+    libraries said on standard error beside geoseg's one line. seconds: the worst, of what a trial measures.
+    """
+
+    trials: int = 0
+    codes: Counter[int] = field(default_factory=Counter)
+    again: Counter[int] = field(default_factory=Counter)
+    torn: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, other: Tally) -> Tally:
+        """Add the trials of another tally to this one, and return it."""
+        self.trials += other.trials
+        self.codes += other.codes
+        self.again += other.again
+        for name in ("torn", "different", "left", "wrong", "noise"):
+            getattr(self, name).extend(getattr(other, name))
+        self.seconds = max(self.seconds, other.seconds)
+        return self
+
+    @property
+    def bad(self) -> list[str]:
+        """Everything that went wrong, but for what was left behind, and noise."""
+        return [*self.torn, *self.different, *self.wrong]
+
+
+class Bench:
+    """Where cases are tried: a folder of inputs, the process that forks commands, and uninterrupted runs."""
+
+    def __init__(self, root: Path, commands: Commands) -> None:
+        self.inputs, self.commands = root / "inputs", commands
+        self._root, self._count = root, 0
+        self._known: dict[str, tuple[dict[str, str], Ended]] = {}
+        make_inputs(self.inputs)
+        done = self.run(CASES[0], self.folder())
+        assert done.code == 0, done.err
+        shutil.copy(self._root / "1" / "map.tif", self.inputs / "classes.tif")
+
+    def folder(self, old: Sequence[str] = ()) -> Path:
+        """Return a new folder, with old files of these names in it."""
+        self._count += 1
+        folder = self._root / str(self._count)
+        folder.mkdir()
+        for name in old:
+            (folder / name).write_bytes(_OLD)
+        return folder
+
+    def run(self, case: Case, folder: Path, fault: Fault | None = None, **options: Any) -> Ended:
+        """Run a case under a fault."""
+        return self.commands.wait(self.start(case, folder, fault, **options))
+
+    def start(
+        self, case: Case, folder: Path, fault: Fault | None = None, *, quiet: bool = True, again: bool = False,
+        **options: Any,
+    ) -> int:  # fmt: skip
+        """Start a case under a fault; return its process."""
+        arguments = case.command(self.inputs, folder, quiet, again)
+        return self.commands.start(arguments, fault, settings=case.settings, **options)
+
+    def whole(self, case: Case) -> tuple[dict[str, str], Ended]:
+        """Return the hashes of an uninterrupted run's files, and how it went."""
+        if case.name not in self._known:
+            folder = self.folder()
+            done = self.run(case, folder, Fault(str(folder)))
+            assert (done.code, done.err) == (0, ""), done.err
+            self._known[case.name] = hashes(folder), done
+        return self._known[case.name]
+
+    def operations(self, case: Case) -> tuple[str, ...]:
+        """Return what a run of the case does that lasts, up to the output that says that all is done."""
+        every = self.whole(case)[1].operations
+        return every[: max(n for n, name in enumerate(every, 1) if name.startswith(f"replace {case.last} "))]
+
+    def replaced(self, case: Case) -> list[str]:
+        """Return the names of the outputs that a run replaces where they are there."""
+        return [name for name in self.whole(case)[0] if name not in case.theirs]
+
+    def torn(self, case: Case, folder: Path) -> list[str]:
+        """Return the outputs in `folder` that are neither absent, old, nor those of an uninterrupted run."""
+        wanted, _ = self.whole(case)
+        found = []
+        for name, digest in wanted.items():
+            path = folder / name
+            if not path.exists() or path.read_bytes() == _OLD or hashes_of(folder)[name] == digest:
+                continue
+            if not (name in case.changing and _whole(path)):
+                found.append(name)
+        return found
+
+    def finish(self, tally: Tally, label: str, case: Case, folder: Path, **options: Any) -> Ended:
+        """Run the same command again, without a fault, and hold its outputs against an uninterrupted run's."""
+        done = self.run(case, folder, again=True, **options)
+        tally.again[done.code] += 1
+        self.compare(tally, f"{label} (then exit {done.code}: {done.err.strip()})", case, folder)
+        return done
+
+    def compare(self, tally: Tally, label: str, case: Case, folder: Path) -> None:
+        """Hold what is in `folder` against an uninterrupted run's files, and delete it."""
+        wanted, found = self.whole(case)[0], hashes(folder)
+        for name in wanted:
+            if found.get(name) != wanted[name]:
+                tally.different.append(f"{case.name}, {label}: {name}")
+        tally.left += [f"{case.name}, {label}: {name}" for name in found if name not in wanted]
+        shutil.rmtree(folder)
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """The hashes of the files directly in `folder`."""
+    return {name: digest for name, digest in hashes(folder).items() if "/" not in name}
+
+
+def _whole(path: Path) -> bool:
+    if path.suffix != ".png":
+        return True
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError):
+        return False
+    return True
+
+
+def make_inputs(folder: Path) -> None:
+    """Make a scene of three blocks, the last of which is empty, a model for it, and imagery to learn from."""
+    (folder / "data").mkdir(parents=True)
+    pixels = landscape(64, 1100)
+    pixels[:, :, 1024:] = 0
+    make_raster(folder / "scene.tif", pixels, nodata=0)
+    save_model(make_model(), folder / "model.safetensors")
+    make_raster(folder / "data" / "a.tif", landscape(130, 150))

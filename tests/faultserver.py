@@ -1,0 +1,181 @@
+"""A process that has imported and compiled everything, and forks one child for each command: `python faultserver.py`.
+
+It reads a JSON object a line and answers with one: {"arguments": …} starts `geoseg ARGUMENTS` under a fault and answers
+with its process, {"wait": process, "timeout": seconds} with how it ended. A command marked "cold" gets a new
+interpreter instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from faultpoints import Fault, install
+
+_PIPE = 1 << 20
+_SET_PIPE_SIZE = 1031
+
+HEAVY = (
+    "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture", "geoseg.learning",
+    "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs", "geoseg.inspection",
+)  # fmt: skip
+
+
+class Child:
+    """A command at work, or what is left of it: pipes with its standard output, standard error, and operations."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        pipes = [os.pipe() for _ in range(3)]
+        self.readers = [reader for reader, _ in pipes]
+        writers = [writer for _, writer in pipes]
+        self.began = time.monotonic()
+        self.process = os.fork()
+        if not self.process:
+            _become(request, writers)
+        for writer in writers:
+            os.close(writer)
+
+    def ended(self, timeout: float) -> dict[str, Any]:
+        """Wait for the end, and bring it about after `timeout` seconds."""
+        late, deadline = False, time.monotonic() + timeout
+        found, status = os.waitpid(self.process, os.WNOHANG)
+        while not found:
+            time.sleep(0.002)
+            if not late and time.monotonic() > deadline:
+                late = True
+                os.kill(self.process, signal.SIGKILL)
+            found, status = os.waitpid(self.process, os.WNOHANG)
+        texts = []
+        for reader in self.readers:
+            with os.fdopen(reader, "rb") as file:
+                texts.append(file.read().decode(errors="replace"))
+        ended = {"code": os.waitstatus_to_exitcode(status), "late": late, "began": self.began}
+        return ended | {"ended": time.monotonic(), "out": texts[0], "err": texts[1], "told": texts[2]}
+
+
+def _become(request: dict[str, Any], writers: list[int]) -> None:
+    """Be the command: this does not return."""
+    out, err, tell = writers
+    with contextlib.suppress(OSError):
+        for writer in writers:
+            importlib.import_module("fcntl").fcntl(writer, _SET_PIPE_SIZE, _PIPE)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    for source, number in ((empty, 0), (out, 1), (err, 2)):
+        os.dup2(source, number)
+    os.environ.update(request["environment"])
+    if request["cold"]:
+        os.set_inheritable(tell, True)
+        os.execv(sys.executable, [sys.executable, __file__, json.dumps(request), str(tell)])
+    _leave(request, tell)
+
+
+def _leave(request: dict[str, Any], tell: int) -> None:
+    """Run the command and end as an interpreter does, but for taking all its modules apart, which takes a second."""
+    code: Any = 1
+    try:
+        run(request, tell)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def run(request: dict[str, Any], tell: int) -> None:
+    """Run the command in this process, with its fault and its limits."""
+    # Whoever started this in the background made it ignored, for this process and its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    from geoseg.cli.main import main
+
+    for name, value in request["settings"].items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
+    if request["fault"]:
+        install(Fault(**request["fault"]), tell)
+    for name, value in request["limits"].items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    main(request["arguments"])
+
+
+def warm() -> None:
+    """Import and compile what the commands use, and leave no thread behind, which a fork would lose."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    from conftest import landscape, make_model, make_raster
+
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    # The first optimiser has torch import its compiler.
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+    copy: Any = importlib.import_module("rasterio.shutil")
+    original = copy.copy
+    copy.copy = lambda *arguments, **options: original(*arguments, **{**options, "NUM_THREADS": "1"})
+    with tempfile.TemporaryDirectory() as folder:
+        _work(Path(folder), make_raster(Path(folder) / "scene.tif", landscape(64, 96)), make_model())
+    copy.copy = original
+
+
+def _work(folder: Path, scene: Path, model: Any) -> None:
+    """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
+    from geoseg.config import Area, PolygonizeConfig, PredictConfig, SegmentConfig
+    from geoseg.mapping import MapJob
+    from geoseg.outputs import Outputs
+    from geoseg.polygonization import PolygonizeJob
+    from geoseg.segmentation import SegmentJob
+
+    out = folder / "map.tif"
+    outputs = Outputs(out, folder / "confidence.tif", folder / "map.gpkg")
+    config = PredictConfig((scene,), out, min_area=Area(2, "px"), legend=True, precision="float32", workers=1)
+    with MapJob(config, scene, outputs, model, "0" * 64) as job:
+        list(job.run())
+    for name in ("cut.tif", "cut.gpkg"):
+        with SegmentJob(SegmentConfig(scene, folder / name, workers=1)) as cutting:
+            list(cutting.run())
+    with PolygonizeJob(PolygonizeConfig(out, folder / "polygons.fgb")) as polygons:
+        list(polygons.run())
+
+
+def serve() -> None:
+    """Answer until the standard input ends."""
+    warm()
+    threads = list(Path("/proc/self/task").iterdir())
+    if len(threads) > 1:
+        sys.exit(f"{len(threads)} threads are left; a fork would have one of them")
+    gc.freeze()
+    children: dict[int, Child] = {}
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            answer = children.pop(request["wait"]).ended(request["timeout"])
+        else:
+            child = Child(request)
+            children[child.process] = child
+            answer = {"process": child.process}
+        print(json.dumps(answer), flush=True)
+    # Nothing is left to do, and taking all modules apart is slow and not silent.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        run(json.loads(sys.argv[1]), int(sys.argv[2]))
+    serve()
