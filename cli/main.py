@@ -64,6 +64,9 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
+    if verbose < 2:
+        # What GDAL and libtiff have to say goes into our errors; beside them it would be a second line.
+        os.environ.setdefault("CPL_LOG", os.devnull)
     context.obj = {"command": "the same command", **(context.obj or {}), "quiet": quiet}
 
 

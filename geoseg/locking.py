@@ -76,8 +76,12 @@ class Lock:
         self.path = path
         self._file = _claimed(path)
         self._said = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
-        os.truncate(self._file, 0)
-        os.write(self._file, self._said)
+        try:
+            os.truncate(self._file, 0)
+            os.write(self._file, self._said)
+        except OSError:
+            os.close(self._file)
+            raise
         self._released = threading.Event()
         self._lost = False
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)

@@ -144,8 +144,8 @@ class MapJob:
                 self._write(run, outputs.moved(staging.path))
                 staging.commit(outputs.stale)
                 self._record()
-            if not config.keep_run:
-                run.discard()
+                if not config.keep_run:
+                    run.discard()
 
     def _write(self, run: Run, outputs: Outputs) -> None:
         """Write every file but the record and the STAC Item, which tell of the others."""

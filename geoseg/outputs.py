@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,19 +57,6 @@ def run_beside(path: Path) -> Path:
     return path.with_name(path.name + ".run")
 
 
-def half_placed(path: Path) -> bool:
-    """Return whether a process ended while it put the output `path` and its record in place: they may be replaced."""
-    return interrupted(path) and path.name not in recorded(record_beside(path))
-
-
-def recorded(record: Path) -> list[str]:
-    """Return the names of the files that a record tells of, relative to its folder; none where it is no record."""
-    try:
-        return list(json.loads(record.read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
 def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
     """Refuse, before any work, an output of superpixels that cannot or must not be written.
 
@@ -81,7 +67,7 @@ def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
     if path.suffix.lower() not in (*RASTERS, *VECTORS):
         names = [path.with_suffix(suffix).name for suffix in suffixes]
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
-    check_target(path, overwrite or half_placed(path), local(*inputs))
+    check_target(path, overwrite or interrupted(path), local(*inputs))
 
 
 def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
@@ -93,7 +79,7 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
-    check_target(path, overwrite or half_placed(path), local(*inputs))
+    check_target(path, overwrite or interrupted(path), local(*inputs))
 
 
 @dataclass(frozen=True)
@@ -178,7 +164,7 @@ class Outputs:
             raise OutputError(
                 f"{self.classes}: classes, confidence and polygons are files of their own; name them differently"
             )
-        publishing = half_placed(self.classes)
+        publishing = interrupted(self.classes)
         for path in files:
             check_target(path, overwrite or publishing, local(*inputs))
             if path.suffix.lower() not in RASTERS:

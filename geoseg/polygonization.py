@@ -26,7 +26,7 @@ from geoseg.georeference import require_rectified
 from geoseg.grid import Span
 from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons, stale_polygons
 from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
-from geoseg.publish import Staging, publish_bytes, remove_leftovers, sha256
+from geoseg.publish import Staging, interrupted, publish_bytes, remove_leftovers, sha256
 from geoseg.simplification import Wkb, simplify
 from geoseg.styles import file_qml, vector_sld
 from geoseg.vectors import GEOPACKAGE_GEOMETRY, Batch, Layer, companions, writing_layer
@@ -89,11 +89,13 @@ class PolygonizeJob:
             InputError: a part of the raster cannot be read. WriteError: the disk failed; an old file is intact.
         """
         out = self.config.out
+        # A style that a killed process has put in place is its own, and no user's.
+        again = interrupted(out)
         remove_leftovers(out.parent, out.stem)
         with Staging(out) as staging:
             staged = staging.path(out)
             yield from self.layer.write(staged)
-            self.layer.style(replace=False, sld=self.config.sld, at=staged)
+            self.layer.style(replace=again, sld=self.config.sld, at=staged)
             staging.commit([self.record, *stale_polygons(out)])
             publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
 

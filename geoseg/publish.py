@@ -81,7 +81,7 @@ def publishing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, WriteError | OutputError):
             raise
-        raise WriteError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced") from error
+        raise WriteError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         _remove(temporary)
 
@@ -191,7 +191,7 @@ class Staging:
     def commit(self, stale: Iterable[Path]) -> None:
         """Remove `stale` files, which tell of what was there, and put everything in place, the target first.
 
-        If that is interrupted, `interrupted` says so from then on, until a later work on the target ends well.
+        If the process ends before the context, `interrupted` says so from then on, until a later work ends well.
 
         Raises:
             WriteError: the file system failed.

@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, InputError, InputMissingError, OutputError, RunError
+from geoseg.errors import GeosegError, InputError, InputMissingError, OutputError, RunError, WriteError
 from geoseg.grid import Block
 from geoseg.locking import Holder, Lock, holder
 from geoseg.publish import publish_bytes, remove_leftovers, sha256
@@ -58,9 +58,12 @@ class Run:
         self.new = restart or not (path / _MANIFEST).exists()
         try:
             path.mkdir(exist_ok=True)
-            self._lock = Lock(path / LOCK)
         except OSError as error:
             raise OutputError(f"{path}: the run directory cannot be created ({error.strerror})") from error
+        try:
+            self._lock = Lock(path / LOCK)
+        except OSError as error:
+            raise WriteError(f"{path}: cannot be locked ({error.strerror})") from error
         try:
             if restart:
                 self._empty()

@@ -80,8 +80,6 @@ class SegmentJob:
             with self.scene.caching(rows):
                 yield from compute(work.read, work.cut, work.finish, run, self.blocks)
             self._publish(run)
-            if not config.keep_run:
-                run.discard()
 
     def _publish(self, run: Run) -> None:
         out, provenance = self.config.out, self._provenance()
@@ -96,6 +94,8 @@ class SegmentJob:
             staging.commit([self.record, *sidecars(out)])
             record["files"] = {out.name: sha256(out)}
             publish_bytes(self.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+            if not self.config.keep_run:
+                run.discard()
 
     def _write_raster(self, path: Path, run: Run, provenance: dict[str, Any]) -> None:
         tags = provenance_tags(json.dumps(provenance, sort_keys=True))

@@ -53,6 +53,7 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "ESRI Shapefile": {"ENCODING": "UTF-8"},
 }
 _EXACT = ("GPKG", "FlatGeobuf", PARQUET)
+_INDEXED = ("GPKG", "FlatGeobuf")
 _SHAPEFILE_BYTES = (1 << 31) - (1 << 20)
 
 
@@ -233,6 +234,11 @@ def _compare(path: Path, written: Path, spec: VectorSpec, total: tuple[int, int,
         found = (int(pyogrio.read_info(written, force_feature_count=True)["features"]), *total[1:])
     if found != total:
         raise WriteError(f"{path}: reads back other features than were written; is the disk full or failing?")
+    # The last of a GeoPackage is written when it is closed, and GDAL keeps it to itself if that fails.
+    if total[0] and spec.driver in _INDEXED:
+        info = pyogrio.read_info(written, layer=spec.layer if spec.driver == "GPKG" else None)
+        if not info["capabilities"]["fast_spatial_filter"]:
+            raise WriteError(f"{path}: was written without its spatial index; is the disk full or failing?")
 
 
 def _geometries(path: Path, spec: VectorSpec) -> Iterator[Any]:

@@ -61,9 +61,9 @@ class Case:
 CASES = (
     Case("predict", PREDICT, "map.geoseg.json"),
     Case("superpixels .tif", (*SUPERPIXELS, "{folder}/ids.tif"), "ids.geoseg.json"),
-    Case("superpixels .gpkg", (*SUPERPIXELS, "{folder}/cut.gpkg"), "cut.geoseg.json"),
-    Case("polygonize .gpkg", (*POLYGONIZE, "{folder}/classes.gpkg"), "classes.geoseg.json"),
-    Case("polygonize .fgb", (*POLYGONIZE, "{folder}/classes.fgb"), "classes.geoseg.json", theirs=("classes.qml",)),
+    Case("superpixels .gpkg", (*SUPERPIXELS, "{folder}/cut.gpkg"), "cut.gpkg.geoseg.json"),
+    Case("polygonize .gpkg", (*POLYGONIZE, "{folder}/classes.gpkg"), "classes.gpkg.geoseg.json"),
+    Case("polygonize .fgb", (*POLYGONIZE, "{folder}/classes.fgb"), "classes.fgb.geoseg.json", theirs=("classes.qml",)),
     Case("train", TRAIN, "model.safetensors", ("model.png", "model.metrics.jsonl"), (), ("--resume",), (), BRIEF),
 )
 

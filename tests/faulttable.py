@@ -42,9 +42,11 @@ class Row:
 
 
 def discarding(bench: Bench, case: Case) -> list[tuple[int, str]]:
-    """The points of a run's end, once all outputs are there and the run directory goes."""
-    last = len(bench.operations(case))
-    return [point for point in points(bench.whole(case)[1].operations) if point[0] > last]
+    """The points of a run's end, once all outputs are there and the run directory goes; up to the removal of the mark
+    that says that the work is not done, after which it is."""
+    last, every = len(bench.operations(case)), bench.whole(case)[1].operations
+    mark = max(n for n, name in enumerate(every, 1) if name.startswith("unlink ") and name.endswith("/.placing"))
+    return [(n, when) for n, when in points(every) if last < n < mark or (n == mark and when == "before")]
 
 
 def _crashes(*cases: Case, old: bool = False) -> Callable[[Bench], Tally]:
