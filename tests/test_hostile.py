@@ -354,10 +354,13 @@ def test_row_18_a_window_that_sparse_blocks_touch(interleave: str, nodata: float
         np.testing.assert_array_equal(scene.read(Window.of(10, 200, 300, 100))[1], expected[10:310, 200:300])
 
 
-def test_row_18_and_21_blocks_larger_than_memory(tmp_path: Path, refused: Refused) -> None:
+def test_row_18_blocks_larger_than_memory(tmp_path: Path, refused: Refused) -> None:
     path = sparse(tmp_path / "small.tif", 200_000, 16384)
     assert path.stat().st_size < 4000
     refused(path, 65, path, "blocks of 16384 x 16384 pixels, 4096 MiB each", "retile", "gdal_translate")
+
+
+def test_row_21_blocks_of_65536_pixels(tmp_path: Path, refused: Refused) -> None:
     path = sparse(tmp_path / "square.tif", 65536, 65536, samples=1)
     refused(path, 65, path, "retile", "gdal_translate")
 
