@@ -16,7 +16,7 @@ from faultcases import CASES, Bench, Case, Tally
 from faultmodels import flips, refusals, worn_card
 from faults import Commands, working_folder
 from faulttable import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
-from faulttrials import ERRORS, crashes, failures, full_disks, kills, limited, losses, spread
+from faulttrials import ERRORS, crashes, failures, full_disks, limited, losses, spread
 from faultvisits import KINDS, at_once, damaged_parts, neighbours, stops
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected by way of /proc and POSIX signals")
@@ -100,11 +100,6 @@ def test_what_gets_its_name_is_on_disk_and_so_is_the_name(bench: Bench, case: Ca
         assert f"fsync {first}" in operations[:before], f"{name} was not synced"
         synced = operations.index(f"fsync {Path(name).parent}", n)
         assert name == case.last or synced < moves[case.last][0], f"the folder of {name} was not synced in time"
-
-
-def test_random_kills(bench: Bench) -> None:
-    # 73: it was killed when the last mark of the work was gone, and the map is there.
-    assert_all_is_well(kills(bench, PREDICT, 4), -signal.SIGKILL, 0, 73)
 
 
 @pytest.mark.parametrize(
