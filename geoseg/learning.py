@@ -33,7 +33,7 @@ from geoseg.network import (
 )
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import save_png
-from geoseg.publish import check_target
+from geoseg.publish import check_target, remove_leftovers
 from geoseg.sheets import sheet
 from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer
@@ -104,6 +104,7 @@ class Training:
             DivergedError: see `train`. WriteError: the disk failed. LockedError: another process has taken over.
         """
         config, recipe = self.config, self.config.settled
+        remove_leftovers(self.out.parent, self.out.stem)
         stats = self._statistics()
         dtype = str(np.result_type(*{source.dtype for source in self.sources}))
         spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)

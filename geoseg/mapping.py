@@ -1,13 +1,10 @@
-"""The map of one scene from file to files: checks, plan, run, publication."""
+"""The map of one scene from file to files: checks, plan, run."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,31 +12,26 @@ import numpy as np
 
 from geoseg.aoi import AreaOfInterest
 from geoseg.areas import Ground
-from geoseg.classes import ClassMap
-from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import Opening, PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
 from geoseg.georeference import require_rectified
 from geoseg.grid import Grid, Window
 from geoseg.locations import Location
+from geoseg.mapfiles import MapFiles
 from geoseg.model import Model, versions
 from geoseg.network import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
-from geoseg.pictures import painted, save_png, with_legend
 from geoseg.plan import MEMO_BYTES, plan
-from geoseg.polygonization import ClassLayer
 from geoseg.prediction import Predictor
-from geoseg.publish import Staging, check_space, publish_bytes, remove_leftovers, sha256
-from geoseg.raster import GDAL_VERSION, RasterSpec, provenance_tags, read_small, write_cog
+from geoseg.publish import check_space, remove_leftovers
+from geoseg.raster import GDAL_VERSION
 from geoseg.run import Run, work_facts
 from geoseg.scene import EVERY_BAND, Scene
-from geoseg.sidecars import check_item, write_item, write_styles
-from geoseg.sieving import sieve_parts
+from geoseg.sidecars import check_item
 
 log = logging.getLogger(__name__)
 
-_PREVIEW_PIXELS = 1200
 _COLOURS = {"red", "green", "blue"}
 
 _MOST_WORKERS = 8
@@ -140,55 +132,10 @@ class MapJob:
             rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
             with self.scene.caching(rows), predictor:
                 yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
-            with Staging(outputs.classes) as staging:
-                self._write(run, outputs.moved(staging.path))
-                staging.commit(outputs.stale)
-                self._record()
-                if not config.keep_run:
-                    run.discard()
-
-    def _write(self, run: Run, outputs: Outputs) -> None:
-        """Write every file but the record and the STAC Item, which tell of the others."""
-        classes, provenance = self.model.classes, self._provenance()
-        tags = provenance_tags(json.dumps(provenance, sort_keys=True))
-        georeference = self.scene.georeference.shifted(self.extent)
-        layers: list[tuple[str, Path, str, ClassMap | None]] = [("classes", outputs.classes, classes.dtype, classes)]
-        if outputs.confidence is not None:
-            layers.append(("confidence", outputs.confidence, "uint8", None))
-        for layer, path, dtype, class_map in layers:
-            spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
-            every = [(block, run.part(block, layer)) for block in self.plan.blocks]
-            parts = [(block, part) for block, part in every if part.exists()]
-            if class_map is not None and self.config.min_area is not None:
-                parts = sieve_parts(run.path, spec, parts, self.config.min_area)
-            write_cog(path, spec, parts)
-        write_styles(outputs, classes, self.config.sld, self.config.legend)
-        save_png(_preview(outputs.classes, self.model), outputs.preview)
-        if outputs.polygons is not None:
-            self._write_polygons(outputs, outputs.polygons)
-
-    def _record(self) -> None:
-        """Write the STAC Item, where asked for, and the record of all files, which makes them count."""
-        outputs, classes, provenance = self.outputs, self.model.classes, self._provenance()
-        hashes = {path: sha256(path) for path in outputs.files if path.exists()}
-        if self.taken is not None:
-            write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance)
-            hashes[outputs.item] = sha256(outputs.item)
-        folder = outputs.record.parent
-        files = {os.path.relpath(path, folder): digest for path, digest in hashes.items()}
-        record = {**provenance, "classes": classes.to_json(), "files": files}
-        publish_bytes(outputs.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
-
-    def _write_polygons(self, outputs: Outputs, path: Path) -> None:
-        """Write the polygons of the class raster that is written."""
-        classes, confidence = outputs.classes, outputs.confidence
-        with ExitStack() as stack:
-            raster = stack.enter_context(ClassRaster(classes, known=self.model.classes))
-            sure = stack.enter_context(Confidence(confidence, raster.scene)) if confidence is not None else None
-            layer = ClassLayer(path, raster, confidence=sure)
-            for _ in layer.write():
-                pass
-        layer.style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
+            files = MapFiles(
+                config, self.scene, self.extent, self.model, self._provenance(), self.taken, self.plan.blocks
+            )
+            files.publish(run, outputs)
 
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels
@@ -302,9 +249,3 @@ def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> W
             f"bounds {bounds} lie outside of {scene.path.name}; they read: left bottom right top in its CRS"
         )
     return window
-
-
-def _preview(path: Path, model: Model) -> Any:
-    small = read_small(path, _PREVIEW_PIXELS)
-    counts = np.bincount(small.ravel(), minlength=len(model.classes) + 1)[1:]
-    return with_legend(painted(small, model.classes), model.classes, list(counts / max(1, counts.sum())))

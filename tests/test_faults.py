@@ -66,10 +66,14 @@ def test_crash_points(bench: Bench, case: Case) -> None:
 
 
 def test_crash_points_of_train(bench: Bench) -> None:
-    """Somewhere, and in the midst of a checkpoint while an older one is there."""
+    """Somewhere, and in the midst of the model and of a checkpoint while an older one is there."""
     operations = bench.operations(TRAIN)
-    halves = [(n, "half") for n, name in enumerate(operations, 1) if name.startswith("write ") and "checkpoint" in name]
-    assert_all_is_well(crashes(bench, TRAIN, [*halves[-1:], *spread(operations, 2)[:1]]), 137)
+    writes = [(n, name) for n, name in enumerate(operations, 1) if name.startswith("write ")]
+    checkpoints = [(n, "half") for n, name in writes if "step-" in name and ".tmp.pt" in name]
+    tally = crashes(bench, TRAIN, [*checkpoints[-1:], (writes[-1][0], "half"), *spread(operations, 2)[:1]])
+    assert tally.trials == 3
+    assert_all_is_well(tally, 137)
+    assert tally.left == []
 
 
 def test_crash_points_over_an_old_map(bench: Bench) -> None:

@@ -105,6 +105,7 @@ LAYERS = (
     "polygonization",
     "segments",
     "segmentation",
+    "mapfiles",
     "mapping",
     "sources",
     "scoring",
