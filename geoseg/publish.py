@@ -132,7 +132,11 @@ def source_date() -> datetime | None:
 def temporary_name(target: Path) -> str:
     """Return the name under which this process writes what is to become `target`."""
     # Host and process in the name: on a cluster two workers may publish the same part.
-    return f".{target.stem}.{socket.gethostname()}.{os.getpid()}.tmp{target.suffix}"
+    return f".{target.stem}{_own_temporary()}{target.suffix}"
+
+
+def _own_temporary() -> str:
+    return f".{socket.gethostname()}.{os.getpid()}.tmp"
 
 
 def sync(path: Path) -> None:
@@ -204,7 +208,8 @@ class Staging:
                 path.unlink(missing_ok=True)
             for place, folder in self._folders.items():
                 for file in sorted(folder.iterdir(), key=lambda file: (file.name != self._target.name, file.name)):
-                    if file != self._marker:
+                    # A temporary that could not be removed is none of the files.
+                    if file != self._marker and _own_temporary() not in file.name:
                         _place(file, place / file.name)
                 sync(place)
         except OSError as error:
@@ -219,7 +224,7 @@ class Staging:
         return self._folder(self._target.parent) / _MARKER
 
     def _folder(self, place: Path) -> Path:
-        return place / f".{self._target.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+        return place / f".{self._target.name}{_own_temporary()}"
 
 
 def interrupted(target: Path) -> bool:

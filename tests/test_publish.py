@@ -23,6 +23,7 @@ from geoseg.publish import (
     publishing,
     remove_leftovers,
     sha256,
+    temporary_name,
 )  # fmt: skip
 
 
@@ -219,6 +220,8 @@ def test_staged_files_appear_together_and_the_first_is_the_target(
         for path in (classes.with_suffix(".aux"), confidence, classes):
             assert staging.path(path).name == path.name
             publish_bytes(staging.path(path), b"new")
+        left = temporary_name(staging.path(classes)) + ".aux.xml"
+        staging.path(classes).with_name(left).write_bytes(b"could not be removed")
         assert (classes.read_bytes(), confidence.read_bytes()) == (b"old", b"old")
         assert not interrupted(classes)
         monkeypatch.setattr(Path, "replace", noting)
