@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from geoseg.publish import sha256
 from geoseg.raster import read_provenance
 from geoseg.rasterchecks import check_raster
 from geoseg.resultchecks import check_result, record_of
+from geoseg.run import manifest_of, parts
 
 
 def check(path: Path, scene: Path | None = None) -> Iterator[Finding]:
@@ -100,26 +100,14 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
 def _check_run(folder: Path) -> Iterator[Finding]:
     report = Report(folder)
     yield from _at_work(report)
-    manifest = _object(folder / "manifest.json")
+    manifest = manifest_of(folder)
     yield report.either("manifest", None if manifest else "its manifest.json is damaged", "its manifest can be read")
-    whole, damaged = _parts(folder)
+    whole, damaged = parts(folder)
     for name in damaged[:MOST]:
         yield report.wrong("parts", f"{name} is not what was recorded; the same command computes it again")
     if len(damaged) > MOST:
         yield report.wrong("parts", f"{len(damaged) - MOST} more parts are not what was recorded")
     yield report.fine("parts", f"{len(whole)} parts are whole; {_missing(manifest or {}, whole, damaged)}")
-
-
-def _parts(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of parts that are what was recorded, and of those that are not."""
-    whole: list[str] = []
-    damaged: list[str] = []
-    for record in sorted(folder.glob("part-*.json")):
-        said = _object(record)
-        files = {} if said is None else {folder / name: digest for name, digest in said.items()}
-        good = said is not None and all(path.is_file() and sha256(path) == digest for path, digest in files.items())
-        (whole if good else damaged).append(record.stem)
-    return whole, damaged
 
 
 def _missing(manifest: dict[str, Any], whole: list[str], damaged: list[str]) -> str:
@@ -144,11 +132,3 @@ def _at_work(report: Report) -> Iterator[Finding]:
     found = holder(report.file / "lock")
     if found is not None and found.alive:
         yield report.fine("lock", f"{found} is at work there")
-
-
-def _object(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -106,8 +106,8 @@ class Run:
         manifest = self.path / _MANIFEST
         known: dict[str, Any] = {}
         if manifest.exists():
-            found = _json_object(manifest)
-            if found is None or not isinstance(found.get("fingerprint"), dict):
+            found = manifest_of(self.path)
+            if found is None:
                 raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart begins anew")
             known = found["fingerprint"]
             differing = _differing(known, wanted)
@@ -208,17 +208,33 @@ def status(path: Path) -> RunStatus:
     """
     if not path.exists():
         raise InputMissingError(f"{path}: there is neither a run nor a finished output")
-    found = _json_object(path / _MANIFEST) if (path / _MANIFEST).is_file() else None
-    if found is None or not isinstance(found.get("fingerprint"), dict):
+    found = manifest_of(path)
+    if found is None:
         raise InputError(f"{path}: is no run directory; geoseg predict keeps one beside its output while it is at work")
-    records = sorted(path.glob("part-[0-9]*.json"))
-    finished = sum(_whole(path, record) for record in records)
+    whole, damaged = parts(path)
     size = sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
     facts = {key: value for key, value in found.items() if key != "fingerprint"}
     return RunStatus(
-        path, finished, len(records) - finished, facts.get("blocks"), size, facts, found["fingerprint"],
+        path, len(whole), len(damaged), facts.get("blocks"), size, facts, found["fingerprint"],
         holder(path / LOCK),
     )  # fmt: skip
+
+
+def parts(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the parts in the run directory `path` that are what was recorded, and of those that are
+    not; every part is read."""
+    whole: list[str] = []
+    damaged: list[str] = []
+    for record in sorted(path.glob("part-[0-9]*.json")):
+        (whole if _whole(path, record) else damaged).append(record.stem)
+    return whole, damaged
+
+
+def manifest_of(path: Path) -> dict[str, Any] | None:
+    """Return the manifest of the run directory `path`; None where there is none, or another thing."""
+    manifest = path / _MANIFEST
+    found = _json_object(manifest) if manifest.is_file() else None
+    return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
 
 
 def _differing(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -245,6 +261,6 @@ def _json_object(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in the file; None where it holds something else."""
     try:
         content = json.loads(path.read_bytes())
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -36,21 +36,29 @@ class MalformedError(ValueError):
 class Page:
     """One image of a file.
 
-    number: its directory, counted from 1. part: it is an overview or a mask of another page.
+    number: its directory, counted from 1, which is at byte `at`. kind: NewSubfileType, a sum of 1 for an overview, 2
+    for a page of several, 4 for a mask.
     planes: how often its blocks are there, once or once per band. bits: of a pixel in one of them.
-    end: where the last of its blocks ends in the file, in bytes.
+    begin, end: bytes of the file between which its blocks lie; both 0 where none was ever written.
     absent: (planes, block rows, block cols), True where a block was never written; None where all were.
     """
 
     number: int
-    part: bool
+    at: int
+    kind: int
     shape: tuple[int, int]
     block_shape: tuple[int, int]
     tiled: bool
     planes: int
     bits: int
+    begin: int
     end: int
     absent: NDArray[np.bool_] | None
+
+    @property
+    def part(self) -> bool:
+        """Whether it is an overview or a mask of another page."""
+        return bool(self.kind & 5)
 
     @property
     def block_bytes(self) -> int:
@@ -125,7 +133,7 @@ class _Walker:
                 raise MalformedError(f"it has more than {MOST_PAGES} pages")
             tags, following = self._directory(at)
             if tags:
-                pages.append(self._page(len(seen), tags))
+                pages.append(self._page(len(seen), at, tags))
             at = following
         if not pages and self.needed <= self.size:
             raise MalformedError("it has no page")
@@ -150,7 +158,7 @@ class _Walker:
         whole = len(tail) == (8 if self.big else 4)
         return tags, self._unpack("Q" if self.big else "I", tail) if whole else 0
 
-    def _page(self, number: int, tags: dict[int, tuple[int, int, bytes]]) -> Page:
+    def _page(self, number: int, at: int, tags: dict[int, tuple[int, int, bytes]]) -> Page:
         def first(tag: int, default: int = 0) -> int:
             values = self._values(tags, tag, 1)
             return int(values[0]) if values.size else default
@@ -161,20 +169,21 @@ class _Walker:
         planes = samples if first(_PLANAR, 1) == 2 else 1
         bits = int(self._values(tags, _BITS, 64).max(initial=1)) * (1 if planes > 1 else samples)
         grid = (-(-height // max(1, block[0])), -(-width // max(1, block[1])))
-        end, absent = self._blocks(tags, planes, grid)
-        part = bool(first(_SUBFILE) & 5)
-        return Page(number, part, (height, width), block, tiled, planes, bits, end, absent)
+        begin, end, absent = self._blocks(tags, planes, grid)
+        return Page(number, at, first(_SUBFILE), (height, width), block, tiled, planes, bits, begin, end, absent)
 
     def _blocks(
         self, tags: dict[int, tuple[int, int, bytes]], planes: int, grid: tuple[int, int]
-    ) -> tuple[int, NDArray[np.bool_] | None]:
+    ) -> tuple[int, int, NDArray[np.bool_] | None]:
+        """Between which bytes the blocks lie, and which were never written."""
         count = planes * math.prod(grid)
         places = next((pair for pair in _PLACES if pair[0] in tags and pair[1] in tags), None)
         if places is None or not count:
-            return 0, None
+            return 0, 0, None
         self.blocks += count
         if self.blocks > MOST_BLOCKS:
             raise MalformedError(f"it is cut into {self.blocks} blocks or more")
+        begins: list[int] = []
         end, at = 0, 0
         absent = np.ones(count, dtype=bool)
         for offsets, sizes in zip(*(self._chunks(tags, tag, count) for tag in places), strict=False):
@@ -183,11 +192,12 @@ class _Walker:
             absent[at : at + n] = ~there
             at += n
             if there.any():
+                begins.append(int(offsets[:n][there].min()))
                 # In floats: a sum of two 64-bit numbers may not fit into one.
                 ends = offsets[:n][there].astype(np.float64) + sizes[:n][there]
                 last = int(ends.argmax())
                 end = max(end, int(offsets[:n][there][last]) + int(sizes[:n][there][last]))
-        return end, absent.reshape(planes, *grid) if absent.any() else None
+        return min(begins, default=0), end, absent.reshape(planes, *grid) if absent.any() else None
 
     def _values(self, tags: dict[int, tuple[int, int, bytes]], tag: int, most: int) -> NDArray[Any]:
         return next(self._chunks(tags, tag, most), np.empty(0, np.uint64))

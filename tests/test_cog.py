@@ -12,8 +12,9 @@ import rasterio.shutil
 from conftest import landscape, make_raster
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.cog import Directory, _disorder, layout_faults, read_directories
+from geoseg.cog import _disorder, layout_faults
 from geoseg.errors import InputError
+from geoseg.tiff import Page, read_header
 
 
 def plain(path: Path, rows: int = 700, cols: int = 1100, **more: object) -> Path:
@@ -78,9 +79,16 @@ def test_it_is_a_cog_where_rio_cogeo_says_so(tmp_path: Path, kind: str) -> None:
     path = KINDS[kind](tmp_path / "file.tif")
     valid, *_ = cog_validate(str(path), strict=True, quiet=True)
     assert (layout_faults(path) == []) == valid
-    main = read_directories(path)[0]
-    with rasterio.open(path) as file:
-        assert (main.rows, main.cols, main.tiled) == (*file.shape, file.profile["tiled"])
+    with path.open("rb") as tiff, rasterio.open(path) as file:
+        main = read_header(tiff).pages[0]
+        assert (main.shape, main.tiled) == (file.shape, file.profile["tiled"])
+        (rows, cols), (high, wide) = file.shape, file.block_shapes[0]
+        bands = (1,) if main.planes == 1 else file.indexes
+        places = [
+            int(file.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band))
+            for band in bands for y in range(-(-rows // high)) for x in range(-(-cols // wide))
+        ]  # fmt: skip
+        assert main.begin == min(places) < main.end <= path.stat().st_size
 
 
 @pytest.mark.parametrize("kind", ["COG", "BigTIFF"])
@@ -121,27 +129,27 @@ def test_directories_in_a_loop_are_an_input_error(tmp_path: Path) -> None:
     data[first + 2 + 12 * count : first + 6 + 12 * count] = data[4:8]
     path.write_bytes(data)
     with pytest.raises(InputError, match="in a loop"):
-        read_directories(path)
+        layout_faults(path)
 
 
-def level(offset: int, side: int, *blocks: tuple[int, int]) -> Directory:
-    offsets, counts = np.array(blocks, np.uint64).T
-    return Directory(offset, side, side, 0, True, offsets, counts)
+def level(at: int, side: int, begin: int, end: int) -> Page:
+    return Page(1, at, 1, (side, side), (256, 256), True, 1, 8, begin, end, None)
 
 
 @pytest.mark.parametrize(
     ("levels", "told"),
     [
-        ([level(8, 2048, (700, 50), (750, 50)), level(200, 1024, (600, 100)), level(300, 512, (500, 100))], None),
-        # Blocks that are left out have no place.
-        ([level(8, 2048, (700, 50), (0, 0)), level(200, 1024, (600, 100))], None),
-        ([level(8, 2048, (500, 100)), level(200, 1024, (600, 100))], "blocks of its overview of 1024 x 1024 are not"),
-        # The first block is in its place, the second is not.
-        ([level(8, 2048, (600, 100)), level(200, 1024, (500, 100), (700, 9))], "blocks of its overview of 1024 x 1024"),
-        ([level(8, 2048, (700, 50)), level(300, 512, (500, 100)), level(200, 1024, (600, 100))], "the order of their"),
-        ([level(8, 2048, (150, 50)), level(200, 1024, (100, 50))], "directories are not all before its blocks"),
+        ([level(8, 2048, 700, 800), level(200, 1024, 600, 700), level(300, 512, 500, 600)], None),
+        # Nothing of it was ever written.
+        ([level(8, 2048, 0, 0), level(200, 1024, 600, 700)], None),
+        ([level(8, 2048, 700, 800), level(200, 1024, 0, 0)], None),
+        ([level(8, 2048, 500, 600), level(200, 1024, 600, 700)], "blocks of its overview of 1024 x 1024 are not"),
+        # The first block is in its place, the last is not.
+        ([level(8, 2048, 600, 700), level(200, 1024, 500, 709)], "blocks of its overview of 1024 x 1024"),
+        ([level(8, 2048, 700, 750), level(300, 512, 500, 600), level(200, 1024, 600, 700)], "the order of their"),
+        ([level(8, 2048, 150, 200), level(200, 1024, 100, 150)], "directories are not all before its blocks"),
     ],
 )
-def test_the_order_of_overviews(levels: list[Directory], told: str | None) -> None:
+def test_the_order_of_overviews(levels: list[Page], told: str | None) -> None:
     faults = _disorder(levels)
     assert told in "; ".join(faults) if told else not faults
