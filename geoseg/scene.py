@@ -286,7 +286,7 @@ class Scene:
         """Say once that values which only ever stand for nodata are taken as data."""
         if not self._wary or pixels.dtype.kind != "f" or any(value is not None for value in self._nodata):
             return
-        least = pixels[:, valid].min(initial=0)
+        least = pixels.min(where=valid, initial=0)
         if least in _UNDECLARED or least < -_UNLIKELY:
             self._wary = False
             log.warning("%s: has pixels of %g, but declares no nodata; if they are, give --nodata", self._name, least)
