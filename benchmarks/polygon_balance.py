@@ -34,9 +34,10 @@ from rasterio.enums import MergeAlg
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
-from geoseg.config import Area, PolygonizeConfig
+from geoseg.config import PolygonizeConfig
 from geoseg.polygonization import PolygonizeJob
 from geoseg.sieve import sieve
+from geoseg.units import Area
 
 TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
 """Of numbers that have few binary digits, so that no product of them is rounded."""

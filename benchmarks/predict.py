@@ -24,13 +24,14 @@ from typing import Any
 import torch
 
 from geoseg.classes import ClassMap
-from geoseg.config import PredictConfig, SuperpixelConfig, TrainConfig, WindowConfig
+from geoseg.config import PredictConfig, TrainConfig
 from geoseg.inference import ready
 from geoseg.mapping import MapJob
 from geoseg.model import Model, colour_scale, load_model
 from geoseg.network import NetworkSpec, build
 from geoseg.outputs import Outputs
 from geoseg.prediction import pad
+from geoseg.recipes import SuperpixelConfig, WindowConfig
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 from geoseg.superpixels import colour, segment

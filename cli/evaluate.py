@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from geoseg.config import EvaluateConfig, ProtocolName
+from geoseg.config import EvaluateConfig
+from geoseg.recipes import ProtocolName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, progress
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geoseg.config import InfoConfig
-from geoseg.locations import Location
+from geoseg.location import Location
 
 from .options import LOCATION, opening_options
 

@@ -115,7 +115,7 @@ def _end(number: signal.Signals) -> None:
             sys.stderr.write(f"interrupted; {hint()}\n")
         sys.stderr.flush()
     with contextlib.suppress(Exception):
-        publish = sys.modules.get("geoseg.publish")
+        publish = sys.modules.get("geoseg.files.atomic")
         if publish is not None:
             publish.abandon()
     os._exit(_STATUS[number])

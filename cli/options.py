@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from geoseg.config import Area, Opening, Precision, PredictConfig
+from geoseg.config import Opening, Precision, PredictConfig
 from geoseg.errors import SettingError
-from geoseg.locations import Location, Remote, locate
-from geoseg.period import Period
+from geoseg.location import Location, Remote, locate
+from geoseg.units import Area, Period
 
 from .interruption import resumable
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from geoseg.config import RecipeName, TrainConfig, Weights
+from geoseg.config import TrainConfig, Weights
+from geoseg.recipes import RecipeName
 
 from .interruption import resumable
 from .options import LOCATION, PATH, bands_option, device_options, note, opening_options, overwrite_option, progress

@@ -13,11 +13,11 @@ import numpy as np
 import rasterio
 
 from geoseg.config import PredictConfig, TrainConfig
+from geoseg.files.atomic import sha256
 from geoseg.learning import Training
 from geoseg.mapping import MapJob
 from geoseg.model import load_model
 from geoseg.outputs import Outputs
-from geoseg.publish import sha256
 
 DATA = Path(__file__).parent / "data"
 YEARS = ("2018", "2020")

@@ -11,11 +11,11 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geoseg.config import Area
 from geoseg.errors import SettingError
 from geoseg.georeference import Georeference
 from geoseg.grid import Span, Window
 from geoseg.rings import Rings, corners
+from geoseg.units import Area
 
 _FRACTION = 1 << 24
 _NOTABLE = 0.02

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from geoseg.classes import ClassMap
-from geoseg.config import SuperpixelConfig, WindowConfig
 from geoseg.errors import InputError
+from geoseg.recipes import SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
 _MOST_CLASSES = 65534

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, SettingError
+from geoseg.files.atomic import sha256
+from geoseg.files.lock import holder
 from geoseg.findings import MOST, Finding, Report
 from geoseg.guards import raster_driver, regular_file
-from geoseg.locking import holder
 from geoseg.outputs import POLYGONS, RECORD
 from geoseg.polygonchecks import Layer, check_layer
-from geoseg.publish import sha256
 from geoseg.raster import read_provenance
 from geoseg.rasterchecks import check_raster
 from geoseg.resultchecks import check_result, record_of

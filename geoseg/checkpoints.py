@@ -1,6 +1,6 @@
 """The checkpoints of a training: what it is resumed from, in a folder beside the model that is not there yet.
 
-    model.training/lock               this training is at work (`geoseg.locking`)
+    model.training/lock               this training is at work (`geoseg.files.lock`)
     model.training/step-000025.pt     all that decides the steps to come, as torch keeps it
     model.training/step-000025.json   its format and SHA-256, written after it: without this one it does not count
 
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from geoseg.errors import InputError, OutputError, RunError
-from geoseg.locking import Lock
-from geoseg.publish import publish_bytes
+from geoseg.files.atomic import publish_bytes
+from geoseg.files.lock import Lock
 
 log = logging.getLogger(__name__)
 

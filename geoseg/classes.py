@@ -107,3 +107,7 @@ def _colour(class_id: int) -> str:
     hue = (class_id * 0.618033988749895) % 1.0
     light = (0.35, 0.5, 0.65)[class_id % 3]
     return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, light, 0.6))
+
+
+IGNORED = -1
+"""A label that is not scored."""

@@ -18,7 +18,7 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.config import Opening
 from geoseg.errors import BandError, InputError, SettingError
 from geoseg.grid import Span, Window
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.scene import Scene
 
 LARGEST_ID = 1 << 62

@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from geoseg.errors import SettingError
-from geoseg.locations import Location
-from geoseg.period import Period
+from geoseg.location import Location
+from geoseg.recipes import (
+    _FEW,
+    COMPACT,
+    FEW,
+    RECIPES,
+    ProtocolName,
+    Recipe,
+    RecipeName,
+    SuperpixelConfig,
+    WindowConfig,
+    check_choice,
+    check_range,
+)
+from geoseg.units import Area, Period
 
 Blend = Literal["hann", "linear", "crop"]
 Precision = Literal["auto", "bfloat16", "float32"]
 Weights = Literal["selected", "last"]
-Start = Literal["brightness", "hue"]
-ProtocolName = Literal["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"]
-RecipeName = Literal["orthophoto", "quick", ProtocolName]
 
 MODEL_NAME = "geoseg-model.safetensors"
 """What `train` writes and `predict` reads where no path is given."""
@@ -31,25 +41,6 @@ POLYGON_FIELDS = (
 )  # fmt: skip
 """What columns of polygons other than that of class ids are called, in any format."""
 
-STRIDE = 4
-"""Pixels per cell of the network's logits, along each axis: superpixels give the edges."""
-
-COMPACT = "compact"
-"""The encoder of our own: six convolutions at stride 4, which see 39 pixels around."""
-
-ENCODER_STRIDE = 32
-"""The network takes images whose sides are multiples of this."""
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise SettingError(f"{name} is {value}; it must be between {low} and {high}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SettingError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
-
 
 def _check_bands(bands: tuple[int, ...] | None) -> None:
     if bands is not None and (not bands or min(bands) < 1):
@@ -57,40 +48,11 @@ def _check_bands(bands: tuple[int, ...] | None) -> None:
 
 
 def _check_work(block_size: int, workers: int | None) -> None:
-    _check("block size", block_size, 512, 65536)
+    check_range("block size", block_size, 512, 65536)
     if block_size % 512:
         raise SettingError(f"block size is {block_size}; it must be a multiple of 512")
     if workers is not None:
-        _check("workers", workers, 1, 1024)
-
-
-@dataclass(frozen=True)
-class Area:
-    """An area on the ground or in the raster: a finite number greater than 0, of square metres or pixels."""
-
-    value: float
-    unit: Literal["m2", "px"] = "m2"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.value < math.inf:
-            raise SettingError(f"area is {self.value}; it must be a finite number greater than 0")
-        _check_choice("unit of area", self.unit, ("m2", "px"))
-
-    @classmethod
-    def parse(cls, text: str) -> Area:
-        """Return the area that reads 50, 50m2 or 12px; without a unit they are square metres.
-
-        Raises:
-            SettingError: it does not read so.
-        """
-        match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|px)?", text.strip().lower())
-        try:
-            return cls(float(match[1]) if match else math.nan, "px" if match and match[2] == "px" else "m2")
-        except ValueError:
-            raise SettingError(f"area is {text!r}; write it as 50, 50m2 or 12px") from None
-
-    def __str__(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        check_range("workers", workers, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +73,9 @@ class Opening:
     nodata: float | None = None
 
     def __post_init__(self) -> None:
-        _check("max pixels", self.max_pixels, 1, 2**62)
+        check_range("max pixels", self.max_pixels, 1, 2**62)
         if self.page is not None:
-            _check("page", self.page, 1, 2**16)
+            check_range("page", self.page, 1, 2**16)
 
     @property
     def beside(self) -> Opening:
@@ -124,130 +86,6 @@ class Opening:
 def opening_of(config: Opening) -> dict[str, Any]:
     """Return those settings of `config` that say how rasters are opened, for another configuration."""
     return {entry.name: getattr(config, entry.name) for entry in fields(Opening)}
-
-
-@dataclass(frozen=True)
-class SuperpixelConfig:
-    """How scenes are cut into superpixels (SLIC, Achanta et al. 2012, on a scene-anchored seed lattice).
-
-    size: side of a seed cell in pixels, 4..255.
-    compactness: weight of distance in space against distance in colour (CIELAB units), > 0.
-    iterations: assignment steps, 1..50; each widens the halo by two cells.
-    """
-
-    size: int = 16
-    compactness: float = 10.0
-    iterations: int = 5
-
-    def __post_init__(self) -> None:
-        _check("superpixel size", self.size, 4, 255)
-        _check("iterations", self.iterations, 1, 50)
-        if not 0 < self.compactness < math.inf:
-            raise SettingError(f"compactness is {self.compactness}; it must be a finite number greater than 0")
-
-
-@dataclass(frozen=True)
-class WindowConfig:
-    """What the network sees at once: windows of `tile_size` pixels that overlap by `overlap`.
-
-    Both are multiples of 32, the network's stride; overlap is at most half of tile_size.
-    """
-
-    tile_size: int = 1024
-    overlap: int = 128
-
-    def __post_init__(self) -> None:
-        for name, value in (("tile size", self.tile_size), ("overlap", self.overlap)):
-            if value % ENCODER_STRIDE or value < 0:
-                raise SettingError(f"{name} is {value}; it must be a multiple of {ENCODER_STRIDE}")
-        if self.tile_size < 64 or 2 * self.overlap > self.tile_size:
-            raise SettingError(
-                f"overlap {self.overlap} must be at most half of the tile size {self.tile_size} (itself >= 64)"
-            )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the classes are learnt. All values are our own choice: the paper's are not public.
-
-    classes: number of classes K, 2..65534.
-    steps: optimiser steps. Until `start_share` of them, phase 0: the network learns the mixture of colours. From there
-        to `warm_share`, phase 1: mutual information. Then phase 2: with both regularisers.
-    batch_size, patch_size: patches per step and their side in pixels (a multiple of 32).
-    learning_rate, weight_decay: of AdamW; the rate follows a cosine to a hundredth after a short warm-up.
-    start: what the mixture tells classes apart by: brightness for a few classes, hue for many.
-    marginal_weight: mu, the weight of the marginal in the mutual information.
-    imbalance: classes are expected to have shares like 1 / rank^imbalance; 0 asks for equal ones.
-    anchor_weight: weight of the cross-entropy to the mixture, in phases 1 and 2.
-    averaging: the network that is kept is the average of the weights over the steps, of this decay in [0, 1).
-    adversarial_weight, geometric_weight: weights of the two regularisers in phase 2.
-    noise: root mean square of the adversarial noise per value of the normalised image.
-    superpixel_size: side of a superpixel in pixels, as in `SuperpixelConfig`.
-    edges: the network sees the Sobel derivatives of the image besides its bands.
-    """
-
-    classes: int = 24
-    steps: int = 600
-    start: Start = "hue"
-    start_share: float = 0.25
-    warm_share: float = 0.5
-    batch_size: int = 8
-    patch_size: int = 192
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    marginal_weight: float = 8.0
-    imbalance: float = 0.3
-    anchor_weight: float = 1.0
-    averaging: float = 0.98
-    adversarial_weight: float = 0.3
-    geometric_weight: float = 0.3
-    noise: float = 0.1
-    superpixel_size: int = SuperpixelConfig.size
-    edges: bool = False
-
-    def __post_init__(self) -> None:
-        _check("classes", self.classes, 2, 65534)
-        _check("steps", self.steps, 1, 10**9)
-        _check("batch size", self.batch_size, 1, 4096)
-        _check("patch size", self.patch_size, 64, 4096)
-        _ = SuperpixelConfig(self.superpixel_size)
-        for name in ("learning_rate", "marginal_weight", "noise"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be greater than 0")
-        for name in ("weight_decay", "imbalance", "anchor_weight", "adversarial_weight", "geometric_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        _check_choice("start", self.start, get_args(Start))
-        for name in ("start_share", "warm_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
-        if self.start_share > self.warm_share:
-            raise SettingError(f"start_share is {self.start_share}; it must be at most warm_share, {self.warm_share}")
-        if not 0 <= self.averaging < 1:
-            raise SettingError(f"averaging is {self.averaging}; it must be at least 0 and less than 1")
-        if self.patch_size % ENCODER_STRIDE:
-            raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
-
-
-FEW = 12
-"""As many classes, at most, somebody has names for beforehand: one cluster has to be one class. More of them, and each
-class is several clusters, to be joined by whoever knows the place."""
-
-_FEW = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3)
-
-_POTSDAM = replace(_FEW, steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
-_COCOSTUFF = replace(_FEW, steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
-
-RECIPES: dict[RecipeName, Recipe] = {
-    "orthophoto": Recipe(),
-    "quick": replace(_FEW, classes=8, steps=300, batch_size=16, patch_size=96),
-    "potsdam3": replace(_POTSDAM, classes=3),
-    "potsdam6": replace(_POTSDAM, classes=6),
-    "cocostuff3": replace(_COCOSTUFF, classes=3),
-    "cocostuff15": replace(_COCOSTUFF, classes=15),
-}
-"""orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model. The others go with
-the data of a protocol; their values are those of a few classes on other imagery (`docs/method.md`), not tuned on it."""
 
 
 @dataclass(frozen=True)
@@ -283,12 +121,12 @@ class TrainConfig(Opening):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.recipe is not None:
-            _check_choice("recipe", self.recipe, get_args(RecipeName))
-        _check_choice("precision", self.precision, get_args(Precision))
-        _check_choice("weights", self.weights, get_args(Weights))
+            check_choice("recipe", self.recipe, get_args(RecipeName))
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("weights", self.weights, get_args(Weights))
         _check_bands(self.bands)
-        _check("seed", self.seed, 0, 2**32 - 1)
-        _check("max bad", self.max_bad, 0, 2**32 - 1)
+        check_range("seed", self.seed, 0, 2**32 - 1)
+        check_range("max bad", self.max_bad, 0, 2**32 - 1)
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise SettingError(f"minutes is {self.minutes}; it must be a finite number greater than 0")
         if self.resume and self.overwrite:
@@ -353,12 +191,12 @@ class PredictConfig(Opening):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("blend", self.blend, get_args(Blend))
-        _check_choice("precision", self.precision, get_args(Precision))
+        check_choice("blend", self.blend, get_args(Blend))
+        check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
         _check_work(self.block_size, self.workers)
         if self.batch_size is not None:
-            _check("batch size", self.batch_size, 1, 4096)
+            check_range("batch size", self.batch_size, 1, 4096)
         if self.datetime is not None and not self.stac:
             raise SettingError(f"datetime {self.datetime} is for the STAC Item; give --stac too")
         if self.bounds is not None:
@@ -402,7 +240,7 @@ class SegmentConfig(Opening):
         _check_bands(self.bands)
         _check_work(self.block_size, self.workers)
         if self.min_size is not None:
-            _check("min size", self.min_size, 0, 9 * self.size**2)
+            check_range("min size", self.min_size, 0, 9 * self.size**2)
 
     @property
     def superpixels(self) -> SuperpixelConfig:
@@ -502,7 +340,7 @@ class EvaluateConfig(Opening):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("precision", self.precision, get_args(Precision))
+        check_choice("precision", self.precision, get_args(Precision))
         _check_bands(self.bands)
         if self.is_model and self.data is None:
             raise SettingError(f"{self.file}: is a model; name the images to map and score with --data FOLDER")
@@ -518,7 +356,7 @@ class EvaluateConfig(Opening):
 
     def _check_labels(self) -> None:
         if self.protocol is not None:
-            _check_choice("protocol", self.protocol, get_args(ProtocolName))
+            check_choice("protocol", self.protocol, get_args(ProtocolName))
         if self.labels is not None and self.protocol is not None:
             raise SettingError(f"protocol {self.protocol} has labels of its own; leave --labels or --protocol out")
         if self.labels is None and not self.is_model:

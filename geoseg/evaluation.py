@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-IGNORED = -1
-"""A label that is not scored."""
+from geoseg.classes import IGNORED
 
 UNMATCHED = -1
 """The class of a cluster that stands for none."""

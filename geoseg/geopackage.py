@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geoseg.classes import LandClass
 from geoseg.errors import WriteError
-from geoseg.publish import source_date
+from geoseg.files.atomic import source_date
 from geoseg.styles import FIELD, layer_qml, vector_sld
 
 _TABLE = "layer_styles"

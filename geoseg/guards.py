@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.tiff import Header, MalformedError, read_header
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")

@@ -8,7 +8,7 @@ from typing import Any
 
 from geoseg.config import Opening
 from geoseg.guards import regular_file
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.model import read_card
 from geoseg.scene import EVERY_BAND, Scene
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import IGNORED
 from geoseg.errors import InputError
-from geoseg.evaluation import IGNORED
 from geoseg.guards import regular_file
 
 _Entry = tuple[str, str | None, int | None]

@@ -14,7 +14,7 @@ from geoseg.config import Opening
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Window
 from geoseg.guards import RASTER_SUFFIXES, regular_file
-from geoseg.locations import Location, local
+from geoseg.location import Location, local
 from geoseg.scene import Scene
 
 log = logging.getLogger(__name__)

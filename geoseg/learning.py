@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from geoseg.checkpoints import Checkpoints, interrupted
 from geoseg.classes import ClassMap
-from geoseg.config import TrainConfig, WindowConfig
+from geoseg.config import TrainConfig
 from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_dataset, recognise
 from geoseg.errors import OutputError
-from geoseg.locations import Location
+from geoseg.files.atomic import check_target, remove_leftovers
+from geoseg.location import Location
 from geoseg.metrics import Metrics
 from geoseg.model import Model, colour_scale, save_model, versions
 from geoseg.network import (
@@ -33,7 +34,7 @@ from geoseg.network import (
 )
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import save_png
-from geoseg.publish import check_target, remove_leftovers
+from geoseg.recipes import WindowConfig
 from geoseg.sheets import sheet
 from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer

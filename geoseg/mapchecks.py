@@ -15,7 +15,7 @@ from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError
 from geoseg.findings import Finding, Pixels, Report
 from geoseg.grid import Span, Window, partition
-from geoseg.locations import Location
+from geoseg.location import Location
 from geoseg.rasterchecks import PIECE, broken_blocks, decoded
 from geoseg.scene import Scene
 

@@ -16,18 +16,18 @@ import numpy as np
 from geoseg.classes import ClassMap
 from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import PredictConfig
+from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.grid import Block, Window
 from geoseg.model import Model
 from geoseg.outputs import Outputs
-from geoseg.period import Period
 from geoseg.pictures import painted, save_png, with_legend
 from geoseg.polygonization import ClassLayer
-from geoseg.publish import Staging, publish_bytes, sha256
 from geoseg.raster import RasterSpec, provenance_tags, read_small, write_cog
 from geoseg.run import Run
 from geoseg.scene import Scene
 from geoseg.sidecars import write_item, write_styles
 from geoseg.sieving import sieve_parts
+from geoseg.units import Period
 
 _PREVIEW_PIXELS = 1200
 

@@ -15,16 +15,16 @@ from geoseg.areas import Ground
 from geoseg.config import Opening, PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
+from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.georeference import require_rectified
 from geoseg.grid import Grid, Window
-from geoseg.locations import Location
+from geoseg.location import Location
 from geoseg.mapfiles import MapFiles
 from geoseg.model import Model, versions
 from geoseg.network import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
 from geoseg.plan import MEMO_BYTES, plan
 from geoseg.prediction import Predictor
-from geoseg.publish import check_space, remove_leftovers
 from geoseg.raster import GDAL_VERSION
 from geoseg.run import Run, work_facts
 from geoseg.scene import EVERY_BAND, Scene

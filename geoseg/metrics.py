@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import WriteError
-from geoseg.publish import publish_bytes
+from geoseg.files.atomic import publish_bytes
 from geoseg.trainer import Step
 
 log = logging.getLogger(__name__)

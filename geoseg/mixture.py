@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.config import Start
+from geoseg.recipes import Start
 from geoseg.regions import region_statistics
 
 _DARK = 0.15

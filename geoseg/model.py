@@ -21,11 +21,11 @@ from safetensors.torch import save
 from geoseg import __version__
 from geoseg.cards import check_card, parse_card, sealed
 from geoseg.classes import ClassMap
-from geoseg.config import SuperpixelConfig, WindowConfig
 from geoseg.errors import InputError
+from geoseg.files.atomic import publish_bytes
 from geoseg.guards import regular_file
 from geoseg.network import NetworkSpec, SegmentationNetwork, build
-from geoseg.publish import publish_bytes
+from geoseg.recipes import SuperpixelConfig, WindowConfig
 from geoseg.statistics import BandStats
 from geoseg.statistics import colour_scale as colour_scale  # where callers used to find it
 

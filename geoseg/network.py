@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.config import COMPACT, Precision
+from geoseg.config import Precision
 from geoseg.errors import InputError, SettingError, UnavailableError
+from geoseg.recipes import COMPACT
 
 _WIDTH = 48
 _DEPTH = 4

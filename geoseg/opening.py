@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.guards import check_block, check_pixels, check_sidecars, raster_driver, regular_file, tiff_header
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.remote import check_archive, failure
 from geoseg.tiff import Page
 from geoseg.vrt import checked_vrt

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
-from geoseg.locations import Location, local
-from geoseg.publish import check_target, interrupted
+from geoseg.files.atomic import check_target, interrupted
+from geoseg.location import Location, local
 from geoseg.raster import raster_sidecars
 from geoseg.vectors import companions, vector_sidecars
 

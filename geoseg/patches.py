@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg import superpixels_torch
-from geoseg.config import Start, SuperpixelConfig
 from geoseg.datasets import DatasetImage, Faults, ImageSource
 from geoseg.datasets.faults import Fault
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
+from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.statistics import BandStats
 from geoseg.superpixels import colour, segment
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.publish import publish_bytes
+from geoseg.files.atomic import publish_bytes
 
 Picture = NDArray[np.uint8]
 

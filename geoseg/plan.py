@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geoseg.blend import Field
-from geoseg.config import SuperpixelConfig
 from geoseg.grid import Block, Grid, Window, partition
+from geoseg.recipes import SuperpixelConfig
 from geoseg.superpixels import halo
 
 MEMO_BYTES = 512 << 20

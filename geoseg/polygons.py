@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from geoseg.areas import Ground
 from geoseg.classrasters import LARGEST_ID, ClassRaster
 from geoseg.components import Sweep
-from geoseg.config import Area
 from geoseg.georeference import Georeference
 from geoseg.grid import Span, Window
 from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, PIXELS, VALUE, WEIGHT
 from geoseg.outlines import outlines
 from geoseg.rings import Rings, corners, encode, polygons
 from geoseg.sieve import Sieve
+from geoseg.units import Area
 
 if TYPE_CHECKING:
     import geopandas

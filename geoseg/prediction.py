@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from geoseg.aoi import AreaOfInterest
 from geoseg.blend import Field, blend_windows
-from geoseg.config import ENCODER_STRIDE, STRIDE, Blend
+from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.inference import ready
 from geoseg.model import Model, colour_scale
 from geoseg.plan import Plan, WindowMemo
+from geoseg.recipes import ENCODER_STRIDE, STRIDE
 from geoseg.regions import classify, paint, region_means
 from geoseg.scene import Scene
 from geoseg.superpixels import Superpixels, colour, segment

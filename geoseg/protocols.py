@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.config import STRIDE, EvaluateConfig, ProtocolName
+from geoseg.config import EvaluateConfig
 from geoseg.datasets import Dataset, open_dataset
 from geoseg.errors import BandError, SettingError
 from geoseg.evaluation import Confusion
@@ -20,6 +20,7 @@ from geoseg.inference import ready
 from geoseg.labelmap import LabelMap
 from geoseg.model import Model, colour_scale
 from geoseg.prediction import colour_type, pad
+from geoseg.recipes import STRIDE, ProtocolName
 from geoseg.regions import classify, paint, region_means
 from geoseg.report import Report
 from geoseg.scoring import Counted, check_picture

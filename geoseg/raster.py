@@ -29,9 +29,9 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg import __version__
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
+from geoseg.files.atomic import check_space, publishing
 from geoseg.georeference import Georeference
 from geoseg.grid import Block, Window
-from geoseg.publish import check_space, publishing
 
 TIFF_BLOCK = 512
 GDAL_VERSION = str(rasterio.__gdal_version__)

@@ -14,7 +14,7 @@ from rasterio import _err as gdal
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, UnavailableError
 from geoseg.guards import regular_file
-from geoseg.locations import Remote
+from geoseg.location import Remote
 
 _SECONDS = 10
 _GONE = ("CPLE_AWSObjectNotFoundError", "CPLE_AWSBucketNotFoundError")

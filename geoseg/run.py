@@ -19,9 +19,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, OutputError, RunError, WriteError
+from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
+from geoseg.files.lock import Holder, Lock, holder
 from geoseg.grid import Block
-from geoseg.locking import Holder, Lock, holder
-from geoseg.publish import publish_bytes, remove_leftovers, sha256
 from geoseg.raster import write_part
 
 RASTER_PART, VECTOR_PART = ".tif", ".arrow"

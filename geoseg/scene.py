@@ -23,10 +23,10 @@ from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.headers import EVERY_BAND, band_name, georeference_of, nodata_of, note_scaling, palette_of, select
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.opening import first_line, open_raster
-from geoseg.period import Period
 from geoseg.remote import identity
+from geoseg.units import Period
 
 __all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
 

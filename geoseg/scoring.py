@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.errors import InputError, OutputError, SettingError
-from geoseg.evaluation import IGNORED, Confusion
+from geoseg.evaluation import Confusion
+from geoseg.files.atomic import check_target
 from geoseg.guards import find_rasters
 from geoseg.labelmap import LabelMap, read_label_map
 from geoseg.labels import LabelRaster, find_images, find_labels
-from geoseg.locations import Location, local
-from geoseg.publish import check_target
+from geoseg.location import Location, local
 from geoseg.report import Report
 from geoseg.scene import Scene
 from geoseg.sources import BLOCK, ModelSource, RasterSource, Source

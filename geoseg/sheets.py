@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
-from geoseg.config import STRIDE
 from geoseg.losses import pool, pool_weights
 from geoseg.pictures import outlined, painted, rgb, side_by_side
+from geoseg.recipes import STRIDE
 from geoseg.trainer import Trainer
 
 _PATCHES = 6

@@ -8,17 +8,17 @@ from typing import Any
 
 from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
+from geoseg.files.atomic import publish_bytes
 from geoseg.footprint import footprint
 from geoseg.grid import Window
-from geoseg.locations import Location
+from geoseg.location import Location
 from geoseg.model import versions
 from geoseg.outputs import Outputs
-from geoseg.period import Period
 from geoseg.pictures import legend, save_png
-from geoseg.publish import publish_bytes
 from geoseg.scene import Scene
 from geoseg.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.styles import file_qml, raster_sld
+from geoseg.units import Period
 
 # Media type and roles by suffix, of what is neither the classes nor their confidence.
 _KINDS = {

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.areas import Ground
-from geoseg.config import Area
 from geoseg.grid import Block, Window
 from geoseg.raster import TIFF_BLOCK, RasterSpec, read_rows, write_part
 from geoseg.sieve import Sieve
+from geoseg.units import Area
 
 
 def sieve_parts(

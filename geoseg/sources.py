@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
+from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Grid, partition
 from geoseg.guards import regular_file
-from geoseg.locations import Location, Remote
+from geoseg.location import Location, Remote
 from geoseg.mapping import open_for
 from geoseg.model import load_model
 from geoseg.network import select_device, select_precision
 from geoseg.outputs import RECORD
 from geoseg.plan import Plan, plan
 from geoseg.prediction import Predictor
-from geoseg.publish import sha256
 from geoseg.scene import EVERY_BAND, Scene
 
 BLOCK = PredictConfig.block_size

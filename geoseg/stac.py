@@ -18,11 +18,11 @@ from urllib.parse import quote
 import pyproj
 
 from geoseg.classes import NODATA, LandClass
+from geoseg.files.atomic import source_date
 from geoseg.footprint import footprint
 from geoseg.georeference import Georeference, true_code
 from geoseg.grid import Window
-from geoseg.period import Period, stamp
-from geoseg.publish import source_date
+from geoseg.units import Period, stamp
 
 _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from geoseg.averaging import Averages
-from geoseg.config import STRIDE, Recipe
 from geoseg.losses import (
     adversarial_noise,
     class_prior,
@@ -31,6 +30,7 @@ from geoseg.losses import (
 from geoseg.mixture import Mixture
 from geoseg.network import SegmentationNetwork, frozen_statistics, running_statistics
 from geoseg.patches import Batch, PatchSampler
+from geoseg.recipes import STRIDE, Recipe
 from geoseg.watch import Watch
 
 _MARGINAL_MEMORY = 0.9

@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.config import STRIDE
 from geoseg.errors import DivergedError, InputError
 from geoseg.losses import pool_weights
 from geoseg.mixture import fit_mixture
 from geoseg.patches import Batch
+from geoseg.recipes import STRIDE
 from geoseg.trainer import Step, Trainer
 
 GOOD_EVERY = 25

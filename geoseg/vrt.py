@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from geoseg.errors import InputError
-from geoseg.locations import Location, locate
+from geoseg.location import Location, locate
 
 MOST_BYTES = 64 << 20
 DEEPEST = 8

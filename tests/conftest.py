@@ -17,9 +17,10 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
-from geoseg.config import SuperpixelConfig, TrainConfig, WindowConfig
+from geoseg.config import TrainConfig
 from geoseg.model import Model, save_model
 from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.recipes import SuperpixelConfig, WindowConfig
 from geoseg.statistics import BandStats
 
 # No deadline: how long an example takes is the machine's business (and the first one compiles).

@@ -135,11 +135,12 @@ def warm() -> None:
 
 def _work(folder: Path, scene: Path, model: Any) -> None:
     """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
-    from geoseg.config import Area, PolygonizeConfig, PredictConfig, SegmentConfig
+    from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
     from geoseg.mapping import MapJob
     from geoseg.outputs import Outputs
     from geoseg.polygonization import PolygonizeJob
     from geoseg.segmentation import SegmentJob
+    from geoseg.units import Area
 
     out = folder / "map.tif"
     outputs = Outputs(out, folder / "confidence.tif", folder / "map.gpkg")

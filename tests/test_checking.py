@@ -21,8 +21,8 @@ from conftest import landscape, make_raster
 
 from geoseg.checking import check
 from geoseg.checkpoints import Checkpoints
+from geoseg.files.atomic import sha256
 from geoseg.findings import Finding
-from geoseg.publish import sha256
 
 Change = Callable[[Path], object]
 

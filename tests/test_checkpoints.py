@@ -16,7 +16,7 @@ import torch
 from geoseg import checkpoints
 from geoseg.checkpoints import FORMAT, KEPT, Checkpoints, folder_of, interrupted, verify
 from geoseg.errors import InputError, LockedError, OutputError, RunError, WriteError
-from geoseg.publish import sha256
+from geoseg.files.atomic import sha256
 
 FINGERPRINT = {"recipe": {"steps": 100}, "seed": 0, "weights": [1, 2]}
 

@@ -47,8 +47,8 @@ from geoseg.config import (
     StatusConfig,
     TrainConfig,
 )
+from geoseg.files.atomic import sha256
 from geoseg.grid import Block
-from geoseg.publish import sha256
 from geoseg.run import Run
 
 # Command, what it needs at least, the settings that makes, and the options that carry another name than their field.

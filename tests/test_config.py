@@ -12,22 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.config import (
-    ENCODER_STRIDE,
-    RECIPES,
-    STRIDE,
-    Area,
-    Blend,
-    PolygonizeConfig,
-    PredictConfig,
-    Recipe,
-    RecipeName,
-    SuperpixelConfig,
-    TrainConfig,
-    WindowConfig,
-)
+from geoseg.config import Blend, PolygonizeConfig, PredictConfig, TrainConfig
 from geoseg.errors import SettingError
-from geoseg.period import Period
+from geoseg.recipes import ENCODER_STRIDE, RECIPES, STRIDE, Recipe, RecipeName, SuperpixelConfig, WindowConfig
+from geoseg.units import Area, Period
 
 
 def training(**settings: Any) -> TrainConfig:

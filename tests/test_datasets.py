@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from geoseg.config import SuperpixelConfig
+from geoseg.classes import IGNORED
 from geoseg.datasets import (
     CocoStuff,
     Dataset,
@@ -41,9 +41,9 @@ from geoseg.datasets import (
     recognise,
 )
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
-from geoseg.evaluation import IGNORED
 from geoseg.grid import Window
 from geoseg.patches import Imagery, PatchSampler
+from geoseg.recipes import SuperpixelConfig
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg import evaluation
+from geoseg.classes import IGNORED
 from geoseg.evaluation import (
-    IGNORED,
     UNMATCHED,
     Confusion,
     accumulate,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
+from geoseg.classes import IGNORED
 from geoseg.errors import BandError, InputError, InputMissingError
-from geoseg.evaluation import IGNORED
 from geoseg.labelmap import LabelMap, read_label_map
 from geoseg.labels import LabelRaster, find_images, find_labels
 

@@ -38,7 +38,6 @@ from rasters import PIXELS, bands, classes
 
 from geoseg.cli.main import geoseg
 from geoseg.config import (
-    Area,
     CheckConfig,
     EvaluateConfig,
     InfoConfig,
@@ -61,6 +60,7 @@ from geoseg.prediction import Predictor
 from geoseg.scene import Scene
 from geoseg.sieve import sieve
 from geoseg.statistics import band_stats
+from geoseg.units import Area
 
 
 def predict_map(

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
 LAYERS = (
     "geoseg",
     "errors",
-    "period",
-    "locations",
+    "units",
+    "location",
+    "recipes",
     "config",
     "classes",
     "grid",
@@ -23,8 +24,9 @@ LAYERS = (
     "findings",
     "cog",
     "kernels",
-    "locking",
-    "publish",
+    "files",
+    "files.lock",
+    "files.atomic",
     "georeference",
     "footprint",
     "rings",
@@ -119,7 +121,7 @@ LAYERS = (
     "__main__",
 )
 
-LIGHT = ("errors", "period", "locations", "config", "classes", "grid")
+LIGHT = ("errors", "units", "location", "recipes", "config", "classes", "grid")
 RASTERIO = ("remote", "opening", "headers", "scene", "raster", "aoi")
 VECTORS = {
     "pyogrio": ("vectors", "polygonchecks"),

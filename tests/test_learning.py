@@ -21,7 +21,7 @@ from miniatures import make_coco, make_patches, make_real_coco, make_real_potsda
 from PIL import Image
 
 from geoseg import learning
-from geoseg.config import RECIPES, RecipeName, SuperpixelConfig, TrainConfig, Weights
+from geoseg.config import TrainConfig, Weights
 from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, Potsdam, potsdam_files
 from geoseg.errors import OutputError
 from geoseg.grid import Window
@@ -29,6 +29,7 @@ from geoseg.learning import Training
 from geoseg.model import load_model
 from geoseg.network import settle_statistics
 from geoseg.patches import Imagery, PatchSampler
+from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
 from geoseg.scene import Scene
 from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.config import Start
 from geoseg.mixture import Mixture, fit_mixture, region_features
+from geoseg.recipes import Start
 
 STARTS = get_args(Start)
 

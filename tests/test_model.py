@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from geoseg.cards import sealed
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError, InputMissingError, OutputError
+from geoseg.files.atomic import sha256
 from geoseg.inspection import inspect
 from geoseg.model import FORMAT, Model, colour_scale, load_model, read_card, save_model
 from geoseg.network import NetworkSpec, build
-from geoseg.publish import sha256
 
 
 @pytest.fixture(scope="module")

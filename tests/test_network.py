@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from scipy import ndimage
 from torch import Tensor
 
-from geoseg.config import COMPACT, TrainConfig
+from geoseg.config import TrainConfig
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
 from geoseg.network import (
     NetworkSpec,
@@ -24,6 +24,7 @@ from geoseg.network import (
     settle_statistics,
     with_edges,
 )
+from geoseg.recipes import COMPACT
 
 ENCODER = "mobilenet_v2"
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg import patches
-from geoseg.config import Start, SuperpixelConfig
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
 from geoseg.patches import Batch, Imagery, PatchSampler, jitter, transform
+from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.scene import Scene
 from geoseg.statistics import BandStats
 

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from rasters import rasterio_shapes, sieved
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.config import Area, PolygonizeConfig
+from geoseg.config import PolygonizeConfig
 from geoseg.errors import OutputError, SettingError, WriteError
 from geoseg.features import octet_sum
+from geoseg.files.atomic import sha256
 from geoseg.outputs import POLYGONS
 from geoseg.polygonization import PolygonizeJob
-from geoseg.publish import sha256
 from geoseg.sieve import sieve
+from geoseg.units import Area
 
 IGNORED = "ignore:More than one layer found:UserWarning"
 """A GeoPackage holds its styles in a layer without geometries."""
@@ -284,7 +285,7 @@ def test_a_failure_leaves_the_old_file_intact(
         for place, error in (
             ("geoseg.classrasters.ClassRaster.read", KeyboardInterrupt()),
             ("geoseg.polygonization.batch_of", MemoryError("too much")),
-            ("geoseg.publish.sync", OSError(28, "No space left on device")),
+            ("geoseg.files.atomic.sync", OSError(28, "No space left on device")),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(place, fail)

@@ -22,11 +22,11 @@ from rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
 from geoseg.areas import Ground
 from geoseg.classes import LandClass
 from geoseg.classrasters import ClassRaster
-from geoseg.config import Area
 from geoseg.errors import BandError, InputError, SettingError
 from geoseg.georeference import Georeference
 from geoseg.grid import Window
 from geoseg.polygons import Features, Polygonizer, polygonize, to_geodataframe
+from geoseg.units import Area
 
 FEET = "EPSG:2263"
 WEST_SOUTH = "EPSG:2053"

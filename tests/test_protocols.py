@@ -16,9 +16,9 @@ from conftest import make_model, make_raster
 from miniatures import make_coco, make_tiles, painted
 
 from geoseg import protocols
+from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.datasets import CocoStuff, Potsdam
-from geoseg.evaluation import IGNORED
 from geoseg.model import Model, save_model
 from geoseg.network import NetworkSpec
 from geoseg.protocols import ProtocolScoring

@@ -22,7 +22,7 @@ from test_hostile import pages, vrt
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError, UnavailableError
 from geoseg.grid import Window
-from geoseg.locations import Remote, locate
+from geoseg.location import Remote, locate
 from geoseg.opening import NETWORK, network
 from geoseg.scene import Scene
 

@@ -20,10 +20,11 @@ import pytest
 from commandline import assert_refused, geoseg
 from conftest import landscape, make_raster
 
-from geoseg import learning, publish
+from geoseg import learning
 from geoseg.checkpoints import Checkpoints, folder_of
 from geoseg.config import TrainConfig
 from geoseg.errors import GeosegError, OutputError, WriteError
+from geoseg.files import atomic
 from geoseg.learning import Training
 from geoseg.metrics import Metrics
 from geoseg.model import load_model
@@ -151,7 +152,7 @@ def test_whatever_write_fails_the_training_can_be_resumed(
     config: TrainConfig, whole: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The k-th sync fails, for every k: one error, no torn file; then it goes on, to the same files."""
-    sync, calls = publish.sync, 0
+    sync, calls = atomic.sync, 0
     settings = config
     failed = 0
 
@@ -162,7 +163,7 @@ def test_whatever_write_fails_the_training_can_be_resumed(
             raise DiskFullError(28, "No space left on device", str(path))
         sync(path)
 
-    monkeypatch.setattr(publish, "sync", failing)
+    monkeypatch.setattr(atomic, "sync", failing)
     while True:
         failed, calls = failed + 1, 0
         with suppress(WriteError):

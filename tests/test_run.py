@@ -18,8 +18,8 @@ from commandline import untouched
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError, InputMissingError, LockedError, OutputError, RunError, WriteError
+from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Window
-from geoseg.publish import sha256
 from geoseg.run import Run, status
 
 FINGERPRINT = {"scene": {"bytes": 7}, "model": "abc", "settings": {"extent": (0, 0, 5, 7)}}

@@ -19,7 +19,7 @@ import pytest
 from commandline import Outcome, assert_refused, contents, geoseg, untouched
 from conftest import landscape, make_raster
 
-from geoseg.locking import Lock
+from geoseg.files.lock import Lock
 from geoseg.run import Run
 
 Predict = Callable[..., Outcome]
@@ -89,7 +89,7 @@ def test_a_finished_run_of_another_process_is_not_overwritten(
 
 
 def test_no_space_is_told_before_the_work(tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.publish.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("geoseg.files.atomic.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with untouched(tmp_path):
         assert_refused(predict(), 74, "0 MiB free, about 1 MiB needed")
 

@@ -21,9 +21,9 @@ from geoseg import sources
 from geoseg.config import EvaluateConfig
 from geoseg.errors import SettingError
 from geoseg.evaluation import Confusion
+from geoseg.files.atomic import sha256
 from geoseg.labelmap import LabelMap
 from geoseg.model import save_model
-from geoseg.publish import sha256
 from geoseg.report import Report
 from geoseg.scoring import Scoring
 

@@ -28,8 +28,8 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.features import VectorSpec
+from geoseg.files.atomic import sha256
 from geoseg.outputs import record_beside
-from geoseg.publish import sha256
 from geoseg.scene import Scene
 from geoseg.segmentation import SegmentJob
 from geoseg.segments import column_names
@@ -365,7 +365,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
 ) -> None:
     out = tmp_path / "segments.gpkg"
     with SegmentJob(SegmentConfig(scene_path, out, **SMALL)) as job, monkeypatch.context() as patch:
-        patch.setattr("geoseg.publish.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+        patch.setattr("geoseg.files.atomic.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
         with pytest.raises(WriteError, match="MiB needed; free some"):
             list(job.run())
     assert not out.exists()

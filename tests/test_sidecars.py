@@ -18,8 +18,8 @@ from PIL import Image
 from test_stac import assert_stac
 
 from geoseg.classes import ClassMap
+from geoseg.files.atomic import sha256
 from geoseg.pictures import legend
-from geoseg.publish import sha256
 from geoseg.styles import file_qml, raster_sld
 
 CLASSES = ClassMap.default(5).classes

@@ -17,12 +17,12 @@ from rasters import HEIGHTS, bands, classes, sieved
 from skimage.measure import label
 
 from geoseg.areas import Ground
-from geoseg.config import Area
 from geoseg.georeference import Georeference
 from geoseg.grid import Window, partition
 from geoseg.raster import RasterSpec, write_part
 from geoseg.sieve import Sieve, sieve
 from geoseg.sieving import sieve_parts
+from geoseg.units import Area
 
 
 def joined(values: NDArray[Any], least: int, height: int, weights: NDArray[np.int64] | None = None) -> NDArray[Any]:

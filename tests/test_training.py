@@ -19,12 +19,12 @@ from conftest import landscape, make_raster
 from numpy.typing import NDArray
 
 from geoseg import training
-from geoseg.config import Recipe, SuperpixelConfig
 from geoseg.errors import DivergedError, InputError
 from geoseg.losses import class_prior, marginal_divergence, pool, pool_weights
 from geoseg.mixture import fit_mixture
 from geoseg.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.patches import Batch, Imagery, PatchSampler
+from geoseg.recipes import Recipe, SuperpixelConfig
 from geoseg.scene import Scene
 from geoseg.statistics import band_stats
 from geoseg.trainer import Step, Trainer

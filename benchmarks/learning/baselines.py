@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from score import Mapper
 from sklearn.cluster import KMeans
 
-from geoseg.config import Start
 from geoseg.mixture import fit_mixture, region_features
+from geoseg.recipes import Start
 
 _PIXELS = 200_000
 

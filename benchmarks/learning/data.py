@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.config import SuperpixelConfig
+from geoseg.recipes import SuperpixelConfig
 from geoseg.scene import Scene
 from geoseg.statistics import BandStats, band_stats
 from geoseg.superpixels import colour, segment

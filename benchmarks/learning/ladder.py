@@ -20,7 +20,8 @@ from data import Data, load
 from networks import BATCH, PATCH, IicTrainer, learn, mapper, reconstruction, supervised
 from score import PARTS, Score, score
 
-from geoseg.config import RECIPES, TrainConfig
+from geoseg.config import TrainConfig
+from geoseg.recipes import RECIPES
 from geoseg.trainer import Trainer
 
 K, MANY = 5, 24

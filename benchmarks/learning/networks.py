@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from score import Mapper
 from torch import Tensor, nn
 
-from geoseg.config import COMPACT, STRIDE, Recipe
 from geoseg.losses import pool, pool_weights
 from geoseg.network import NetworkSpec, build, settle_statistics
 from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
 from geoseg.prediction import pad
+from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.regions import region_means
 from geoseg.statistics import colour_scale
 from geoseg.trainer import Step, Terms, Trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from geoseg.config import Opening, ProtocolName
+from geoseg.config import Opening
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
 from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource, Mask
@@ -15,7 +15,8 @@ from geoseg.datasets.potsdam import Potsdam, is_potsdam
 from geoseg.datasets.potsdam_files import is_label_raster
 from geoseg.errors import InputError, SettingError
 from geoseg.guards import find_rasters
-from geoseg.locations import Location, Remote, local
+from geoseg.location import Location, Remote, local
+from geoseg.recipes import ProtocolName
 
 __all__ = [
     "CocoStuff",

@@ -17,12 +17,12 @@ from typing import Literal, Self
 
 import numpy as np
 
+from geoseg.classes import IGNORED
 from geoseg.datasets.cocostuff_files import Pair, find_pairs
 from geoseg.datasets.dataset import DatasetImage, Labels, Mask, Pixels
 from geoseg.datasets.pixels import centre, pick, shrink, shrunk
 from geoseg.datasets.reading import decode_colours, decode_ids, image_size
 from geoseg.errors import InputError
-from geoseg.evaluation import IGNORED
 
 CROP = 128
 UNLABELLED = 255

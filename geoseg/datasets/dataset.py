@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.locations import Location
+from geoseg.location import Location
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 """Pixels (bands, rows, cols) and validity (rows, cols)."""

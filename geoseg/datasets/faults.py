@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from geoseg.datasets.dataset import DatasetImage, ImageSource
 from geoseg.errors import InputError, InputMissingError
-from geoseg.locations import Location
+from geoseg.location import Location
 
 log = logging.getLogger(__name__)
 

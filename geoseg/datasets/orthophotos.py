@@ -11,7 +11,7 @@ from geoseg.datasets.dataset import Labels, Pixels
 from geoseg.datasets.faults import Faults
 from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError, InputMissingError
-from geoseg.locations import Location, local
+from geoseg.location import Location, local
 from geoseg.scene import Scene
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
 from geoseg.guards import raster_driver, regular_file
-from geoseg.locations import Location
+from geoseg.location import Location
 from geoseg.scene import Scene
 
 _OPENING = threading.Lock()

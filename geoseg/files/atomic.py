@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
-from geoseg.locking import process_lives
+from geoseg.files.lock import process_lives
 
 _NAME_MAX = 255
 """Bytes in the name of a file, on every file system in common use."""

@@ -13,7 +13,7 @@ import pytest
 from commandline import contents, untouched
 
 from geoseg.errors import OutputError, WriteError
-from geoseg.publish import (
+from geoseg.files.atomic import (
     Staging,
     abandon,
     check_space,
@@ -24,7 +24,7 @@ from geoseg.publish import (
     remove_leftovers,
     sha256,
     temporary_name,
-)  # fmt: skip
+)
 
 
 class UnforeseenError(Exception):

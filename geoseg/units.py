@@ -1,14 +1,46 @@
-"""When something was taken: an instant, or the time between two."""
+"""Values that carry a unit: an area, and the period in which a scene was taken."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from geoseg.errors import SettingError
 
 _FORMS = ("%Y", "%Y-%m", "%Y-%m-%d")
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area on the ground or in the raster: a finite number greater than 0, of square metres or pixels."""
+
+    value: float
+    unit: Literal["m2", "px"] = "m2"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise SettingError(f"area is {self.value}; it must be a finite number greater than 0")
+        if self.unit not in ("m2", "px"):
+            raise SettingError(f"unit of area is {self.unit!r}; choose one of m2, px")
+
+    @classmethod
+    def parse(cls, text: str) -> Area:
+        """Return the area that reads 50, 50m2 or 12px; without a unit they are square metres.
+
+        Raises:
+            SettingError: it does not read so.
+        """
+        match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|px)?", text.strip().lower())
+        try:
+            return cls(float(match[1]) if match else math.nan, "px" if match and match[2] == "px" else "m2")
+        except ValueError:
+            raise SettingError(f"area is {text!r}; write it as 50, 50m2 or 12px") from None
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{self.unit}"
 
 
 @dataclass(frozen=True)

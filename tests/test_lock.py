@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from geoseg import locking
 from geoseg.errors import LockedError
-from geoseg.locking import DEAD_SECONDS, Lock, holder, process_lives
+from geoseg.files import lock as lockfile
+from geoseg.files.lock import DEAD_SECONDS, Lock, holder, process_lives
 
 HOLDING = """
 import os, signal, sys
 from pathlib import Path
-from geoseg.locking import Lock
+from geoseg.files.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.readline()
@@ -96,7 +96,7 @@ def test_a_lock_that_names_nobody_is_free(path: Path, text: str) -> None:
 
 
 def test_where_there_are_no_advisory_locks_the_process_decides(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "fcntl", None)
+    monkeypatch.setattr(lockfile, "fcntl", None)
     lock = Lock(path)
     with pytest.raises(LockedError, match="is at work there"):
         Lock(path)
@@ -124,7 +124,7 @@ def test_a_lock_that_goes_while_it_is_asked_for_is_asked_for_again(path: Path, m
 
 
 def test_a_lock_that_was_taken_over_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lockfile, "BEAT_SECONDS", 0.01)
     lock = Lock(path)
     other = path.with_name("other")
     other.write_text(json.dumps({"host": "far-away", "pid": 7}))
@@ -141,7 +141,7 @@ def test_a_lock_that_was_taken_over_is_noticed(path: Path, monkeypatch: pytest.M
 
 
 def test_the_heart_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lockfile, "BEAT_SECONDS", 0.01)
     lock = Lock(path)
     os.utime(path, (1, 1))
     waiting = threading.Event()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingError
-from geoseg.period import Period, stamp
+from geoseg.units import Period, stamp
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How files appear whole: written, verified, locked, recorded."""
