@@ -33,8 +33,8 @@ from geoseg.outputs import Outputs
 from geoseg.prediction import pad
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 from geoseg.scene import Scene
+from geoseg.segments.superpixels import colour, segment
 from geoseg.statistics import band_stats
-from geoseg.superpixels import colour, segment
 
 
 def untrained(scene: Scene, classes: int) -> Model:

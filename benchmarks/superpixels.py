@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.superpixels import colour, halo, segment
+from geoseg.segments.superpixels import colour, halo, segment
 
 Image = NDArray[np.uint8]  # (rows, cols, 3)
 Run = Callable[[Image], NDArray[Any]]
@@ -232,8 +232,8 @@ def measure_exactness(path: Path, device: str) -> Iterator[str]:
     import torch
 
     from geoseg.scene import Scene
+    from geoseg.segments.device import TorchChooser
     from geoseg.statistics import band_stats, colour_scale
-    from geoseg.superpixels_torch import TorchChooser
 
     with Scene(path) as scene:
         pixels, valid = scene.read(scene.extent)

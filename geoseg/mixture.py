@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.recipes import Start
-from geoseg.regions import region_statistics
+from geoseg.segments.regions import region_statistics
 
 _DARK = 0.15
 _FLOOR = 0.02

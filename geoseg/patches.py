@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg import superpixels_torch
 from geoseg.datasets import DatasetImage, Faults, ImageSource
 from geoseg.datasets.faults import Fault
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
 from geoseg.recipes import Start, SuperpixelConfig
+from geoseg.segments import device as segments_device
+from geoseg.segments.superpixels import colour, segment
 from geoseg.statistics import BandStats
-from geoseg.superpixels import colour, segment
 
 _WHOLE = 64 << 20
 _MEMORY = 1 << 30
@@ -168,7 +168,7 @@ class PatchSampler:
         """Return the superpixels (P, P) of each patch, all of them at once on the device: the same as one by one."""
         features = torch.from_numpy(np.stack(list(pool.map(self._colour, drawn))))
         valid = torch.from_numpy(np.stack([each[1] for each in drawn]))
-        found = superpixels_torch.segment_batch(
+        found = segments_device.segment_batch(
             features.to(self.device),
             valid.to(self.device),
             **vars(self.superpixels),

@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from geoseg.blend import Field
 from geoseg.grid import Block, Grid, Window, partition
 from geoseg.recipes import SuperpixelConfig
-from geoseg.superpixels import halo
+from geoseg.segments.superpixels import halo, reach
 
 MEMO_BYTES = 512 << 20
 """Window results kept for the blocks to come; beyond it the least needed are computed again later."""
-
-_REGION_REACH = 2
-"""Cells between a pixel and the furthest pixel of its superpixel."""
-
-
-def reach(size: int) -> int:
-    """Return the pixels around a block within which lies all of every superpixel that has a pixel in the block."""
-    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
-    return (_REGION_REACH + 1) * size - 1
 
 
 @dataclass(frozen=True)

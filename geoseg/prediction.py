@@ -25,10 +25,10 @@ from geoseg.inference import ready
 from geoseg.model import Model, colour_scale
 from geoseg.plan import Plan, WindowMemo
 from geoseg.recipes import ENCODER_STRIDE, STRIDE
-from geoseg.regions import classify, paint, region_means
 from geoseg.scene import Scene
-from geoseg.superpixels import Superpixels, colour, segment
-from geoseg.superpixels_torch import chooser_for
+from geoseg.segments.device import chooser_for
+from geoseg.segments.regions import classify, paint, region_means
+from geoseg.segments.superpixels import Superpixels, colour, segment
 
 
 @dataclass(frozen=True, eq=False)

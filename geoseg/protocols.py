@@ -21,11 +21,11 @@ from geoseg.labelmap import LabelMap
 from geoseg.model import Model, colour_scale
 from geoseg.prediction import colour_type, pad
 from geoseg.recipes import STRIDE, ProtocolName
-from geoseg.regions import classify, paint, region_means
 from geoseg.report import Report
 from geoseg.scoring import Counted, check_picture
+from geoseg.segments.regions import classify, paint, region_means
+from geoseg.segments.superpixels import colour, segment
 from geoseg.sources import ModelSource
-from geoseg.superpixels import colour, segment
 
 _BATCH = 32
 

@@ -23,7 +23,7 @@ from geoseg.polygonchecks import Layer, check_areas, check_geopackage, check_lay
 from geoseg.polygonization import LAYER
 from geoseg.raster import read_provenance
 from geoseg.rasterchecks import check_layout
-from geoseg.segments import LAYER as SEGMENTS
+from geoseg.segmenter import LAYER as SEGMENTS
 
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 

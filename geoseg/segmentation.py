@@ -23,7 +23,7 @@ from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
 from geoseg.raster import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
 from geoseg.run import VECTOR_PART, Run, work_facts
 from geoseg.scene import Scene
-from geoseg.segments import LAYER, Segmenter
+from geoseg.segmenter import LAYER, Segmenter
 from geoseg.vectors import vector_sidecars, write_layer
 
 _MOST_WORKERS = 8

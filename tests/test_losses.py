@@ -22,7 +22,7 @@ from geoseg.losses import (
     pool_weights,
 )
 from geoseg.network import frozen_statistics
-from geoseg.regions import region_means
+from geoseg.segments.regions import region_means
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.regions import classify, paint, region_means
+from geoseg.segments.regions import classify, paint, region_means
 
 
 @st.composite

@@ -19,11 +19,11 @@ from skimage import color, data
 from skimage import segmentation as skimage_segmentation
 from skimage.measure import label
 
-from geoseg import kernels, superpixels
+from geoseg import kernels
 from geoseg.kernels import team
-from geoseg.slic import nearest
-from geoseg.slic.lattice import Area, Lattice, Rule
-from geoseg.superpixels import STEPS, Superpixels, colour, halo, segment, segment_batch
+from geoseg.segments import nearest, superpixels
+from geoseg.segments.lattice import Area, Lattice, Rule
+from geoseg.segments.superpixels import STEPS, Superpixels, colour, halo, segment, segment_batch
 
 connected: Any = label  # typed too narrowly by scikit-image
 astronaut: Any = data.astronaut
@@ -485,7 +485,7 @@ def test_colour_refuses() -> None:
 
 def test_a_lesser_processor_that_numba_compiles_for_gives_the_same(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy as np; from geoseg.superpixels import segment\n"
+        "import sys, numpy as np; from geoseg.segments.superpixels import segment\n"
         "features = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)\n"
         "found = segment(features, np.ones((60, 60), bool), size=10)\n"
         "sys.stdout.write(found.ids[found.labels].tobytes().hex())"
@@ -498,7 +498,7 @@ def test_a_lesser_processor_that_numba_compiles_for_gives_the_same(tmp_path: Pat
 
 
 def test_import_needs_no_torch() -> None:
-    code = "import sys, geoseg.superpixels; sys.exit('torch' in sys.modules)"
+    code = "import sys, geoseg.segments.superpixels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -516,21 +516,21 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("bands", [1, 3, 4])
 def test_torch_gives_the_same_superpixels(bands: int, compactness: float) -> None:
     torch = pytest.importorskip("torch")
-    from geoseg import superpixels_torch
+    from geoseg.segments import device
 
     pairs = [noise(seed, (93, 110), bands, spread=800, holes=0.02) for seed in range(3)]
     features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
     for size in (7, 12):
         settings: dict[str, Any] = {"size": size, "compactness": compactness}
         ours = segment_batch(features, valid, **settings)
-        theirs = superpixels_torch.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), **settings)
+        theirs = device.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), **settings)
         for a, b in zip(ours, theirs, strict=True):
             assert np.array_equal(id_map(a), id_map(b))
 
 
 def test_torch_gives_a_block_of_the_scene() -> None:
     torch = pytest.importorskip("torch")
-    from geoseg.superpixels_torch import TorchChooser
+    from geoseg.segments.device import TorchChooser
 
     features, valid = noise(11, (260, 310), holes=0.05)
     whole = id_map(segment(features, valid, size=6, iterations=2))
@@ -544,7 +544,7 @@ def test_torch_gives_a_block_of_the_scene() -> None:
 
 def test_torch_takes_longer_floats_where_short_ones_would_round() -> None:
     torch = pytest.importorskip("torch")
-    from geoseg.superpixels_torch import exact_type
+    from geoseg.segments.device import exact_type
 
     ordinary, extreme = exact_type(80, 864.0, 3, 16), exact_type(1023, 2047.0, 3, 16)
     assert (ordinary, extreme) == (torch.float32, torch.float64)

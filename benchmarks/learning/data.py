@@ -12,8 +12,8 @@ from PIL import Image
 
 from geoseg.recipes import SuperpixelConfig
 from geoseg.scene import Scene
+from geoseg.segments.superpixels import colour, segment
 from geoseg.statistics import BandStats, band_stats
-from geoseg.superpixels import colour, segment
 
 SIDE = 512
 SUPERPIXELS = SuperpixelConfig(11)

@@ -1,8 +1,8 @@
 """One block of superpixels as a pure function of (scene, settings): their ids, or their polygons and statistics.
 
 A superpixel belongs to the block that holds its first pixel in raster order, and leaves as a whole with that block:
-all pixels of a superpixel that has one in a block are known there (see `geoseg.superpixels.halo`). So nothing is
-joined, cut or counted twice, whatever the blocks.
+all pixels of a superpixel that has one in a block are known there (see `geoseg.segments.superpixels.halo`). So
+nothing is joined, cut or counted twice, whatever the blocks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from geoseg.areas import pixel_area
 from geoseg.config import SegmentConfig
 from geoseg.features import VectorSpec, packed
 from geoseg.grid import Block, Window
-from geoseg.plan import reach
-from geoseg.regions import first_pixels, paint, region_statistics, region_sums
 from geoseg.rings import polygons, trace
 from geoseg.scene import Scene
+from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
+from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment
 from geoseg.statistics import band_stats, colour_scale, is_srgb
-from geoseg.superpixels import Superpixels, colour, halo, segment
 
 LAYER = "superpixels"
 

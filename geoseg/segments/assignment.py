@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined, prefetch, trailing_zeros
-from geoseg.slic.cells import NONE
-from geoseg.slic.nearest import CANDIDATES, CHUNK, nearest
+from geoseg.segments.cells import NONE
+from geoseg.segments.nearest import CANDIDATES, CHUNK, nearest
 
 _FAR = np.int32(2**31 - CANDIDATES)
 """More than sixteen times any squared distance: the constant of a candidate that is not there."""

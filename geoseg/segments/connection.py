@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined
-from geoseg.slic.cells import NONE
+from geoseg.segments.cells import NONE
 
 
 @compiled

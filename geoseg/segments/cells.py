@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled
-from geoseg.slic.colours import STEPS
-from geoseg.slic.nearest import CHUNK
+from geoseg.segments.colours import STEPS
+from geoseg.segments.nearest import CHUNK
 
 NONE = 9
 OWN = 4

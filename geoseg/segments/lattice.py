@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import Each, Rows, stripes
-from geoseg.slic import assignment, cells, connection
+from geoseg.segments import assignment, cells, connection
 
 PASSES = 3
 """How often orphans may join a region."""

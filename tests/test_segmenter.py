@@ -32,9 +32,9 @@ from geoseg.files.atomic import sha256
 from geoseg.outputs import record_beside
 from geoseg.scene import Scene
 from geoseg.segmentation import SegmentJob
-from geoseg.segments import column_names
+from geoseg.segmenter import column_names
+from geoseg.segments.superpixels import colour, segment
 from geoseg.statistics import band_stats, colour_scale
-from geoseg.superpixels import colour, segment
 from geoseg.vectors import write_layer
 
 SMALL = {"size": 9, "iterations": 2, "compactness": 12.5, "min_size": 30}

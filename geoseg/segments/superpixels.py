@@ -9,7 +9,7 @@ over 3 x 3 pixels with binomial weights (1, 2, 1), invalid ones left out, which 
 2 to 5 points of boundary recall at equal counts, and there are far fewer fragments. No region reaches beyond the
 3 x 3 cells of its seed, so every result is local: computed in blocks with a `halo`, or in any number of threads, it
 is the same to the bit. Colours, positions, centres and distances are integers (steps of 1/8 of a unit of L*, see
-`geoseg.slic.cells`), so that it is also the same on every processor and every GPU; compactness is resolved to 1/8.
+`geoseg.segments.cells`), so that it is also the same on every processor and every GPU; compactness is resolved to 1/8.
 
 Then every superpixel is made one 4-connected region. The largest component of a label (of equals the first in raster
 order) is its *main* one, and it is *kept* if it has min_size pixels. Every other component is an orphan. PASSES
@@ -34,9 +34,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geoseg.kernels import Rows, stripes, team
-from geoseg.slic import colours
-from geoseg.slic.colours import STEPS
-from geoseg.slic.lattice import PASSES, SMALL, Area, Chooser, Rule, choose, clip, connect, widen
+from geoseg.segments import colours
+from geoseg.segments.colours import STEPS
+from geoseg.segments.lattice import PASSES, SMALL, Area, Chooser, Rule, choose, clip, connect, widen
 
 __all__ = ["PASSES", "STEPS", "Superpixels", "colour", "halo", "segment", "segment_batch"]
 
@@ -154,7 +154,7 @@ def segment(
     origin: (row, col) in the scene of the array's first pixel, multiples of size. scene_shape: (rows, cols), the
     array's own shape unless given. core: the slices of the array in which the result must be exact (see `halo`); all
     pixels of regions that touch it are exact too, others may have any label, 0 included. threads: how many to use.
-    chooser: what computes the iterations: the kernels here, or a `superpixels_torch.TorchChooser`. The result does not
+    chooser: what computes the iterations: the kernels here, or a `device.TorchChooser`. The result does not
     depend on it.
 
     Raises ValueError for wrong shapes, types and ranges, and if an id exceeds uint32 (a scene of billions of
@@ -278,3 +278,13 @@ def _normalisation(
     if any(values.shape != (len(pixels),) or not np.isfinite(values).all() for values in pair):
         raise ValueError(f"offset and scale must be one finite number for each of {len(pixels)} bands")
     return pair
+
+
+_REGION_REACH = 2
+"""Cells between a pixel and the furthest pixel of its superpixel."""
+
+
+def reach(size: int) -> int:
+    """Return the pixels around a block within which lies all of every superpixel that has a pixel in the block."""
+    # A pixel's cell may end size - 1 pixels after it: the reach is counted from the cell.
+    return (_REGION_REACH + 1) * size - 1

@@ -1,7 +1,8 @@
 """Superpixels on a torch device: the iterations of `superpixels` as tensor operations, equal to the pixel.
 
-Colours, positions and centres are the integers of `geoseg.slic.cells`. Products and sums of them are exact in floating
-point as long as they fit its mantissa, in whatever order a device adds; the one division is IEEE's, and rounded alike.
+Colours, positions and centres are the integers of `geoseg.segments.cells`. Products and sums of them are exact in
+floating point as long as they fit its mantissa, in whatever order a device adds; the one division is IEEE's, and
+rounded alike.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.kernels import Each, Rows, team
-from geoseg.slic.cells import NONE, OWN, places, scale, tile_pixels
-from geoseg.slic.lattice import Area, Chooser, Rule, choose, connect
-from geoseg.slic.nearest import CANDIDATES
-from geoseg.superpixels import Superpixels
+from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
+from geoseg.segments.lattice import Area, Chooser, Rule, choose, connect
+from geoseg.segments.nearest import CANDIDATES
+from geoseg.segments.superpixels import Superpixels
 
 
 @dataclass(frozen=True)
