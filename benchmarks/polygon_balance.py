@@ -4,7 +4,7 @@
 
 Makes a map as `polygons.py` does, of `--side` px squared (10,000), in which the first class is nodata. It becomes
 polygons in a GeoPackage and a FlatGeobuf, as it is and with `--min-area`; each file is read back and held against the
-map, or against the map sieved by `geoseg.sieve`:
+map, or against the map sieved by `geoseg.raster.sieve`:
 
 - every polygon is valid (shapely), and has its vertices at corners of pixels and its edges along them, so that it
   consists of whole pixels; and its area is what its columns say;
@@ -36,7 +36,7 @@ from rasterio.windows import Window
 
 from geoseg.config import PolygonizeConfig
 from geoseg.polygonization import PolygonizeJob
-from geoseg.sieve import sieve
+from geoseg.raster.sieve import sieve
 from geoseg.units import Area
 
 TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)

@@ -31,10 +31,10 @@ from geoseg.model import Model, colour_scale, load_model
 from geoseg.network import NetworkSpec, build
 from geoseg.outputs import Outputs
 from geoseg.prediction import pad
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
-from geoseg.scene import Scene
 from geoseg.segments.superpixels import colour, segment
-from geoseg.statistics import band_stats
 
 
 def untrained(scene: Scene, classes: int) -> Model:

@@ -231,9 +231,9 @@ def measure_exactness(path: Path, device: str) -> Iterator[str]:
     """Yield, for one scene, how many pixels have another id when it is cut in another way; all should be 0."""
     import torch
 
-    from geoseg.scene import Scene
+    from geoseg.raster.scene import Scene
+    from geoseg.raster.statistics import band_stats, colour_scale
     from geoseg.segments.device import TorchChooser
-    from geoseg.statistics import band_stats, colour_scale
 
     with Scene(path) as scene:
         pixels, valid = scene.read(scene.extent)

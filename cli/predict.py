@@ -100,11 +100,11 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet, command = context.obj["quiet"], context.obj["command"]
     from geoseg.files.atomic import sha256
-    from geoseg.guards import regular_file
     from geoseg.location import local
     from geoseg.mapping import MapJob, check_items
     from geoseg.model import load_model
     from geoseg.outputs import outputs_of
+    from geoseg.raster.guards import regular_file
 
     # Everything that would be refused is refused before a model is learnt for it.
     targets = outputs_of(config)

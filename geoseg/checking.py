@@ -10,10 +10,10 @@ from geoseg.errors import GeosegError, InputError, InputMissingError, SettingErr
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
 from geoseg.findings import MOST, Finding, Report
-from geoseg.guards import raster_driver, regular_file
 from geoseg.outputs import POLYGONS, RECORD
 from geoseg.polygonchecks import Layer, check_layer
-from geoseg.raster import read_provenance
+from geoseg.raster.cog import read_provenance
+from geoseg.raster.guards import raster_driver, regular_file
 from geoseg.rasterchecks import check_raster
 from geoseg.resultchecks import check_result, record_of
 from geoseg.run import manifest_of, parts

@@ -10,7 +10,7 @@ import itertools
 from pathlib import Path
 
 from geoseg.errors import InputError
-from geoseg.tiff import Header, MalformedError, Page, read_header
+from geoseg.raster.tiff import Header, MalformedError, Page, read_header
 
 _OVERVIEW, _MASK = 1, 4
 _SMALL = 512

@@ -14,8 +14,8 @@ from shapely.geometry import mapping
 from shapely.geometry.polygon import orient
 
 from geoseg.errors import InputError
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference
 
 _POINTS = 64
 """Points along each side of the raster, before those are taken away that the outline does not need."""

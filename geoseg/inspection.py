@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening
-from geoseg.guards import regular_file
 from geoseg.location import Location, Remote
 from geoseg.model import read_card
-from geoseg.scene import EVERY_BAND, Scene
+from geoseg.raster.guards import regular_file
+from geoseg.raster.scene import EVERY_BAND, Scene
 
 
 def inspect(path: Location, opening: Opening | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORED
 from geoseg.errors import InputError
-from geoseg.guards import regular_file
+from geoseg.raster.guards import regular_file
 
 _Entry = tuple[str, str | None, int | None]
 """Value or colour as written, name of its class (None: ignored), id of its class (None: not said)."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from geoseg.config import Opening
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Window
-from geoseg.guards import RASTER_SUFFIXES, regular_file
 from geoseg.location import Location, local
-from geoseg.scene import Scene
+from geoseg.raster.guards import RASTER_SUFFIXES, regular_file
+from geoseg.raster.scene import Scene
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LabelRaster:
     def __init__(self, path: Path, colours: bool = False, opening: Opening | None = None) -> None:
         self.path, self.colours = path, colours
         try:
-            self.scene = Scene(path, stored=not colours, opening=opening)
+            self.scene = Scene(path, stored=not colours, opening=opening, quiet=True)
         except BandError as error:
             raise BandError(f"{path}: {_bands(colours)}; this raster has more than four") from error
         try:

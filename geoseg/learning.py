@@ -34,9 +34,9 @@ from geoseg.network import (
 )
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import save_png
+from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import WindowConfig
 from geoseg.sheets import sheet
-from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer
 from geoseg.training import GOOD_EVERY, train
 
@@ -159,7 +159,7 @@ class Training:
     def _statistics(self) -> BandStats:
         """The statistics of the images; those that turn out to be damaged are left out, and of the sources too."""
         try:
-            stats = band_stats(self._measured(), faults=self.faults)
+            stats = band_stats(self._measured(), on_fault=self.faults.add)
         finally:
             measured, self.sources = self.sources, self._usable()
         return stats if len(self.sources) == len(measured) else band_stats(self._measured())

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import ClassMap
-from geoseg.classrasters import category_names
-from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError
 from geoseg.findings import Finding, Pixels, Report
 from geoseg.grid import Span, Window, partition
 from geoseg.location import Location
+from geoseg.raster.class_raster import category_names
+from geoseg.raster.scene import Scene
 from geoseg.rasterchecks import PIECE, broken_blocks, decoded
-from geoseg.scene import Scene
 
 
 class MapCheck:
@@ -46,7 +45,7 @@ class MapCheck:
             InputError: a file that cannot be opened.
         """
         with ExitStack() as stack:
-            raster = stack.enter_context(open_quietly(self._report.file, stored=True))
+            raster = stack.enter_context(Scene(self._report.file, stored=True, quiet=True))
             self.pixel_area = abs(float(raster.georeference.transform.determinant))
             kind = self._kind(raster)
             yield kind
@@ -56,12 +55,12 @@ class MapCheck:
                 yield self._names(raster, self._classes)
             sure = scene = None
             if self._sure is not None:
-                sure = stack.enter_context(open_quietly(self._sure.file, (1,), stored=True))
+                sure = stack.enter_context(Scene(self._sure.file, (1,), stored=True, quiet=True))
                 fits = self._confidence_fits(self._sure, raster, sure)
                 yield fits
                 sure = sure if fits.fine else None
             if self._scene_path is not None:
-                scene = stack.enter_context(open_quietly(self._scene_path, self._bands()))
+                scene = stack.enter_context(Scene(self._scene_path, self._bands(), quiet=True))
                 problem = self._scene_problem(scene, raster)
                 yield self._report.either("scene", problem, f"is of the size and place of {self._scene_path}")
                 scene = scene if problem is None else None

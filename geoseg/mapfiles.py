@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import ClassMap
-from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import PredictConfig
 from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.grid import Block, Window
@@ -22,11 +21,12 @@ from geoseg.model import Model
 from geoseg.outputs import Outputs
 from geoseg.pictures import painted, save_png, with_legend
 from geoseg.polygonization import ClassLayer
-from geoseg.raster import RasterSpec, provenance_tags, read_small, write_cog
+from geoseg.raster.class_raster import ClassRaster, Confidence
+from geoseg.raster.cog import RasterSpec, provenance_tags, read_small, write_cog
+from geoseg.raster.scene import Scene
+from geoseg.raster.sieve import sieve_parts
 from geoseg.run import Run
-from geoseg.scene import Scene
 from geoseg.sidecars import write_item, write_styles
-from geoseg.sieving import sieve_parts
 from geoseg.units import Period
 
 _PREVIEW_PIXELS = 1200

@@ -10,13 +10,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from geoseg.aoi import AreaOfInterest
-from geoseg.areas import Ground
 from geoseg.config import Opening, PredictConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
-from geoseg.georeference import require_rectified
 from geoseg.grid import Grid, Window
 from geoseg.location import Location
 from geoseg.mapfiles import MapFiles
@@ -25,9 +22,12 @@ from geoseg.network import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
 from geoseg.plan import MEMO_BYTES, plan
 from geoseg.prediction import Predictor
-from geoseg.raster import GDAL_VERSION
+from geoseg.raster.aoi import AreaOfInterest
+from geoseg.raster.cog import GDAL_VERSION
+from geoseg.raster.georeference import require_rectified
+from geoseg.raster.ground import Ground
+from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.run import Run, work_facts
-from geoseg.scene import EVERY_BAND, Scene
 from geoseg.sidecars import check_item
 
 log = logging.getLogger(__name__)
@@ -206,13 +206,14 @@ def open_for(
     bands: Sequence[int] | None,
     assume_crs: str | None = None,
     opening: Opening | None = None,
+    quiet: bool = False,
 ) -> Scene:
-    """Open a scene and take from it the bands that `model` expects.
+    """Open a scene and take from it the bands that `model` expects. quiet: as in `Scene`.
 
     Raises:
         BandError: the bands do not match; the message names both sides and the way out.
     """
-    scene = Scene(path, bands, assume_crs, opening=opening)
+    scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
     expected, found = model.bands, scene.band_names
     swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
     if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
@@ -220,8 +221,8 @@ def open_for(
             order = tuple(scene.bands[found.index(name)] for name in expected)
             scene.close()
             log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
-            scene = Scene(path, order, assume_crs, opening=opening)
-        if str(scene.dtype) != model.dtype:
+            scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
+        if str(scene.dtype) != model.dtype and not quiet:
             log.warning(
                 "%s: is %s, the model learnt from %s; its normalisation is kept", path, scene.dtype, model.dtype
             )

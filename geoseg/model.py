@@ -23,11 +23,11 @@ from geoseg.cards import check_card, parse_card, sealed
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError
 from geoseg.files.atomic import publish_bytes
-from geoseg.guards import regular_file
 from geoseg.network import NetworkSpec, SegmentationNetwork, build
+from geoseg.raster.guards import regular_file
+from geoseg.raster.statistics import BandStats
+from geoseg.raster.statistics import colour_scale as colour_scale  # where callers used to find it
 from geoseg.recipes import SuperpixelConfig, WindowConfig
-from geoseg.statistics import BandStats
-from geoseg.statistics import colour_scale as colour_scale  # where callers used to find it
 
 FORMAT = "geoseg-model/1"
 

@@ -274,7 +274,7 @@ def _load_encoder(encoder: Any, spec: NetworkSpec, weights: str) -> None:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    from geoseg.guards import regular_file
+    from geoseg.raster.guards import regular_file
 
     file = regular_file(path)
     try:

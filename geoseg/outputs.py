@@ -10,7 +10,7 @@ from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, interrupted
 from geoseg.location import Location, local
-from geoseg.raster import raster_sidecars
+from geoseg.raster.cog import raster_sidecars
 from geoseg.vectors import companions, vector_sidecars
 
 RECORD = ".geoseg.json"

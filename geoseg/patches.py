@@ -21,10 +21,10 @@ from geoseg.datasets.faults import Fault
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
+from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.segments import device as segments_device
 from geoseg.segments.superpixels import colour, segment
-from geoseg.statistics import BandStats
 
 _WHOLE = 64 << 20
 _MEMORY = 1 << 30

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from geoseg import __version__
 from geoseg.classes import NODATA, LandClass
-from geoseg.classrasters import ClassRaster, Confidence
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import SettingError
 from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers, sha256
 from geoseg.geopackage import add_layer_style
-from geoseg.georeference import require_rectified
 from geoseg.grid import Span
 from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons, stale_polygons
 from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
+from geoseg.raster.class_raster import ClassRaster, Confidence
+from geoseg.raster.georeference import require_rectified
 from geoseg.simplification import Wkb, simplify
 from geoseg.styles import file_qml, vector_sld
 from geoseg.units import Area

@@ -19,15 +19,15 @@ import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.areas import Ground
-from geoseg.classrasters import LARGEST_ID, ClassRaster
 from geoseg.components import Sweep
-from geoseg.georeference import Georeference
 from geoseg.grid import Span, Window
 from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, PIXELS, VALUE, WEIGHT
 from geoseg.outlines import outlines
+from geoseg.raster.class_raster import LARGEST_ID, ClassRaster
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.ground import Ground
+from geoseg.raster.sieve import Sieve
 from geoseg.rings import Rings, corners, encode, polygons
-from geoseg.sieve import Sieve
 from geoseg.units import Area
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Features:
     @property
     def perimeter(self) -> NDArray[np.float64]:
         """In m, (n,); in edges of pixels without metres."""
-        return self.placement.ground.perimeters(self.lengths, self.rings)
+        return perimeters(self.placement.ground, self.lengths, self.rings)
 
     @property
     def confidence(self) -> NDArray[np.float64] | None:
@@ -138,7 +138,7 @@ class Polygonizer:
     """Takes the rows of a class raster from the top down, and gives polygons once they are complete.
 
     cols: pixels in a row. georeference: of the first pixel.
-    min_area: regions below it are given to a neighbour first; see `geoseg.sieve`.
+    min_area: regions below it are given to a neighbour first; see `geoseg.raster.sieve`.
     values: those to make polygons of, None for all but 0.
     confidence: returns that of some rows, unsigned (rows, cols), 0 where there is none; full: what stands for 1 there.
     noded: all that meet at a point have a vertex there, so that what is done to vertices makes no gaps.
@@ -266,3 +266,33 @@ def _frame(batches: list[Features], ground: Ground, name: Callable[[int], str], 
         perimeter: np.concatenate([np.empty(0), *(batch.perimeter for batch in batches)]),
     }
     return geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries.from_wkb(shapes), crs=ground.georeference.wkt)
+
+
+def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
+    """Return the lengths (n,) of outlines in m, or in edges of pixels without metres.
+
+    lengths: (n, 2), in pixels along columns and along rows. rings: labelled 0..n - 1.
+    Of a geographic CRS, each edge has the length of its course in (longitude, latitude) on the ellipsoid, from both
+    radii of curvature at its ends and in the middle (Simpson's rule).
+    """
+    if ground.uniform:
+        row, col = ground.georeference.pixel_size if ground.metric else (1.0, 1.0)
+        return (lengths[:, 0] * row + lengths[:, 1] * col) * (ground.unit if ground.metric else 1.0)
+    points = corners(rings, ground.georeference.transform, (0, 0)) * ground.unit
+    after = np.arange(1, len(points) + 1)
+    after[rings.offsets[1:] - 1] = rings.offsets[:-1]
+    steps = points[after] - points
+    ends = _speed(ground, points[:, 1], steps) + _speed(ground, points[after, 1], steps)
+    edges = (ends + 4 * _speed(ground, points[:, 1] + steps[:, 1] / 2, steps)) / 6
+    whose = np.repeat(rings.labels, np.diff(rings.offsets))
+    sums: NDArray[np.float64] = np.bincount(whose, weights=edges, minlength=len(lengths)).astype(np.float64)
+    return sums
+
+
+def _speed(ground: Ground, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    major, minor = ground.crs.ellipsoid.semi_major_metre, ground.crs.ellipsoid.semi_minor_metre
+    squeezed = 1 - (minor / major) ** 2
+    flat = 1 - squeezed * np.sin(latitude) ** 2
+    meridian, parallel = major * (1 - squeezed) / flat**1.5, major * np.cos(latitude) / np.sqrt(flat)
+    length: NDArray[np.float64] = np.hypot(meridian * steps[:, 1], parallel * steps[:, 0])
+    return length

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.aoi import AreaOfInterest
 from geoseg.blend import Field, blend_windows
 from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.inference import ready
 from geoseg.model import Model, colour_scale
 from geoseg.plan import Plan, WindowMemo
+from geoseg.raster.aoi import AreaOfInterest
+from geoseg.raster.scene import Scene
 from geoseg.recipes import ENCODER_STRIDE, STRIDE
-from geoseg.scene import Scene
 from geoseg.segments.device import chooser_for
 from geoseg.segments.regions import classify, paint, region_means
 from geoseg.segments.superpixels import Superpixels, colour, segment

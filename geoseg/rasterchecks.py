@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from geoseg.cog import layout_faults
-from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError
 from geoseg.findings import MOST, Finding, Report
 from geoseg.grid import Window, partition
-from geoseg.raster import read_provenance
-from geoseg.scene import EVERY_BAND, Scene
+from geoseg.raster.cog import read_provenance
+from geoseg.raster.scene import EVERY_BAND, Scene
 
 PIECE = 2048
 """Pixels a side that are read at once."""
@@ -26,7 +25,7 @@ _KEPT_APART = ("classes", "files", "superpixels")
 def check_raster(path: Path) -> Iterator[Finding]:
     """Yield what any raster is like that is not of geoseg's making, or is not known to be."""
     report = Report(path)
-    with open_quietly(path, EVERY_BAND) as scene:
+    with Scene(path, EVERY_BAND, quiet=True) as scene:
         rows, cols = scene.shape
         bands = f"{scene.count} band{'s' * (scene.count > 1)} of {scene.dtype}"
         where = "a CRS" if scene.georeference.wkt else "no CRS"

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import ClassMap
-from geoseg.classrasters import ClassRaster
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
 from geoseg.findings import Finding, Report
-from geoseg.guards import regular_file
 from geoseg.mapchecks import MapCheck
 from geoseg.outputs import POLYGONS, RASTERS, RECORD, record_beside
 from geoseg.polygonchecks import Layer, check_areas, check_geopackage, check_layer, check_names
 from geoseg.polygonization import LAYER
-from geoseg.raster import read_provenance
+from geoseg.raster.class_raster import ClassRaster
+from geoseg.raster.cog import read_provenance
+from geoseg.raster.guards import regular_file
 from geoseg.rasterchecks import check_layout
 from geoseg.segmenter import LAYER as SEGMENTS
 

@@ -22,7 +22,7 @@ from geoseg.errors import GeosegError, InputError, InputMissingError, OutputErro
 from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
 from geoseg.files.lock import Holder, Lock, holder
 from geoseg.grid import Block
-from geoseg.raster import write_part
+from geoseg.raster.cog import write_part
 
 RASTER_PART, VECTOR_PART = ".tif", ".arrow"
 """Suffixes of parts: a raster, and the features of a block in Arrow's format for streams."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from geoseg.config import EvaluateConfig
 from geoseg.errors import InputError, OutputError, SettingError
 from geoseg.evaluation import Confusion
 from geoseg.files.atomic import check_target
-from geoseg.guards import find_rasters
 from geoseg.labelmap import LabelMap, read_label_map
 from geoseg.labels import LabelRaster, find_images, find_labels
 from geoseg.location import Location, local
+from geoseg.raster.guards import find_rasters
+from geoseg.raster.scene import Scene
 from geoseg.report import Report
-from geoseg.scene import Scene
 from geoseg.sources import BLOCK, ModelSource, RasterSource, Source
 
 _TOLERANCE = 0.01
@@ -70,7 +69,6 @@ class Scoring:
         confusion = Confusion(self._clusters, len(self.label_map.ids))
         for image, label in self.pairs:
             with (
-                _unremarked("geoseg.scene", "geoseg.mapping"),
                 self._source.open(image) as scene,
                 self._labels(label) as labels,
                 _caching(scene, labels.scene),
@@ -85,7 +83,7 @@ class Scoring:
         present: set[int] = set()
         count = clusters = 0
         for image, label in self.pairs:
-            with _unremarked("geoseg.scene"), self._source.open(image) as scene, self._labels(label) as labels:
+            with self._source.open(image) as scene, self._labels(label) as labels:
                 _check_grid(image, scene, label, labels.scene)
                 blocks = self._source.blocks(scene)
                 count += len(blocks)
@@ -172,17 +170,3 @@ def _check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> No
 def _caching(*scenes: Scene) -> AbstractContextManager[Any]:
     """A context in which no stored block of any of these scenes is decoded twice, while all are read side by side."""
     return max(scenes, key=lambda scene: scene.cache_bytes(BLOCK)).caching(BLOCK * len(scenes))
-
-
-@contextmanager
-def _unremarked(*names: str) -> Iterator[None]:
-    """Within this context these loggers warn of nothing: scoring does not care where on Earth an image lies."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

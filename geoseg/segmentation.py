@@ -17,12 +17,12 @@ from geoseg.config import SegmentConfig
 from geoseg.engines.local import Receipt, compute
 from geoseg.features import VectorSpec
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, sha256
-from geoseg.georeference import require_rectified
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
-from geoseg.raster import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
+from geoseg.raster.cog import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
+from geoseg.raster.georeference import require_rectified
+from geoseg.raster.scene import Scene
 from geoseg.run import VECTOR_PART, Run, work_facts
-from geoseg.scene import Scene
 from geoseg.segmenter import LAYER, Segmenter
 from geoseg.vectors import vector_sidecars, write_layer
 

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.areas import pixel_area
 from geoseg.config import SegmentConfig
 from geoseg.features import VectorSpec, packed
 from geoseg.grid import Block, Window
+from geoseg.raster.ground import pixel_area
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats, colour_scale, is_srgb
 from geoseg.rings import polygons, trace
-from geoseg.scene import Scene
 from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
 from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment
-from geoseg.statistics import band_stats, colour_scale, is_srgb
 
 LAYER = "superpixels"
 

@@ -15,7 +15,7 @@ from geoseg.location import Location
 from geoseg.model import versions
 from geoseg.outputs import Outputs
 from geoseg.pictures import legend, save_png
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
 from geoseg.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.styles import file_qml, raster_sld
 from geoseg.units import Period

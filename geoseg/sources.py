@@ -14,7 +14,6 @@ from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Grid, partition
-from geoseg.guards import regular_file
 from geoseg.location import Location, Remote
 from geoseg.mapping import open_for
 from geoseg.model import load_model
@@ -22,7 +21,8 @@ from geoseg.network import select_device, select_precision
 from geoseg.outputs import RECORD
 from geoseg.plan import Plan, plan
 from geoseg.prediction import Predictor
-from geoseg.scene import EVERY_BAND, Scene
+from geoseg.raster.guards import regular_file
+from geoseg.raster.scene import EVERY_BAND, Scene
 
 BLOCK = PredictConfig.block_size
 """Pixels a side that are predicted, read and counted at once."""
@@ -63,7 +63,7 @@ class ModelSource:
         return {"kind": "model", "sha256": sha256(regular_file(self._config.file)), **kept, **settings}
 
     def open(self, path: Location) -> Scene:
-        return open_for(self.model, path, self._config.bands, opening=self._config)
+        return open_for(self.model, path, self._config.bands, opening=self._config, quiet=True)
 
     def limit(self, scene: Scene) -> int:
         return len(self.names)
@@ -98,7 +98,7 @@ class RasterSource:
 
     def __init__(self, path: Location, opening: Opening) -> None:
         self._opening = opening
-        with Scene(path, EVERY_BAND, stored=True, opening=opening) as scene:
+        with Scene(path, EVERY_BAND, stored=True, opening=opening, quiet=True) as scene:
             self._provenance = scene.provenance or {}
         if self._provenance.get("layer", "classes") != "classes":
             raise InputError(f"{path}: holds the {self._provenance['layer']} of a map; give its class raster")
@@ -113,7 +113,7 @@ class RasterSource:
 
     def open(self, path: Location) -> Scene:
         try:
-            scene = Scene(path, stored=True, opening=self._opening)
+            scene = Scene(path, stored=True, opening=self._opening, quiet=True)
         except BandError:
             raise BandError(f"{path}: has more than one band; a class raster has one") from None
         if len(scene.bands) == 1 and scene.dtype.kind in "iu":

@@ -20,8 +20,8 @@ import pyproj
 from geoseg.classes import NODATA, LandClass
 from geoseg.files.atomic import source_date
 from geoseg.footprint import footprint
-from geoseg.georeference import Georeference, true_code
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference, true_code
 from geoseg.units import Period, stamp
 
 _EXTENSIONS = tuple(

@@ -25,7 +25,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from geoseg.errors import OutputError, WriteError
 from geoseg.features import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
 from geoseg.files.atomic import check_space, publishing, sync
-from geoseg.georeference import true_code
+from geoseg.raster.georeference import true_code
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
 from geoseg.model import Model, save_model
 from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
-from geoseg.statistics import BandStats
 
 # No deadline: how long an example takes is the machine's business (and the first one compiles).
 settings.register_profile("geoseg", deadline=None, max_examples=40)

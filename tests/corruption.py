@@ -102,7 +102,7 @@ def _read() -> None:
     from geoseg.errors import InputError
     from geoseg.grid import Window
     from geoseg.inspection import inspect
-    from geoseg.scene import EVERY_BAND, Scene
+    from geoseg.raster.scene import EVERY_BAND, Scene
 
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))

@@ -132,7 +132,7 @@ def _install_libraries(operations: _Operations) -> None:
 
     geopackage = importlib.import_module("geoseg.polygonization")
     raster, layer = importlib.import_module("rasterio.shutil"), importlib.import_module("pyogrio")
-    geoseg_raster = importlib.import_module("geoseg.raster")
+    geoseg_raster = importlib.import_module("geoseg.raster.cog")
     operations.wrap(_Closing, "close", "close", lambda _file, path: str(path), RasterioIOError)
     geoseg_raster.rasterio = _Rasterio(geoseg_raster.rasterio)
     operations.wrap(raster, "copy", "copy", lambda _source, path, **_: str(path), RasterioIOError)

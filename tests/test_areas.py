@@ -11,9 +11,9 @@ from affine import Affine
 from conftest import TRANSFORM
 from rasterio.crs import CRS
 
-from geoseg.areas import Ground, pixel_area
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.ground import Ground, pixel_area
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258", "EPSG:4267"])

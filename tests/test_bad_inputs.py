@@ -199,7 +199,7 @@ def test_row_22_one_strip(
     pixels = landscape(150, 170)
     tiled = mapped(make_raster(tmp_path / "tiled.tif", pixels))
     assert not caplog.messages
-    monkeypatch.setattr("geoseg.opening._LARGE_BLOCK", 3 * 150 * 170 - 1)
+    monkeypatch.setattr("geoseg.raster.opening._LARGE_BLOCK", 3 * 150 * 170 - 1)
     layout = {"tiled": False, "blockysize": 150, "blockxsize": 170, "compress": "deflate", "interleave": "pixel"}
     scene = make_raster(tmp_path / "strip.tif", pixels, **layout)
     with rasterio.open(scene) as file:
@@ -469,7 +469,7 @@ def test_row_40_existing_output_stays_until_the_new_one_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.raster.rasterio.shutil.copy", full)
+        patch.setattr("geoseg.raster.cog.rasterio.shutil.copy", full)
         outcome = predict(scene_path, "--overwrite")
     assert_refused(Outcome(outcome.code, outcome.out, outcome.said[-1]), 74, out, "No space left on device")
     assert out.read_bytes() == b"precious"

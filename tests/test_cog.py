@@ -14,7 +14,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.cog import _disorder, layout_faults
 from geoseg.errors import InputError
-from geoseg.tiff import Page, read_header
+from geoseg.raster.tiff import Page, read_header
 
 
 def plain(path: Path, rows: int = 700, cols: int = 1100, **more: object) -> Path:

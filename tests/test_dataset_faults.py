@@ -20,7 +20,7 @@ from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.learning import Training
 from geoseg.model import load_model
-from geoseg.statistics import band_stats
+from geoseg.raster.statistics import band_stats
 
 BRIEF: dict[str, Any] = {"steps": 6, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,15 +36,13 @@ from geoseg.datasets import (
     cocostuff,
     open_dataset,
     pixels,
-    reading,
     recognise,
 )
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
 from geoseg.grid import Window
 from geoseg.patches import Imagery, PatchSampler
+from geoseg.raster.statistics import band_stats
 from geoseg.recipes import SuperpixelConfig
-from geoseg.scene import Scene
-from geoseg.statistics import band_stats
 
 MERGED = {0: 0, 4: 0, 1: 1, 5: 1, 2: 2, 3: 2}
 
@@ -348,20 +345,10 @@ def test_learning_from_potsdam_touches_no_label(tmp_path: Path) -> None:
             found.labels(0)
 
 
-def test_opening_in_threads_leaves_logging_as_it_was(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_without_a_place_are_read_without_a_remark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = make_patches(tmp_path, [*"1234"], ["1"], ".png")
-    delays = iter(range(1, 9))
-
-    def slowly(*arguments: Any, **options: Any) -> Scene:
-        time.sleep(0.01 * next(delays))
-        return Scene(*arguments, **options)
-
-    monkeypatch.setattr(reading, "Scene", slowly)
-    with caplog.at_level(logging.INFO, "geoseg.scene"), Potsdam(folder) as found, ThreadPoolExecutor(4) as pool:
+    with caplog.at_level(logging.INFO), Potsdam(folder) as found, ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: found.image(i % 4), range(8)))
-        assert logging.getLogger("geoseg.scene").level == logging.INFO
     assert not caplog.records
 
 

@@ -16,8 +16,8 @@ from shapely.geometry import Polygon, shape
 
 from geoseg.errors import InputError
 from geoseg.footprint import footprint
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference
 
 
 def outline(

@@ -10,7 +10,7 @@ import pytest
 from conftest import landscape, make_raster
 
 from geoseg.errors import InputError, InputMissingError
-from geoseg.guards import RASTER_SUFFIXES, find_rasters, raster_driver, regular_file
+from geoseg.raster.guards import RASTER_SUFFIXES, find_rasters, raster_driver, regular_file
 
 
 def test_a_regular_file_comes_back_with_links_resolved(tmp_path: Path) -> None:

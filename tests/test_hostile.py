@@ -22,7 +22,7 @@ from tiffs import first_directory, make_tiff, set_following
 from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
 
 Refused = Callable[..., None]
 
@@ -291,7 +291,7 @@ def test_row_15_a_vrt_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     make_raster(tmp_path / "source.tif", landscape(60, 70))
     for number in range(7):
         vrt(tmp_path / f"{number}.vrt", f"{number + 1}.vrt" if number < 6 else "source.tif")
-    monkeypatch.setattr("geoseg.vrt.MOST_BYTES", 1 << 16)
+    monkeypatch.setattr("geoseg.raster.vrt.MOST_BYTES", 1 << 16)
     with pytest.raises(InputError, match="too many others"):
         read(tmp_path / "0.vrt", allow_vrt=True)
 
@@ -369,7 +369,7 @@ BOMB = """
 import re, sys
 from pathlib import Path
 from geoseg.grid import Window
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
 with Scene(Path(sys.argv[1])) as scene:
     with scene.caching(2048):
         for row in range(0, scene.shape[0], 2048):

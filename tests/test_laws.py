@@ -47,7 +47,6 @@ from geoseg.config import (
     StatusConfig,
     TrainConfig,
 )
-from geoseg.georeference import Georeference
 from geoseg.grid import Grid, Window, partition
 from geoseg.learning import Training
 from geoseg.mapping import MapJob
@@ -57,9 +56,10 @@ from geoseg.outputs import Outputs
 from geoseg.plan import plan
 from geoseg.polygons import Polygonizer
 from geoseg.prediction import Predictor
-from geoseg.scene import Scene
-from geoseg.sieve import sieve
-from geoseg.statistics import band_stats
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.scene import Scene
+from geoseg.raster.sieve import sieve
+from geoseg.raster.statistics import band_stats
 from geoseg.units import Area
 
 
@@ -285,10 +285,10 @@ def test_law_5_nodata_in_nodata_out(tmp_path: Path) -> None:
 PEAK = """
 import re, sys
 from pathlib import Path
-from geoseg import raster, scene
+from geoseg.raster import cog, scene
 from geoseg.cli.main import main
 cache = int(sys.argv.pop(1)) << 20
-scene.CACHE_FLOOR, raster.COPY_CACHE = min(scene.CACHE_FLOOR, cache), min(raster.COPY_CACHE, cache)
+scene.CACHE_FLOOR, cog.COPY_CACHE = min(scene.CACHE_FLOOR, cache), min(cog.COPY_CACHE, cache)
 try:
     main(sys.argv[1:])
 except SystemExit as end:

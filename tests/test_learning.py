@@ -29,9 +29,9 @@ from geoseg.learning import Training
 from geoseg.model import load_model
 from geoseg.network import settle_statistics
 from geoseg.patches import Imagery, PatchSampler
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
-from geoseg.scene import Scene
-from geoseg.statistics import BandStats, band_stats
 from geoseg.trainer import Step, Trainer
 
 Train = Callable[..., Outcome]

@@ -21,10 +21,10 @@ from rasterio.rpc import RPC
 
 from geoseg.config import Opening
 from geoseg.errors import SettingError
-from geoseg.georeference import Georeference, GroundPoint
 from geoseg.grid import Window
 from geoseg.model import save_model
-from geoseg.scene import Scene
+from geoseg.raster.georeference import Georeference, GroundPoint
+from geoseg.raster.scene import Scene
 
 Predict = Callable[..., Outcome]
 EVERY = np.ones((90, 110), bool)

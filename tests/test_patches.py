@@ -20,9 +20,9 @@ from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.mixture import region_features
 from geoseg.patches import Batch, Imagery, PatchSampler, jitter, transform
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
-from geoseg.scene import Scene
-from geoseg.statistics import BandStats
 
 PARTS = ("image", "labels", "moved", "moved_labels", "features")
 STATS = BandStats((120.0,) * 4, (50.0,) * 4, (10.0,) * 4, (230.0,) * 4, 1000)

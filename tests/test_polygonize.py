@@ -30,7 +30,7 @@ from geoseg.features import octet_sum
 from geoseg.files.atomic import sha256
 from geoseg.outputs import POLYGONS
 from geoseg.polygonization import PolygonizeJob
-from geoseg.sieve import sieve
+from geoseg.raster.sieve import sieve
 from geoseg.units import Area
 
 IGNORED = "ignore:More than one layer found:UserWarning"
@@ -283,7 +283,7 @@ def test_a_failure_leaves_the_old_file_intact(
 
     with untouched(tmp_path):
         for place, error in (
-            ("geoseg.classrasters.ClassRaster.read", KeyboardInterrupt()),
+            ("geoseg.raster.class_raster.ClassRaster.read", KeyboardInterrupt()),
             ("geoseg.polygonization.batch_of", MemoryError("too much")),
             ("geoseg.files.atomic.sync", OSError(28, "No space left on device")),
         ):

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
 
-from geoseg.areas import Ground
 from geoseg.classes import LandClass
-from geoseg.classrasters import ClassRaster
 from geoseg.errors import BandError, InputError, SettingError
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
 from geoseg.polygons import Features, Polygonizer, polygonize, to_geodataframe
+from geoseg.raster.class_raster import ClassRaster
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.ground import Ground
 from geoseg.units import Area
 
 FEET = "EPSG:2263"

@@ -21,9 +21,9 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg import __version__
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
-from geoseg.georeference import Georeference
 from geoseg.grid import Block, Window, partition
-from geoseg.raster import RasterSpec, provenance_tags, read_provenance, read_small, write_cog, write_part
+from geoseg.raster.cog import RasterSpec, provenance_tags, read_provenance, read_small, write_cog, write_part
+from geoseg.raster.georeference import Georeference
 
 CLASSES = ClassMap(
     (LandClass(1, "water & ice", "#0072b2"), LandClass(2, "forêt", "#009e73"), LandClass(3, "<built>", "#d55e00"))

@@ -23,8 +23,8 @@ from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError, UnavailableError
 from geoseg.grid import Window
 from geoseg.location import Remote, locate
-from geoseg.opening import NETWORK, network
-from geoseg.scene import Scene
+from geoseg.raster.opening import NETWORK, network
+from geoseg.raster.scene import Scene
 
 ALLOWED = Opening(allow_remote=True)
 pytestmark = pytest.mark.timeout(120)
@@ -234,7 +234,7 @@ def test_row_16_nobody_answers(monkeypatch: pytest.MonkeyPatch, server: Any) -> 
     with pytest.raises(UnavailableError, match="cannot be reached"):
         Scene(Remote(f"http://127.0.0.1:{port}/a.tif"), opening=ALLOWED)
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
-    monkeypatch.setattr("geoseg.remote._SECONDS", 0.5)
+    monkeypatch.setattr("geoseg.raster.remote._SECONDS", 0.5)
     with pytest.raises(UnavailableError, match="cannot be reached"):
         Scene(Remote(url(server, "hang/a.tif")), opening=ALLOWED)
 

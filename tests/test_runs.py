@@ -125,7 +125,7 @@ def _mebibytes(folder: Path) -> float:
 STUCK = """
 import ctypes, signal, sys
 import geoseg.cli.interruption
-import geoseg.raster
+import geoseg.raster.cog
 from geoseg.cli.main import main
 
 geoseg.cli.interruption.GRACE_SECONDS = float(sys.argv.pop(1))
@@ -139,7 +139,7 @@ def stuck(source, path, **options):
     library.pthread_mutex_lock(mutex)
     library.pthread_mutex_lock(mutex)
 
-geoseg.raster.rasterio.shutil.copy = stuck
+geoseg.raster.cog.rasterio.shutil.copy = stuck
 # Whoever started the tests in the background made the signal ignored, for them and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[1:])

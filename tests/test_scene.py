@@ -18,9 +18,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
-from geoseg.scene import EVERY_BAND, Scene
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.scene import EVERY_BAND, Scene
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 RGBA = (*RGB, ColorInterp.alpha)
@@ -170,7 +170,7 @@ def test_strips(rows_a_strip: int, interleave: str, tmp_path: Path) -> None:
 def test_the_cache_is_as_large_as_needed_within_bounds(scene_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Scene(scene_path) as scene:
         assert scene.cache_bytes(100) == 64 << 20
-        monkeypatch.setattr("geoseg.scene.CACHE_FLOOR", 0)
+        monkeypatch.setattr("geoseg.raster.scene.CACHE_FLOOR", 0)
         # Two rows of blocks may be cut by 100 rows, and every block is 256 rows of 420 pixels of 3 bands.
         assert scene.cache_bytes(100) == 2 * 256 * 420 * 3
         assert scene.cache_bytes(257) == 3 * 256 * 420 * 3

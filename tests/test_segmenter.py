@@ -30,11 +30,11 @@ from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.features import VectorSpec
 from geoseg.files.atomic import sha256
 from geoseg.outputs import record_beside
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.segmentation import SegmentJob
 from geoseg.segmenter import column_names
 from geoseg.segments.superpixels import colour, segment
-from geoseg.statistics import band_stats, colour_scale
 from geoseg.vectors import write_layer
 
 SMALL = {"size": 9, "iterations": 2, "compactness": 12.5, "min_size": 30}

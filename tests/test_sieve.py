@@ -16,12 +16,11 @@ from rasterio.crs import CRS
 from rasters import HEIGHTS, bands, classes, sieved
 from skimage.measure import label
 
-from geoseg.areas import Ground
-from geoseg.georeference import Georeference
 from geoseg.grid import Window, partition
-from geoseg.raster import RasterSpec, write_part
-from geoseg.sieve import Sieve, sieve
-from geoseg.sieving import sieve_parts
+from geoseg.raster.cog import RasterSpec, write_part
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.ground import Ground
+from geoseg.raster.sieve import Sieve, sieve, sieve_parts
 from geoseg.units import Area
 
 

@@ -20,7 +20,7 @@ from shapely.geometry import box, shape
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError
-from geoseg.georeference import Georeference
+from geoseg.raster.georeference import Georeference
 from geoseg.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.units import Period
 

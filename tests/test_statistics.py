@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg.errors import BandError, InputError
-from geoseg.scene import Scene
-from geoseg.statistics import BandStats, band_stats
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import BandStats, band_stats
 
 Measure = Callable[..., BandStats]
 

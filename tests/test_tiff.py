@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 from tiffs import first_directory, make_tiff, set_following
 
 from geoseg.grid import Window
-from geoseg.tiff import MOST_BLOCKS, Header, MalformedError, read_header
+from geoseg.raster.tiff import MOST_BLOCKS, Header, MalformedError, read_header
 
 
 def header(path: Path) -> Header:

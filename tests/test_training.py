@@ -24,9 +24,9 @@ from geoseg.losses import class_prior, marginal_divergence, pool, pool_weights
 from geoseg.mixture import fit_mixture
 from geoseg.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.patches import Batch, Imagery, PatchSampler
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats
 from geoseg.recipes import Recipe, SuperpixelConfig
-from geoseg.scene import Scene
-from geoseg.statistics import band_stats
 from geoseg.trainer import Step, Trainer
 from geoseg.training import train
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import SuperpixelConfig
-from geoseg.scene import Scene
 from geoseg.segments.superpixels import colour, segment
-from geoseg.statistics import BandStats, band_stats
 
 SIDE = 512
 SUPERPIXELS = SuperpixelConfig(11)

@@ -19,9 +19,9 @@ from geoseg.losses import pool, pool_weights
 from geoseg.network import NetworkSpec, build, settle_statistics
 from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
 from geoseg.prediction import pad
+from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.segments.regions import region_means
-from geoseg.statistics import colour_scale
 from geoseg.trainer import Step, Terms, Trainer
 from geoseg.training import train
 

@@ -8,14 +8,15 @@ from typing import get_args
 from geoseg.config import Opening
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
-from geoseg.datasets.dataset import Dataset, DatasetImage, ImageSource, Mask
+from geoseg.datasets.dataset import Dataset, DatasetImage, Mask
 from geoseg.datasets.faults import Faults
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_potsdam
 from geoseg.datasets.potsdam_files import is_label_raster
 from geoseg.errors import InputError, SettingError
-from geoseg.guards import find_rasters
 from geoseg.location import Location, Remote, local
+from geoseg.raster.guards import find_rasters
+from geoseg.raster.source import ImageSource
 from geoseg.recipes import ProtocolName
 
 __all__ = [

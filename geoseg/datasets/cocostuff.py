@@ -19,10 +19,11 @@ import numpy as np
 
 from geoseg.classes import IGNORED
 from geoseg.datasets.cocostuff_files import Pair, find_pairs
-from geoseg.datasets.dataset import DatasetImage, Labels, Mask, Pixels
+from geoseg.datasets.dataset import DatasetImage, Labels, Mask
 from geoseg.datasets.pixels import centre, pick, shrink, shrunk
 from geoseg.datasets.reading import decode_colours, decode_ids, image_size
 from geoseg.errors import InputError
+from geoseg.raster.source import Pixels
 
 CROP = 128
 UNLABELLED = 255

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from geoseg.datasets.dataset import DatasetImage, ImageSource
+from geoseg.datasets.dataset import DatasetImage
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location
+from geoseg.raster.source import ImageSource
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from geoseg.errors import InputError, InputMissingError
-from geoseg.guards import regular_file
+from geoseg.raster.guards import regular_file
 
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tar.gz", ".tgz")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.config import Opening
-from geoseg.datasets.dataset import Labels, Pixels
+from geoseg.datasets.dataset import Labels
 from geoseg.datasets.faults import Faults
-from geoseg.datasets.reading import open_quietly
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location, local
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
+from geoseg.raster.source import Pixels
 
 
 class Orthophotos:
@@ -90,7 +90,7 @@ def _open_all(
                 if other is not None:
                     # The same picture again, or a preview of it: it would be learnt twice.
                     raise InputError(f"{path}: is there twice, also as {other.name}; keep one of them")
-                scenes.append(open_quietly(path, bands, opening=opening))
+                scenes.append(Scene(path, bands, opening=opening, quiet=True))
                 first[picture] = path
             except (InputError, InputMissingError) as error:
                 faults.add(path, error)

@@ -12,12 +12,13 @@ from typing import Literal, Self
 
 import numpy as np
 
-from geoseg.datasets.dataset import DatasetImage, Labels, Pixels
+from geoseg.datasets.dataset import DatasetImage, Labels
 from geoseg.datasets.faults import Faults
 from geoseg.datasets.folders import check_folder, content, find_archive, find_folder, listed, read_list
 from geoseg.datasets.potsdam_files import IMAGES, LABELS, PATCH, Patch, is_cut, is_of, open_patches, open_tiles
 from geoseg.datasets.potsdam_labels import COLOURS
 from geoseg.errors import InputError
+from geoseg.raster.source import Pixels
 
 LISTS = ("unlabelled_train.txt", "labelled_train.txt", "labelled_test.txt")
 """Lists of patch names that are honoured where they are there: what none of them names is left out."""

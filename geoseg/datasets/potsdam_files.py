@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.datasets.dataset import Labels, Pixels
+from geoseg.datasets.dataset import Labels
 from geoseg.datasets.faults import Faults
 from geoseg.datasets.folders import content, find_folder, listed, need_folder
 from geoseg.datasets.pixels import pick, shrink
 from geoseg.datasets.potsdam_labels import label_classes
-from geoseg.datasets.reading import matlab_shape, open_quietly, read_matlab
+from geoseg.datasets.reading import matlab_shape, read_matlab
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
+from geoseg.raster.source import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def _find_patches(folder: Path, faults: Faults) -> Mapping[str, Path]:
 
 
 def _open_tile(path: Path) -> Scene:
-    scene = open_quietly(path, BANDS)
+    scene = Scene(path, BANDS, quiet=True)
     if scene.dtype == np.uint8 and min(scene.shape) >= _CUT:
         return scene
     rows, cols = scene.shape
@@ -180,7 +181,7 @@ def _open_tile(path: Path) -> Scene:
 
 
 def _check_size(path: Path, tile: Scene) -> None:
-    with open_quietly(path) as labels:
+    with Scene(path, quiet=True) as labels:
         if labels.shape != tile.shape:
             raise InputError(
                 f"{path}: has {labels.shape[1]} x {labels.shape[0]} pixels, its tile {tile.path.name} has "
@@ -196,7 +197,7 @@ def _half_image(tile: Scene, window: Window) -> Pixels:
 
 
 def _half_labels(path: Path, window: Window) -> Labels:
-    with open_quietly(path) as labels:
+    with Scene(path, quiet=True) as labels:
         pixels, _ = labels.read(window)
     return label_classes(pick(pixels, _FACTOR), path, (window.rows.start, window.cols.start), step=2)
 
@@ -206,7 +207,7 @@ def _check_patch(path: Path) -> None:
         shape, dtype = matlab_shape(path, "img")
         found = (*shape[2:], *shape[:2])
     else:
-        with open_quietly(path, BANDS) as scene:
+        with Scene(path, BANDS, quiet=True) as scene:
             found, dtype = (len(scene.bands), *scene.shape), str(scene.dtype)
     if found != (len(BANDS), PATCH, PATCH) or dtype != "uint8":
         raise InputError(f"{path}: is {' x '.join(map(str, found))} of {dtype}; a patch is 4 x 200 x 200 of uint8")
@@ -217,7 +218,7 @@ def _cut_image(path: Path) -> Pixels:
         pixels = _bands_first(read_matlab(path, "img"))
         valid = np.ones(pixels.shape[1:], dtype=bool)
     else:
-        with open_quietly(path, BANDS) as scene:
+        with Scene(path, BANDS, quiet=True) as scene:
             pixels, valid = scene.read(scene.extent)
     if pixels.shape != (len(BANDS), PATCH, PATCH) or pixels.dtype != np.uint8:
         raise InputError(f"{path}: is {_shape(pixels)} of {pixels.dtype}; a patch is 4 x 200 x 200 of uint8")
@@ -228,7 +229,7 @@ def _cut_labels(path: Path) -> Labels:
     if path.suffix.lower() == ".mat":
         pixels = _bands_first(read_matlab(path, "gt"))
     else:
-        with open_quietly(path) as scene:
+        with Scene(path, quiet=True) as scene:
             pixels, _ = scene.read(scene.extent)
     if pixels.shape[1:] != (PATCH, PATCH):
         raise InputError(f"{path}: is {_shape(pixels)}; the labels of a patch are 200 x 200")

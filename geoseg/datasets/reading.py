@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,28 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
-from geoseg.guards import raster_driver, regular_file
-from geoseg.location import Location
-from geoseg.scene import Scene
-
-_OPENING = threading.Lock()
-
-
-def open_quietly(
-    path: Location, bands: Sequence[int] | None = None, stored: bool = False, opening: Opening | None = None
-) -> Scene:
-    """Return Scene(path, bands), which says nothing about where on Earth it lies: learning and scoring do not care."""
-    quiet = logging.getLogger("geoseg.scene")
-    # One at a time: two threads would each restore what the other one has set.
-    with _OPENING:
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)
-        try:
-            return Scene(path, bands, stored=stored, opening=opening)
-        finally:
-            quiet.setLevel(level)
+from geoseg.raster.guards import raster_driver, regular_file
 
 
 def decode_colours(path: Path) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from geoseg.config import Opening
 from geoseg.errors import BandError, InputError, SettingError
 from geoseg.grid import Span, Window
 from geoseg.location import Location, Remote
-from geoseg.scene import Scene
+from geoseg.raster.scene import Scene
 
 LARGEST_ID = 1 << 62
 """Larger than any id."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location, Remote
-from geoseg.tiff import Header, MalformedError, read_header
+from geoseg.raster.tiff import Header, MalformedError, read_header
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
 """Names that `train` takes for imagery when it looks through a folder."""

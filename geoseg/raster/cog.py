@@ -30,8 +30,8 @@ from geoseg import __version__
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
 from geoseg.files.atomic import check_space, publishing
-from geoseg.georeference import Georeference
 from geoseg.grid import Block, Window
+from geoseg.raster.georeference import Georeference
 
 TIFF_BLOCK = 512
 GDAL_VERSION = str(rasterio.__gdal_version__)

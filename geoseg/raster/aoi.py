@@ -10,9 +10,9 @@ from rasterio.features import geometry_mask
 
 from geoseg.errors import InputError
 from geoseg.files.atomic import sha256
-from geoseg.georeference import Georeference
 from geoseg.grid import Window
-from geoseg.guards import regular_file
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.guards import regular_file
 
 
 class AreaOfInterest:

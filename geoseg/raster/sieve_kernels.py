@@ -1,4 +1,4 @@
-"""Small regions of a piece of a raster join their neighbours: the work of `geoseg.sieve`, whose rule it follows."""
+"""Small regions of a piece of a raster join their neighbours: the work of `raster.sieve`, whose rule it follows."""
 
 from __future__ import annotations
 

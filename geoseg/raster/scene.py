@@ -22,10 +22,10 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.headers import EVERY_BAND, band_name, georeference_of, nodata_of, note_scaling, palette_of, select
 from geoseg.location import Location, Remote
-from geoseg.opening import first_line, open_raster
-from geoseg.remote import identity
+from geoseg.raster.header import EVERY_BAND, band_name, georeference_of, is_scaled, nodata_of, palette_of, select
+from geoseg.raster.opening import first_line, open_raster
+from geoseg.raster.remote import identity
 from geoseg.units import Period
 
 __all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
@@ -49,11 +49,12 @@ class Scene:
         alpha and chosen all the same is data, not a mask: near infrared is often mistagged so.
     assume_crs: the CRS of a file that has none (anything rasterio's CRS.from_user_input takes).
     stored: read a palette image as the values it stores, one band, rather than as colours.
-    opening: what may be opened, and how. quiet: say nothing of a CRS that is missing.
+    opening: what may be opened, and how. quiet: log no warning about the file, for uses to which it does not matter
+        where on Earth the pixels lie.
 
     Raises:
-        InputMissingError, InputError, UnavailableError: see `geoseg.opening`; also bands of different types, degenerate
-            georeferences and headers that cannot be read.
+        InputMissingError, InputError, UnavailableError: see `geoseg.raster.opening`; also bands of different types,
+            degenerate georeferences and headers that cannot be read.
         BandError: a band number the file does not have, or more than four bands and none chosen.
         SettingError: `assume_crs` is not a CRS, or `opening.nodata` no value of the pixels.
     """
@@ -72,18 +73,22 @@ class Scene:
         self._raster = open_raster(path, self._opening)
         self.path, self._file, self._page = self._raster.path, self._raster.file, self._raster.page
         self._wary = True
+        remarks: list[str] = []
         try:
             if len(set(self._file.dtypes)) > 1:
                 raise InputError(f"{path}: its bands have different types ({', '.join(self._file.dtypes)})")
             self._every = bands == EVERY_BAND
-            self.palette = None if stored else palette_of(path, self._file, self._every)
+            self.palette = None if stored else palette_of(self._file)
+            if self.palette is not None and not self._every:
+                remarks.append("palette image, expanded to red, green and blue")
             self.bands = select(path, self._file, bands, self.palette is not None)
-            self._nodata = nodata_of(path, self._file, self._opening.nodata)
-            note_scaling(path, self._file)
-            self.georeference = georeference_of(path, self._file, assume_crs, quiet)
+            self._nodata = nodata_of(path, self._file, self._opening.nodata, remarks)
+            self.georeference = georeference_of(path, self._file, assume_crs, remarks)
         except BaseException:
             self._file.close()
             raise
+        if not quiet:
+            self._tell(remarks)
 
     def __enter__(self) -> Self:
         return self
@@ -290,6 +295,12 @@ class Scene:
         if least in _UNDECLARED or least < -_UNLIKELY:
             self._wary = False
             log.warning("%s: has pixels of %g, but declares no nodata; if they are, give --nodata", self._name, least)
+
+    def _tell(self, remarks: list[str]) -> None:
+        for remark in remarks:
+            log.warning("%s: %s", self._name, remark)
+        if is_scaled(self._file):
+            log.info("%s: has a scale or offset; the values are taken as they are stored", self._name)
 
     @property
     def _alpha_is_data(self) -> bool:

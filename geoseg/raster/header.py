@@ -1,11 +1,11 @@
 """What the header of an open raster says: its bands and what they are called, what marks invalid pixels, where it lies.
 
-`file` is rasterio's, `name` what messages call it; bands count from 1.
+`file` is rasterio's, `name` what messages call it; bands count from 1. `remarks` takes what a user should hear of, in
+sentences that go on from the name.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,11 +17,8 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from geoseg.errors import BandError, InputError, SettingError
-from geoseg.georeference import Georeference, GroundPoint
-from geoseg.opening import first_line
-
-# Everything about opening a scene is said by one logger: scoring and learning turn some of it off.
-log = logging.getLogger("geoseg.scene")
+from geoseg.raster.georeference import Georeference, GroundPoint
+from geoseg.raster.opening import first_line
 
 EVERY_BAND: tuple[int, ...] = ()
 """As `bands` of a Scene: all the file has, alpha too, for looking at rather than for computing."""
@@ -36,15 +33,13 @@ _KNOWN = {
 _INKS = {ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black}
 
 
-def palette_of(name: object, file: Any, quiet: bool) -> NDArray[np.uint8] | None:
+def palette_of(file: Any) -> NDArray[np.uint8] | None:
     """Return the colours (values, 3) of an image of one band with a palette; None for any other."""
     if file.count != 1 or file.colorinterp[0] != ColorInterp.palette:
         return None
     table = np.zeros((65536 if file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
     for value, colour in file.colormap(1).items():
         table[value] = colour[:3]
-    if not quiet:
-        log.warning("%s: palette image, expanded to red, green and blue", name)
     return table
 
 
@@ -89,7 +84,7 @@ def band_name(file: Any, band: int) -> str:
     return str(described) if described else f"band {band}"
 
 
-def nodata_of(name: object, file: Any, given: float | None) -> tuple[float | None, ...]:
+def nodata_of(name: object, file: Any, given: float | None, remarks: list[str]) -> tuple[float | None, ...]:
     """Return the nodata value of each band of the file, `given` or declared; None where no value of its type is it.
 
     Raises:
@@ -106,7 +101,7 @@ def nodata_of(name: object, file: Any, given: float | None) -> tuple[float | Non
     if lost is not None and given is not None:
         raise SettingError(f"--nodata {given:g} is no value of {file.dtypes[0]}, the type of {name}")
     if lost is not None and not np.isnan(lost):
-        log.warning("%s: declares nodata %g, which no %s is; nothing is nodata by it", name, lost, file.dtypes[0])
+        remarks.append(f"declares nodata {lost:g}, which no {file.dtypes[0]} is; nothing is nodata by it")
     return found
 
 
@@ -117,14 +112,13 @@ def _holds(kind: str, value: float) -> bool:
     return bool(np.isfinite(value) and value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
 
 
-def note_scaling(name: object, file: Any) -> None:
-    """Say that scale and offset are not applied, where the file has any."""
-    if any(scale != 1 for scale in file.scales) or any(offset != 0 for offset in file.offsets):
-        log.info("%s: has a scale or offset; the values are taken as they are stored", name)
+def is_scaled(file: Any) -> bool:
+    """Return whether the file declares a scale or an offset for its values."""
+    return any(scale != 1 for scale in file.scales) or any(offset != 0 for offset in file.offsets)
 
 
-def georeference_of(name: object, file: Any, assume_crs: str | None, quiet: bool) -> Georeference:
-    """Return where the raster lies; what is wanting is said, unless quiet.
+def georeference_of(name: object, file: Any, assume_crs: str | None, remarks: list[str]) -> Georeference:
+    """Return where the raster lies, and remark on what is missing.
 
     Raises:
         InputError: a geotransform by which pixels have no size. SettingError: `assume_crs` is no CRS.
@@ -142,12 +136,12 @@ def georeference_of(name: object, file: Any, assume_crs: str | None, quiet: bool
         rpcs = tuple(sorted(file.tags(ns="RPC").items()))
         if points or rpcs:
             told = "ground control points" if points else "rational polynomials (RPC)"
-            log.warning("%s: is placed by %s only, which the output keeps; gdalwarp rectifies it", name, told)
+            remarks.append(f"is placed by {told} only, which the output keeps; gdalwarp rectifies it")
             ground = tuple(GroundPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
             return Georeference(None, transform, ground, points_crs.to_wkt() if points_crs else "", rpcs)
         if crs:
-            log.warning("%s: has a CRS but no geotransform; taken as pixel space", name)
+            remarks.append("has a CRS but no geotransform; taken as pixel space")
             return Georeference(None, transform)
-    if not crs and not quiet:
-        log.warning("%s: has no CRS; the output has none either (--assume-crs sets one)", name)
+    if not crs:
+        remarks.append("has no CRS; the output has none either (--assume-crs sets one)")
     return Georeference(crs if crs else None, transform)

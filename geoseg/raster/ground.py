@@ -12,9 +12,8 @@ import pyproj
 from numpy.typing import NDArray
 
 from geoseg.errors import SettingError
-from geoseg.georeference import Georeference
 from geoseg.grid import Span, Window
-from geoseg.rings import Rings, corners
+from geoseg.raster.georeference import Georeference
 from geoseg.units import Area
 
 _FRACTION = 1 << 24
@@ -61,12 +60,12 @@ class Ground:
     @property
     def metric(self) -> bool:
         """Whether there are metres: the CRS is geographic or projected."""
-        return self._crs is not None
+        return self.crs is not None
 
     @property
     def uniform(self) -> bool:
         """Whether all pixels are of one size."""
-        return self._crs is None or bool(self._crs.is_projected)
+        return self.crs is None or bool(self.crs.is_projected)
 
     def weights(self, window: Window) -> NDArray[np.int64]:
         """Return the areas of the pixels of `window` in steps of `step` m²: (rows, cols), or (rows, 1) where all of a
@@ -81,22 +80,22 @@ class Ground:
     @cached_property
     def step(self) -> float:
         """Of a sum of weights, the m², or pixels: a pixel's area, or 2^-24 of that of a pixel at the equator."""
-        if self._crs is None:
+        if self.crs is None:
             return 1.0
-        area = abs(float(self.georeference.transform.determinant)) * self._unit**2
-        return area if self.uniform else area * float(self._crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
+        area = abs(float(self.georeference.transform.determinant)) * self.unit**2
+        return area if self.uniform else area * float(self.crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
 
     def excess(self, window: Window) -> float:
         """Return by how much an area of the map is larger than on the ellipsoid, in the middle of `window`: 0.37 where
         it is 37 % too large. 0 where areas are not those of a projection."""
-        if self._crs is None or not self._crs.is_projected:
+        if self.crs is None or not self.crs.is_projected:
             return 0.0
         left, bottom, right, top = self.georeference.bounds(window)
         try:
-            place = pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True).transform(
+            place = pyproj.Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(
                 (left + right) / 2, (bottom + top) / 2, errcheck=True
             )
-            scale = float(pyproj.Proj(self._crs).get_factors(*place, errcheck=True).areal_scale)
+            scale = float(pyproj.Proj(self.crs).get_factors(*place, errcheck=True).areal_scale)
         except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError):
             return 0.0
         return scale - 1 if math.isfinite(scale) else 0.0
@@ -125,41 +124,15 @@ class Ground:
         # What is equal but for the rounding of the quotient is not smaller.
         return math.ceil(min(area.value / self.step * (1 - 1e-12), _LARGEST)), not self.uniform
 
-    def perimeters(self, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
-        """Return the lengths (n,) of outlines in m, or in edges of pixels without metres.
-
-        lengths: (n, 2), in pixels along columns and along rows. rings: labelled 0..n - 1.
-        Of a geographic CRS, each edge has the length of its course in (longitude, latitude) on the ellipsoid, from both
-        radii of curvature at its ends and in the middle (Simpson's rule).
-        """
-        if self.uniform:
-            row, col = self.georeference.pixel_size if self.metric else (1.0, 1.0)
-            return (lengths[:, 0] * row + lengths[:, 1] * col) * (self._unit if self.metric else 1.0)
-        points = corners(rings, self.georeference.transform, (0, 0)) * self._unit
-        after = np.arange(1, len(points) + 1)
-        after[rings.offsets[1:] - 1] = rings.offsets[:-1]
-        steps = points[after] - points
-        ends = self._speed(points[:, 1], steps) + self._speed(points[after, 1], steps)
-        edges = (ends + 4 * self._speed(points[:, 1] + steps[:, 1] / 2, steps)) / 6
-        whose = np.repeat(rings.labels, np.diff(rings.offsets))
-        sums: NDArray[np.float64] = np.bincount(whose, weights=edges, minlength=len(lengths)).astype(np.float64)
-        return sums
-
-    def _speed(self, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        major, minor = self._crs.ellipsoid.semi_major_metre, self._crs.ellipsoid.semi_minor_metre
-        squeezed = 1 - (minor / major) ** 2
-        flat = 1 - squeezed * np.sin(latitude) ** 2
-        meridian, parallel = major * (1 - squeezed) / flat**1.5, major * np.cos(latitude) / np.sqrt(flat)
-        length: NDArray[np.float64] = np.hypot(meridian * steps[:, 1], parallel * steps[:, 0])
-        return length
-
     @cached_property
-    def _crs(self) -> Any:
+    def crs(self) -> Any:
+        """The pyproj CRS, where it has metres; else None."""
         return _metric(self.georeference)
 
     @cached_property
-    def _unit(self) -> float:
-        return float(self._crs.axis_info[0].unit_conversion_factor)
+    def unit(self) -> float:
+        """Metres, or radians, per unit of the CRS."""
+        return float(self.crs.axis_info[0].unit_conversion_factor)
 
 
 def _metric(georeference: Georeference) -> Any:

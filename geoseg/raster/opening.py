@@ -21,11 +21,11 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.config import Opening
 from geoseg.errors import InputError
-from geoseg.guards import check_block, check_pixels, check_sidecars, raster_driver, regular_file, tiff_header
 from geoseg.location import Location, Remote
-from geoseg.remote import check_archive, failure
-from geoseg.tiff import Page
-from geoseg.vrt import checked_vrt
+from geoseg.raster.guards import check_block, check_pixels, check_sidecars, raster_driver, regular_file, tiff_header
+from geoseg.raster.remote import check_archive, failure
+from geoseg.raster.tiff import Page
+from geoseg.raster.vrt import checked_vrt
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ def open_raster(location: Location, opening: Opening) -> Opened:
     """Open a raster for reading.
 
     Raises:
-        InputMissingError, InputError: see `geoseg.guards` and `geoseg.vrt`; what is elsewhere or a VRT unless allowed;
-            what cannot be read as a raster, has no pixels, too many, or too large blocks; no such page.
+        InputMissingError, InputError: see `geoseg.raster.guards` and `geoseg.raster.vrt`; what is elsewhere or a VRT
+            unless allowed; what cannot be read as a raster, has no pixels, too many, or too large blocks; no such page.
         UnavailableError: the network, or a service in it, failed.
     """
     opened = _open_remote(location, opening) if isinstance(location, Remote) else _open_file(location, opening)

@@ -13,8 +13,8 @@ from urllib.request import Request, urlopen
 from rasterio import _err as gdal
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, UnavailableError
-from geoseg.guards import regular_file
 from geoseg.location import Remote
+from geoseg.raster.guards import regular_file
 
 _SECONDS = 10
 _GONE = ("CPLE_AWSObjectNotFoundError", "CPLE_AWSBucketNotFoundError")

@@ -6,16 +6,19 @@ cause of seams.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.datasets import Faults, ImageSource
 from geoseg.errors import BandError, InputError, InputMissingError
 from geoseg.grid import partition
+from geoseg.location import Location
+from geoseg.raster.source import ImageSource
+
+OnFault = Callable[[Location, InputError | InputMissingError], None]
 
 _BINS = 65536
 
@@ -69,13 +72,14 @@ def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
     return low, 1.0 / (high - low)
 
 
-def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048, faults: Faults | None = None) -> BandStats:
+def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048, on_fault: OnFault | None = None) -> BandStats:
     """Return the statistics of every valid pixel of `scenes`, which have the same number of bands.
 
     Integers of up to 16 bits are counted exactly; of other types the percentiles come from a histogram
     of 65536 bins between the extremes of the set.
 
-    faults: takes what cannot be decoded, which then is in the statistics in part; without it, that is an error.
+    on_fault: called with the path of an image that cannot be decoded and its error; the image is then in the
+        statistics in part. Without it, that error is raised.
 
     Raises:
         BandError: scenes with different numbers of bands.
@@ -89,30 +93,30 @@ def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048, faults: Fa
         first = min(int(np.iinfo(scene.dtype).min) for scene in scenes)
         last = max(int(np.iinfo(scene.dtype).max) for scene in scenes)
         low, width = np.full(bands, float(first)), np.ones(bands)
-        return _summarise(_count(scenes, block_size, faults, low, width, last - first + 1), low, width, offset=0.0)
-    low_edge, high_edge = _extremes(scenes, block_size, faults, bands)
+        return _summarise(_count(scenes, block_size, on_fault, low, width, last - first + 1), low, width, offset=0.0)
+    low_edge, high_edge = _extremes(scenes, block_size, on_fault, bands)
     width = np.where(high_edge > low_edge, (high_edge - low_edge) / _BINS, 1.0)
-    histogram = _count(scenes, block_size, faults, low_edge, width, _BINS)
+    histogram = _count(scenes, block_size, on_fault, low_edge, width, _BINS)
     return _summarise(histogram, low_edge, width, offset=0.5)
 
 
-def _blocks(scenes: Sequence[ImageSource], block_size: int, faults: Faults | None) -> Any:
+def _blocks(scenes: Sequence[ImageSource], block_size: int, on_fault: OnFault | None) -> Any:
     for scene in scenes:
         try:
             for block in partition(scene.extent, block_size):
                 yield scene.read(block.window)
         except (InputError, InputMissingError) as error:
-            if faults is None:
+            if on_fault is None:
                 raise
-            faults.add(scene.path, error)
+            on_fault(scene.path, error)
 
 
 def _count(
-    scenes: Sequence[ImageSource], block_size: int, faults: Faults | None, low: NDArray[Any], width: NDArray[Any],
+    scenes: Sequence[ImageSource], block_size: int, on_fault: OnFault | None, low: NDArray[Any], width: NDArray[Any],
     bins: int,
 ) -> NDArray[np.int64]:  # fmt: skip
     histogram = np.zeros((len(low), bins), dtype=np.int64)
-    for pixels, valid in _blocks(scenes, block_size, faults):
+    for pixels, valid in _blocks(scenes, block_size, on_fault):
         everywhere = bool(valid.all())
         for band, values in enumerate(pixels):
             chosen = values.ravel() if everywhere else values[valid]
@@ -125,10 +129,10 @@ def _count(
 
 
 def _extremes(
-    scenes: Sequence[ImageSource], block_size: int, faults: Faults | None, bands: int
+    scenes: Sequence[ImageSource], block_size: int, on_fault: OnFault | None, bands: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    for pixels, valid in _blocks(scenes, block_size, faults):
+    for pixels, valid in _blocks(scenes, block_size, on_fault):
         if valid.any():
             chosen = pixels[:, valid]
             low, high = np.minimum(low, chosen.min(axis=1)), np.maximum(high, chosen.max(axis=1))
