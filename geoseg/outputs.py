@@ -11,7 +11,7 @@ from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, interrupted
 from geoseg.location import Location, local
 from geoseg.raster.cog import raster_sidecars
-from geoseg.vectors import companions, vector_sidecars
+from geoseg.vector.writer import companions, vector_sidecars
 
 RECORD = ".geoseg.json"
 """Suffix of the record that is written last and names the SHA-256 of each output."""

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import InputError
-from geoseg.features import PARQUET
 from geoseg.findings import Finding, Report
+from geoseg.vector.arrow import PARQUET
 
 _BATCH = 1024
 _TOLERANCE = 1e-8

@@ -19,18 +19,18 @@ from geoseg import __version__
 from geoseg.classes import NODATA, LandClass
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import SettingError
-from geoseg.features import PARQUET, Column, Names, VectorSpec, batch_of
 from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers, sha256
 from geoseg.geopackage import add_layer_style
 from geoseg.grid import Span
 from geoseg.outputs import POLYGONS, check_polygons, record_beside, sld_of_polygons, stale_polygons
-from geoseg.polygons import MEASURES, WGS84, Features, Polygonizer
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
-from geoseg.simplification import Wkb, simplify
 from geoseg.styles import file_qml, vector_sld
 from geoseg.units import Area
-from geoseg.vectors import GEOPACKAGE_GEOMETRY, Batch, Layer, companions, writing_layer
+from geoseg.vector.arrow import PARQUET, Column, Names, VectorSpec, batch_of
+from geoseg.vector.polygons import MEASURES, WGS84, Features, Polygonizer
+from geoseg.vector.simplify import Wkb, simplify
+from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, Layer, companions, writing_layer
 
 log = logging.getLogger(__name__)
 

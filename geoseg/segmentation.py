@@ -15,7 +15,6 @@ import numpy as np
 from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.engines.local import Receipt, compute
-from geoseg.features import VectorSpec
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, sha256
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
@@ -24,7 +23,8 @@ from geoseg.raster.georeference import require_rectified
 from geoseg.raster.scene import Scene
 from geoseg.run import VECTOR_PART, Run, work_facts
 from geoseg.segmenter import LAYER, Segmenter
-from geoseg.vectors import vector_sidecars, write_layer
+from geoseg.vector.arrow import VectorSpec
+from geoseg.vector.writer import vector_sidecars, write_layer
 
 _MOST_WORKERS = 8
 """More threads than this wait for the reading of the next block."""

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config import SegmentConfig
-from geoseg.features import VectorSpec, packed
 from geoseg.grid import Block, Window
 from geoseg.raster.ground import pixel_area
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale, is_srgb
-from geoseg.rings import polygons, trace
 from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
 from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment
+from geoseg.vector.arrow import VectorSpec, packed
+from geoseg.vector.rings import polygons, trace
 
 LAYER = "superpixels"
 

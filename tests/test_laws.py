@@ -54,13 +54,13 @@ from geoseg.model import Model, load_model, save_model
 from geoseg.network import NetworkSpec
 from geoseg.outputs import Outputs
 from geoseg.plan import plan
-from geoseg.polygons import Polygonizer
 from geoseg.prediction import Predictor
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve
 from geoseg.raster.statistics import band_stats
 from geoseg.units import Area
+from geoseg.vector.polygons import Polygonizer
 
 
 def predict_map(

@@ -26,12 +26,12 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import OutputError, SettingError, WriteError
-from geoseg.features import octet_sum
 from geoseg.files.atomic import sha256
 from geoseg.outputs import POLYGONS
 from geoseg.polygonization import PolygonizeJob
 from geoseg.raster.sieve import sieve
 from geoseg.units import Area
+from geoseg.vector.arrow import octet_sum
 
 IGNORED = "ignore:More than one layer found:UserWarning"
 """A GeoPackage holds its styles in a layer without geometries."""
@@ -291,8 +291,8 @@ def test_a_failure_leaves_the_old_file_intact(
                 patch.setattr(place, fail)
                 with pytest.raises((type(error), WriteError)):
                     polygonized(classes_path, out, overwrite=True)
-        monkeypatch.setattr("geoseg.vectors.pyogrio.read_info", lambda *_, **__: {"features": 3})
-        monkeypatch.setattr("geoseg.vectors._geometries", lambda *_: iter(()))
+        monkeypatch.setattr("geoseg.vector.writer.pyogrio.read_info", lambda *_, **__: {"features": 3})
+        monkeypatch.setattr("geoseg.vector.writer._geometries", lambda *_: iter(()))
         with pytest.raises(WriteError, match="disk full"):
             polygonized(classes_path, out, overwrite=True)
 
@@ -305,7 +305,7 @@ def test_closing_the_generator_leaves_nothing_behind(tmp_path: Path, classes_pat
 
 
 def test_a_shapefile_has_an_end(tmp_path: Path, classes_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.vectors._SHAPEFILE_BYTES", 1000)
+    monkeypatch.setattr("geoseg.vector.writer._SHAPEFILE_BYTES", 1000)
     with untouched(tmp_path), pytest.raises(OutputError, match=r"2 GB; write polygons\.gpkg"):
         polygonized(classes_path, tmp_path / "polygons.shp")
 

@@ -22,11 +22,11 @@ from rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
 from geoseg.classes import LandClass
 from geoseg.errors import BandError, InputError, SettingError
 from geoseg.grid import Window
-from geoseg.polygons import Features, Polygonizer, polygonize, to_geodataframe
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.units import Area
+from geoseg.vector.polygons import Features, Polygonizer, polygonize, to_geodataframe
 
 FEET = "EPSG:2263"
 WEST_SOUTH = "EPSG:2053"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from skimage.measure import label
 
-from geoseg.rings import polygons, trace
+from geoseg.vector.rings import polygons, trace
 
 PIXELS = Affine(1, 0, 0, 0, -1, 0)
 """North-up, a pixel as wide as the unit, the scene's first corner at (0, 0)."""

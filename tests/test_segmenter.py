@@ -27,7 +27,6 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
-from geoseg.features import VectorSpec
 from geoseg.files.atomic import sha256
 from geoseg.outputs import record_beside
 from geoseg.raster.scene import Scene
@@ -35,7 +34,8 @@ from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.segmentation import SegmentJob
 from geoseg.segmenter import column_names
 from geoseg.segments.superpixels import colour, segment
-from geoseg.vectors import write_layer
+from geoseg.vector.arrow import VectorSpec
+from geoseg.vector.writer import write_layer
 
 SMALL = {"size": 9, "iterations": 2, "compactness": 12.5, "min_size": 30}
 """Cells that are no divisor of a block, and few steps: quick, and every setting other than its default."""

@@ -1,4 +1,4 @@
-"""Outlines of closed components: from the edges that `geoseg.components` kept to rings in a fixed form.
+"""Outlines of closed components: from the edges that `geoseg.vector.sweep` kept to rings in a fixed form.
 
 A ring begins with its first vertex in raster order, keeps its region to the left as seen with rows downwards, and none
 touches itself: one that came back to a corner is divided there. The exterior of a component is the first of its rings,
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined
-from geoseg.lines import COL, EDGES, END, HOLES, NEXT, OTHER, OUTER, ROW, START
-from geoseg.rings import Rings, arranged
+from geoseg.vector.rings import Rings, arranged
+from geoseg.vector.sweep_kernels import COL, EDGES, END, HOLES, NEXT, OTHER, OUTER, ROW, START
 
 
 def outlines(closed: NDArray[np.int64], edges: NDArray[np.int32]) -> tuple[Rings, NDArray[np.int64], NDArray[np.int32]]:

@@ -19,16 +19,16 @@ import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.components import Sweep
 from geoseg.grid import Span, Window
-from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, PIXELS, VALUE, WEIGHT
-from geoseg.outlines import outlines
 from geoseg.raster.class_raster import LARGEST_ID, ClassRaster
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.raster.sieve import Sieve
-from geoseg.rings import Rings, corners, encode, polygons
 from geoseg.units import Area
+from geoseg.vector.outlines import outlines
+from geoseg.vector.rings import Rings, corners, encode, polygons
+from geoseg.vector.sweep import Sweep
+from geoseg.vector.sweep_kernels import CONFIDENCE, CONFIDENT, EDGES, PIXELS, VALUE, WEIGHT
 
 if TYPE_CHECKING:
     import geopandas
@@ -54,7 +54,7 @@ class Placement:
         return Ground(self.georeference)
 
     def encoded(self, rings: Rings) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return `geoseg.rings.polygons` of the rings."""
+        """Return `geoseg.vector.rings.polygons` of the rings."""
         if not self.wgs84:
             return polygons(rings, self.georeference.transform, (0, 0))
         points = np.stack(self._reprojection.transform(*corners(rings, self.georeference.transform, (0, 0)).T), axis=1)
@@ -78,8 +78,8 @@ class Placement:
 class Features:
     """n polygons, of which most is computed when it is asked for, in whatever thread.
 
-    closed: int64 (n, 8), as from `Sweep.take`. rings, lengths: of `geoseg.outlines`. full: the confidence that stands
-    for 1, or None.
+    closed: int64 (n, 8), as from `Sweep.take`. rings, lengths: of `geoseg.vector.outlines`. full: the confidence that
+    stands for 1, or None.
     """
 
     closed: NDArray[np.int64]

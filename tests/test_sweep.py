@@ -12,11 +12,22 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from rasters import HEIGHTS, PIXELS, bands, classes, rasterio_shapes
 
-from geoseg.components import Sweep
-from geoseg.lines import CONFIDENCE, CONFIDENT, EDGES, FREE, FREE_LABELS, NEXT, SPARE, USED, VALUE, WEIGHT
-from geoseg.lines import PIXELS as COUNT
-from geoseg.outlines import outlines
-from geoseg.rings import polygons
+from geoseg.vector.outlines import outlines
+from geoseg.vector.rings import polygons
+from geoseg.vector.sweep import Sweep
+from geoseg.vector.sweep_kernels import (
+    CONFIDENCE,
+    CONFIDENT,
+    EDGES,
+    FREE,
+    FREE_LABELS,
+    NEXT,
+    SPARE,
+    USED,
+    VALUE,
+    WEIGHT,
+)
+from geoseg.vector.sweep_kernels import PIXELS as COUNT
 
 Found = list[tuple[list[int], list[int], bytes]]
 """Of each component: value, pixels, weight, confidence, confident; lengths of the outline; WKB."""

@@ -5,7 +5,7 @@ leaves it, and the edge that follows; between two edges that follow each other l
 together form chains, whose two ends wait at the row that was swept last.
 
 While regions grow nobody knows whether two pixels that meet at a corner will prove to be of one: a ring turns around
-its own pixel there, and marks the corner. `geoseg.outlines` divides the rings that came back to one.
+its own pixel there, and marks the corner. `geoseg.vector.outlines` divides the rings that came back to one.
 """
 
 from __future__ import annotations

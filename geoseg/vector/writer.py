@@ -1,6 +1,6 @@
 """Features -> vector files, streamed in batches of which a few are in memory.
 
-The only module that writes vector data, but for `geoseg.geoparquet`, by which it does.
+The only module that writes vector data, but for `geoseg.vector.arrow`, by which it does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import pyproj
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import OutputError, WriteError
-from geoseg.features import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
 from geoseg.files.atomic import check_space, publishing, sync
 from geoseg.raster.georeference import true_code
+from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class Layer:
         spec = self._spec
         if spec.driver == PARQUET:
             # Here, for with it come megabytes that nothing else needs.
-            from geoseg.geoparquet import write_geoparquet
+            from geoseg.vector.arrow import write_geoparquet
 
             write_geoparquet(self._temporary, spec.schema, spec.wkt, self._taken(), lambda: self.bounds)
             return
@@ -243,7 +243,7 @@ def _compare(path: Path, written: Path, spec: VectorSpec, total: tuple[int, int,
 
 def _geometries(path: Path, spec: VectorSpec) -> Iterator[Any]:
     if spec.driver == PARQUET:
-        from geoseg.geoparquet import read_geometries
+        from geoseg.vector.arrow import read_geometries
 
         yield from read_geometries(path)
         return

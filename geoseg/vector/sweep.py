@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled
-from geoseg.lines import (
+from geoseg.vector.sweep_kernels import (
     ABOVE,
     BEYOND,
     CLOSED,
