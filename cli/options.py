@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 
 
 if TYPE_CHECKING:
-    from geoseg.engines.local import Receipt
+    from geoseg.runs.local import Receipt
 
     _BandType = click.ParamType[tuple[int, ...]]
     _AreaType = click.ParamType[Area]

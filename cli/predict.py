@@ -32,7 +32,7 @@ from .options import (
 from .train import learnt_path, run_training
 
 if TYPE_CHECKING:
-    from geoseg.engines.local import Receipt
+    from geoseg.runs.local import Receipt
 
 
 @click.command()

@@ -20,7 +20,7 @@ def status(run: Path, as_json: bool) -> None:
     work, and the command that goes on."""
     config = StatusConfig(run, as_json)
     from geoseg.outputs import record_beside, run_beside
-    from geoseg.run import status as look
+    from geoseg.runs.directory import status as look
 
     beside = run_beside(config.run)
     if not beside.is_dir() and record_beside(config.run).is_file() and config.run.is_file():

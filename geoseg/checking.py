@@ -16,7 +16,7 @@ from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
 from geoseg.rasterchecks import check_raster
 from geoseg.resultchecks import check_result, record_of
-from geoseg.run import manifest_of, parts
+from geoseg.runs.directory import manifest_of, parts
 
 
 def check(path: Path, scene: Path | None = None) -> Iterator[Finding]:

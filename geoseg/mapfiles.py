@@ -25,7 +25,7 @@ from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import RasterSpec, provenance_tags, read_small, write_cog
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve_parts
-from geoseg.run import Run
+from geoseg.runs.directory import Run
 from geoseg.sidecars import write_item, write_styles
 from geoseg.units import Period
 

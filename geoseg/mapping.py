@@ -11,7 +11,6 @@ import numba
 import numpy as np
 
 from geoseg.config import Opening, PredictConfig
-from geoseg.engines.local import Receipt, compute
 from geoseg.errors import BandError, SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.grid import Grid, Window
@@ -27,7 +26,8 @@ from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
 from geoseg.raster.scene import EVERY_BAND, Scene
-from geoseg.run import Run, work_facts
+from geoseg.runs.directory import Run, work_facts
+from geoseg.runs.local import Receipt, compute
 from geoseg.sidecars import check_item
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ CRASHED = 137
 _ROUNDS = 50_000
 
 MOMENTS = {
-    "part": ("geoseg.run", "Run.keep"),
+    "part": ("geoseg.runs.directory", "Run.keep"),
     "forward": ("geoseg.prediction", "Predictor._forward"),
     "copy": ("rasterio.shutil", "copy"),
     "layer": ("pyogrio", "write_arrow"),

@@ -49,7 +49,7 @@ from geoseg.config import (
 )
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block
-from geoseg.run import Run
+from geoseg.runs.directory import Run
 
 # Command, what it needs at least, the settings that makes, and the options that carry another name than their field.
 COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
@@ -463,7 +463,7 @@ def test_rio_finds_the_plugin() -> None:
 INTERRUPTED = """
 import os, signal, sys
 from geoseg.cli.main import main
-from geoseg.run import Run
+from geoseg.runs.directory import Run
 
 keep, kept = Run.keep, []
 

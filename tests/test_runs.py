@@ -20,7 +20,7 @@ from commandline import Outcome, assert_refused, contents, geoseg, untouched
 from conftest import landscape, make_raster
 
 from geoseg.files.lock import Lock
-from geoseg.run import Run
+from geoseg.runs.directory import Run
 
 Predict = Callable[..., Outcome]
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from geoseg.grid import Block
-from geoseg.run import Run
+from geoseg.runs.directory import Run
 
 Before = TypeVar("Before")
 Middle = TypeVar("Middle")
