@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.datasets import DatasetImage, Faults, ImageSource
-from geoseg.datasets.faults import Fault
+from geoseg.datasets.dataset import Fault
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.mixture import region_features

@@ -35,8 +35,8 @@ from geoseg.datasets import (
     Potsdam,
     cocostuff,
     open_dataset,
-    pixels,
     recognise,
+    resize,
 )
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
 from geoseg.grid import Window
@@ -377,7 +377,7 @@ def test_names_of_classes_stand_for_their_ids() -> None:
     ("length", "factor", "expected"), [(640, 0.33, 211), (480, 0.33, 158), (500, 0.5, 250), (1, 0.33, 1)]
 )
 def test_shrunk_lengths(length: int, factor: float, expected: int) -> None:
-    assert pixels.shrunk(length, factor) == expected
+    assert resize.shrunk(length, factor) == expected
 
 
 @pytest.mark.parametrize("factor", [0.33, 0.5])
@@ -390,7 +390,7 @@ def test_shrinking_is_bilinear_at_the_centres_of_pixels(factor: float) -> None:
         align_corners=False,
         recompute_scale_factor=False,
     )[0]
-    found = pixels.shrink(image, factor)
+    found = resize.shrink(image, factor)
     assert found.shape == tuple(expected.shape)
     assert np.abs(found - expected.numpy()).max() < 0.501
 
@@ -398,8 +398,8 @@ def test_shrinking_is_bilinear_at_the_centres_of_pixels(factor: float) -> None:
 def test_labels_are_picked_not_mixed() -> None:
     labels = np.random.default_rng(0).integers(0, 256, size=(480, 640), dtype=np.uint8)
     rows, cols = (np.array([int(i / 0.33) for i in range(n)]) for n in (158, 211))
-    assert np.array_equal(pixels.pick(labels, 0.33), labels[np.ix_(rows, cols)])
-    assert np.array_equal(pixels.pick(labels, 0.5), labels[::2, ::2])
+    assert np.array_equal(resize.pick(labels, 0.33), labels[np.ix_(rows, cols)])
+    assert np.array_equal(resize.pick(labels, 0.5), labels[::2, ::2])
 
 
 @pytest.mark.parametrize(
@@ -407,11 +407,11 @@ def test_labels_are_picked_not_mixed() -> None:
 )
 def test_the_centre(length: int, start: int) -> None:
     array = np.arange(1, length + 1)[None, :] + np.zeros((150, 1), int)
-    found = pixels.centre(array, 128, -7)
+    found = resize.centre(array, 128, -7)
     assert found.shape == (128, 128)
     expected = [i + 1 if 0 <= i < length else -7 for i in range(start, start + 128)]
     assert found[60].tolist() == expected
-    assert np.array_equal(pixels.centre(array.T, 128, -7), found.T)
+    assert np.array_equal(resize.centre(array.T, 128, -7), found.T)
 
 
 def test_cocostuff_in_the_order_of_its_list(coco: Path) -> None:
@@ -432,7 +432,7 @@ def test_cocostuff_counts_the_classes_and_scores_the_middle(coco: Path) -> None:
     with CocoStuff(coco) as found:
         jpeg = np.moveaxis(np.asarray(Image.open(coco / "val2017" / "000000000139.jpg")), -1, 0)
         ids = np.asarray(Image.open(coco / "stuffthingmaps" / "val2017" / "000000000139.png"))
-        whole = pixels.shrink(jpeg, 0.33)
+        whole = resize.shrink(jpeg, 0.33)
         classes = np.vectorize(lambda i: CLASS_OF.get(i, IGNORED))(ids)[
             np.ix_(*([int(i / 0.33) for i in range(n)] for n in (121, 165)))
         ]

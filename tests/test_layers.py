@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
 LAYERS = (
     "geoseg",
     "averaging",
-    "datasets.pixels",
+    "datasets.resize",
     "errors",
     "files",
     "grid",
@@ -64,7 +64,6 @@ LAYERS = (
     "raster.cog",
     "vector.writer",
     "stac",
-    "datasets.faults",
     "datasets.potsdam_labels",
     "segments.assignment",
     "segments.connection",

@@ -8,8 +8,7 @@ from typing import get_args
 from geoseg.config import Opening
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
-from geoseg.datasets.dataset import Dataset, DatasetImage, Mask
-from geoseg.datasets.faults import Faults
+from geoseg.datasets.dataset import Dataset, DatasetImage, Faults, Mask
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_potsdam
 from geoseg.datasets.potsdam_files import is_label_raster

@@ -20,8 +20,8 @@ import numpy as np
 from geoseg.classes import IGNORED
 from geoseg.datasets.cocostuff_files import Pair, find_pairs
 from geoseg.datasets.dataset import DatasetImage, Labels, Mask
-from geoseg.datasets.pixels import centre, pick, shrink, shrunk
 from geoseg.datasets.reading import decode_colours, decode_ids, image_size
+from geoseg.datasets.resize import centre, pick, shrink, shrunk
 from geoseg.errors import InputError
 from geoseg.raster.source import Pixels
 

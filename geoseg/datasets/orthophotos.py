@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.config import Opening
-from geoseg.datasets.dataset import Labels
-from geoseg.datasets.faults import Faults
+from geoseg.datasets.dataset import Faults, Labels
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location, local
 from geoseg.raster.scene import Scene

@@ -12,8 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from geoseg.datasets.dataset import DatasetImage, Labels
-from geoseg.datasets.faults import Faults
+from geoseg.datasets.dataset import DatasetImage, Faults, Labels
 from geoseg.datasets.folders import check_folder, content, find_archive, find_folder, listed, read_list
 from geoseg.datasets.potsdam_files import IMAGES, LABELS, PATCH, Patch, is_cut, is_of, open_patches, open_tiles
 from geoseg.datasets.potsdam_labels import COLOURS

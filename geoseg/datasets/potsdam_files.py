@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.datasets.dataset import Labels
-from geoseg.datasets.faults import Faults
+from geoseg.datasets.dataset import Faults, Labels
 from geoseg.datasets.folders import content, find_folder, listed, need_folder
-from geoseg.datasets.pixels import pick, shrink
 from geoseg.datasets.potsdam_labels import label_classes
 from geoseg.datasets.reading import matlab_shape, read_matlab
+from geoseg.datasets.resize import pick, shrink
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.raster.scene import Scene

@@ -1,4 +1,4 @@
-"""Reading one file of a dataset, guarded: a scene without remarks, an image or label map by Pillow, a MATLAB array."""
+"""Reading one file of a dataset, guarded: an image or label map by Pillow, a MATLAB array."""
 
 from __future__ import annotations
 
