@@ -25,14 +25,14 @@ import torch
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
-from geoseg.inference import ready
 from geoseg.mapping import MapJob
-from geoseg.model import Model, colour_scale, load_model
-from geoseg.network import NetworkSpec, build
+from geoseg.model.file import Model, load_model
+from geoseg.model.inference import ready
+from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs import Outputs
 from geoseg.prediction import pad
 from geoseg.raster.scene import Scene
-from geoseg.raster.statistics import band_stats
+from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 from geoseg.segments.superpixels import colour, segment
 

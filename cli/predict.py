@@ -102,7 +102,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     from geoseg.files.atomic import sha256
     from geoseg.location import local
     from geoseg.mapping import MapJob, check_items
-    from geoseg.model import load_model
+    from geoseg.model.file import load_model
     from geoseg.outputs import outputs_of
     from geoseg.raster.guards import regular_file
 

@@ -16,7 +16,7 @@ from geoseg.config import PredictConfig, TrainConfig
 from geoseg.files.atomic import sha256
 from geoseg.learning import Training
 from geoseg.mapping import MapJob
-from geoseg.model import load_model
+from geoseg.model.file import load_model
 from geoseg.outputs import Outputs
 
 DATA = Path(__file__).parent / "data"

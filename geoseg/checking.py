@@ -76,7 +76,7 @@ def _check_polygons(path: Path) -> Iterator[Finding]:
 
 def _check_model(path: Path) -> Iterator[Finding]:
     # Torch is for those who check what it made: importing it takes longer than reading most rasters.
-    from geoseg.model import load_model
+    from geoseg.model.file import load_model
 
     report = Report(path)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from geoseg.config import Opening
 from geoseg.location import Location, Remote
-from geoseg.model import read_card
+from geoseg.model.file import read_card
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 

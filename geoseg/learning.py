@@ -23,18 +23,12 @@ from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.location import Location
 from geoseg.metrics import Metrics
-from geoseg.model import Model, colour_scale, save_model, versions
-from geoseg.network import (
-    NetworkSpec,
-    build,
-    frozen_statistics,
-    select_device,
-    select_precision,
-    settle_statistics,
-)
+from geoseg.model.file import Model, save_model, versions
+from geoseg.model.inference import select_device, select_precision
+from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import save_png
-from geoseg.raster.statistics import BandStats, band_stats
+from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import WindowConfig
 from geoseg.sheets import sheet
 from geoseg.trainer import Step, Trainer

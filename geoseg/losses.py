@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from geoseg.network import frozen_statistics
+from geoseg.model.network import frozen_statistics
 
 
 def pool_weights(labels: Tensor, regions: int, stride: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig
 from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.grid import Block, Window
-from geoseg.model import Model
+from geoseg.model.file import Model
 from geoseg.outputs import Outputs
 from geoseg.pictures import painted, save_png, with_legend
 from geoseg.polygonization import ClassLayer

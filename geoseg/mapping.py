@@ -16,8 +16,8 @@ from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.grid import Grid, Window
 from geoseg.location import Location
 from geoseg.mapfiles import MapFiles
-from geoseg.model import Model, versions
-from geoseg.network import device_class, select_device, select_precision
+from geoseg.model.file import Model, versions
+from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
 from geoseg.plan import MEMO_BYTES, plan
 from geoseg.prediction import Predictor

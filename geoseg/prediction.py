@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from geoseg.blend import Field, blend_windows
 from geoseg.config import Blend
 from geoseg.grid import Block, Window
-from geoseg.inference import ready
-from geoseg.model import Model, colour_scale
+from geoseg.model.file import Model
+from geoseg.model.inference import ready
 from geoseg.plan import Plan, WindowMemo
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import ENCODER_STRIDE, STRIDE
 from geoseg.segments.device import chooser_for
 from geoseg.segments.regions import classify, paint, region_means

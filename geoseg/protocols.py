@@ -16,10 +16,11 @@ from geoseg.config import EvaluateConfig
 from geoseg.datasets import Dataset, open_dataset
 from geoseg.errors import BandError, SettingError
 from geoseg.evaluation import Confusion
-from geoseg.inference import ready
 from geoseg.labelmap import LabelMap
-from geoseg.model import Model, colour_scale
+from geoseg.model.file import Model
+from geoseg.model.inference import ready
 from geoseg.prediction import colour_type, pad
+from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE, ProtocolName
 from geoseg.report import Report
 from geoseg.scoring import Counted, check_picture

@@ -12,7 +12,7 @@ from geoseg.files.atomic import publish_bytes
 from geoseg.footprint import footprint
 from geoseg.grid import Window
 from geoseg.location import Location
-from geoseg.model import versions
+from geoseg.model.file import versions
 from geoseg.outputs import Outputs
 from geoseg.pictures import legend, save_png
 from geoseg.raster.scene import Scene

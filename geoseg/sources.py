@@ -16,8 +16,8 @@ from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Grid, partition
 from geoseg.location import Location, Remote
 from geoseg.mapping import open_for
-from geoseg.model import load_model
-from geoseg.network import select_device, select_precision
+from geoseg.model.file import load_model
+from geoseg.model.inference import select_device, select_precision
 from geoseg.outputs import RECORD
 from geoseg.plan import Plan, plan
 from geoseg.prediction import Predictor

@@ -28,7 +28,7 @@ from geoseg.losses import (
     pool_weights,
 )
 from geoseg.mixture import Mixture
-from geoseg.network import SegmentationNetwork, frozen_statistics, running_statistics
+from geoseg.model.network import SegmentationNetwork, frozen_statistics, running_statistics
 from geoseg.patches import Batch, PatchSampler
 from geoseg.recipes import STRIDE, Recipe
 from geoseg.watch import Watch

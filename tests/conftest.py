@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
-from geoseg.model import Model, save_model
-from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.model.file import Model, save_model
+from geoseg.model.network import NetworkSpec, build, settle_statistics
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 

@@ -15,7 +15,7 @@ from faults import Commands, Ended, hashes
 from PIL import Image
 
 from geoseg.errors import OutputError
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 
 BRIEF = {"geoseg.training._ENOUGH": 300, "geoseg.training.GOOD_EVERY": 4, "geoseg.learning.GOOD_EVERY": 4}
 """A training of few steps, with several checkpoints."""

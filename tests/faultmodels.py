@@ -17,7 +17,7 @@ from conftest import make_model
 from faultcases import Bench, Tally
 from safetensors.torch import load, save
 
-from geoseg.model import Model, save_model
+from geoseg.model.file import Model, save_model
 
 _MEMORY = 24 << 30
 """Bytes of address space: more than libraries take, far less than a card may ask for."""

@@ -25,7 +25,7 @@ from conftest import TRANSFORM, landscape, make_model, make_raster
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 

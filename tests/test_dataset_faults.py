@@ -19,7 +19,7 @@ from geoseg.datasets import Faults, Orthophotos
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.learning import Training
-from geoseg.model import load_model
+from geoseg.model.file import load_model
 from geoseg.raster.statistics import band_stats
 
 BRIEF: dict[str, Any] = {"steps": 6, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}

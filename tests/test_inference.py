@@ -7,8 +7,8 @@ import torch
 from conftest import make_model
 from torch import nn
 
-from geoseg.inference import ready
-from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.model.inference import ready
+from geoseg.model.network import NetworkSpec, build, settle_statistics
 
 
 def trained_like(encoder: str) -> nn.Module:

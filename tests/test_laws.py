@@ -50,8 +50,8 @@ from geoseg.config import (
 from geoseg.grid import Grid, Window, partition
 from geoseg.learning import Training
 from geoseg.mapping import MapJob
-from geoseg.model import Model, load_model, save_model
-from geoseg.network import NetworkSpec
+from geoseg.model.file import Model, load_model, save_model
+from geoseg.model.network import NetworkSpec
 from geoseg.outputs import Outputs
 from geoseg.plan import plan
 from geoseg.prediction import Predictor

@@ -26,8 +26,8 @@ from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, P
 from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.learning import Training
-from geoseg.model import load_model
-from geoseg.network import settle_statistics
+from geoseg.model.file import load_model
+from geoseg.model.network import settle_statistics
 from geoseg.patches import Imagery, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats, band_stats

@@ -21,7 +21,7 @@ from geoseg.losses import (
     pool,
     pool_weights,
 )
-from geoseg.network import frozen_statistics
+from geoseg.model.network import frozen_statistics
 from geoseg.segments.regions import region_means
 
 

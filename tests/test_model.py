@@ -15,13 +15,14 @@ import torch
 from conftest import make_model
 from safetensors.torch import load_file, save_file
 
-from geoseg.cards import sealed
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError, InputMissingError, OutputError
 from geoseg.files.atomic import sha256
 from geoseg.inspection import inspect
-from geoseg.model import FORMAT, Model, colour_scale, load_model, read_card, save_model
-from geoseg.network import NetworkSpec, build
+from geoseg.model.card import sealed
+from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
+from geoseg.model.network import NetworkSpec, build
+from geoseg.raster.statistics import colour_scale
 
 
 @pytest.fixture(scope="module")

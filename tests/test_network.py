@@ -14,13 +14,12 @@ from torch import Tensor
 
 from geoseg.config import TrainConfig
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
-from geoseg.network import (
+from geoseg.model.inference import select_device, select_precision
+from geoseg.model.network import (
     NetworkSpec,
     SegmentationNetwork,
     build,
     frozen_statistics,
-    select_device,
-    select_precision,
     settle_statistics,
     with_edges,
 )

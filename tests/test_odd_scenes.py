@@ -22,7 +22,7 @@ from rasterio.rpc import RPC
 from geoseg.config import Opening
 from geoseg.errors import SettingError
 from geoseg.grid import Window
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 from geoseg.raster.georeference import Georeference, GroundPoint
 from geoseg.raster.scene import Scene
 

@@ -19,8 +19,8 @@ from geoseg import protocols
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.datasets import CocoStuff, Potsdam
-from geoseg.model import Model, save_model
-from geoseg.network import NetworkSpec
+from geoseg.model.file import Model, save_model
+from geoseg.model.network import NetworkSpec
 from geoseg.protocols import ProtocolScoring
 
 Evaluate = Callable[..., Outcome]

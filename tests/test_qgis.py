@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 
 CLASSES = ClassMap(
     tuple(

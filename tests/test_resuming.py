@@ -27,7 +27,7 @@ from geoseg.errors import GeosegError, OutputError, WriteError
 from geoseg.files import atomic
 from geoseg.learning import Training
 from geoseg.metrics import Metrics
-from geoseg.model import load_model
+from geoseg.model.file import load_model
 from geoseg.trainer import Step
 
 SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}

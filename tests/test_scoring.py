@@ -23,7 +23,7 @@ from geoseg.errors import SettingError
 from geoseg.evaluation import Confusion
 from geoseg.files.atomic import sha256
 from geoseg.labelmap import LabelMap
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 from geoseg.report import Report
 from geoseg.scoring import Scoring
 

@@ -13,7 +13,7 @@ import rasterio
 from conftest import TRANSFORM, UTM, landscape, make_model
 from test_laws import PEAK, predict_map
 
-from geoseg.model import save_model
+from geoseg.model.file import save_model
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 

@@ -22,7 +22,7 @@ from geoseg import training
 from geoseg.errors import DivergedError, InputError
 from geoseg.losses import class_prior, marginal_divergence, pool, pool_weights
 from geoseg.mixture import fit_mixture
-from geoseg.network import NetworkSpec, build, frozen_statistics, settle_statistics
+from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.patches import Batch, Imagery, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats

@@ -16,7 +16,7 @@ from score import Mapper
 from torch import Tensor, nn
 
 from geoseg.losses import pool, pool_weights
-from geoseg.network import NetworkSpec, build, settle_statistics
+from geoseg.model.network import NetworkSpec, build, settle_statistics
 from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
 from geoseg.prediction import pad
 from geoseg.raster.statistics import colour_scale

@@ -11,7 +11,6 @@ blurred, position-dependent features, so context has to earn its weight (`_CONTE
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.config import Precision
 from geoseg.errors import InputError, SettingError, UnavailableError
 from geoseg.recipes import COMPACT
 
@@ -159,50 +157,6 @@ def build(spec: NetworkSpec, seed: int = 0, encoder_weights: str | None = None) 
         encoder: Any = network.pyramid.encoder
         _load_encoder(encoder, spec, encoder_weights)
     return network
-
-
-def select_device(name: str) -> torch.device:
-    """Return the device called `name`: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda:0' or 'mps'.
-
-    Raises:
-        UnavailableError: the device is not there.
-        SettingError: no such kind of device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:0 or mps") from error
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }.get(device.type, False)
-    if not there:
-        raise UnavailableError(f"device {name} is not available here; --device auto takes what there is")
-    return device
-
-
-def device_class(device: torch.device) -> str:
-    """Return what decides the last bits of results besides versions: the instructions of a CPU, the model of a GPU."""
-    if device.type == "cuda":
-        return f"cuda, {torch.cuda.get_device_name(device)}"
-    if device.type == "cpu":
-        return f"cpu, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-    return device.type
-
-
-def select_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return bfloat16 or float32: what was asked for, or for 'auto' bfloat16 where the device computes it natively."""
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu":
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        return torch.bfloat16 if native is not None and native() else torch.float32
-    return torch.float32
 
 
 @contextmanager

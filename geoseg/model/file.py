@@ -19,14 +19,13 @@ import torch
 from safetensors.torch import save
 
 from geoseg import __version__
-from geoseg.cards import check_card, parse_card, sealed
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError
 from geoseg.files.atomic import publish_bytes
-from geoseg.network import NetworkSpec, SegmentationNetwork, build
+from geoseg.model.card import check_card, parse_card, sealed
+from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
 from geoseg.raster.statistics import BandStats
-from geoseg.raster.statistics import colour_scale as colour_scale  # where callers used to find it
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 
 FORMAT = "geoseg-model/1"
