@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import numba
 import numpy as np
 
-from geoseg.config import Opening, PredictConfig
-from geoseg.errors import BandError, SettingError
+from geoseg.config import PredictConfig
+from geoseg.errors import SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.grid import Grid, Window
 from geoseg.location import Location
@@ -19,8 +19,9 @@ from geoseg.mapfiles import MapFiles
 from geoseg.model.file import Model, versions
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs import Outputs
-from geoseg.plan import MEMO_BYTES, plan
-from geoseg.prediction import Predictor
+from geoseg.prediction.bands import open_for
+from geoseg.prediction.plan import MEMO_BYTES, plan
+from geoseg.prediction.predictor import Predictor
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
@@ -32,7 +33,6 @@ from geoseg.sidecars import check_item
 
 log = logging.getLogger(__name__)
 
-_COLOURS = {"red", "green", "blue"}
 
 _MOST_WORKERS = 8
 """Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
@@ -198,41 +198,6 @@ def check_items(config: PredictConfig) -> None:
     for path in config.scenes if config.stac else ():
         with Scene(path, EVERY_BAND, config.assume_crs, opening=config) as scene:
             check_item(path, scene, _extent(scene, config.bounds), config.datetime)
-
-
-def open_for(
-    model: Model,
-    path: Location,
-    bands: Sequence[int] | None,
-    assume_crs: str | None = None,
-    opening: Opening | None = None,
-    quiet: bool = False,
-) -> Scene:
-    """Open a scene and take from it the bands that `model` expects. quiet: as in `Scene`.
-
-    Raises:
-        BandError: the bands do not match; the message names both sides and the way out.
-    """
-    scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
-    expected, found = model.bands, scene.band_names
-    swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
-    if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
-        if bands is None and sorted(found) == sorted(expected) and found != expected:
-            order = tuple(scene.bands[found.index(name)] for name in expected)
-            scene.close()
-            log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
-            scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
-        if str(scene.dtype) != model.dtype and not quiet:
-            log.warning(
-                "%s: is %s, the model learnt from %s; its normalisation is kept", path, scene.dtype, model.dtype
-            )
-        return scene
-    scene.close()
-    example = ",".join(["1"] * len(expected) if len(found) == 1 else [str(i + 1) for i in range(len(expected))])
-    raise BandError(
-        f"{path}: {len(found)} band{'s' * (len(found) != 1)} ({', '.join(found)}); the model expects {len(expected)} "
-        f"({', '.join(expected)}): choose them with --bands, for instance --bands {example}"
-    )
 
 
 def _largest(job: MapJob) -> int:

@@ -19,7 +19,7 @@ from geoseg.evaluation import Confusion
 from geoseg.labelmap import LabelMap
 from geoseg.model.file import Model
 from geoseg.model.inference import ready
-from geoseg.prediction import colour_type, pad
+from geoseg.prediction.predictor import colour_type, pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE, ProtocolName
 from geoseg.report import Report

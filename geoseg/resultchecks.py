@@ -19,11 +19,11 @@ from geoseg.mapchecks import MapCheck
 from geoseg.outputs import POLYGONS, RASTERS, RECORD, record_beside
 from geoseg.polygonchecks import Layer, check_areas, check_geopackage, check_layer, check_names
 from geoseg.polygonization import LAYER
+from geoseg.prediction.segmenter import LAYER as SEGMENTS
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import regular_file
 from geoseg.rasterchecks import check_layout
-from geoseg.segmenter import LAYER as SEGMENTS
 
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 

@@ -17,12 +17,12 @@ from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, sha256
 from geoseg.grid import partition
 from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
+from geoseg.prediction.segmenter import LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import VECTOR_PART, Run, work_facts
 from geoseg.runs.local import Receipt, compute
-from geoseg.segmenter import LAYER, Segmenter
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.writer import vector_sidecars, write_layer
 

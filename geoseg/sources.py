@@ -15,12 +15,12 @@ from geoseg.errors import BandError, InputError
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Grid, partition
 from geoseg.location import Location, Remote
-from geoseg.mapping import open_for
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.outputs import RECORD
-from geoseg.plan import Plan, plan
-from geoseg.prediction import Predictor
+from geoseg.prediction.bands import open_for
+from geoseg.prediction.plan import Plan, plan
+from geoseg.prediction.predictor import Predictor
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 

@@ -26,7 +26,7 @@ _ROUNDS = 50_000
 
 MOMENTS = {
     "part": ("geoseg.runs.directory", "Run.keep"),
-    "forward": ("geoseg.prediction", "Predictor._forward"),
+    "forward": ("geoseg.prediction.predictor", "Predictor._forward"),
     "copy": ("rasterio.shutil", "copy"),
     "layer": ("pyogrio", "write_arrow"),
     "step": ("geoseg.trainer", "Trainer.advance"),

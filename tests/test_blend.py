@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.blend import blend_windows, ramp
 from geoseg.config import Blend
 from geoseg.grid import Grid, Span, Window
+from geoseg.prediction.blend import blend_windows, ramp
 
 MODES: tuple[Blend, ...] = get_args(Blend)
 modes = st.sampled_from(MODES)

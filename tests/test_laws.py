@@ -53,8 +53,8 @@ from geoseg.mapping import MapJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
 from geoseg.outputs import Outputs
-from geoseg.plan import plan
-from geoseg.prediction import Predictor
+from geoseg.prediction.plan import plan
+from geoseg.prediction.predictor import Predictor
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve
@@ -201,7 +201,7 @@ def test_law_2_block_independence_of_order_and_of_forgotten_windows(
         ordered, once = compute(list(range(len(todo.blocks))))
         needed = {position for block in todo.blocks for position in todo.windows(block)}
         assert once <= len(needed)
-        monkeypatch.setattr("geoseg.plan.MEMO_BYTES", 0)
+        monkeypatch.setattr("geoseg.prediction.plan.MEMO_BYTES", 0)
         shuffled, again = compute([5, 0, 3, 2, 8, 1, 7, 4, 6])
         assert again > once
         for index, classes in ordered.items():

@@ -29,10 +29,10 @@ from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.outputs import record_beside
+from geoseg.prediction.segmenter import column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.segmentation import SegmentJob
-from geoseg.segmenter import column_names
 from geoseg.segments.superpixels import colour, segment
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.writer import write_layer

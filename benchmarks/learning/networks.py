@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from geoseg.losses import pool, pool_weights
 from geoseg.model.network import NetworkSpec, build, settle_statistics
 from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
-from geoseg.prediction import pad
+from geoseg.prediction.predictor import pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.segments.regions import region_means

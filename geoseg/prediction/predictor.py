@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.blend import Field, blend_windows
 from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.model.inference import ready
-from geoseg.plan import Plan, WindowMemo
+from geoseg.prediction.blend import Field, blend_windows
+from geoseg.prediction.plan import Plan, WindowMemo
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import colour_scale

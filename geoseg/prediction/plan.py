@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from geoseg.blend import Field
 from geoseg.grid import Block, Grid, Window, partition
+from geoseg.prediction.blend import Field
 from geoseg.recipes import SuperpixelConfig
 from geoseg.segments.superpixels import halo, reach
 

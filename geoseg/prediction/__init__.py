@@ -1,0 +1,1 @@
+"""One block of output as a pure function of scene, model and settings."""

@@ -1,0 +1,51 @@
+"""The bands of a scene, as a model expects them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from geoseg.config import Opening
+from geoseg.errors import BandError
+from geoseg.location import Location
+from geoseg.model.file import Model
+from geoseg.raster.scene import Scene
+
+log = logging.getLogger(__name__)
+
+_COLOURS = {"red", "green", "blue"}
+
+
+def open_for(
+    model: Model,
+    path: Location,
+    bands: Sequence[int] | None,
+    assume_crs: str | None = None,
+    opening: Opening | None = None,
+    quiet: bool = False,
+) -> Scene:
+    """Open a scene and take from it the bands that `model` expects. quiet: as in `Scene`.
+
+    Raises:
+        BandError: the bands do not match; the message names both sides and the way out.
+    """
+    scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
+    expected, found = model.bands, scene.band_names
+    swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
+    if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
+        if bands is None and sorted(found) == sorted(expected) and found != expected:
+            order = tuple(scene.bands[found.index(name)] for name in expected)
+            scene.close()
+            log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
+            scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
+        if str(scene.dtype) != model.dtype and not quiet:
+            log.warning(
+                "%s: is %s, the model learnt from %s; its normalisation is kept", path, scene.dtype, model.dtype
+            )
+        return scene
+    scene.close()
+    example = ",".join(["1"] * len(expected) if len(found) == 1 else [str(i + 1) for i in range(len(expected))])
+    raise BandError(
+        f"{path}: {len(found)} band{'s' * (len(found) != 1)} ({', '.join(found)}); the model expects {len(expected)} "
+        f"({', '.join(expected)}): choose them with --bands, for instance --bands {example}"
+    )
