@@ -140,8 +140,8 @@ def _model_path(config: PredictConfig, command: str, quiet: bool) -> Path:
         raise InputMissingError(
             f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
         )
-    from geoseg.checkpoints import interrupted
-    from geoseg.learning import Training
+    from geoseg.learning.checkpoints import interrupted
+    from geoseg.training_job import Training
 
     note(
         quiet,

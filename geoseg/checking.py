@@ -119,7 +119,7 @@ def _missing(manifest: dict[str, Any], whole: list[str], damaged: list[str]) -> 
 
 
 def _check_training(folder: Path) -> Iterator[Finding]:
-    from geoseg.checkpoints import records, verify
+    from geoseg.learning.checkpoints import records, verify
 
     report = Report(folder)
     yield from _at_work(report)

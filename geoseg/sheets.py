@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
-from geoseg.losses import pool, pool_weights
+from geoseg.learning.losses import pool, pool_weights
+from geoseg.learning.trainer import Trainer
 from geoseg.pictures import outlined, painted, rgb, side_by_side
 from geoseg.recipes import STRIDE
-from geoseg.trainer import Trainer
 
 _PATCHES = 6
 

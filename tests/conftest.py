@@ -142,7 +142,7 @@ def _interruptible() -> None:
 def _brief_survey() -> Iterator[None]:
     """A mixture for a training of a few steps needs no more superpixels than that: a tenth of what it is fitted to."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("geoseg.training._ENOUGH", 2000)
+        patch.setattr("geoseg.learning.loop._ENOUGH", 2000)
         yield
 
 

@@ -29,7 +29,7 @@ MOMENTS = {
     "forward": ("geoseg.prediction.predictor", "Predictor._forward"),
     "copy": ("rasterio.shutil", "copy"),
     "layer": ("pyogrio", "write_arrow"),
-    "step": ("geoseg.trainer", "Trainer.advance"),
+    "step": ("geoseg.learning.trainer", "Trainer.advance"),
 }
 """Moments at which a signal may come, besides "start", and the function each is a call of."""
 

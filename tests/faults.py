@@ -74,7 +74,7 @@ class Commands:
         """Start `geoseg ARGUMENTS` and return its process.
 
         cold: in a new interpreter. limits: of the process, by the names of `resource`. settings: values for names of
-        modules, such as "geoseg.training.GOOD_EVERY".
+        modules, such as "geoseg.learning.loop.GOOD_EVERY".
         """
         request = {
             "arguments": [str(argument) for argument in arguments], "fault": asdict(fault) if fault else None,

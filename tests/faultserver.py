@@ -29,8 +29,9 @@ _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031
 
 HEAVY = (
-    "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture", "geoseg.learning",
-    "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs", "geoseg.inspection",
+    "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture",
+    "geoseg.training_job", "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs",
+    "geoseg.inspection",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from geoseg.averaging import Averages
+from geoseg.learning.averaging import Averages
 
 
 def network(seed: int = 0) -> nn.Module:

@@ -20,9 +20,9 @@ from commandline import assert_refused, geoseg, untouched
 from conftest import landscape, make_raster
 
 from geoseg.checking import check
-from geoseg.checkpoints import Checkpoints
 from geoseg.files.atomic import sha256
 from geoseg.findings import Finding
+from geoseg.learning.checkpoints import Checkpoints
 
 Change = Callable[[Path], object]
 

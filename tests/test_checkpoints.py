@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from geoseg import checkpoints
-from geoseg.checkpoints import FORMAT, KEPT, Checkpoints, folder_of, interrupted, verify
 from geoseg.errors import InputError, LockedError, OutputError, RunError, WriteError
 from geoseg.files.atomic import sha256
+from geoseg.learning import checkpoints
+from geoseg.learning.checkpoints import FORMAT, KEPT, Checkpoints, folder_of, interrupted, verify
 
 FINGERPRINT = {"recipe": {"steps": 100}, "seed": 0, "weights": [1, 2]}
 

@@ -40,7 +40,7 @@ from geoseg.datasets import (
 )
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
 from geoseg.grid import Window
-from geoseg.patches import Imagery, PatchSampler
+from geoseg.learning.patches import Imagery, PatchSampler
 from geoseg.raster.statistics import band_stats
 from geoseg.recipes import SuperpixelConfig
 

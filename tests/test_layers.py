@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
 # A module imports only modules to the left of (above) it. A new module takes its place here.
 LAYERS = (
     "geoseg",
-    "averaging",
     "datasets.resize",
     "errors",
     "files",
     "grid",
     "kernels",
+    "learning",
     "location",
     "model",
     "prediction",
@@ -25,12 +25,14 @@ LAYERS = (
     "runs",
     "segments",
     "vector",
-    "watch",
     "classes",
     "recipes",
     "units",
     "files.lock",
     "findings",
+    "learning.augment",
+    "learning.averaging",
+    "learning.collapse",
     "raster.georeference",
     "raster.sieve_kernels",
     "raster.source",
@@ -54,14 +56,14 @@ LAYERS = (
     "raster.statistics",
     "cog",
     "segments.cells",
-    "mixture",
+    "learning.mixture",
     "polygonchecks",
     "vector.outlines",
     "vector.sweep",
     "prediction.blend",
     "raster.guards",
-    "checkpoints",
     "geopackage",
+    "learning.checkpoints",
     "pictures",
     "raster.cog",
     "vector.writer",
@@ -81,7 +83,7 @@ LAYERS = (
     "segments.lattice",
     "datasets.cocostuff_files",
     "report",
-    "losses",
+    "learning.losses",
     "model.file",
     "model.inference",
     "raster.opening",
@@ -110,17 +112,17 @@ LAYERS = (
     "datasets",
     "scoring",
     "polygonization",
-    "patches",
+    "learning.patches",
     "protocols",
     "mapfiles",
     "resultchecks",
-    "trainer",
+    "learning.trainer",
     "mapping",
     "checking",
-    "metrics",
+    "learning.log",
+    "learning.loop",
     "sheets",
-    "training",
-    "learning",
+    "training_job",
     "__main__",
 )
 
@@ -223,12 +225,12 @@ def test_vector_libraries_stay_in_their_rooms(name: str) -> None:
 
 @pytest.mark.parametrize("name", modules())
 def test_scikit_learn_stays_in_its_room(name: str) -> None:
-    assert name == "mixture" or "sklearn" not in libraries(name)
+    assert name == "learning.mixture" or "sklearn" not in libraries(name)
 
 
 def test_scikit_learn_is_there_for_a_fit_only() -> None:
     """Importing it takes as long as importing all the rest of training: nobody who predicts should wait for it."""
-    outside = [node for node in tree("mixture").body if isinstance(node, ast.Import | ast.ImportFrom)]
+    outside = [node for node in tree("learning.mixture").body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not [node.lineno for node in outside if "sklearn" in ast.unparse(node)]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from geoseg.losses import (
+from geoseg.learning.losses import (
     adversarial_noise,
     class_prior,
     cross_entropy,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.mixture import Mixture, fit_mixture, region_features
+from geoseg.learning.mixture import Mixture, fit_mixture, region_features
 from geoseg.recipes import Start
 
 STARTS = get_args(Start)

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg import patches
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.mixture import region_features
-from geoseg.patches import Batch, Imagery, PatchSampler, jitter, transform
+from geoseg.learning import patches
+from geoseg.learning.augment import jitter, transform
+from geoseg.learning.mixture import region_features
+from geoseg.learning.patches import Batch, Imagery, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig

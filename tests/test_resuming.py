@@ -20,15 +20,15 @@ import pytest
 from commandline import assert_refused, geoseg
 from conftest import landscape, make_raster
 
-from geoseg import learning
-from geoseg.checkpoints import Checkpoints, folder_of
+from geoseg import training_job
 from geoseg.config import TrainConfig
 from geoseg.errors import GeosegError, OutputError, WriteError
 from geoseg.files import atomic
-from geoseg.learning import Training
-from geoseg.metrics import Metrics
+from geoseg.learning.checkpoints import Checkpoints, folder_of
+from geoseg.learning.log import Metrics
+from geoseg.learning.trainer import Step
 from geoseg.model.file import load_model
-from geoseg.trainer import Step
+from geoseg.training_job import Training
 
 SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}
 OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, "--precision", "float32")
@@ -36,7 +36,7 @@ OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, 
 
 @pytest.fixture(autouse=True)
 def _every_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("training", "learning"):
+    for module in ("learning.loop", "training_job"):
         monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
 
 
@@ -238,7 +238,7 @@ def test_a_second_training_to_the_same_model_is_75(
         for _ in range(3):
             next(steps)
         before = training.metrics.read_bytes()
-        monkeypatch.setattr(learning, "band_stats", lambda *_, **__: pytest.fail("it has begun"))
+        monkeypatch.setattr(training_job, "band_stats", lambda *_, **__: pytest.fail("it has begun"))
         outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS, *more)
         assert_refused(outcome, 75, folder_of(config.out), "at work")
         assert training.metrics.read_bytes() == before
@@ -272,10 +272,11 @@ def test_predict_goes_on_with_the_model_it_was_learning(
 KILLED = """
 import sys
 import torch
-from geoseg import learning, training
-training.GOOD_EVERY = learning.GOOD_EVERY = 2
+from geoseg import training_job
+from geoseg.learning import loop
+loop.GOOD_EVERY = training_job.GOOD_EVERY = 2
 # As the tests in this process have it.
-training._ENOUGH = 2000
+loop._ENOUGH = 2000
 torch.set_num_threads(1)
 from geoseg.cli.main import main
 print("ready", flush=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from score import Mapper
 from sklearn.cluster import KMeans
 
-from geoseg.mixture import fit_mixture, region_features
+from geoseg.learning.mixture import fit_mixture, region_features
 from geoseg.recipes import Start
 
 _PIXELS = 200_000

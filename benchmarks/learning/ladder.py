@@ -21,8 +21,8 @@ from networks import BATCH, PATCH, IicTrainer, learn, mapper, reconstruction, su
 from score import PARTS, Score, score
 
 from geoseg.config import TrainConfig
+from geoseg.learning.trainer import Trainer
 from geoseg.recipes import RECIPES
-from geoseg.trainer import Trainer
 
 K, MANY = 5, 24
 STEPS, STEPS_MANY = 300, 600

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from score import Mapper
 from torch import Tensor, nn
 
-from geoseg.losses import pool, pool_weights
+from geoseg.learning.loop import train
+from geoseg.learning.losses import pool, pool_weights
+from geoseg.learning.patches import Batch, Drawn, Imagery, PatchSampler
+from geoseg.learning.trainer import Step, Terms, Trainer
 from geoseg.model.network import NetworkSpec, build, settle_statistics
-from geoseg.patches import Batch, Drawn, Imagery, PatchSampler
 from geoseg.prediction.predictor import pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.segments.regions import region_means
-from geoseg.trainer import Step, Terms, Trainer
-from geoseg.training import train
 
 PATCH = 128
 BATCH = 8

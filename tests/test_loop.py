@@ -18,17 +18,17 @@ import torch
 from conftest import landscape, make_raster
 from numpy.typing import NDArray
 
-from geoseg import training
 from geoseg.errors import DivergedError, InputError
-from geoseg.losses import class_prior, marginal_divergence, pool, pool_weights
-from geoseg.mixture import fit_mixture
+from geoseg.learning import loop
+from geoseg.learning.loop import train
+from geoseg.learning.losses import class_prior, marginal_divergence, pool, pool_weights
+from geoseg.learning.mixture import fit_mixture
+from geoseg.learning.patches import Batch, Imagery, PatchSampler
+from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
-from geoseg.patches import Batch, Imagery, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats
 from geoseg.recipes import Recipe, SuperpixelConfig
-from geoseg.trainer import Step, Trainer
-from geoseg.training import train
 
 RECIPE = Recipe(classes=4, steps=8, start_share=0.25, warm_share=0.5, batch_size=2, patch_size=64)
 """Two steps of phase 0, two of phase 1, four of phase 2."""
@@ -147,7 +147,7 @@ def test_a_resumed_training_keeps_its_mixture(trainer: Callable[..., Trainer], m
     next(iter(train(first)))
     state = kept(first.state())
     assert set(state) == {*(name.partition(".")[0] for name in LEFT_OUT), "mixture"}
-    monkeypatch.setattr(training, "fit_mixture", lambda *_: pytest.fail("a mixture was fitted"))
+    monkeypatch.setattr(loop, "fit_mixture", lambda *_: pytest.fail("a mixture was fitted"))
     second.load(state)
     next(iter(train(second)))
     assert equal(vars(second.mixture), vars(first.mixture))
@@ -254,7 +254,7 @@ def test_a_mixture_is_fitted_where_something_leans_on_it(
     trainer: Callable[..., Trainer], start_share: float, anchor: float, fitted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(training, "fit_mixture", lambda *given: made.append(given) or fit_mixture(*given))
+    monkeypatch.setattr(loop, "fit_mixture", lambda *given: made.append(given) or fit_mixture(*given))
     steps = list(train(trainer(start_share=start_share, anchor_weight=anchor, start="brightness")))
     assert len(made) == fitted
     assert all(math.isfinite(step.loss) for step in steps)
@@ -269,11 +269,11 @@ def test_the_mixture_is_fitted_to_superpixels_enough(
     trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    monkeypatch.setattr(training, "_ENOUGH", 1000)
-    monkeypatch.setattr(training, "fit_mixture", lambda *given: made.append(len(given[0])) or fit_mixture(*given))
+    monkeypatch.setattr(loop, "_ENOUGH", 1000)
+    monkeypatch.setattr(loop, "fit_mixture", lambda *given: made.append(len(given[0])) or fit_mixture(*given))
     next(iter(train(trainer())))
     assert 1000 <= made[0] < 1300
-    monkeypatch.setattr(training, "_SURVEYS", 1)
+    monkeypatch.setattr(loop, "_SURVEYS", 1)
     next(iter(train(trainer())))
     assert made[1] < 300
 
@@ -281,7 +281,7 @@ def test_the_mixture_is_fitted_to_superpixels_enough(
 def test_too_few_superpixels_for_the_classes_are_refused(
     trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SURVEYS", 1)
+    monkeypatch.setattr(loop, "_SURVEYS", 1)
     with pytest.raises(InputError, match=r"about \d+ superpixels, too few for 90 classes.*--classes") as caught:
         next(iter(train(trainer(classes=90))))
     assert "\n" not in str(caught.value)
@@ -433,7 +433,7 @@ def one_class(subject: Trainer) -> Trainer:
 def test_collapse_raises_the_weight_of_the_marginal_once_there_is_one(
     trainer: Callable[..., Trainer], phase: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geoseg.watch._PATIENCE", 4)
+    monkeypatch.setattr("geoseg.learning.collapse._PATIENCE", 4)
     settings: dict[str, Any] = {"steps": 16, "warm_share": 1.0, "anchor_weight": 0.0, "learning_rate": 1e-9}
     subject = one_class(trainer(start_share=1.0 - phase, **settings))
     steps = list(train(subject))
@@ -463,7 +463,7 @@ def test_a_training_begins_with_the_shares_that_are_expected(trainer: Callable[.
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     """A clock that shows a second more at every look."""
     ticks = itertools.count()
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     return lambda: float(next(ticks))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.watch import Watch
+from geoseg.learning.collapse import Watch
 
 stretches = st.tuples(
     st.sampled_from([1.0, 2.0, 5.0, 8.0]), st.sampled_from([True, True, False]), st.booleans(), st.integers(1, 60)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from geoseg.errors import WriteError
-from geoseg.metrics import Metrics
-from geoseg.trainer import Step
+from geoseg.learning.log import Metrics
+from geoseg.learning.trainer import Step
 
 
 def step(number: int, **more: Any) -> Step:

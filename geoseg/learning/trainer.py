@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.averaging import Averages
-from geoseg.losses import (
+from geoseg.learning.averaging import Averages
+from geoseg.learning.collapse import Watch
+from geoseg.learning.losses import (
     adversarial_noise,
     class_prior,
     cross_entropy,
@@ -27,11 +28,10 @@ from geoseg.losses import (
     pool,
     pool_weights,
 )
-from geoseg.mixture import Mixture
+from geoseg.learning.mixture import Mixture
+from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.model.network import SegmentationNetwork, frozen_statistics, running_statistics
-from geoseg.patches import Batch, PatchSampler
 from geoseg.recipes import STRIDE, Recipe
-from geoseg.watch import Watch
 
 _MARGINAL_MEMORY = 0.9
 _DRIFT = 0.1

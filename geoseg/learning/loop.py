@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import DivergedError, InputError
-from geoseg.losses import pool_weights
-from geoseg.mixture import fit_mixture
-from geoseg.patches import Batch
+from geoseg.learning.losses import pool_weights
+from geoseg.learning.mixture import fit_mixture
+from geoseg.learning.patches import Batch
+from geoseg.learning.trainer import Step, Trainer
 from geoseg.recipes import STRIDE
-from geoseg.trainer import Step, Trainer
 
 GOOD_EVERY = 25
 """Steps between two states that training can be resumed from or fall back to."""

@@ -15,24 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.checkpoints import Checkpoints, interrupted
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
 from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_dataset, recognise
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
+from geoseg.learning.checkpoints import Checkpoints, interrupted
+from geoseg.learning.log import Metrics
+from geoseg.learning.loop import GOOD_EVERY, train
+from geoseg.learning.patches import Imagery, PatchSampler
+from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location
-from geoseg.metrics import Metrics
 from geoseg.model.file import Model, save_model, versions
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
-from geoseg.patches import Imagery, PatchSampler
 from geoseg.pictures import save_png
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import WindowConfig
 from geoseg.sheets import sheet
-from geoseg.trainer import Step, Trainer
-from geoseg.training import GOOD_EVERY, train
 
 log = logging.getLogger(__name__)
 

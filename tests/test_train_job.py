@@ -20,19 +20,19 @@ from conftest import landscape, make_raster
 from miniatures import make_coco, make_patches, make_real_coco, make_real_potsdam, make_tiles
 from PIL import Image
 
-from geoseg import learning
+from geoseg import training_job
 from geoseg.config import TrainConfig, Weights
 from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, Potsdam, potsdam_files
 from geoseg.errors import OutputError
 from geoseg.grid import Window
-from geoseg.learning import Training
+from geoseg.learning.patches import Imagery, PatchSampler
+from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.file import load_model
 from geoseg.model.network import settle_statistics
-from geoseg.patches import Imagery, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
-from geoseg.trainer import Step, Trainer
+from geoseg.training_job import Training
 
 Train = Callable[..., Outcome]
 
@@ -260,7 +260,7 @@ def test_a_protocol_gives_each_image_the_same_chance(
         assert (len(set(imagery.shares)) == 1) == alike
         raise SeenError
 
-    monkeypatch.setattr(learning, "PatchSampler", look)
+    monkeypatch.setattr(training_job, "PatchSampler", look)
     with Training(TrainConfig(coco, tmp_path / "m.safetensors", recipe=recipe)) as training, pytest.raises(SeenError):
         next(training.steps())
 
@@ -268,7 +268,7 @@ def test_a_protocol_gives_each_image_the_same_chance(
 def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
     tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "_SAMPLED", 4)
+    monkeypatch.setattr(training_job, "_SAMPLED", 4)
     out = tmp_path / "m.safetensors"
     data = trained(tiles, out)["data"]
     with Potsdam(tiles) as found:
@@ -276,7 +276,7 @@ def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
     assert data["pixels"] == 6 * 200 * 200
     assert data["names"] == [f"{tile}_r00_c0{col}" for tile in ("2_10", "6_10", "6_7") for col in (0, 1)]
     scenes = [tiles / "4_Ortho_RGBIR" / f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")]
-    monkeypatch.setattr(learning, "_SAMPLED", 1)
+    monkeypatch.setattr(training_job, "_SAMPLED", 1)
     with Training(TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3)), scenes) as training:
         assert training._measured() == training.dataset.sources
 
@@ -332,7 +332,7 @@ def watched(folder: Path, out: Path, **settings: Any) -> tuple[Trainer, list[Ste
             kept.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "Trainer", Kept)
+        patch.setattr(training_job, "Trainer", Kept)
         with Training(TrainConfig(folder, out, **{**SHORT, **settings})) as training:
             made = [(step, training.picture.exists()) for step in training.steps()]
     return kept[0], [step for step, _ in made], [there for _, there in made]
@@ -368,7 +368,7 @@ def test_statistics_of_normalisation_are_those_of_the_weights_in_the_model(plain
     network = load_model(tmp_path / "m.safetensors").network
     expected = copy.deepcopy(network)
     with ThreadPoolExecutor(1) as pool:
-        images = [trainer.sampler.batch(learning._UNSEEN + i, 2, pool).image for i in range(learning._SETTLING)]
+        images = [trainer.sampler.batch(training_job._UNSEEN + i, 2, pool).image for i in range(training_job._SETTLING)]
     settle_statistics(expected, images, torch.float32)
     for name, value in network.named_buffers():
         assert torch.allclose(value.float(), dict(expected.named_buffers())[name].float(), atol=1e-5)

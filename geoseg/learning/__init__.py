@@ -1,0 +1,1 @@
+"""InMARS: learning classes from superpixels without a label, step by step."""
