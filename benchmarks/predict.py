@@ -29,7 +29,7 @@ from geoseg.mapping import MapJob
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import ready
 from geoseg.model.network import NetworkSpec, build
-from geoseg.outputs import Outputs
+from geoseg.outputs.names import Outputs
 from geoseg.prediction.predictor import pad
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale

@@ -59,7 +59,7 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     Clusters get their classes from the labels, once for all pixels: one to one, and each its most frequent one.
     """
     config = EvaluateConfig(json=as_json, **settings)
-    from geoseg.pictures import save_png
+    from geoseg.outputs.pictures import save_png
 
     report = _score(config, context.obj["quiet"])
     if config.picture is not None:

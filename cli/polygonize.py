@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from geoseg.polygonization import Progress
+    from geoseg.outputs.polygons import Progress
 
 
 @click.command()

@@ -103,7 +103,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     from geoseg.location import local
     from geoseg.mapping import MapJob, check_items
     from geoseg.model.file import load_model
-    from geoseg.outputs import outputs_of
+    from geoseg.outputs.names import outputs_of
     from geoseg.raster.guards import regular_file
 
     # Everything that would be refused is refused before a model is learnt for it.

@@ -19,7 +19,7 @@ def status(run: Path, as_json: bool) -> None:
     """Say how far a RUN is, the directory beside an unfinished output (or that output): finished blocks, who is at
     work, and the command that goes on."""
     config = StatusConfig(run, as_json)
-    from geoseg.outputs import record_beside, run_beside
+    from geoseg.outputs.names import record_beside, run_beside
     from geoseg.runs.directory import status as look
 
     beside = run_beside(config.run)

@@ -16,7 +16,7 @@ from geoseg.config import PredictConfig, TrainConfig
 from geoseg.files.atomic import sha256
 from geoseg.mapping import MapJob
 from geoseg.model.file import load_model
-from geoseg.outputs import Outputs
+from geoseg.outputs.names import Outputs
 from geoseg.training_job import Training
 
 DATA = Path(__file__).parent / "data"

@@ -10,7 +10,7 @@ from geoseg.errors import GeosegError, InputError, InputMissingError, SettingErr
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
 from geoseg.findings import MOST, Finding, Report
-from geoseg.outputs import POLYGONS, RECORD
+from geoseg.outputs.names import POLYGONS, RECORD
 from geoseg.polygonchecks import Layer, check_layer
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file

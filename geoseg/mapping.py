@@ -15,10 +15,10 @@ from geoseg.errors import SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.grid import Grid, Window
 from geoseg.location import Location
-from geoseg.mapfiles import MapFiles
 from geoseg.model.file import Model, versions
 from geoseg.model.inference import device_class, select_device, select_precision
-from geoseg.outputs import Outputs
+from geoseg.outputs.map import MapFiles, check_item
+from geoseg.outputs.names import Outputs
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.plan import MEMO_BYTES, plan
 from geoseg.prediction.predictor import Predictor
@@ -29,7 +29,6 @@ from geoseg.raster.ground import Ground
 from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.runs.directory import Run, work_facts
 from geoseg.runs.local import Receipt, compute
-from geoseg.sidecars import check_item
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from geoseg.evaluation import (
     score,
 )
 from geoseg.labelmap import LabelMap
-from geoseg.pictures import Picture, matrix_picture
+from geoseg.outputs.pictures import Picture, matrix_picture
 
 _MOST_UNMATCHED = 40
 """Columns of a picture for clusters that stand for no class."""

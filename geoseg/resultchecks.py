@@ -16,9 +16,9 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
 from geoseg.findings import Finding, Report
 from geoseg.mapchecks import MapCheck
-from geoseg.outputs import POLYGONS, RASTERS, RECORD, record_beside
+from geoseg.outputs.names import POLYGONS, RASTERS, RECORD, record_beside
+from geoseg.outputs.polygons import LAYER
 from geoseg.polygonchecks import Layer, check_areas, check_geopackage, check_layer, check_names
-from geoseg.polygonization import LAYER
 from geoseg.prediction.segmenter import LAYER as SEGMENTS
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance

@@ -16,7 +16,7 @@ from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, sha256
 from geoseg.grid import partition
-from geoseg.outputs import VECTORS, check_segments, record_beside, run_beside
+from geoseg.outputs.names import VECTORS, check_segments, record_beside, run_beside
 from geoseg.prediction.segmenter import LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
 from geoseg.raster.georeference import require_rectified

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassMap
 from geoseg.learning.losses import pool, pool_weights
 from geoseg.learning.trainer import Trainer
-from geoseg.pictures import outlined, painted, rgb, side_by_side
+from geoseg.outputs.pictures import outlined, painted, rgb, side_by_side
 from geoseg.recipes import STRIDE
 
 _PATCHES = 6

@@ -17,7 +17,7 @@ from geoseg.grid import Block, Grid, partition
 from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
-from geoseg.outputs import RECORD
+from geoseg.outputs.names import RECORD
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.plan import Plan, plan
 from geoseg.prediction.predictor import Predictor

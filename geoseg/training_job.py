@@ -29,7 +29,7 @@ from geoseg.location import Location
 from geoseg.model.file import Model, save_model, versions
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
-from geoseg.pictures import save_png
+from geoseg.outputs.pictures import save_png
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import WindowConfig
 from geoseg.sheets import sheet

@@ -130,7 +130,7 @@ def _install_libraries(operations: _Operations) -> None:
     from pyogrio.errors import DataSourceError
     from rasterio.errors import RasterioIOError
 
-    geopackage = importlib.import_module("geoseg.polygonization")
+    geopackage = importlib.import_module("geoseg.outputs.polygons")
     raster, layer = importlib.import_module("rasterio.shutil"), importlib.import_module("pyogrio")
     geoseg_raster = importlib.import_module("geoseg.raster.cog")
     operations.wrap(_Closing, "close", "close", lambda _file, path: str(path), RasterioIOError)

@@ -30,7 +30,7 @@ _SET_PIPE_SIZE = 1031
 
 HEAVY = (
     "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture",
-    "geoseg.training_job", "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs",
+    "geoseg.training_job", "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs.names",
     "geoseg.inspection",
 )  # fmt: skip
 
@@ -138,7 +138,7 @@ def _work(folder: Path, scene: Path, model: Any) -> None:
     """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
     from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
     from geoseg.mapping import MapJob
-    from geoseg.outputs import Outputs
+    from geoseg.outputs.names import Outputs
     from geoseg.polygonization import PolygonizeJob
     from geoseg.segmentation import SegmentJob
     from geoseg.units import Area

@@ -624,7 +624,7 @@ def test_killed_while_publishing_the_same_command_finishes(
     """Between the class raster and its record everything is there to go on with, and may be replaced."""
     arguments = ["-q", "predict", str(scene_path), "-o", str(tmp_path / "map.tif"), "-m", str(model_path)]
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.mapfiles.publish_bytes", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr("geoseg.outputs.map.MapFiles._record", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 70

@@ -15,8 +15,8 @@ from shapely import MultiPoint, Point
 from shapely.geometry import Polygon, shape
 
 from geoseg.errors import InputError
-from geoseg.footprint import footprint
 from geoseg.grid import Window
+from geoseg.outputs.stac import footprint
 from geoseg.raster.georeference import Georeference
 
 

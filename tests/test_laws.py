@@ -51,7 +51,7 @@ from geoseg.grid import Grid, Window, partition
 from geoseg.mapping import MapJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
-from geoseg.outputs import Outputs
+from geoseg.outputs.names import Outputs
 from geoseg.prediction.plan import plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.georeference import Georeference

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.pictures import Picture, legend, outlined, painted, rgb, save_png, side_by_side, with_legend
+from geoseg.outputs.pictures import Picture, legend, outlined, painted, rgb, save_png, side_by_side, with_legend
 
 
 @given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from(["uint8", "uint16", "int16", "float32"]))

@@ -27,7 +27,7 @@ from rio_cogeo.cogeo import cog_validate
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import OutputError, SettingError, WriteError
 from geoseg.files.atomic import sha256
-from geoseg.outputs import POLYGONS
+from geoseg.outputs.names import POLYGONS
 from geoseg.polygonization import PolygonizeJob
 from geoseg.raster.sieve import sieve
 from geoseg.units import Area
@@ -213,7 +213,7 @@ def test_simplified_polygons_are_still_a_coverage(tmp_path: Path, classes_path: 
 
 
 def test_simplification_has_a_limit(tmp_path: Path, classes_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.polygonization._MOST_VERTICES", 1000)
+    monkeypatch.setattr("geoseg.outputs.polygons._MOST_VERTICES", 1000)
     with untouched(tmp_path), pytest.raises(SettingError, match="raise --min-area"):
         polygonized(classes_path, tmp_path / "simple.gpkg", simplify=1.0)
     with untouched(tmp_path), pytest.raises(SettingError, match=r"polygons.gpkg"):
@@ -284,7 +284,7 @@ def test_a_failure_leaves_the_old_file_intact(
     with untouched(tmp_path):
         for place, error in (
             ("geoseg.raster.class_raster.ClassRaster.read", KeyboardInterrupt()),
-            ("geoseg.polygonization.batch_of", MemoryError("too much")),
+            ("geoseg.outputs.polygons.batch_of", MemoryError("too much")),
             ("geoseg.files.atomic.sync", OSError(28, "No space left on device")),
         ):
             with monkeypatch.context() as patch:

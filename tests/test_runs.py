@@ -222,7 +222,7 @@ def test_an_old_map_keeps_all_that_belongs_to_it_until_the_new_one_is_whole(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("geoseg.mapfiles.save_png", full)
+    monkeypatch.setattr("geoseg.outputs.map.save_png", full)
     before = contents(tmp_path)
     outcome = predict("--overwrite", "--blend", "crop")
     assert outcome.code == 74

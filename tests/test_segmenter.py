@@ -28,7 +28,7 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
-from geoseg.outputs import record_beside
+from geoseg.outputs.names import record_beside
 from geoseg.prediction.segmenter import column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale

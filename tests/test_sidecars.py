@@ -19,8 +19,8 @@ from test_stac import assert_stac
 
 from geoseg.classes import ClassMap
 from geoseg.files.atomic import sha256
-from geoseg.pictures import legend
-from geoseg.styles import file_qml, raster_sld
+from geoseg.outputs.pictures import legend
+from geoseg.outputs.styles import file_qml, raster_sld
 
 CLASSES = ClassMap.default(5).classes
 PLAIN = {"map.tif", "map.tif.aux.xml", "map.qml", "map.preview.png", "map.geoseg.json"}

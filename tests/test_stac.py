@@ -20,8 +20,8 @@ from shapely.geometry import box, shape
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError
+from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.raster.georeference import Georeference
-from geoseg.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.units import Period
 
 PLACE = Georeference(CRS.from_epsg(32633), Affine(0.5, 0.1, 400_000, 0.2, -0.5, 5_800_000))

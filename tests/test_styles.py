@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.styles import FIELD, file_qml, layer_qml, raster_sld, vector_sld
+from geoseg.outputs.styles import FIELD, file_qml, layer_qml, raster_sld, vector_sld
 
 # Any that XML can hold: letters of all scripts, quotes, brackets, ampersands, emoji, tabs.
 letters = st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Cn"), include_characters="\t<>&\"'")

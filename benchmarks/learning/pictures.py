@@ -12,7 +12,7 @@ from networks import learn, mapper, reconstruction
 from score import Mapper
 
 from geoseg.classes import ClassMap
-from geoseg.pictures import painted, save_png, side_by_side
+from geoseg.outputs.pictures import painted, save_png, side_by_side
 
 SHOWN = ("tile1_part6", "tile2_part2")
 
