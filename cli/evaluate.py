@@ -14,9 +14,9 @@ from geoseg.recipes import ProtocolName
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
-    from geoseg.evaluation import Scores
+    from geoseg.evaluation.report import Report
+    from geoseg.evaluation.scores import Scores
     from geoseg.protocols import ProtocolScoring
-    from geoseg.report import Report
     from geoseg.scoring import Counted, Scoring
 
 

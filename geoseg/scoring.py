@@ -13,15 +13,15 @@ import numpy as np
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.errors import InputError, OutputError, SettingError
-from geoseg.evaluation import Confusion
+from geoseg.evaluation.label_map import LabelMap, read_label_map
+from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
+from geoseg.evaluation.report import Report
+from geoseg.evaluation.scores import Confusion
+from geoseg.evaluation.sources import BLOCK, ModelSource, RasterSource, Source
 from geoseg.files.atomic import check_target
-from geoseg.labelmap import LabelMap, read_label_map
-from geoseg.labels import LabelRaster, find_images, find_labels
 from geoseg.location import Location, local
 from geoseg.raster.guards import find_rasters
 from geoseg.raster.scene import Scene
-from geoseg.report import Report
-from geoseg.sources import BLOCK, ModelSource, RasterSource, Source
 
 _TOLERANCE = 0.01
 """Pixels by which the corners of two rasters on one grid may differ: georeferences are rounded."""

@@ -14,8 +14,8 @@ from rasterio.enums import ColorInterp
 
 from geoseg.classes import IGNORED
 from geoseg.errors import BandError, InputError, InputMissingError
-from geoseg.labelmap import LabelMap, read_label_map
-from geoseg.labels import LabelRaster, find_images, find_labels
+from geoseg.evaluation.label_map import LabelMap, read_label_map
+from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
 
 
 def written(path: Path, text: str) -> Path:

@@ -81,7 +81,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Model],
     def put(model: Model) -> Path:
         path = tmp_path / "made.safetensors"
         path.write_bytes(b"a model")
-        monkeypatch.setattr("geoseg.sources.load_model", lambda _: model)
+        monkeypatch.setattr("geoseg.evaluation.sources.load_model", lambda _: model)
         return path
 
     return put

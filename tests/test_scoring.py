@@ -17,14 +17,14 @@ from conftest import TRANSFORM, landscape, make_model, make_raster
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg import sources
 from geoseg.config import EvaluateConfig
 from geoseg.errors import SettingError
-from geoseg.evaluation import Confusion
+from geoseg.evaluation import sources
+from geoseg.evaluation.label_map import LabelMap
+from geoseg.evaluation.report import Report
+from geoseg.evaluation.scores import Confusion
 from geoseg.files.atomic import sha256
-from geoseg.labelmap import LabelMap
 from geoseg.model.file import save_model
-from geoseg.report import Report
 from geoseg.scoring import Scoring
 
 Evaluate = Callable[..., Outcome]
@@ -406,7 +406,7 @@ def test_pictures_of_every_shape(classes: int, clusters: int) -> None:
 
 def test_a_picture_leaves_out_the_smallest_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("geoseg.report.matrix_picture", lambda *arguments: drawn.extend(arguments))
+    monkeypatch.setattr("geoseg.evaluation.report.matrix_picture", lambda *arguments: drawn.extend(arguments))
     confusion = Confusion(60, 2)
     confusion.counts[:, 0] = np.random.default_rng(0).permutation(60) + 1
     confusion.counts[7, 1] = 1000

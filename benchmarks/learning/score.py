@@ -9,8 +9,8 @@ import numpy as np
 from data import Data, Image512
 from numpy.typing import NDArray
 
-from geoseg import evaluation
-from geoseg.evaluation import match_many_to_one, match_one_to_one
+from geoseg.evaluation import scores
+from geoseg.evaluation.scores import match_many_to_one, match_one_to_one
 
 Mapper = Callable[[Image512], NDArray[np.int64]]
 """Image -> clusters (rows, cols), from 0."""
@@ -41,7 +41,7 @@ def score(data: Data, clusters: int, mapper: Mapper) -> dict[str, Score]:
 
 
 def _score(table: NDArray[np.int64]) -> Score:
-    one, many = evaluation.score(table, match_one_to_one(table)), evaluation.score(table, match_many_to_one(table))
+    one, many = scores.score(table, match_one_to_one(table)), scores.score(table, match_many_to_one(table))
     used = int((table.sum(axis=1) > table.sum() / 1000).sum())
     ious = tuple(100 * float(iou) for iou in one.iou)
     return Score(100 * one.accuracy, 100 * one.mean_iou, 100 * many.accuracy, 100 * many.mean_iou, ious, used)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.evaluation import (
+from geoseg.evaluation.label_map import LabelMap
+from geoseg.evaluation.scores import (
     UNMATCHED,
     Confusion,
     Counts,
@@ -21,7 +22,6 @@ from geoseg.evaluation import (
     normalised_mutual_information,
     score,
 )
-from geoseg.labelmap import LabelMap
 from geoseg.outputs.pictures import Picture, matrix_picture
 
 _MOST_UNMATCHED = 40

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg import evaluation
 from geoseg.classes import IGNORED
-from geoseg.evaluation import (
+from geoseg.evaluation import scores as module
+from geoseg.evaluation.scores import (
     UNMATCHED,
     Confusion,
     accumulate,
@@ -209,7 +209,7 @@ def test_an_array_longer_than_a_chunk_is_counted_whole(monkeypatch: pytest.Monke
     random = np.random.default_rng(0)
     predicted, truth = random.integers(0, 4, size=(30, 40)), random.integers(-1, 3, size=(30, 40))
     whole = accumulate([(predicted, truth)], 3, 3)
-    monkeypatch.setattr(evaluation, "_CHUNK", 7)
+    monkeypatch.setattr(module, "_CHUNK", 7)
     small = accumulate([(predicted, truth)], 3, 3)
     np.testing.assert_array_equal(small.counts, whole.counts)
     np.testing.assert_array_equal(small.uncovered, whole.uncovered)
