@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from geoseg.checks.findings import MOST, Finding, Report
+from geoseg.checks.polygons import Layer, check_layer
+from geoseg.checks.rasters import check_raster
+from geoseg.checks.results import check_result, record_of
 from geoseg.errors import GeosegError, InputError, InputMissingError, SettingError
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
-from geoseg.findings import MOST, Finding, Report
 from geoseg.outputs.names import POLYGONS, RECORD
-from geoseg.polygonchecks import Layer, check_layer
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
-from geoseg.rasterchecks import check_raster
-from geoseg.resultchecks import check_result, record_of
 from geoseg.runs.directory import manifest_of, parts
 
 

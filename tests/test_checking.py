@@ -20,8 +20,8 @@ from commandline import assert_refused, geoseg, untouched
 from conftest import landscape, make_raster
 
 from geoseg.checking import check
+from geoseg.checks.findings import Finding
 from geoseg.files.atomic import sha256
-from geoseg.findings import Finding
 from geoseg.learning.checkpoints import Checkpoints
 
 Change = Callable[[Path], object]

@@ -12,7 +12,7 @@ import rasterio.shutil
 from conftest import landscape, make_raster
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.cog import _disorder, layout_faults
+from geoseg.checks.cog import _disorder, layout_faults
 from geoseg.errors import InputError
 from geoseg.raster.tiff import Page, read_header
 

@@ -17,8 +17,8 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
+from geoseg.checks.findings import Finding, Report
 from geoseg.errors import InputError
-from geoseg.findings import Finding, Report
 from geoseg.vector.arrow import PARQUET
 
 _BATCH = 1024

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.checks.findings import Finding, Report
+from geoseg.checks.polygons import Layer, check_areas, check_geopackage, check_layer, check_names
+from geoseg.checks.rasters import MapCheck, check_layout
 from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
-from geoseg.findings import Finding, Report
-from geoseg.mapchecks import MapCheck
 from geoseg.outputs.names import POLYGONS, RASTERS, RECORD, record_beside
 from geoseg.outputs.polygons import LAYER
-from geoseg.polygonchecks import Layer, check_areas, check_geopackage, check_layer, check_names
 from geoseg.prediction.segmenter import LAYER as SEGMENTS
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import regular_file
-from geoseg.rasterchecks import check_layout
 
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 
