@@ -35,7 +35,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from geoseg.config import PolygonizeConfig
-from geoseg.polygonization import PolygonizeJob
+from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.raster.sieve import sieve
 from geoseg.units import Area
 

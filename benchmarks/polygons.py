@@ -112,7 +112,7 @@ def make_map(path: Path, rows: int, cols: int, kind: tuple[int, int, float]) -> 
 
 def geoseg(raster: Path, out: Path) -> int:
     from geoseg.config import PolygonizeConfig
-    from geoseg.polygonization import PolygonizeJob
+    from geoseg.jobs.polygonize import PolygonizeJob
 
     with PolygonizeJob(PolygonizeConfig(raster, out, overwrite=True)) as job:
         for _ in job.run():

@@ -25,7 +25,7 @@ import torch
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
-from geoseg.mapping import MapJob
+from geoseg.jobs.predict import MapJob
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import ready
 from geoseg.model.network import NetworkSpec, build

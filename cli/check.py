@@ -24,7 +24,7 @@ def check(context: click.Context, /, files: Any, scene: Any, as_json: bool) -> N
     Whatever is wrong is told, not only the first of it; nothing is written.
     """
     config = CheckConfig(files, scene, as_json)
-    from geoseg import checking
+    from geoseg.jobs import check as checking
 
     findings = []
     for path in config.files:

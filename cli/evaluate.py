@@ -16,8 +16,8 @@ from .options import LOCATION, PATH, bands_option, device_options, opening_optio
 if TYPE_CHECKING:
     from geoseg.evaluation.report import Report
     from geoseg.evaluation.scores import Scores
-    from geoseg.protocols import ProtocolScoring
-    from geoseg.scoring import Counted, Scoring
+    from geoseg.jobs.evaluate import Counted, Scoring
+    from geoseg.jobs.protocols import ProtocolScoring
 
 
 @click.command()
@@ -73,10 +73,10 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
 
 def _score(config: EvaluateConfig, quiet: bool) -> Report:
     if config.labels is not None:
-        from geoseg.scoring import Scoring
+        from geoseg.jobs.evaluate import Scoring
 
         return _run(Scoring(config), quiet)
-    from geoseg.protocols import ProtocolScoring
+    from geoseg.jobs.protocols import ProtocolScoring
 
     with ProtocolScoring(config) as scoring:
         return _run(scoring, quiet)

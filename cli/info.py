@@ -20,7 +20,7 @@ from .options import LOCATION, opening_options
 def info(file: Location, as_json: bool, **opening: Any) -> None:
     """Say what FILE is: a scene, a model, or a map that geoseg wrote."""
     config = InfoConfig(file, as_json, **opening)
-    from geoseg.inspection import inspect
+    from geoseg.jobs.info import inspect
 
     found = inspect(config.file, config)
     if config.json:

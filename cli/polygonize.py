@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 def polygonize(context: click.Context, /, **settings: Any) -> None:
     """Turn a class RASTER, geoseg's or any of integers, into polygons: a region each, exactly along its pixels."""
     config = PolygonizeConfig(**settings)
-    from geoseg.polygonization import PolygonizeJob
+    from geoseg.jobs.polygonize import PolygonizeJob
 
     with PolygonizeJob(config) as job:
         steps = len(list(job.raster.spans))

@@ -100,8 +100,8 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     config = PredictConfig(**settings)
     quiet, command = context.obj["quiet"], context.obj["command"]
     from geoseg.files.atomic import sha256
+    from geoseg.jobs.predict import MapJob, check_items
     from geoseg.location import local
-    from geoseg.mapping import MapJob, check_items
     from geoseg.model.file import load_model
     from geoseg.outputs.names import outputs_of
     from geoseg.raster.guards import regular_file
@@ -140,8 +140,8 @@ def _model_path(config: PredictConfig, command: str, quiet: bool) -> Path:
         raise InputMissingError(
             f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
         )
+    from geoseg.jobs.train import Training
     from geoseg.learning.checkpoints import interrupted
-    from geoseg.training_job import Training
 
     note(
         quiet,

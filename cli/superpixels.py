@@ -67,7 +67,7 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
     An interrupted run is continued by the same command.
     """
     config = SegmentConfig(**settings)
-    from geoseg.segmentation import SegmentJob
+    from geoseg.jobs.superpixels import SegmentJob
 
     with SegmentJob(config) as job:
         run_blocks(job.run(context.obj["command"]), len(job.blocks), job.run_path, described, context)

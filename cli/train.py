@@ -15,8 +15,8 @@ from .interruption import resumable
 from .options import LOCATION, PATH, bands_option, device_options, note, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
+    from geoseg.jobs.train import Training
     from geoseg.learning.trainer import Step
-    from geoseg.training_job import Training
 
 
 @click.command()
@@ -98,7 +98,7 @@ def train(context: click.Context, /, **settings: Any) -> None:
     Writes one model file, a log of every step (.metrics.jsonl) and a picture of what was learnt (.png).
     """
     config = TrainConfig(**settings)
-    from geoseg.training_job import Training
+    from geoseg.jobs.train import Training
 
     _recognise(config, context.obj["quiet"])
     with Training(config) as training:

@@ -14,10 +14,10 @@ import rasterio
 
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.files.atomic import sha256
-from geoseg.mapping import MapJob
+from geoseg.jobs.predict import MapJob
+from geoseg.jobs.train import Training
 from geoseg.model.file import load_model
 from geoseg.outputs.names import Outputs
-from geoseg.training_job import Training
 
 DATA = Path(__file__).parent / "data"
 YEARS = ("2018", "2020")

@@ -101,7 +101,7 @@ def _read() -> None:
     """Read the files that standard input names, and say of each what came of it."""
     from geoseg.errors import InputError
     from geoseg.grid import Window
-    from geoseg.inspection import inspect
+    from geoseg.jobs.info import inspect
     from geoseg.raster.scene import EVERY_BAND, Scene
 
     logging.disable()

@@ -17,7 +17,7 @@ from PIL import Image
 from geoseg.errors import OutputError
 from geoseg.model.file import save_model
 
-BRIEF = {"geoseg.learning.loop._ENOUGH": 300, "geoseg.learning.loop.GOOD_EVERY": 4, "geoseg.training_job.GOOD_EVERY": 4}
+BRIEF = {"geoseg.learning.loop._ENOUGH": 300, "geoseg.learning.loop.GOOD_EVERY": 4, "geoseg.jobs.train.GOOD_EVERY": 4}
 """A training of few steps, with several checkpoints."""
 
 _OLD = b"what lay here before"

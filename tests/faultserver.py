@@ -30,8 +30,8 @@ _SET_PIPE_SIZE = 1031
 
 HEAVY = (
     "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture",
-    "geoseg.training_job", "geoseg.mapping", "geoseg.segmentation", "geoseg.polygonization", "geoseg.outputs.names",
-    "geoseg.inspection",
+    "geoseg.jobs.train", "geoseg.jobs.predict", "geoseg.jobs.superpixels", "geoseg.jobs.polygonize",
+    "geoseg.outputs.names", "geoseg.jobs.info",
 )  # fmt: skip
 
 
@@ -137,10 +137,10 @@ def warm() -> None:
 def _work(folder: Path, scene: Path, model: Any) -> None:
     """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
     from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
-    from geoseg.mapping import MapJob
+    from geoseg.jobs.polygonize import PolygonizeJob
+    from geoseg.jobs.predict import MapJob
+    from geoseg.jobs.superpixels import SegmentJob
     from geoseg.outputs.names import Outputs
-    from geoseg.polygonization import PolygonizeJob
-    from geoseg.segmentation import SegmentJob
     from geoseg.units import Area
 
     out = folder / "map.tif"

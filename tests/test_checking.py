@@ -19,9 +19,9 @@ import rasterio
 from commandline import assert_refused, geoseg, untouched
 from conftest import landscape, make_raster
 
-from geoseg.checking import check
 from geoseg.checks.findings import Finding
 from geoseg.files.atomic import sha256
+from geoseg.jobs.check import check
 from geoseg.learning.checkpoints import Checkpoints
 
 Change = Callable[[Path], object]
@@ -467,7 +467,7 @@ def test_what_cannot_be_checked(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_torch_is_imported_for_models_only(made: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from geoseg.checking import check\n"
+        "import sys; from pathlib import Path; from geoseg.jobs.check import check\n"
         "assert all(each.fine for each in check(Path(sys.argv[1])))\n"
         "assert 'torch' not in sys.modules"
     )

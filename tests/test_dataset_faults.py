@@ -18,9 +18,9 @@ from geoseg.config import TrainConfig
 from geoseg.datasets import Faults, Orthophotos
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.jobs.train import Training
 from geoseg.model.file import load_model
 from geoseg.raster.statistics import band_stats
-from geoseg.training_job import Training
 
 BRIEF: dict[str, Any] = {"steps": 6, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}
 
@@ -154,7 +154,7 @@ def test_ids_there_are_not_are_found_while_training(strange: Path, capsys: pytes
 def test_law_8_a_resumed_training_leaves_out_what_the_uninterrupted_one_did(
     strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in ("learning.loop", "training_job"):
+    for module in ("learning.loop", "jobs.train"):
         monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
     config = TrainConfig(strange, tmp_path / "m.safetensors", **BRIEF, max_bad=1)
     with Training(config) as training:

@@ -48,7 +48,8 @@ from geoseg.config import (
     TrainConfig,
 )
 from geoseg.grid import Grid, Window, partition
-from geoseg.mapping import MapJob
+from geoseg.jobs.predict import MapJob
+from geoseg.jobs.train import Training
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
 from geoseg.outputs.names import Outputs
@@ -58,7 +59,6 @@ from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve
 from geoseg.raster.statistics import band_stats
-from geoseg.training_job import Training
 from geoseg.units import Area
 from geoseg.vector.polygons import Polygonizer
 
@@ -374,7 +374,7 @@ def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_pat
             return original(model, path)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("geoseg.training_job.save_model", keep)
+            patch.setattr("geoseg.jobs.train.save_model", keep)
             for _ in training.steps():
                 pass
     scene = training_folder / "data" / "a.tif"

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError, InputMissingError, OutputError
 from geoseg.files.atomic import sha256
-from geoseg.inspection import inspect
+from geoseg.jobs.info import inspect
 from geoseg.model.card import sealed
 from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
 from geoseg.model.network import NetworkSpec, build

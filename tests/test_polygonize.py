@@ -27,8 +27,8 @@ from rio_cogeo.cogeo import cog_validate
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import OutputError, SettingError, WriteError
 from geoseg.files.atomic import sha256
+from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.outputs.names import POLYGONS
-from geoseg.polygonization import PolygonizeJob
 from geoseg.raster.sieve import sieve
 from geoseg.units import Area
 from geoseg.vector.arrow import octet_sum

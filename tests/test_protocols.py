@@ -15,13 +15,13 @@ from commandline import Outcome, assert_refused, first_band, geoseg, untouched
 from conftest import make_model, make_raster
 from miniatures import make_coco, make_tiles, painted
 
-from geoseg import protocols
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.datasets import CocoStuff, Potsdam
+from geoseg.jobs import protocols
+from geoseg.jobs.protocols import ProtocolScoring
 from geoseg.model.file import Model, save_model
 from geoseg.model.network import NetworkSpec
-from geoseg.protocols import ProtocolScoring
 
 Evaluate = Callable[..., Outcome]
 

@@ -20,15 +20,15 @@ import pytest
 from commandline import assert_refused, geoseg
 from conftest import landscape, make_raster
 
-from geoseg import training_job
 from geoseg.config import TrainConfig
 from geoseg.errors import GeosegError, OutputError, WriteError
 from geoseg.files import atomic
+from geoseg.jobs import train as training_job
+from geoseg.jobs.train import Training
 from geoseg.learning.checkpoints import Checkpoints, folder_of
 from geoseg.learning.log import Metrics
 from geoseg.learning.trainer import Step
 from geoseg.model.file import load_model
-from geoseg.training_job import Training
 
 SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}
 OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, "--precision", "float32")
@@ -36,7 +36,7 @@ OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, 
 
 @pytest.fixture(autouse=True)
 def _every_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("learning.loop", "training_job"):
+    for module in ("learning.loop", "jobs.train"):
         monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
 
 
@@ -272,7 +272,7 @@ def test_predict_goes_on_with_the_model_it_was_learning(
 KILLED = """
 import sys
 import torch
-from geoseg import training_job
+from geoseg.jobs import train as training_job
 from geoseg.learning import loop
 loop.GOOD_EVERY = training_job.GOOD_EVERY = 2
 # As the tests in this process have it.

@@ -24,8 +24,8 @@ from geoseg.evaluation.label_map import LabelMap
 from geoseg.evaluation.report import Report
 from geoseg.evaluation.scores import Confusion
 from geoseg.files.atomic import sha256
+from geoseg.jobs.evaluate import Scoring
 from geoseg.model.file import save_model
-from geoseg.scoring import Scoring
 
 Evaluate = Callable[..., Outcome]
 

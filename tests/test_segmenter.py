@@ -28,11 +28,11 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
+from geoseg.jobs.superpixels import SegmentJob
 from geoseg.outputs.names import record_beside
 from geoseg.prediction.segmenter import column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
-from geoseg.segmentation import SegmentJob
 from geoseg.segments.superpixels import colour, segment
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.writer import write_layer

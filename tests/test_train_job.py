@@ -20,11 +20,12 @@ from conftest import landscape, make_raster
 from miniatures import make_coco, make_patches, make_real_coco, make_real_potsdam, make_tiles
 from PIL import Image
 
-from geoseg import training_job
 from geoseg.config import TrainConfig, Weights
 from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, Potsdam, potsdam_files
 from geoseg.errors import OutputError
 from geoseg.grid import Window
+from geoseg.jobs import train as training_job
+from geoseg.jobs.train import Training
 from geoseg.learning.patches import Imagery, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.file import load_model
@@ -32,7 +33,6 @@ from geoseg.model.network import settle_statistics
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
-from geoseg.training_job import Training
 
 Train = Callable[..., Outcome]
 

@@ -19,12 +19,12 @@ from geoseg.evaluation.label_map import LabelMap
 from geoseg.evaluation.report import Report
 from geoseg.evaluation.scores import Confusion
 from geoseg.evaluation.sources import ModelSource
+from geoseg.jobs.evaluate import Counted, check_picture
 from geoseg.model.file import Model
 from geoseg.model.inference import ready
 from geoseg.prediction.predictor import colour_type, pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE, ProtocolName
-from geoseg.scoring import Counted, check_picture
 from geoseg.segments.regions import classify, paint, region_means
 from geoseg.segments.superpixels import colour, segment
 

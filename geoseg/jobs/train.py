@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
@@ -23,16 +24,16 @@ from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.learning.checkpoints import Checkpoints, interrupted
 from geoseg.learning.log import Metrics
 from geoseg.learning.loop import GOOD_EVERY, train
+from geoseg.learning.losses import pool, pool_weights
 from geoseg.learning.patches import Imagery, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location
 from geoseg.model.file import Model, save_model, versions
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
-from geoseg.outputs.pictures import save_png
+from geoseg.outputs.pictures import outlined, painted, rgb, save_png, side_by_side
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
-from geoseg.recipes import WindowConfig
-from geoseg.sheets import sheet
+from geoseg.recipes import STRIDE, WindowConfig
 
 log = logging.getLogger(__name__)
 
@@ -243,3 +244,23 @@ def _with_recipe(config: TrainConfig, orthophotos: bool) -> TrainConfig:
     if config.recipe is not None:
         return config
     return replace(config, recipe=(None if orthophotos else recognise(config.data)) or "orthophoto")
+
+
+_PATCHES = 6
+
+
+def sheet(trainer: Trainer) -> NDArray[np.uint8]:
+    """Return a picture (rows, cols, 3) of six patches: the imagery, its superpixels, and the class of each."""
+    stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
+    pixels, valid, labels = zip(*(trainer.sampler.plain(sample) for sample in range(_PATCHES)), strict=True)
+    images = torch.from_numpy(np.stack([stats.normalise(*each) for each in zip(pixels, valid, strict=True)]))
+    superpixels = torch.from_numpy(np.stack(labels)).long()
+    weights, _ = pool_weights(superpixels.to(trainer.device), int(superpixels.max()), STRIDE)
+    with torch.inference_mode():
+        best = pool(trainer.network(images.to(trainer.device)), weights).argmax(-1).cpu().numpy() + 1
+    shown: list[list[Any]] = []
+    for each, cut, chosen in zip(pixels, labels, best, strict=True):
+        view = rgb(each, stats.low, stats.high)
+        shown.append([view, outlined(view, cut), painted(np.concatenate([[0], chosen])[cut], classes)])
+    half = _PATCHES // 2
+    return side_by_side([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])
