@@ -19,11 +19,12 @@ def status(run: Path, as_json: bool) -> None:
     """Say how far a RUN is, the directory beside an unfinished output (or that output): finished blocks, who is at
     work, and the command that goes on."""
     config = StatusConfig(run, as_json)
-    from geoseg.outputs.names import record_beside, run_beside
+    from geoseg.files.record import record_path
+    from geoseg.outputs.names import run_beside
     from geoseg.runs.directory import status as look
 
     beside = run_beside(config.run)
-    if not beside.is_dir() and record_beside(config.run).is_file() and config.run.is_file():
+    if not beside.is_dir() and record_path(config.run).is_file() and config.run.is_file():
         click.echo(json.dumps({"run": None, "state": "finished"}) if config.json else f"{config.run}: is finished")
         return
     found = look(beside if beside.is_dir() and not config.run.is_dir() else config.run)

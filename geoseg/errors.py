@@ -85,3 +85,8 @@ class RunError(GeosegError, RuntimeError):
     """A run directory that belongs to another scene, model or setting."""
 
     exit_code = 78
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class name where it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg import __version__
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
+from geoseg.files.record import provenance_tags
 from geoseg.grid import Block, Window, partition
-from geoseg.raster.cog import RasterSpec, provenance_tags, read_provenance, read_small, write_cog, write_part
+from geoseg.raster.cog import RasterSpec, read_provenance, read_small, write_cog, write_part
 from geoseg.raster.georeference import Georeference
 
 CLASSES = ClassMap(
@@ -35,7 +35,7 @@ def spec_of(shape: tuple[int, int], **how: Any) -> RasterSpec:
     """The description of a class raster of `shape` whose first pixel is the scene's."""
     settings = {
         "extent": Window.of(0, 0, *shape), "georeference": UTM_GRID, "dtype": "uint8", "description": "classes",
-        "tags": provenance_tags('{"a": "<&>"}'), "classes": CLASSES,
+        "tags": provenance_tags({"a": "<&>"}), "classes": CLASSES,
     }  # fmt: skip
     return RasterSpec(**{**settings, **how})
 
@@ -294,7 +294,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(tmp_path: Path, monkeypa
 def test_provenance_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     provenance = {"model_sha256": "ab" * 32, "scene": {"name": 'Straße <1> & "2".tif'}, "settings": {"bands": [1, 2]}}
-    tags = provenance_tags(json.dumps(provenance))
+    tags = provenance_tags(provenance)
     values = blobs((60, 70))
     spec = spec_of(values.shape, tags=tags)
     write_cog(tmp_path / "map.tif", spec, parts_of(tmp_path / "parts", values, spec))
@@ -306,7 +306,7 @@ def test_provenance_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_without_a_given_date_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert set(provenance_tags("{}")) == {"TIFFTAG_SOFTWARE", "GEOSEG_PROVENANCE"}
+    assert set(provenance_tags({})) == {"TIFFTAG_SOFTWARE", "GEOSEG_PROVENANCE"}
 
 
 def test_other_rasters_have_no_provenance(tmp_path: Path, scene_path: Path) -> None:

@@ -28,8 +28,8 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
+from geoseg.files.record import record_path
 from geoseg.jobs.superpixels import SegmentJob
-from geoseg.outputs.names import record_beside
 from geoseg.prediction.segmenter import column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
@@ -278,7 +278,7 @@ def test_the_raster_is_a_cog_of_ids(tmp_path: Path, holed: Path) -> None:
 def test_the_record_names_the_output_with_its_checksum(tmp_path: Path, scene_path: Path) -> None:
     for name in ("ids.tif", "segments.gpkg", "flat.fgb"):
         out = cut(scene_path, tmp_path / name)
-        record = json.loads(record_beside(out).read_text())
+        record = json.loads(record_path(out).read_text())
         assert record["files"] == {name: sha256(out)}
         assert record["scene"] == {"name": "scene.tif", "bytes": scene_path.stat().st_size, "shape": [300, 420]}
         assert record["settings"] == {"bands": [1, 2, 3], "superpixels": SMALL}

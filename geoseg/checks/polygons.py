@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.checks.findings import Finding, Report
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
 from geoseg.vector.arrow import PARQUET
 
 _BATCH = 1024
@@ -54,7 +54,7 @@ class Layer:
             for batch in self._batches(driver, layer):
                 self._take(*batch)
         except _FAILURES as error:
-            raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); write it again") from error
+            raise InputError(f"{path}: cannot be read ({first_line(error)}); write it again") from error
 
     def _batches(self, driver: str, layer: str | None) -> Iterator[Batch]:
         if driver == "GPKG":

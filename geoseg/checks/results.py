@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,38 +15,33 @@ from geoseg.checks.rasters import MapCheck, check_layout
 from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
-from geoseg.outputs.names import POLYGONS, RASTERS, RECORD, record_beside
+from geoseg.files.record import MALFORMED, RASTERS, RECORD, find_record, read_record, record_path
+from geoseg.outputs.names import POLYGONS
 from geoseg.outputs.polygons import LAYER
 from geoseg.prediction.segmenter import LAYER as SEGMENTS
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import regular_file
 
-_BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
-
 
 def record_of(path: Path) -> Path | None:
     """Return the record that names the file `path`, or is it; None where there is none."""
     if path.name.endswith(RECORD):
         return path
-    for record in dict.fromkeys((record_beside(path), *sorted(path.parent.glob(f"*{RECORD}")))):
-        with suppress(OSError, *_BROKEN):
-            if any(_same(record.parent / name, path) for name in json.loads(record.read_bytes())["files"]):
-                return record
-    return None
+    record = find_record(path, everywhere=True)
+    return None if record is None else record.path
 
 
 def check_result(record: Path, scene: Path | None = None) -> Iterator[Finding]:
     """Yield what was found in the files that `record` names. scene: what they were made of, to hold them against."""
     report = Report(record)
     try:
-        said = json.loads(regular_file(record).read_bytes())
-        files = {record.parent / str(name): str(digest) for name, digest in said["files"].items()}
-        if not files:
-            raise ValueError("it names no file")
-    except (OSError, GeosegError, *_BROKEN) as error:
-        yield report.wrong("record", f"is damaged ({error}); make the result again")
+        regular_file(record)
+        said = read_record(record)
+    except GeosegError as error:
+        yield report.wrong("record", error)
         return
+    files = said.files
     yield report.fine("record", f"names {len(files)} file{'s' * (len(files) > 1)}")
     there = []
     for path, digest in files.items():
@@ -56,10 +49,10 @@ def check_result(record: Path, scene: Path | None = None) -> Iterator[Finding]:
         there += [path] if found.what != _GONE else []
         yield found
     try:
-        yield from _Contents(record, said, there, scene).check()
+        yield from _Contents(record, said.content, there, scene).check()
     except (OSError, GeosegError) as error:
         yield report.wrong("contents", error)
-    except _BROKEN as error:
+    except MALFORMED as error:
         yield report.wrong("record", f"is damaged ({type(error).__name__}: {error}); make the result again")
 
 
@@ -109,11 +102,11 @@ class _Contents:
         """What a raster holds: by itself, or by its name where it cannot be read."""
         try:
             provenance = read_provenance(path)
-        except _BROKEN:
+        except MALFORMED:
             provenance = None
         if provenance is not None:
             return str(provenance["layer"])
-        if record_beside(path) != self.record:
+        if record_path(path) != self.record:
             return "confidence"
         return "classes" if "classes" in self.said else SEGMENTS
 
@@ -179,7 +172,3 @@ def _guarded(report: Report, check: str, findings: Iterator[Finding]) -> Iterato
         yield from findings
     except (OSError, InputError) as error:
         yield report.wrong(check, error)
-
-
-def _same(one: Path, two: Path) -> bool:
-    return one.exists() and one.samefile(two)

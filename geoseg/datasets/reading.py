@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.errors import InputError, InputMissingError
+from geoseg.errors import InputError, InputMissingError, first_line
 from geoseg.raster.guards import raster_driver, regular_file
 
 
@@ -87,7 +87,7 @@ def _matlab(path: Path) -> Iterator[Path]:
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         if isinstance(error, InputError | InputMissingError):
             raise
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({_told(error)}); copy it again") from error
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({first_line(error)}); copy it again") from error
 
 
 @contextmanager
@@ -103,8 +103,4 @@ def _opened(path: Path, *formats: str) -> Iterator[Image.Image]:
     except InputError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be decoded ({_told(error)}); copy or download it again") from error
-
-
-def _told(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: cannot be decoded ({first_line(error)}); copy or download it again") from error

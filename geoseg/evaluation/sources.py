@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
 from geoseg.files.atomic import sha256
+from geoseg.files.record import find_record
 from geoseg.grid import Block, Grid, partition
 from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
-from geoseg.outputs.names import RECORD
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.plan import Plan, plan
 from geoseg.prediction.predictor import Predictor
@@ -102,10 +101,9 @@ class RasterSource:
             self._provenance = scene.provenance or {}
         if self._provenance.get("layer", "classes") != "classes":
             raise InputError(f"{path}: holds the {self._provenance['layer']} of a map; give its class raster")
-        record = None if isinstance(path, Remote) else path.with_suffix(RECORD)
-        known = self._provenance and record is not None and record.is_file()
-        classes = json.loads(record.read_text())["classes"] if record is not None and known else []
-        self.names = tuple(str(entry["name"]) for entry in classes)
+        record = find_record(path) if self._provenance and not isinstance(path, Remote) else None
+        classes = None if record is None else record.classes
+        self.names = tuple(entry.name for entry in classes.classes) if classes else ()
 
     def facts(self) -> dict[str, Any]:
         kept = {key: self._provenance[key] for key in ("model_sha256",) if key in self._provenance}

@@ -11,7 +11,6 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
@@ -120,13 +119,6 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of the file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def source_date() -> datetime | None:
-    """Return the time that outputs are to bear, from SOURCE_DATE_EPOCH (reproducible-builds.org); None where it is not
-    set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return None if epoch is None else datetime.fromtimestamp(float(epoch), UTC)
 
 
 def temporary_name(target: Path) -> str:

@@ -13,7 +13,8 @@ from geoseg.checks.results import check_result, record_of
 from geoseg.errors import GeosegError, InputError, InputMissingError, SettingError
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
-from geoseg.outputs.names import POLYGONS, RECORD
+from geoseg.files.record import RECORD
+from geoseg.outputs.names import POLYGONS
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
 from geoseg.runs.directory import manifest_of, parts

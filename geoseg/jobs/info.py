@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening
+from geoseg.files.record import find_record
 from geoseg.location import Location, Remote
 from geoseg.model.file import read_card
 from geoseg.raster.guards import regular_file
@@ -26,13 +26,12 @@ def inspect(path: Location, opening: Opening | None = None) -> dict[str, Any]:
         facts, provenance = _raster(scene), scene.provenance
         if provenance is None:
             return {**facts, "band names": list(scene.band_names)}
-    classes = []
-    if not isinstance(path, Remote) and (record := path.with_suffix(".geoseg.json")).is_file():
-        classes = json.loads(record.read_text()).get("classes", [])
+    record = None if isinstance(path, Remote) else find_record(path)
+    classes = None if record is None else record.classes
     return {
         **facts,
         "kind": provenance["layer"],
-        **({"classes": [entry["name"] for entry in classes]} if classes else {}),
+        **({"classes": [entry.name for entry in classes.classes]} if classes else {}),
         "provenance": {
             key: provenance[key] for key in ("geoseg", "scene", "model_sha256", "settings") if key in provenance
         },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -10,8 +9,9 @@ from typing import Any
 
 from geoseg import __version__
 from geoseg.config import PolygonizeConfig
-from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers, sha256
-from geoseg.outputs.names import check_polygons, record_beside, stale_polygons
+from geoseg.files.atomic import Staging, interrupted, remove_leftovers
+from geoseg.files.record import record_path, write_record
+from geoseg.outputs.names import check_polygons, stale_polygons
 from geoseg.outputs.polygons import (
     ClassLayer,
     Progress,
@@ -34,7 +34,7 @@ class PolygonizeJob:
         self.config = config
         inputs = [config.raster, *([config.confidence] if config.confidence else [])]
         check_polygons(config.out, config.overwrite, inputs)
-        self.record = record_beside(config.out)
+        self.record = record_path(config.out)
         with ExitStack() as stack:
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
             require_rectified(config.raster, self.raster.scene.georeference)
@@ -68,9 +68,9 @@ class PolygonizeJob:
             yield from self.layer.write(staged)
             self.layer.style(replace=again, sld=self.config.sld, at=staged)
             staging.commit([self.record, *stale_polygons(out)])
-            publish_bytes(self.record, (json.dumps(self._record(), indent=1, sort_keys=True) + "\n").encode())
+            write_record(self.record, self._facts(), self.layer.files())
 
-    def _record(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         config = self.config
         settings = {
             "min_area": str(config.min_area) if config.min_area else None,
@@ -83,5 +83,4 @@ class PolygonizeJob:
             "raster": self.raster.scene.summary(),
             "settings": settings,
             "polygons": self.layer.count,
-            "files": {path.name: sha256(path) for path in self.layer.files()},
         }

@@ -7,15 +7,16 @@ import os
 from collections.abc import Generator
 from typing import Any
 
-import numba
 import numpy as np
 
+from geoseg import __version__
 from geoseg.config import PredictConfig
 from geoseg.errors import SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
+from geoseg.files.record import versions
 from geoseg.grid import Grid, Window
 from geoseg.location import Location
-from geoseg.model.file import Model, versions
+from geoseg.model.file import Model
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import Outputs
@@ -132,7 +133,7 @@ class MapJob:
             with self.scene.caching(rows), predictor:
                 yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
             files = MapFiles(
-                config, self.scene, self.extent, self.model, self._provenance(), self.taken, self.plan.blocks
+                config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks
             )
             files.publish(run, outputs)
 
@@ -152,7 +153,7 @@ class MapJob:
     def _provenance(self) -> dict[str, Any]:
         area = self.config.min_area
         return {
-            "geoseg": versions()["geoseg"],
+            "geoseg": __version__,
             "scene": self.scene.summary(),
             "model_sha256": self.model_sha256,
             "settings": {**self._settings(), "min_area": str(area) if area else None},
@@ -165,7 +166,7 @@ class MapJob:
             "model": self.model_sha256,
             "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],
-            "versions": versions() | {"numba": numba.__version__, "gdal": GDAL_VERSION},
+            "versions": versions("torch", "numba") | {"gdal": GDAL_VERSION},
             "device": device_class(self.device),
         }
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import numba
-import numpy as np
-
 from geoseg import __version__
 from geoseg.config import SegmentConfig
-from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, sha256
+from geoseg.files.atomic import Staging, remove_leftovers
+from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
-from geoseg.outputs.names import VECTORS, check_segments, record_beside, run_beside
+from geoseg.outputs.names import VECTORS, check_segments, run_beside
 from geoseg.prediction.segmenter import LAYER, Segmenter
-from geoseg.raster.cog import GDAL_VERSION, RasterSpec, provenance_tags, raster_sidecars, write_cog
+from geoseg.raster.cog import GDAL_VERSION, RasterSpec, raster_sidecars, write_cog
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import VECTOR_PART, Run, work_facts
@@ -41,7 +37,7 @@ class SegmentJob:
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
         check_segments(config.out, config.overwrite, (config.scene,))
-        self.record, self.run_path = record_beside(config.out), run_beside(config.out)
+        self.record, self.run_path = record_path(config.out), run_beside(config.out)
         self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
         try:
             check_segments(config.out, config.overwrite, self.scene.files)
@@ -92,13 +88,12 @@ class SegmentJob:
                 record["superpixels"] = self._write_polygons(staged, run, self.segmenter.spec)
             sidecars = raster_sidecars if self.segmenter.spec is None else vector_sidecars
             staging.commit([self.record, *sidecars(out)])
-            record["files"] = {out.name: sha256(out)}
-            publish_bytes(self.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+            write_record(self.record, record, [out])
             if not self.config.keep_run:
                 run.discard()
 
     def _write_raster(self, path: Path, run: Run, provenance: dict[str, Any]) -> None:
-        tags = provenance_tags(json.dumps(provenance, sort_keys=True))
+        tags = provenance_tags(provenance)
         scene = self.scene
         spec = RasterSpec(
             scene.extent, scene.georeference, "uint32", LAYER, tags, scene.area_or_point, resampling="NEAREST"
@@ -121,10 +116,9 @@ class SegmentJob:
         return {"geoseg": __version__, "scene": self.scene.summary(), "settings": self._settings()}
 
     def _fingerprint(self) -> dict[str, Any]:
-        versions = {"geoseg": __version__, "numpy": np.__version__, "numba": numba.__version__, "gdal": GDAL_VERSION}
         return {
             "scene": self.scene.identity(),
             "settings": self._settings() | {"block_size": self.config.block_size, "assume_crs": self.config.assume_crs},
             "layers": [LAYER],
-            "versions": versions | {"python": platform.python_version()},
+            "versions": versions("numba") | {"gdal": GDAL_VERSION},
         }

@@ -21,6 +21,7 @@ from geoseg.config import TrainConfig
 from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_dataset, recognise
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
+from geoseg.files.record import versions
 from geoseg.learning.checkpoints import Checkpoints, interrupted
 from geoseg.learning.log import Metrics
 from geoseg.learning.loop import GOOD_EVERY, train
@@ -28,7 +29,7 @@ from geoseg.learning.losses import pool, pool_weights
 from geoseg.learning.patches import Imagery, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location
-from geoseg.model.file import Model, save_model, versions
+from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.outputs.pictures import outlined, painted, rgb, save_png, side_by_side
@@ -199,7 +200,7 @@ class Training:
                     "names": self._names()[:_NAMED],
                     "names_sha256": self._digest(),
                 },
-                "versions": versions(),
+                "versions": versions("torch"),
             },
         )
         save_png(self._picture(trainer), self.picture)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from geoseg.classes import ClassMap
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
@@ -50,7 +50,9 @@ def check_card(card: Mapping[str, Any]) -> None:
         try:
             good = check(card)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"its card has {what} it cannot have ({_told(error)})") from error
+            raise InputError(
+                f"its card has {what} it cannot have ({type(error).__name__}: {first_line(error)})"
+            ) from error
         if not good:
             raise InputError(f"its card has {what} it cannot have")
 
@@ -133,7 +135,3 @@ def _sha256(card: Mapping[str, Any]) -> str:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

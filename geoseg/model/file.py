@@ -7,20 +7,17 @@ and carries the SHA-256 of the tensors and its own; no code is stored, and none 
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import torch
 from safetensors.torch import save
 
-from geoseg import __version__
 from geoseg.classes import ClassMap
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes
 from geoseg.model.card import check_card, parse_card, sealed
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
@@ -111,7 +108,7 @@ def load_model(path: Path) -> Model:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: its card and weights do not fit together ({_told(error)})") from error
+        raise InputError(f"{path}: its card and weights do not fit together ({first_line(error)})") from error
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -128,7 +125,7 @@ def read_card(path: Path) -> dict[str, Any]:
     except KeyError:
         raise InputError(f"{path}: is a safetensors file without geoseg's card; geoseg train writes models") from None
     except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: is no geoseg model ({_told(error)}); geoseg train writes them") from error
+        raise InputError(f"{path}: is no geoseg model ({first_line(error)}); geoseg train writes them") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else None
         raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
@@ -137,16 +134,6 @@ def read_card(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return card
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide what is computed."""
-    return {
-        "geoseg": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:
@@ -165,10 +152,6 @@ def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:
     }
     if differing:
         raise ValueError(f"{len(differing)} tensors differ, {min(differing)} among them")
-
-
-def _told(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import InputError, SettingError, UnavailableError
+from geoseg.errors import InputError, SettingError, UnavailableError, first_line
 from geoseg.recipes import COMPACT
 
 _WIDTH = 48
@@ -240,8 +240,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             # With weights_only nothing in the file is run; what it would run is an error.
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: is no weights file ({type(error).__name__}: {told})") from error
+        raise InputError(f"{path}: is no weights file ({type(error).__name__}: {first_line(error)})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds other things than tensors; save the encoder's state dict by itself")
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):

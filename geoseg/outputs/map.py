@@ -3,8 +3,6 @@ count."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,16 +15,16 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
+from geoseg.files.record import provenance_tags, versions, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
-from geoseg.model.file import Model, versions
 from geoseg.outputs.names import Outputs
 from geoseg.outputs.pictures import legend, painted, save_png, with_legend
 from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, footprint, processing, stac_item
 from geoseg.outputs.styles import file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
-from geoseg.raster.cog import RasterSpec, provenance_tags, read_small, write_cog
+from geoseg.raster.cog import RasterSpec, read_small, write_cog
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve_parts
 from geoseg.runs.directory import Run
@@ -46,7 +44,7 @@ class MapFiles:
     config: PredictConfig
     scene: Scene
     extent: Window
-    model: Model
+    classes: ClassMap
     provenance: Mapping[str, Any]
     taken: Period | None
     blocks: Sequence[Block]
@@ -66,8 +64,7 @@ class MapFiles:
 
     def _write(self, run: Run, outputs: Outputs) -> None:
         """Write every file but the record and the STAC Item, which tell of the others."""
-        classes = self.model.classes
-        tags = provenance_tags(json.dumps(self.provenance, sort_keys=True))
+        classes, tags = self.classes, provenance_tags(self.provenance)
         georeference = self.scene.georeference.shifted(self.extent)
         layers: list[tuple[str, Path, str, ClassMap | None]] = [("classes", outputs.classes, classes.dtype, classes)]
         if outputs.confidence is not None:
@@ -80,27 +77,24 @@ class MapFiles:
                 parts = sieve_parts(run.path, spec, parts, self.config.min_area)
             write_cog(path, spec, parts)
         write_styles(outputs, classes, self.config.sld, self.config.legend)
-        save_png(_preview(outputs.classes, self.model), outputs.preview)
+        save_png(_preview(outputs.classes, classes), outputs.preview)
         if outputs.polygons is not None:
             self._write_polygons(outputs, outputs.polygons)
 
     def _record(self, outputs: Outputs) -> None:
         """Write the STAC Item, where asked for, and the record of all files, which makes them count."""
-        classes, provenance = self.model.classes, self.provenance
+        classes, provenance = self.classes, self.provenance
         hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
             write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance)
             hashes[outputs.item] = sha256(outputs.item)
-        folder = outputs.record.parent
-        files = {os.path.relpath(path, folder): digest for path, digest in hashes.items()}
-        record = {**provenance, "classes": classes.to_json(), "files": files}
-        publish_bytes(outputs.record, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+        write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes)
 
     def _write_polygons(self, outputs: Outputs, path: Path) -> None:
         """Write the polygons of the class raster that is written."""
         classes, confidence = outputs.classes, outputs.confidence
         with ExitStack() as stack:
-            raster = stack.enter_context(ClassRaster(classes, known=self.model.classes))
+            raster = stack.enter_context(ClassRaster(classes, known=self.classes))
             sure = stack.enter_context(Confidence(confidence, raster.scene)) if confidence is not None else None
             layer = ClassLayer(path, raster, confidence=sure)
             for _ in layer.write():
@@ -108,10 +102,10 @@ class MapFiles:
         layer.style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
 
 
-def _preview(path: Path, model: Model) -> Any:
+def _preview(path: Path, classes: ClassMap) -> Any:
     small = read_small(path, _PREVIEW_PIXELS)
-    counts = np.bincount(small.ravel(), minlength=len(model.classes) + 1)[1:]
-    return with_legend(painted(small, model.classes), model.classes, list(counts / max(1, counts.sum())))
+    counts = np.bincount(small.ravel(), minlength=len(classes) + 1)[1:]
+    return with_legend(painted(small, classes), classes, list(counts / max(1, counts.sum())))
 
 
 # Media type and roles by suffix, of what is neither the classes nor their confidence.
@@ -178,11 +172,10 @@ def write_item(
     stem, sampling = scene.path.stem, scene.area_or_point
     model = provenance["model_sha256"]
     lineage = f"Classes of {scene.path.name} by geoseg, learnt without labels; SHA-256 of the model: {model}"
-    software = {name: str(version) for name, version in versions().items()}
     item = stac_item(
         outputs.item, f"{stem}-classes", scene.georeference.shifted(extent), extent.shape, taken,
         {_key(outputs, path): _asset(outputs, path, digest, classes, sampling) for path, digest in hashes.items()},
-        {"title": f"Classes of {scene.path.name}", **processing(lineage, software)},
+        {"title": f"Classes of {scene.path.name}", **processing(lineage, versions("torch"))},
     )  # fmt: skip
     publish_bytes(outputs.item, item)
 

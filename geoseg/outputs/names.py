@@ -9,15 +9,10 @@ from pathlib import Path
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, interrupted
+from geoseg.files.record import RASTERS, record_path
 from geoseg.location import Location, local
 from geoseg.raster.cog import raster_sidecars
 from geoseg.vector.writer import companions, vector_sidecars
-
-RECORD = ".geoseg.json"
-"""Suffix of the record that is written last and names the SHA-256 of each output."""
-
-RASTERS = (".tif", ".tiff")
-"""Suffixes of a raster that is written."""
 
 VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
 """Suffixes of vector data, and GDAL's driver for each."""
@@ -27,12 +22,6 @@ POLYGONS = {
     ".shp": "ESRI Shapefile",
 }  # fmt: skip
 """Suffixes of polygons of classes, and what writes each."""
-
-
-def record_beside(path: Path) -> Path:
-    """Return the path of the record of the output `path`: a raster's by its stem, vector data's by its whole name, for
-    both may have one stem."""
-    return path.with_suffix(RECORD) if path.suffix.lower() in RASTERS else path.with_name(path.name + RECORD)
 
 
 def sld_of_polygons(path: Path) -> Path:
@@ -119,7 +108,7 @@ class Outputs:
     @property
     def record(self) -> Path:
         """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
-        return record_beside(self.classes)
+        return record_path(self.classes)
 
     @property
     def files(self) -> tuple[Path, ...]:

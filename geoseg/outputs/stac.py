@@ -26,7 +26,7 @@ from shapely.geometry.polygon import orient
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import InputError
-from geoseg.files.atomic import source_date
+from geoseg.files.record import source_date
 from geoseg.grid import Window
 from geoseg.raster.georeference import Georeference, true_code
 from geoseg.units import Period, stamp

@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import WriteError
-from geoseg.files.atomic import source_date
+from geoseg.files.record import source_date
 
 FIELD = "class_id"
 """The column of class ids, unless another is named."""

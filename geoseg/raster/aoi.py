@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import sha256
 from geoseg.grid import Window
 from geoseg.raster.georeference import Georeference
@@ -32,7 +32,7 @@ class AreaOfInterest:
         try:
             frame = geopandas.read_file(file)
         except Exception as error:
-            raise InputError(f"{path}: cannot be read as vector data ({str(error).splitlines()[0]})") from error
+            raise InputError(f"{path}: cannot be read as vector data ({first_line(error)})") from error
         if frame.crs is not None and georeference.crs is not None:
             frame = frame.to_crs(georeference.wkt)
         elif frame.crs is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassMap, LandClass
 from geoseg.config import Opening
 from geoseg.errors import BandError, InputError, SettingError
+from geoseg.files.record import find_record
 from geoseg.grid import Span, Window
 from geoseg.location import Location, Remote
 from geoseg.raster.scene import Scene
@@ -147,11 +147,10 @@ class ClassRaster:
     def _record(self) -> ClassMap | None:
         if isinstance(self.path, Remote):
             return None
-        path = self.path.with_suffix(".geoseg.json")
+        record = find_record(self.path)
         try:
-            record = json.loads(path.read_bytes())
-            return ClassMap.from_json(record["classes"]) if self.path.name in record["files"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+            return None if record is None else record.classes
+        except InputError:
             return None
 
     def _check(self) -> None:

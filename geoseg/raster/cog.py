@@ -6,11 +6,8 @@ the same bytes, in whatever order the parts were made.
 
 from __future__ import annotations
 
-import json
-import os
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +23,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg import __version__
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
 from geoseg.files.atomic import check_space, publishing
+from geoseg.files.record import parse_provenance
 from geoseg.grid import Block, Window
 from geoseg.raster.georeference import Georeference
 
@@ -149,19 +146,10 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     """Return the provenance geoseg wrote into the raster `path`, with its "layer"; None for any other raster."""
     try:
         with _opened(path) as file:
-            text, layer = file.tags().get("GEOSEG_PROVENANCE"), file.descriptions[0]
+            tags, layer = file.tags(), file.descriptions[0]
     except RasterioError:
         return None
-    return None if text is None else {**json.loads(text), "layer": layer}
-
-
-def provenance_tags(provenance: str, clock: Callable[[], float] = time.time) -> dict[str, str]:
-    """Return the tags every raster carries: software, time (SOURCE_DATE_EPOCH where it is set) and provenance JSON."""
-    tags = {"TIFFTAG_SOFTWARE": f"geoseg {__version__}", "GEOSEG_PROVENANCE": provenance}
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None:
-        tags["TIFFTAG_DATETIME"] = time.strftime("%Y:%m:%d %H:%M:%S", time.gmtime(float(epoch)))
-    return tags
+    return parse_provenance(tags, layer)
 
 
 def _opened(path: Path) -> Any:

@@ -3,7 +3,6 @@ of a kind geoseg reads, by its first bytes and not by its name. Of a TIFF, its h
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
+from geoseg.files.record import RECORD, read_record
 from geoseg.location import Location, Remote
 from geoseg.raster.tiff import Header, MalformedError, read_header
 
@@ -179,18 +179,18 @@ def find_rasters(folder: Location) -> list[Location]:
 
 def _own(folder: Path) -> set[Path]:
     """The files named like imagery that geoseg itself wrote under `folder`."""
-    records = folder.rglob("*.geoseg.json")
-    maps = {Path(os.path.normpath(record.parent / name)) for record in records for name in _recorded(record)}
+    records = folder.rglob(f"*{RECORD}")
+    maps = {Path(os.path.normpath(path)) for record in records for path in _recorded(record)}
     parts = {part for manifest in folder.rglob("*.run/manifest.json") for part in manifest.parent.glob("part-*.tif")}
     logs = folder.rglob("*.metrics.jsonl")
     pictures = {log.with_name(log.name.removesuffix(".metrics.jsonl") + ".png") for log in logs}
     return maps | parts | pictures
 
 
-def _recorded(record: Path) -> list[str]:
+def _recorded(record: Path) -> list[Path]:
     try:
-        return list(json.loads(record.read_text())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return list(read_record(record).files)
+    except (InputError, InputMissingError):
         return []
 
 

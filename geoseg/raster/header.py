@@ -16,9 +16,8 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
-from geoseg.errors import BandError, InputError, SettingError
+from geoseg.errors import BandError, InputError, SettingError, first_line
 from geoseg.raster.georeference import Georeference, GroundPoint
-from geoseg.raster.opening import first_line
 
 EVERY_BAND: tuple[int, ...] = ()
 """As `bands` of a Scene: all the file has, alpha too, for looking at rather than for computing."""

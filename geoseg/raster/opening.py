@@ -20,7 +20,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.config import Opening
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
 from geoseg.location import Location, Remote
 from geoseg.raster.guards import check_block, check_pixels, check_sidecars, raster_driver, regular_file, tiff_header
 from geoseg.raster.remote import check_archive, failure
@@ -211,8 +211,3 @@ def _check(name: Location, opened: Opened, opening: Opening) -> None:
         )  # fmt: skip
     elif opened.page is not None and not opened.page.tiled and opened.page.block_bytes > _LARGE_BLOCK:
         log.warning("%s: is stored in one piece or few; gdal_translate -of COG makes it quick to read", name)
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

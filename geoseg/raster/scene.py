@@ -20,11 +20,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config import Opening
-from geoseg.errors import InputError
+from geoseg.errors import InputError, first_line
+from geoseg.files.record import parse_provenance
 from geoseg.grid import Window
 from geoseg.location import Location, Remote
 from geoseg.raster.header import EVERY_BAND, band_name, georeference_of, is_scaled, nodata_of, palette_of, select
-from geoseg.raster.opening import first_line, open_raster
+from geoseg.raster.opening import open_raster
 from geoseg.raster.remote import identity
 from geoseg.units import Period
 
@@ -200,9 +201,8 @@ class Scene:
     @property
     def provenance(self) -> dict[str, Any] | None:
         """The provenance that geoseg wrote into the file, with its "layer"; None for any other."""
-        text = self._file.tags().get("GEOSEG_PROVENANCE")
         try:
-            return None if text is None else {**json.loads(text), "layer": self._file.descriptions[0]}
+            return parse_provenance(self._file.tags(), self._file.descriptions[0])
         except (ValueError, TypeError) as error:
             raise InputError(f"{self._name}: its provenance cannot be read; copy the file again") from error
 

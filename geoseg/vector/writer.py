@@ -6,9 +6,7 @@ The only module that writes vector data, but for `geoseg.vector.arrow`, by which
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +20,9 @@ import pyogrio
 import pyproj
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from geoseg.errors import OutputError, WriteError
+from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import check_space, publishing, sync
+from geoseg.files.record import source_date
 from geoseg.raster.georeference import true_code
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
 
@@ -94,7 +93,7 @@ def writing_layer(path: Path, spec: VectorSpec, finish: Callable[[Path], None] |
             if finish is not None:
                 finish(temporary)
     except _FAILURES as error:
-        raise WriteError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from error
+        raise WriteError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from error
 
 
 Batch = tuple[Any, Bounds | None]
@@ -284,7 +283,7 @@ def _remarks(path: Path) -> Iterator[None]:
         if not issubclass(remark.category, RuntimeWarning | UserWarning):
             warnings.warn_explicit(remark.message, remark.category, remark.filename, remark.lineno)
         elif not str(remark.message).startswith("'crs' was not provided"):
-            log.warning("%s: %s", path, _first_line(cast(Warning, remark.message)))
+            log.warning("%s: %s", path, first_line(cast(Warning, remark.message)))
 
 
 @contextmanager
@@ -292,9 +291,9 @@ def _configured() -> Iterator[None]:
     """Within this context GDAL takes SOURCE_DATE_EPOCH, where it is set, for the time, and keeps little of the spatial
     index of a GeoPackage in memory before it goes to disk."""
     options = {"OGR_GPKG_MAX_RAM_USAGE_RTREE": str(_INDEX_BYTES)}
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None:
-        options["OGR_CURRENT_DATE"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(float(epoch)))
+    date = source_date()
+    if date is not None:
+        options["OGR_CURRENT_DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     before = {name: pyogrio.get_gdal_config_option(name) for name in options}
     pyogrio.set_gdal_config_options(options)
     try:
@@ -309,7 +308,3 @@ def _check_space(folder: Path, spec: VectorSpec, parts: Sequence[Path]) -> None:
         # It is sorted by way of a second file.
         needed *= 2
     check_space(folder, needed)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

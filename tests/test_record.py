@@ -1,0 +1,112 @@
+"""The record beside an output: one writer, and one reader that takes nothing on trust."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.classes import ClassMap
+from geoseg.errors import InputError, InputMissingError
+from geoseg.files.atomic import sha256
+from geoseg.files.record import RECORD, find_record, read_record, record_path, versions, write_record
+
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """A map of two files with its record."""
+    for name in ("map.tif", "map.qml", "other.tif"):
+        (tmp_path / name).write_bytes(name.encode())
+    facts = {"geoseg": "1", "classes": ClassMap.default(2).to_json()}
+    write_record(tmp_path / "map.geoseg.json", facts, [tmp_path / "map.tif", tmp_path / "map.qml"])
+    return tmp_path
+
+
+def test_what_was_written_is_read(result: Path) -> None:
+    record = read_record(result / "map.geoseg.json")
+    assert record.content["geoseg"] == "1"
+    assert record.classes == ClassMap.default(2)
+    assert record.files == {result / name: sha256(result / name) for name in ("map.tif", "map.qml")}
+
+
+def test_files_in_other_folders_are_named_relative_to_the_record(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "confidence.tif"
+    file.write_bytes(b"x")
+    (tmp_path / "b").mkdir()
+    write_record(tmp_path / "b" / "map.geoseg.json", {}, {file: SHA})
+    assert json.loads((tmp_path / "b" / "map.geoseg.json").read_text())["files"] == {"../a/confidence.tif": SHA}
+    assert read_record(tmp_path / "b" / "map.geoseg.json").names(file)
+
+
+@pytest.mark.parametrize(
+    ("output", "record"),
+    [("map.tif", "map"), ("map.TIFF", "map"), ("map.gpkg", "map.gpkg"), ("a.b.fgb", "a.b.fgb"), ("map.png", "map.png")],
+)
+def test_a_raster_and_vector_data_of_one_stem_have_records_of_their_own(output: str, record: str) -> None:
+    assert record_path(Path("folder") / output) == Path("folder") / f"{record}{RECORD}"
+
+
+def test_a_file_is_found_in_the_record_that_names_it(result: Path) -> None:
+    found = find_record(result / "map.tif")
+    assert found is not None
+    assert found.path == result / "map.geoseg.json"
+    assert find_record(result / "map.qml") is None
+    anywhere = find_record(result / "map.qml", everywhere=True)
+    assert anywhere is not None
+    assert anywhere.path == found.path
+    assert find_record(result / "other.tif", everywhere=True) is None
+
+
+def test_a_record_that_names_another_file_is_not_that_of_this_one(result: Path) -> None:
+    (result / "map.geoseg.json").rename(result / "other.geoseg.json")
+    assert find_record(result / "other.tif") is None
+
+
+DAMAGED = [
+    b"", b"{", b"[]", b"null", b"{}", b'{"files": []}', b'{"files": {}}', b'{"files": 3}', b"\xff\xfe", b"[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_record_is_an_error_and_belongs_to_no_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "map.tif").write_bytes(b"x")
+    path = tmp_path / "map.geoseg.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"map\.geoseg\.json: is damaged"):
+        read_record(path)
+    assert find_record(tmp_path / "map.tif", everywhere=True) is None
+
+
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(ANYTHING)
+def test_classes_of_any_shape_are_classes_or_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, classes: object
+) -> None:
+    path = tmp_path_factory.mktemp("record") / "map.geoseg.json"
+    path.write_text(json.dumps({"files": {"map.tif": SHA}, "classes": classes}))
+    record = read_record(path)
+    if not classes and isinstance(classes, list | dict | str):
+        assert record.classes == ClassMap(())
+        return
+    with pytest.raises(InputError, match="its classes are malformed"):
+        _ = record.classes
+
+
+def test_no_record(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="no such record"):
+        read_record(tmp_path / "map.geoseg.json")
+    assert find_record(tmp_path / "map.tif") is None
+
+
+def test_versions_name_what_was_asked_for() -> None:
+    assert list(versions("numba", "torch")) == ["geoseg", "numpy", "numba", "torch", "python"]
