@@ -1,7 +1,4 @@
-"""The laws of the house. Each has one test of its name, or several that begin with it.
-
-Law 6 (interrupted equals uninterrupted) comes with the run's own tests.
-"""
+"""The laws of geoseg, numbered as in CONTRIBUTING.md: each has a test whose name begins with its number, or several."""
 
 from __future__ import annotations
 
@@ -24,17 +21,19 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
-from conftest import TRANSFORM, landscape, make_model, make_raster
-from faultcases import Bench
-from faults import Commands, working_folder
-from faulttable import PREDICT
-from faulttrials import kills
+from faults.cases import Bench
+from faults.commands import Commands, working_folder
+from faults.table import PREDICT
+from faults.trials import kills
+from helpers.class_rasters import PIXELS, bands, classes
+from helpers.models import make_model
+from helpers.prediction import peak_memory, predict_map
+from helpers.rasters import TRANSFORM, landscape, make_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.features import rasterize
-from rasters import PIXELS, bands, classes
 
 from geoseg.cli.main import geoseg
 from geoseg.config import (
@@ -61,19 +60,6 @@ from geoseg.raster.sieve import sieve
 from geoseg.raster.statistics import band_stats
 from geoseg.units import Area
 from geoseg.vector.polygons import Polygonizer
-
-
-def predict_map(
-    scene: Path, model: Model, out: Path, **settings: Any
-) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
-    """Return the class raster, the confidence and the profile of a prediction in float32."""
-    confidence = out.with_name(f"{out.stem}-confidence.tif")
-    config = PredictConfig((scene,), out, overwrite=True, **{"precision": "float32", **settings})
-    with MapJob(config, scene, Outputs(out, confidence), model, "0" * 64) as job:
-        for _ in job.run():
-            pass
-    with rasterio.open(out) as file, rasterio.open(confidence) as other:
-        return file.read(1), other.read(1), file.profile
 
 
 @settings(max_examples=60, deadline=None)
@@ -282,22 +268,6 @@ def test_law_5_nodata_in_nodata_out(tmp_path: Path) -> None:
     assert np.array_equal(confidence, others[1])
 
 
-PEAK = """
-import re, sys
-from pathlib import Path
-from geoseg.raster import cog, scene
-from geoseg.cli.main import main
-cache = int(sys.argv.pop(1)) << 20
-scene.CACHE_FLOOR, cog.COPY_CACHE = min(scene.CACHE_FLOOR, cache), min(cog.COPY_CACHE, cache)
-try:
-    main(sys.argv[1:])
-except SystemExit as end:
-    assert end.code == 0, end.code
-# Not ru_maxrss: a child's begins with what its parent had when it was started.
-print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text())[1])
-"""
-
-
 STRIP = (1024, 2048)
 """(rows, cols) of what the scenes of law 7 repeat."""
 
@@ -335,13 +305,7 @@ def test_law_7_memory_is_flat(tmp_path: Path, short_and_tall: tuple[Path, Path],
     for scene in short_and_tall:
         arguments = ["-q", verb, scene, "-o", tmp_path / f"{scene.stem}{suffix}", "--block-size", "1024"]
         model = ["-m", tmp_path / "model.safetensors"] if verb == "predict" else []
-        run = subprocess.run(
-            [sys.executable, "-c", PEAK, "4", *map(str, [*arguments, *model])],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        peaks.append(int(run.stdout.split()[-1]))
+        peaks.append(peak_memory(4, *arguments, *model))
     short, tall = peaks
     print("peak memory in kB:", peaks)
     assert tall <= 1.10 * short

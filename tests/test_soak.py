@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from conftest import TRANSFORM, UTM, landscape, make_model
-from test_laws import PEAK, predict_map
+from helpers.models import make_model
+from helpers.prediction import peak_memory, predict_map
+from helpers.rasters import TRANSFORM, UTM, landscape
 
 from geoseg.model.file import save_model
 
@@ -60,9 +59,6 @@ def test_law_7_memory_is_flat_at_the_default_settings(tmp_path: Path) -> None:
     for rows in (8192, 32768):
         scene = write_tall(tmp_path / f"{rows}.tif", rows, 5000)
         arguments = ["-q", "predict", scene, "-o", tmp_path / f"{rows}-map.tif", "-m", tmp_path / "model.safetensors"]
-        run = subprocess.run(
-            [sys.executable, "-c", PEAK, "4096", *map(str, arguments)], capture_output=True, text=True, check=True
-        )
-        peaks.append(int(run.stdout.split()[-1]))
+        peaks.append(peak_memory(4096, *arguments))
     print("peak memory in kB:", peaks)
     assert peaks[1] <= 1.10 * peaks[0]

@@ -24,10 +24,10 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from corruption import outcomes  # noqa: E402
-from faultcases import Bench, Tally  # noqa: E402
-from faults import Commands, working_folder  # noqa: E402
-from faulttable import ROWS, Row, root  # noqa: E402
+from faults.bad_rasters import outcomes  # noqa: E402
+from faults.cases import Bench, Tally  # noqa: E402
+from faults.commands import Commands, working_folder  # noqa: E402
+from faults.table import ROWS, Row, root  # noqa: E402
 
 from geoseg.errors import InputError  # noqa: E402
 
@@ -94,7 +94,7 @@ def rows_tested() -> Tally:
     tally, good, bad = Tally(), set(), set()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        files = [str(ROOT / "tests" / name) for name in _OF_ROWS]
+        files = [str(ROOT / "tests" / "raster" / name) for name in _OF_ROWS]
         command = [sys.executable, "-m", "pytest", "-q", "-k", "test_row", f"--junitxml={report}", *files]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
         for case in ElementTree.parse(report).iter("testcase"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.checks.cog import _disorder, layout_faults

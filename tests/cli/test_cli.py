@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from commandline import Outcome, assert_map_of, assert_refused, contents, first_band, geoseg, untouched
-from conftest import TRANSFORM, UTM, landscape, make_raster
+from helpers.commandline import Outcome, assert_map_of, assert_refused, contents, first_band, geoseg, untouched
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from shapely.geometry import Polygon, box
@@ -127,7 +127,7 @@ def test_law_9_help_imports_no_heavy_library() -> None:
 
 
 def test_version_of_the_module_and_of_the_checkout() -> None:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     # As a user in a checkout, where the folder hides the installed package.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     for module in ("geoseg", "cli"):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import Outcome, assert_refused, contents, geoseg, untouched
-from conftest import landscape, make_raster
+from helpers.commandline import Outcome, assert_refused, contents, geoseg, untouched
+from helpers.rasters import landscape, make_raster
 
 from geoseg.files.lock import Lock
 from geoseg.runs.directory import Run

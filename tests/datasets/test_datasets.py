@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import landscape, make_raster
-from miniatures import (
+from helpers.miniatures import (
     TRAIN,
     VAL,
     make_coco,
@@ -23,6 +22,7 @@ from miniatures import (
     painted,
     random_classes,
 )
+from helpers.rasters import landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat

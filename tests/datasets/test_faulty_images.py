@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commandline import Outcome, assert_refused, geoseg, untouched
-from conftest import landscape, make_raster
-from miniatures import make_coco, make_patches, make_tiles
+from helpers.commandline import Outcome, assert_refused, geoseg, untouched
+from helpers.miniatures import make_coco, make_patches, make_tiles
+from helpers.rasters import landscape, make_raster
 from PIL import Image
 from scipy.io import savemat
 

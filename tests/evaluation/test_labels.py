@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import make_model
-from faultcases import Bench, Tally
+from helpers.models import make_model
 from safetensors.torch import load, save
 
+from faults.cases import Bench, Tally
 from geoseg.model.file import Model, save_model
 
 _MEMORY = 24 << 30

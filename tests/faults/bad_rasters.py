@@ -1,6 +1,6 @@
 """Damaged rasters, made and read by the hundred: what becomes of each is counted, never assumed.
 
-`python tests/corruption.py 30` prints the table; `outcomes(seeds)` is for other programs.
+`python tests/faults/bad_rasters.py 30` prints the table; `outcomes(seeds)` is for other programs.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from conftest import landscape, make_model, make_raster
-from faultpoints import Fault
-from faults import Commands, Ended, hashes
+from helpers.models import make_model
+from helpers.rasters import landscape, make_raster
 from PIL import Image
 
+from faults.commands import Commands, Ended, hashes
+from faults.points import Fault
 from geoseg.errors import OutputError
 from geoseg.model.file import save_model
 

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faultpoints import Fault
+from faults.points import Fault
 
 EPOCH = "1700000000"
 """SOURCE_DATE_EPOCH of every run: what is written then does not depend on when."""
 
-_HERE = Path(__file__).resolve().parent
+_TESTS = Path(__file__).resolve().parents[1]
 _TIMEOUT = 120.0
 
 
@@ -50,13 +50,15 @@ class Commands:
     """Runs commands; a context manager, for the server is a process."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         ones = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         # Arrow's own allocator keeps a thread, which no fork may lose.
-        others = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "PYTHONPATH": path, "SOURCE_DATE_EPOCH": EPOCH}
+        others = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "SOURCE_DATE_EPOCH": EPOCH}
+        # The harness comes from here, and geoseg from where it is installed, not from the checkout.
+        others |= {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
         environment = {**os.environ, **ones, **others}
         self._server = subprocess.Popen(
-            [sys.executable, str(_HERE / "faultserver.py")],
+            [sys.executable, "-m", "faults.server"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         self._answer()

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from faultcases import Bench, Case, Tally
-from faultpoints import CRASHED, Fault
-from faults import hashes
+from faults.cases import Bench, Case, Tally
+from faults.commands import hashes
+from faults.points import CRASHED, Fault
 
 KINDS = ("flipped", "cut short", "deleted")
 """Ways in which a part is damaged."""

@@ -1,4 +1,4 @@
-"""A process that has imported and compiled everything, and forks one child for each command: `python faultserver.py`.
+"""A process that has imported and compiled everything, and forks one child for each command: `python -m faults.server`.
 
 It reads a JSON object a line and answers with one: {"arguments": …} starts `geoseg ARGUMENTS` under a fault and answers
 with its process, {"wait": process, "timeout": seconds} with how it ended. A command marked "cold" gets a new
@@ -23,7 +23,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from faultpoints import Fault, install
+from faults.points import Fault, install
 
 _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031
@@ -79,7 +79,7 @@ def _become(request: dict[str, Any], writers: list[int]) -> None:
     os.environ.update(request["environment"])
     if request["cold"]:
         os.set_inheritable(tell, True)
-        os.execv(sys.executable, [sys.executable, __file__, json.dumps(request), str(tell)])
+        os.execv(sys.executable, [sys.executable, "-m", "faults.server", json.dumps(request), str(tell)])
     _leave(request, tell)
 
 
@@ -120,7 +120,8 @@ def warm() -> None:
     """Import and compile what the commands use, and leave no thread behind, which a fork would lose."""
     for name in HEAVY:
         importlib.import_module(name)
-    from conftest import landscape, make_model, make_raster
+    from helpers.models import make_model
+    from helpers.rasters import landscape, make_raster
 
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)

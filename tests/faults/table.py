@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from faultcases import CASES, Bench, Case, Tally
-from faultmodels import flips, refusals
-from faulttrials import ERRORS, crashes, failures, full_disks, kills, limited, losses, points
-from faultvisits import at_once, damaged_parts, neighbours, stops
+from faults.bad_models import flips, refusals
+from faults.cases import CASES, Bench, Case, Tally
+from faults.interference import at_once, damaged_parts, neighbours, stops
+from faults.trials import ERRORS, crashes, failures, full_disks, kills, limited, losses, points
 
 PREDICT, IDS, CUT, POLYGONS, FLAT, TRAIN = CASES
 """The commands: predict with every output, superpixels to a raster and a GeoPackage, polygonize to a GeoPackage and a

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from corruption import CODECS, FINE, KINDS, REFUSED, damaged, outcomes, sound, table
+
+from faults.bad_rasters import CODECS, FINE, KINDS, REFUSED, damaged, outcomes, sound, table
 
 
 def _assert_read_or_refused(seeds: int) -> None:

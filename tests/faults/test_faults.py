@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultcases import CASES, Bench, Case, Tally
-from faultmodels import flips, refusals, worn_card
-from faults import Commands, working_folder
-from faulttable import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
-from faulttrials import ERRORS, crashes, failures, full_disks, limited, losses, spread
-from faultvisits import KINDS, at_once, damaged_parts, neighbours, stops
+
+from faults.bad_models import flips, refusals, worn_card
+from faults.cases import CASES, Bench, Case, Tally
+from faults.commands import Commands, working_folder
+from faults.interference import KINDS, at_once, damaged_parts, neighbours, stops
+from faults.table import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
+from faults.trials import ERRORS, crashes, failures, full_disks, limited, losses, spread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected by way of /proc and POSIX signals")
 

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from faultcases import Bench, Case, Tally, overwriting
-from faultpoints import CRASHED, Fault
-from faults import Ended
+from faults.cases import Bench, Case, Tally, overwriting
+from faults.commands import Ended
+from faults.points import CRASHED, Fault
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commandline import contents, untouched
+from helpers.commandline import contents, untouched
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.atomic import (

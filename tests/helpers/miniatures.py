@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
+
+from helpers.rasters import landscape, make_raster
 
 COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
 

@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 
 _CODES = {"H": 3, "I": 4, "Q": 16}
@@ -73,3 +75,14 @@ def set_following(path: Path, page: int, at: int) -> None:
     (count,) = struct.unpack_from("<H", data, start)
     struct.pack_into("<I", data, start + 2 + 12 * count, at)
     path.write_bytes(data)
+
+
+def pages(path: Path, *images: NDArray[np.uint8]) -> Path:
+    """A TIFF of several pages."""
+    bands, rows, cols = images[0].shape
+    layout = {"driver": "GTiff", "height": rows, "width": cols, "count": bands, "dtype": "uint8", "crs": "EPSG:32633"}
+    for image in images:
+        more = {"APPEND_SUBDATASET": True} if path.exists() else {}
+        with rasterio.open(path, "w", **layout, **more, transform=Affine(1, 0, 9, 0, -1, 9)) as file:
+            file.write(image)
+    return path

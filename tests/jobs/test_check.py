@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from commandline import assert_refused, geoseg, untouched
-from conftest import landscape, make_raster
+from helpers.commandline import assert_refused, geoseg, untouched
+from helpers.rasters import landscape, make_raster
 
 from geoseg.checks.findings import Finding
 from geoseg.files.atomic import sha256

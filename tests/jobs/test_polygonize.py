@@ -18,10 +18,10 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from commandline import assert_refused, first_band, geoseg, untouched
-from conftest import TRANSFORM, UTM, make_raster
+from helpers.class_rasters import rasterio_shapes, sieved
+from helpers.commandline import assert_refused, first_band, geoseg, untouched
+from helpers.rasters import TRANSFORM, UTM, make_raster
 from numpy.typing import NDArray
-from rasters import rasterio_shapes, sieved
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.config import PolygonizeConfig

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commandline import Outcome, assert_refused, first_band, geoseg, untouched
-from conftest import make_model, make_raster
-from miniatures import make_coco, make_tiles, painted
+from helpers.commandline import Outcome, assert_refused, first_band, geoseg, untouched
+from helpers.miniatures import make_coco, make_tiles, painted
+from helpers.models import make_model
+from helpers.rasters import make_raster
 
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig

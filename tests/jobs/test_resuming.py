@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commandline import assert_refused, geoseg
-from conftest import landscape, make_raster
+from helpers.commandline import assert_refused, geoseg
+from helpers.rasters import landscape, make_raster
 
 from geoseg.config import TrainConfig
 from geoseg.errors import GeosegError, OutputError, WriteError

@@ -17,8 +17,8 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from commandline import contents, first_band, untouched
-from conftest import TRANSFORM, UTM, landscape, make_raster
+from helpers.commandline import contents, first_band, untouched
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from commandline import Outcome, assert_map_of, geoseg, untouched
-from conftest import landscape, make_raster
-from miniatures import make_coco, make_patches, make_real_coco, make_real_potsdam, make_tiles
+from helpers.commandline import Outcome, assert_map_of, geoseg, untouched
+from helpers.miniatures import make_coco, make_patches, make_real_coco, make_real_potsdam, make_tiles
+from helpers.rasters import landscape, make_raster
 from PIL import Image
 
 from geoseg.config import TrainConfig, Weights

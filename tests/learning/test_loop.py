@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
 from numpy.typing import NDArray
 
 from geoseg.errors import DivergedError, InputError

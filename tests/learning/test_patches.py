@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

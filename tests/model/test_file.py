@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from conftest import make_model
+from helpers.models import make_model
 from safetensors.torch import load_file, save_file
 
 from geoseg.classes import ClassMap, LandClass

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import landscape
+from helpers.rasters import landscape
 from safetensors.torch import save_file
 from scipy import ndimage
 from torch import Tensor

@@ -12,7 +12,7 @@ from typing import Any
 import geopandas
 import pyogrio
 import pytest
-from conftest import UTM
+from helpers.rasters import UTM
 from shapely.geometry import box
 
 from geoseg.classes import ClassMap, LandClass

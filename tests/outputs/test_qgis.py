@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commandline import first_band
-from conftest import UTM, landscape, make_model, make_raster
+from helpers.commandline import first_band
+from helpers.models import make_model
+from helpers.rasters import UTM, landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from commandline import Outcome, assert_refused, contents, geoseg, untouched
-from conftest import landscape, make_raster
+from helpers.commandline import Outcome, assert_refused, contents, geoseg, untouched
+from helpers.rasters import landscape, make_raster
+from helpers.stac import assert_stac
 from PIL import Image
-from test_stac import assert_stac
 
 from geoseg.classes import ClassMap
 from geoseg.files.atomic import sha256

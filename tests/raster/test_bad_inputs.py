@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from commandline import Outcome, assert_map_of, assert_refused, contents, first_band, geoseg, untouched
-from conftest import TRANSFORM, landscape, make_model, make_raster
+from helpers.commandline import Outcome, assert_map_of, assert_refused, contents, first_band, geoseg, untouched
+from helpers.models import make_model
+from helpers.rasters import TRANSFORM, landscape, make_raster
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 

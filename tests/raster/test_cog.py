@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from commandline import contents, first_band, untouched
-from conftest import TRANSFORM, UTM, landscape, make_raster
+from helpers.commandline import contents, first_band, untouched
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_info, cog_validate

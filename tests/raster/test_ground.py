@@ -8,7 +8,7 @@ import numpy as np
 import pyproj
 import pytest
 from affine import Affine
-from conftest import TRANSFORM
+from helpers.rasters import TRANSFORM
 from rasterio.crs import CRS
 
 from geoseg.grid import Window

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.raster.guards import RASTER_SUFFIXES, find_rasters, raster_driver, regular_file

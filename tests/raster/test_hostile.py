@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
-from commandline import Outcome, assert_map_of, assert_refused, geoseg, untouched
-from conftest import landscape, make_raster
+from helpers.commandline import Outcome, assert_map_of, assert_refused, geoseg, untouched
+from helpers.rasters import landscape, make_raster
+from helpers.tiffs import first_directory, make_tiff, pages, set_following
+from helpers.vrts import vrt
 from numpy.typing import NDArray
-from tiffs import first_directory, make_tiff, set_following
 
 from geoseg.config import Opening
 from geoseg.errors import InputError
@@ -99,17 +99,6 @@ def test_row_09_pages_in_a_circle(
     assert_map_of(tmp_path / "map.tif", path, np.ones((60, 70), bool))
 
 
-def pages(path: Path, *images: NDArray[np.uint8]) -> Path:
-    """A TIFF of several pages."""
-    bands, rows, cols = images[0].shape
-    layout = {"driver": "GTiff", "height": rows, "width": cols, "count": bands, "dtype": "uint8", "crs": "EPSG:32633"}
-    for image in images:
-        more = {"APPEND_SUBDATASET": True} if path.exists() else {}
-        with rasterio.open(path, "w", **layout, **more, transform=Affine(1, 0, 9, 0, -1, 9)) as file:
-            file.write(image)
-    return path
-
-
 def test_row_10_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture, refused: Refused) -> None:
     images = [landscape(50, 60, seed=seed) for seed in range(3)]
     path = pages(tmp_path / "pages.tif", *images)
@@ -125,23 +114,6 @@ def test_row_10_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture, refused:
     refused(path, 65, path, "has 3 pages; there is no page 4", more=("--page", 4))
     image = make_raster(tmp_path / "image.png", landscape(20, 30), driver="PNG")
     refused(image, 65, image, "has one page; there is no page 2", more=("--page", 2))
-
-
-def vrt(
-    path: Path, source: str, relative: int = 1, band: str = "", more: str = "", element: str = "SimpleSource"
-) -> Path:
-    """A VRT of 60 x 70 pixels of the three bands of `source`."""
-    bands = "".join(
-        f'<VRTRasterBand dataType="Byte" band="{number}" {band}><{element}>'
-        f'<SourceFilename relativeToVRT="{relative}">{source}</SourceFilename><SourceBand>{number}</SourceBand>'
-        f"</{element}></VRTRasterBand>"
-        for number in (1, 2, 3)
-    )
-    path.write_text(
-        '<VRTDataset rasterXSize="70" rasterYSize="60"><SRS>EPSG:32633</SRS><GeoTransform>400000, 0.5, 0, 5800000, 0, '
-        f"-0.5</GeoTransform>{more}{bands}</VRTDataset>"
-    )
-    return path
 
 
 ALLOWED = ("--allow-vrt",)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from commandline import Outcome, assert_map_of, assert_refused, first_band, geoseg, untouched
-from conftest import landscape, make_model, make_raster
+from helpers.commandline import Outcome, assert_map_of, assert_refused, first_band, geoseg, untouched
+from helpers.models import make_model
+from helpers.rasters import landscape, make_raster
 from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp

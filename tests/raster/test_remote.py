@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from commandline import assert_map_of, assert_refused, geoseg, untouched
-from conftest import landscape, make_raster
-from servers import serving
-from test_hostile import pages, vrt
+from helpers.commandline import assert_map_of, assert_refused, geoseg, untouched
+from helpers.rasters import landscape, make_raster
+from helpers.servers import serving
+from helpers.tiffs import pages
+from helpers.vrts import vrt
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError, UnavailableError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import TRANSFORM, UTM, landscape, make_raster
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from commandline import first_band
+from helpers.class_rasters import HEIGHTS, bands, classes, sieved
+from helpers.commandline import first_band
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasters import HEIGHTS, bands, classes, sieved
 from skimage.measure import label
 
 from geoseg.grid import Window, partition

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_raster
+from helpers.rasters import make_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

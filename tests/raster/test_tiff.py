@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import landscape, make_raster
+from helpers.rasters import landscape, make_raster
+from helpers.tiffs import first_directory, make_tiff, set_following
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
-from tiffs import first_directory, make_tiff, set_following
 
 from geoseg.grid import Window
 from geoseg.raster.tiff import MOST_BLOCKS, Header, MalformedError, read_header

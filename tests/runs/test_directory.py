@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from commandline import untouched
+from helpers.commandline import untouched
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError, InputMissingError, LockedError, OutputError, RunError, WriteError

@@ -12,12 +12,12 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import TRANSFORM, UTM, make_raster
+from helpers.class_rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
+from helpers.rasters import TRANSFORM, UTM, make_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasters import HEIGHTS, bands, classes, rasterio_shapes, sieved
 
 from geoseg.classes import LandClass
 from geoseg.errors import BandError, InputError, SettingError

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from helpers.class_rasters import HEIGHTS, PIXELS, bands, classes, rasterio_shapes
 from hypothesis import given, settings
 from numpy.typing import NDArray
-from rasters import HEIGHTS, PIXELS, bands, classes, rasterio_shapes
 
 from geoseg.vector.outlines import outlines
 from geoseg.vector.rings import polygons

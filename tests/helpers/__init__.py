@@ -1,0 +1,1 @@
+"""What tests of several packages share: inputs made on the spot, plain second answers, and ways to call geoseg."""

@@ -1,0 +1,38 @@
+"""A small untrained model whose maps are varied."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from geoseg.classes import ClassMap
+from geoseg.config import TrainConfig
+from geoseg.model.file import Model
+from geoseg.model.network import NetworkSpec, build, settle_statistics
+from geoseg.raster.statistics import BandStats
+from geoseg.recipes import SuperpixelConfig, WindowConfig
+from helpers.rasters import landscape
+
+
+def make_model(
+    bands: int = 3, classes: int = 5, seed: int = 0, encoder: str = TrainConfig.encoder, **windows: int
+) -> Model:
+    """An untrained network with logits strong enough to give a varied map; 128-px windows that overlap by 32."""
+    network = build(NetworkSpec(encoder, bands, classes), seed).eval()
+    # Normalised for imagery of its kind, and without a favourite, an untrained network gives a varied map.
+    image = torch.from_numpy((landscape(128, 128, bands).astype(np.float32) - 120) / 50)[None]
+    settle_statistics(network, [image], torch.float32)
+    with torch.no_grad():
+        network.head[-1].bias -= network(image).mean(dim=(0, 2, 3))
+    names = ("red", "green", "blue", "nir")[:bands]
+    stats = BandStats((120.0,) * bands, (50.0,) * bands, (10.0,) * bands, (230.0,) * bands, 1000)
+    return Model(
+        network,
+        tuple(names),
+        "uint8",
+        stats,
+        SuperpixelConfig(size=8, iterations=3),
+        WindowConfig(**{"tile_size": 128, "overlap": 32, **windows}),
+        ClassMap.default(classes),
+        {"recipe": {"name": "test"}, "steps": 0, "data": {"scenes": 0, "pixels": 0}, "versions": {}},
+    )
