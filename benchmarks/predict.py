@@ -26,7 +26,7 @@ import torch
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.jobs.predict import MapJob
-from geoseg.model.file import Model, load_model
+from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import ready
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
@@ -110,6 +110,7 @@ def main() -> None:
     rows: list[tuple[float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "classes.tif"
+        saved = save_model(model, Path(folder) / "model.safetensors")
 
         def job(**settings: Any) -> MapJob:
             config = PredictConfig(
@@ -120,7 +121,7 @@ def main() -> None:
                 precision=arguments.precision,
                 **settings,
             )
-            return MapJob(config, arguments.scene, Outputs(out, None), model, "0" * 64)
+            return MapJob(config, arguments.scene, Outputs(out, None), saved)
 
         with job(bounds=corner) as small:
             list(small.run())

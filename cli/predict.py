@@ -99,7 +99,6 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     """
     config = PredictConfig(**settings)
     quiet, command = context.obj["quiet"], context.obj["command"]
-    from geoseg.files.atomic import sha256
     from geoseg.jobs.predict import MapJob, check_items
     from geoseg.location import local
     from geoseg.model.file import load_model
@@ -112,9 +111,9 @@ def predict(context: click.Context, /, **settings: Any) -> None:
         regular_file(path)
     check_items(config)
     model_path = _model_path(config, command, quiet)
-    model, digest = load_model(regular_file(model_path)), sha256(model_path)
+    model = load_model(regular_file(model_path))
     for scene, outputs in targets:
-        with MapJob(config, scene, outputs, model, digest) as job:
+        with MapJob(config, scene, outputs, model) as job:
             if config.dry_run:
                 click.echo(json.dumps(job.summary(), indent=1))
                 continue

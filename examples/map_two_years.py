@@ -13,7 +13,6 @@ import numpy as np
 import rasterio
 
 from geoseg.config import PredictConfig, TrainConfig
-from geoseg.files.atomic import sha256
 from geoseg.jobs.predict import MapJob
 from geoseg.jobs.train import Training
 from geoseg.model.file import load_model
@@ -33,11 +32,11 @@ def main(folder: Path, steps: int | None = None) -> None:
             if step.step % 20 == 0:
                 print(f"step {step.step}/{step.steps}: loss {step.loss:.3f}, perplexity {step.perplexity:.1f}")
 
-    model, digest = load_model(model_path), sha256(model_path)
+    model = load_model(model_path)
     maps = []
     for year in YEARS:
         scene, out = DATA / f"naip_{year}.tif", folder / f"classes_{year}.tif"
-        with MapJob(PredictConfig((scene,), out, overwrite=True), scene, Outputs(out, None), model, digest) as job:
+        with MapJob(PredictConfig((scene,), out, overwrite=True), scene, Outputs(out, None), model) as job:
             for _ in job.run():
                 pass
         with rasterio.open(out) as file:

@@ -26,7 +26,7 @@ from faults.commands import Commands, working_folder
 from faults.table import PREDICT
 from faults.trials import kills
 from helpers.class_rasters import PIXELS, bands, classes
-from helpers.models import make_model
+from helpers.models import as_saved, make_model
 from helpers.prediction import peak_memory, predict_map
 from helpers.rasters import TRANSFORM, landscape, make_raster
 from hypothesis import given, settings
@@ -124,7 +124,7 @@ def test_law_4_area_balance_across_the_blocks_of_a_map(tmp_path: Path) -> None:
     for size in (512, 2048):
         out, vectors = tmp_path / f"{size}.tif", tmp_path / f"{size}.gpkg"
         config = PredictConfig((scene,), out, block_size=size, precision="float32", min_area=Area(20), polygons=vectors)
-        with MapJob(config, scene, Outputs(out, None, vectors), model, "0" * 64) as job:
+        with MapJob(config, scene, Outputs(out, None, vectors), as_saved(model)) as job:
             for _ in job.run():
                 pass
     with rasterio.open(tmp_path / "512.tif") as one, rasterio.open(tmp_path / "2048.tif") as other:
@@ -332,7 +332,7 @@ def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_pat
         published: list[Model] = []
         original = save_model
 
-        def keep(model: Model, path: Path) -> str:
+        def keep(model: Model, path: Path) -> Model:
             # Afterwards the network is that of the training again, and not the average of its weights.
             published.append(dataclasses.replace(model, network=copy.deepcopy(model.network)))
             return original(model, path)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
-from geoseg.files.atomic import sha256
 from geoseg.files.record import find_record
 from geoseg.grid import Block, Grid, partition
 from geoseg.location import Location, Remote
@@ -59,7 +58,7 @@ class ModelSource:
         provenance = self.model.provenance
         kept = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
         settings = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
-        return {"kind": "model", "sha256": sha256(regular_file(self._config.file)), **kept, **settings}
+        return {"kind": "model", "sha256": self.model.sha256, **kept, **settings}
 
     def open(self, path: Location) -> Scene:
         return open_for(self.model, path, self._config.bands, opening=self._config, quiet=True)

@@ -11,7 +11,6 @@ from geoseg.checks.polygons import Layer, check_layer
 from geoseg.checks.rasters import check_raster
 from geoseg.checks.results import check_result, record_of
 from geoseg.errors import GeosegError, InputError, InputMissingError, SettingError
-from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
 from geoseg.files.record import RECORD
 from geoseg.outputs.names import POLYGONS
@@ -87,7 +86,7 @@ def _check_model(path: Path) -> Iterator[Finding]:
         return
     tensors = len(model.network.state_dict())
     yield report.fine("model", f"card and {tensors} tensors match their checksums, and every weight is finite")
-    yield report.fine("sha256", sha256(path))
+    yield report.fine("sha256", str(model.sha256))
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:

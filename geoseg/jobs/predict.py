@@ -44,13 +44,13 @@ class MapJob:
     Raises:
         InputMissingError, InputError, BandError: the scene, or its bands against the model's.
         OutputError: an output that cannot or must not be written.
-        SettingError, UnavailableError: bounds outside the scene, a device that is not there.
+        SettingError, UnavailableError: bounds outside the scene, a model never saved, a device that is not there.
     """
 
-    def __init__(
-        self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, model_sha256: str
-    ) -> None:
-        self.config, self.outputs, self.model, self.model_sha256 = config, outputs, model, model_sha256
+    def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model) -> None:
+        if model.sha256 is None:
+            raise SettingError("the model was never saved; save_model gives it the SHA-256 that runs and records name")
+        self.config, self.outputs, self.model = config, outputs, model
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         outputs.check(config.overwrite, (path,))
@@ -155,7 +155,7 @@ class MapJob:
         return {
             "geoseg": __version__,
             "scene": self.scene.summary(),
-            "model_sha256": self.model_sha256,
+            "model_sha256": self.model.sha256,
             "settings": {**self._settings(), "min_area": str(area) if area else None},
             "device": self.device.type,
         }
@@ -163,7 +163,7 @@ class MapJob:
     def _fingerprint(self) -> dict[str, Any]:
         return {
             "scene": self.scene.identity(),
-            "model": self.model_sha256,
+            "model": self.model.sha256,
             "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],
             "versions": versions("torch", "numba") | {"gdal": GDAL_VERSION},

@@ -6,9 +6,10 @@ and carries the SHA-256 of the tensors and its own; no code is stored, and none 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from safetensors.torch import save
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
-from geoseg.files.atomic import publish_bytes
+from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.model.card import check_card, parse_card, sealed
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
@@ -30,12 +31,20 @@ FORMAT = "geoseg-model/1"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network and all that a prediction has to know about how it was trained.
+    """A network together with everything prediction needs to know about its training.
 
-    bands: names of the bands in the order the network takes them.
-    dtype: type of the imagery's pixels. Superpixels read three bands of uint8 as sRGB and scale anything else by
-        the statistics' percentiles.
-    provenance: recipe, summary of the data, versions; for the record, never needed for predicting.
+    Attributes:
+        network: The network, normally in evaluation mode.
+        bands: Band names, in the order the network takes them.
+        dtype: NumPy name of the imagery's pixel type. Superpixels read three bands of uint8 as sRGB, and scale any
+            other imagery by the percentiles in `stats`.
+        stats: Band statistics that normalise the imagery.
+        superpixels: How scenes are cut into superpixels.
+        windows: Default size and overlap of the network's windows.
+        classes: Names and colours of the classes.
+        provenance: Recipe, summary of the training data, and versions. Informative; prediction does not read it.
+        sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
+            saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
 
     network: SegmentationNetwork
@@ -46,6 +55,7 @@ class Model:
     windows: WindowConfig
     classes: ClassMap
     provenance: Mapping[str, Any]
+    sha256: str | None = field(default=None, init=False)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -53,11 +63,14 @@ class Model:
         return self.network.spec
 
 
-def save_model(model: Model, path: Path) -> str:
-    """Write the model to `path` and return the SHA-256 of the file; the path appears only when complete.
+def save_model(model: Model, path: Path) -> Model:
+    """Write `model` to `path`, which appears only when the file is complete.
+
+    Returns:
+        The same model, network shared, with the SHA-256 of the file.
 
     Raises:
-        OutputError, WriteError: the file cannot be written.
+        OutputError, WriteError: The file cannot be written.
     """
     state = {name: value.detach().to("cpu").contiguous() for name, value in model.network.state_dict().items()}
     card = {
@@ -74,7 +87,7 @@ def save_model(model: Model, path: Path) -> str:
     }
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return _with_sha256(model, hashlib.sha256(data).hexdigest())
 
 
 def load_model(path: Path) -> Model:
@@ -95,7 +108,7 @@ def load_model(path: Path) -> Model:
         _check_fit(spec, state)
         network = build(spec)
         network.load_state_dict(state)
-        return Model(
+        model = Model(
             network=network.eval(),
             bands=tuple(card["bands"]),
             dtype=str(card["dtype"]),
@@ -105,6 +118,7 @@ def load_model(path: Path) -> Model:
             classes=ClassMap.from_json(card["classes"]),
             provenance=card["provenance"],
         )
+        return _with_sha256(model, sha256(path))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -134,6 +148,12 @@ def read_card(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return card
+
+
+def _with_sha256(model: Model, digest: str) -> Model:
+    known = copy.copy(model)
+    object.__setattr__(known, "sha256", digest)
+    return known
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:

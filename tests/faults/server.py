@@ -120,7 +120,7 @@ def warm() -> None:
     """Import and compile what the commands use, and leave no thread behind, which a fork would lose."""
     for name in HEAVY:
         importlib.import_module(name)
-    from helpers.models import make_model
+    from helpers.models import as_saved, make_model
     from helpers.rasters import landscape, make_raster
 
     torch: Any = importlib.import_module("torch")
@@ -131,7 +131,7 @@ def warm() -> None:
     original = copy.copy
     copy.copy = lambda *arguments, **options: original(*arguments, **{**options, "NUM_THREADS": "1"})
     with tempfile.TemporaryDirectory() as folder:
-        _work(Path(folder), make_raster(Path(folder) / "scene.tif", landscape(64, 96)), make_model())
+        _work(Path(folder), make_raster(Path(folder) / "scene.tif", landscape(64, 96)), as_saved(make_model()))
     copy.copy = original
 
 
@@ -147,7 +147,7 @@ def _work(folder: Path, scene: Path, model: Any) -> None:
     out = folder / "map.tif"
     outputs = Outputs(out, folder / "confidence.tif", folder / "map.gpkg")
     config = PredictConfig((scene,), out, min_area=Area(2, "px"), legend=True, precision="float32", workers=1)
-    with MapJob(config, scene, outputs, model, "0" * 64) as job:
+    with MapJob(config, scene, outputs, model) as job:
         list(job.run())
     for name in ("cut.tif", "cut.gpkg"):
         with SegmentJob(SegmentConfig(scene, folder / name, workers=1)) as cutting:

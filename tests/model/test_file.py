@@ -16,12 +16,15 @@ from helpers.models import make_model
 from safetensors.torch import load_file, save_file
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.errors import InputError, InputMissingError, OutputError
+from geoseg.config import PredictConfig
+from geoseg.errors import InputError, InputMissingError, OutputError, SettingError
 from geoseg.files.atomic import sha256
 from geoseg.jobs.info import inspect
+from geoseg.jobs.predict import MapJob
 from geoseg.model.card import sealed
 from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
 from geoseg.model.network import NetworkSpec, build
+from geoseg.outputs.names import Outputs
 from geoseg.raster.statistics import colour_scale
 
 
@@ -86,15 +89,34 @@ def test_a_file_from_before_there_were_edges_has_none(model: Model, saved: Path)
 
 
 def test_saving_twice_gives_the_same_file(model: Model, saved: Path, tmp_path: Path) -> None:
-    digest = save_model(model, tmp_path / "again.safetensors")
+    digest = save_model(model, tmp_path / "again.safetensors").sha256
     assert digest == sha256(saved) == sha256(tmp_path / "again.safetensors")
-    assert save_model(load_model(saved), tmp_path / "third.safetensors") == digest
+    assert save_model(load_model(saved), tmp_path / "third.safetensors").sha256 == digest
+
+
+def test_a_model_knows_the_hash_of_its_file_until_it_is_changed(model: Model, saved: Path, tmp_path: Path) -> None:
+    loaded = load_model(saved)
+    assert loaded.sha256 == sha256(saved)
+    changed = replace(loaded, dtype="uint8")
+    assert model.sha256 is None
+    assert changed.sha256 is None
+    again = save_model(changed, tmp_path / "again.safetensors")
+    assert again.sha256 == sha256(tmp_path / "again.safetensors") != loaded.sha256
+    assert again.network is loaded.network
+    assert changed.sha256 is None
+
+
+def test_a_model_that_was_never_saved_maps_nothing(scene_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.tif"
+    with pytest.raises(SettingError, match="save_model"):
+        MapJob(PredictConfig((scene_path,), out), scene_path, Outputs(out, None), make_model())
+    assert not out.exists()
 
 
 def test_the_memory_layout_of_the_weights_does_not_matter(model: Model, saved: Path, tmp_path: Path) -> None:
     loaded = load_model(saved)
     loaded.network.to(memory_format=torch.channels_last)
-    assert save_model(loaded, tmp_path / "again.safetensors") == sha256(saved)
+    assert save_model(loaded, tmp_path / "again.safetensors").sha256 == sha256(saved)
 
 
 def test_colours_are_srgb_for_bytes_of_three_bands_only(model: Model) -> None:
