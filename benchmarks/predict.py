@@ -25,7 +25,7 @@ import torch
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
-from geoseg.jobs.predict import MapJob
+from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import ready
 from geoseg.model.network import NetworkSpec, build
@@ -52,7 +52,7 @@ def seconds(task: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def network_alone(job: MapJob) -> float:
+def network_alone(job: PredictJob) -> float:
     """Seconds for every window that the plan needs, once, the images being ready."""
     positions = sorted({position for block in job.plan.blocks for position in job.plan.windows(block)})
     images = []
@@ -72,7 +72,7 @@ def network_alone(job: MapJob) -> float:
         return seconds(lambda: list(pool.map(forward, images)))
 
 
-def superpixels_alone(job: MapJob) -> float:
+def superpixels_alone(job: PredictJob) -> float:
     """Seconds for the superpixels of the whole scene at once, the pixels being in memory."""
     pixels, valid = job.scene.read(job.scene.extent)
     offset, scale = colour_scale(job.model.stats, job.model.dtype)
@@ -112,7 +112,7 @@ def main() -> None:
         out = Path(folder) / "classes.tif"
         saved = save_model(model, Path(folder) / "model.safetensors")
 
-        def job(**settings: Any) -> MapJob:
+        def job(**settings: Any) -> PredictJob:
             config = PredictConfig(
                 (arguments.scene,),
                 out,
@@ -121,7 +121,7 @@ def main() -> None:
                 precision=arguments.precision,
                 **settings,
             )
-            return MapJob(config, arguments.scene, Outputs(out, None), saved)
+            return PredictJob(config, arguments.scene, Outputs(out, None), saved)
 
         with job(bounds=corner) as small:
             list(small.run())

@@ -13,8 +13,8 @@ import numpy as np
 import rasterio
 
 from geoseg.config import PredictConfig, TrainConfig
-from geoseg.jobs.predict import MapJob
-from geoseg.jobs.train import Training
+from geoseg.jobs.predict import PredictJob
+from geoseg.jobs.train import TrainJob
 from geoseg.model.file import load_model
 from geoseg.outputs.names import Outputs
 
@@ -27,8 +27,8 @@ def main(folder: Path, steps: int | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model_path = folder / "model.safetensors"
     config = TrainConfig(data=DATA, out=model_path, recipe="quick", steps=steps, overwrite=True)
-    with Training(config) as training:
-        for step in training.steps():
+    with TrainJob(config) as training:
+        for step in training.run():
             if step.step % 20 == 0:
                 print(f"step {step.step}/{step.steps}: loss {step.loss:.3f}, perplexity {step.perplexity:.1f}")
 
@@ -36,7 +36,7 @@ def main(folder: Path, steps: int | None = None) -> None:
     maps = []
     for year in YEARS:
         scene, out = DATA / f"naip_{year}.tif", folder / f"classes_{year}.tif"
-        with MapJob(PredictConfig((scene,), out, overwrite=True), scene, Outputs(out, None), model) as job:
+        with PredictJob(PredictConfig((scene,), out, overwrite=True), scene, Outputs(out, None), model) as job:
             for _ in job.run():
                 pass
         with rasterio.open(out) as file:

@@ -47,8 +47,8 @@ from geoseg.config import (
     TrainConfig,
 )
 from geoseg.grid import Grid, Window, partition
-from geoseg.jobs.predict import MapJob
-from geoseg.jobs.train import Training
+from geoseg.jobs.predict import PredictJob
+from geoseg.jobs.train import TrainJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
 from geoseg.outputs.names import Outputs
@@ -124,7 +124,7 @@ def test_law_4_area_balance_across_the_blocks_of_a_map(tmp_path: Path) -> None:
     for size in (512, 2048):
         out, vectors = tmp_path / f"{size}.tif", tmp_path / f"{size}.gpkg"
         config = PredictConfig((scene,), out, block_size=size, precision="float32", min_area=Area(20), polygons=vectors)
-        with MapJob(config, scene, Outputs(out, None, vectors), as_saved(model)) as job:
+        with PredictJob(config, scene, Outputs(out, None, vectors), as_saved(model)) as job:
             for _ in job.run():
                 pass
     with rasterio.open(tmp_path / "512.tif") as one, rasterio.open(tmp_path / "2048.tif") as other:
@@ -328,7 +328,7 @@ def training_folder(tmp_path: Path) -> Path:
 
 def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_path: Path) -> None:
     config = train_config(training_folder, steps=4)
-    with Training(config) as training:
+    with TrainJob(config) as training:
         published: list[Model] = []
         original = save_model
 
@@ -339,7 +339,7 @@ def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_pat
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("geoseg.jobs.train.save_model", keep)
-            for _ in training.steps():
+            for _ in training.run():
                 pass
     scene = training_folder / "data" / "a.tif"
     trained, _, _ = predict_map(scene, published[0], tmp_path / "trained.tif")
@@ -348,22 +348,22 @@ def test_law_8_saved_and_loaded_predicts_the_same(training_folder: Path, tmp_pat
 
 
 def test_law_8_resumed_equals_uninterrupted(training_folder: Path) -> None:
-    with Training(train_config(training_folder)) as training:
-        for _ in training.steps():
+    with TrainJob(train_config(training_folder)) as training:
+        for _ in training.run():
             pass
     whole = load_model(training_folder / "model.safetensors").network.state_dict()
     log = [json.loads(line) for line in (training_folder / "model.metrics.jsonl").read_text().splitlines()]
 
     again = dataclasses.replace(train_config(training_folder), out=training_folder / "again.safetensors")
-    with Training(again) as training:
-        steps = training.steps()
+    with TrainJob(again) as training:
+        steps = training.run()
         for step in steps:
             if step.step == 27:
                 break
         steps.close()
     assert not again.out.exists()
-    with Training(dataclasses.replace(again, resume=True)) as training:
-        resumed = [step.step for step in training.steps()]
+    with TrainJob(dataclasses.replace(again, resume=True)) as training:
+        resumed = [step.step for step in training.run()]
     assert resumed == [26, 27, 28]
     state = load_model(again.out).network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.items())

@@ -1,8 +1,7 @@
-"""The polygons of one class raster from file to file: checks, work, publication."""
+"""geoseg polygonize: a class raster to polygons."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
@@ -11,34 +10,32 @@ from geoseg import __version__
 from geoseg.config import PolygonizeConfig
 from geoseg.files.atomic import Staging, interrupted, remove_leftovers
 from geoseg.files.record import record_path, write_record
+from geoseg.jobs.job import Job
 from geoseg.outputs.names import check_polygons, stale_polygons
-from geoseg.outputs.polygons import (
-    ClassLayer,
-    Progress,
-)
+from geoseg.outputs.polygons import ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
 
-log = logging.getLogger(__name__)
 
-
-class PolygonizeJob:
-    """One class raster, one file of polygons: everything is checked, nothing is written yet. A context manager.
+class PolygonizeJob(Job[RowsRead]):
+    """The polygons of one class raster. A context manager.
 
     Raises:
-        InputMissingError, InputError, BandError, SettingError: the raster, or its confidence; see `ClassRaster`.
-        OutputError: an output that cannot or must not be written.
+        InputMissingError, InputError, BandError, SettingError: The raster, or its confidence; see `ClassRaster`.
+        OutputError: An output that cannot or must not be written.
     """
+
+    stage = "polygonize"
+    unit = "step"
 
     def __init__(self, config: PolygonizeConfig) -> None:
         self.config = config
-        inputs = [config.raster, *([config.confidence] if config.confidence else [])]
-        check_polygons(config.out, config.overwrite, inputs)
         self.record = record_path(config.out)
         with ExitStack() as stack:
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
             require_rectified(config.raster, self.raster.scene.georeference)
-            check_polygons(config.out, config.overwrite, self.raster.scene.files)
+            confidence = [config.confidence] if config.confidence else []
+            check_polygons(config.out, config.overwrite, [config.raster, *self.raster.scene.files, *confidence])
             self.layer = ClassLayer(
                 config.out, self.raster, config.field, config.min_area, config.simplify,
                 self.raster.chosen(config.classes) if config.classes else None,
@@ -47,17 +44,18 @@ class PolygonizeJob:
             )  # fmt: skip
             self._open = stack.pop_all()
 
-    def __enter__(self) -> PolygonizeJob:
-        return self
+        self.total = len(list(self.raster.spans))
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the rasters."""
         self._open.close()
 
-    def run(self) -> Generator[Progress]:
+    def run(self, command: str = "") -> Generator[RowsRead]:
         """Read the raster, yield how far it is, then publish the polygons and their record.
 
         Raises:
-            InputError: a part of the raster cannot be read. WriteError: the disk failed; an old file is intact.
+            InputError: A part of the raster cannot be read.
+            WriteError: The disk failed; an old file is intact.
         """
         out = self.config.out
         # A style that a killed process has put in place is its own, and no user's.
@@ -69,6 +67,14 @@ class PolygonizeJob:
             self.layer.style(replace=again, sld=self.config.sld, at=staged)
             staging.commit([self.record, *stale_polygons(out)])
             write_record(self.record, self._facts(), self.layer.files())
+
+    def describe(self, receipt: RowsRead) -> str:
+        """Return which rows were read."""
+        return f"rows {receipt.rows.start}-{receipt.rows.stop} read"
+
+    def closing(self) -> str:
+        """Return how many polygons there are."""
+        return f"{self.layer.count} polygons"
 
     def _facts(self) -> dict[str, Any]:
         config = self.config

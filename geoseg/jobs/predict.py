@@ -1,25 +1,30 @@
-"""The map of one scene from file to files: checks, plan, run."""
+"""geoseg predict: scenes and a model, learnt first where there is none, to maps."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoseg import __version__
-from geoseg.config import PredictConfig
-from geoseg.errors import SettingError
+from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
+from geoseg.errors import InputMissingError, SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.files.record import versions
 from geoseg.grid import Grid, Window
+from geoseg.jobs.job import Job
+from geoseg.jobs.train import TrainJob
+from geoseg.learning.checkpoints import interrupted
 from geoseg.location import Location
-from geoseg.model.file import Model
+from geoseg.model.file import Model, load_model
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
-from geoseg.outputs.names import Outputs
+from geoseg.outputs.names import Outputs, outputs_of
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.plan import MEMO_BYTES, plan
 from geoseg.prediction.predictor import Predictor
@@ -27,62 +32,123 @@ from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
+from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.runs.directory import Run, work_facts
 from geoseg.runs.local import Receipt, compute
 
 log = logging.getLogger(__name__)
 
-
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 """Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
 
 
-class MapJob:
-    """One scene, one model, one output: everything is checked, nothing is written yet. Use it as a context manager.
+def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
+    """Yield the jobs of a prediction in order; each is run before the next is asked for, and closed by the caller.
+
+    Where there is no model, the first of them learns one from the scenes and keeps it beside the output. Whatever would
+    be refused is refused before that.
 
     Raises:
-        InputMissingError, InputError, BandError: the scene, or its bands against the model's.
-        OutputError: an output that cannot or must not be written.
-        SettingError, UnavailableError: bounds outside the scene, a model never saved, a device that is not there.
+        GeosegError: See `PredictJob` and `TrainJob`; also no model for a dry run.
+    """
+    targets = outputs_of(config)
+    path, exists = _model_path(config)
+    if not exists or len(targets) > 1:
+        for scene, outputs in targets:
+            _check_early(config, scene, outputs)
+    if not exists:
+        yield _learning(config, path)
+    model = load_model(regular_file(path))
+    note = f"using {path}, learnt here before" if exists and path == learnt_path(config.out) != config.model else ""
+    for scene, outputs in targets:
+        yield PredictJob(config, scene, outputs, model, note)
+        note = ""
+
+
+class PredictJob(Job[Receipt]):
+    """The map of one scene by one model. A context manager.
+
+    Args:
+        config: The settings; its scenes, model and outputs are superseded by the other arguments.
+        path: The scene.
+        outputs: The files to write.
+        model: A model that was loaded or saved.
+        note: A line to show before the work.
+
+    Attributes:
+        plan: Blocks, windows and halo.
+        extent: The part of the scene that is written.
+
+    Raises:
+        InputMissingError, InputError, BandError: The scene, or its bands against the model's.
+        OutputError: An output that cannot or must not be written.
+        SettingError, UnavailableError: Bounds outside the scene; a device that is not available.
     """
 
-    def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model) -> None:
-        if model.sha256 is None:
-            raise SettingError("the model was never saved; save_model gives it the SHA-256 that runs and records name")
-        self.config, self.outputs, self.model = config, outputs, model
+    stage = "predict"
+    unit = "block"
+
+    def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, note: str = "") -> None:
+        self.config, self.outputs, self.model, self._note = config, outputs, model, note
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        outputs.check(config.overwrite, (path,))
+        self.batch_size = config.batch_size or (1 if self.device.type == "cpu" else 8)
+        self.workers = config.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
-            outputs.check(config.overwrite, self.scene.files)
-            if config.polygons is not None:
-                require_rectified(path, self.scene.georeference)
-            windows = config.windows(model.windows)
             self.extent = _extent(self.scene, config.bounds)
+            self._check()
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
-            if config.min_area is not None:
-                # What cannot be known is refused before any work.
-                ground = Ground(self.scene.georeference)
-                ground.least(config.min_area)
-                told = ground.told_excess(self.extent) if config.min_area.unit == "m2" else None
-                if told is not None and outputs.polygons is None:
-                    log.warning("%s: %s", path, told)
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
+            windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
-            self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, _largest(self)))
+            self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, self._largest_block()))
         except BaseException:
             self.scene.close()
             raise
-        self.batch_size = config.batch_size or (1 if self.device.type == "cpu" else 8)
-        self.workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+        self.total = len(self.plan.blocks)
+        self._reused = 0
 
-    def __enter__(self) -> MapJob:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the scene."""
         self.scene.close()
+
+    def run(self, command: str = "") -> Generator[Receipt]:
+        """Compute the blocks that the run directory lacks, yield the receipts of all, then publish the outputs.
+
+        Raises:
+            RunError: The run directory belongs to something else.
+            LockedError: Another process is at work there.
+            WriteError: The disk failed; the run is kept.
+        """
+        config, outputs = self.config, self.outputs
+        with Run(outputs.run, self._fingerprint(), work_facts(command, self.total), config.restart) as run:
+            with run.beginning():
+                # Another process may have finished since the outputs were checked.
+                outputs.check(config.overwrite, _inputs(config, self.scene))
+                check_space(outputs.run, self._disk())
+            for path in outputs.files:
+                remove_leftovers(path.parent, path.stem)
+            yield from self._compute(run)
+            self._publish(run)
+
+    def describe(self, receipt: Receipt) -> str:
+        """Return pixels, windows and seconds over all threads."""
+        self._reused += receipt.reused
+        return receipt.summary(f"{receipt.windows} windows")
+
+    def opening(self) -> str:
+        """Return the note."""
+        return self._note
+
+    def closing(self) -> str:
+        """Return how many blocks were there already."""
+        return f"{self._reused} of {self.total} blocks were there already" if self._reused else ""
+
+    def kept(self) -> str:
+        """Return where the finished blocks are."""
+        return f"{self.outputs.run} holds the finished blocks"
 
     def summary(self) -> dict[str, Any]:
         """Return the plan: sizes, counts, and estimates of memory and disk in MiB."""
@@ -94,7 +160,7 @@ class MapJob:
             "cols": len(self.extent.cols),
             "megapixels": round(self.extent.pixels / 1e6, 1),
             "bands": list(self.scene.bands),
-            "blocks": len(self.plan.blocks),
+            "blocks": self.total,
             "block_size": max(len(block.window.cols) for block in self.plan.blocks),
             "windows": len(positions),
             "tile_size": self.plan.grid.tile_size,
@@ -107,35 +173,34 @@ class MapJob:
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
 
-    def run(self, command: str = "") -> Generator[Receipt]:
-        """Compute the blocks that are missing in the run directory, yield their receipts, then publish the outputs.
+    def _check(self) -> None:
+        """Refuse what cannot be written, and areas that cannot be known."""
+        config, outputs, georeference = self.config, self.outputs, self.scene.georeference
+        outputs.check(config.overwrite, _inputs(config, self.scene))
+        if config.polygons is not None:
+            require_rectified(self.scene.path, georeference)
+        if config.min_area is None:
+            return
+        ground = Ground(georeference)
+        ground.least(config.min_area)
+        distortion = ground.told_excess(self.extent) if config.min_area.unit == "m2" else None
+        if distortion is not None and outputs.polygons is None:
+            log.warning("%s: %s", self.scene.path, distortion)
 
-        command: what goes on if this is interrupted, for the manifest to tell.
+    def _compute(self, run: Run) -> Iterator[Receipt]:
+        predictor = Predictor(
+            self.scene, self.model, self.plan, self.device, self.precision, self.config.blend, self.batch_size,
+            self.workers, self.aoi, self.outputs.confidence is not None,
+        )  # fmt: skip
+        rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
+        with self.scene.caching(rows), predictor:
+            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
 
-        Raises:
-            RunError: the run directory belongs to something else. LockedError: another process is at work there.
-            WriteError: the disk failed; the run is kept.
-        """
-        config, outputs = self.config, self.outputs
-        facts = work_facts(command, len(self.plan.blocks))
-        with Run(outputs.run, self._fingerprint(), facts, config.restart) as run:
-            with run.beginning():
-                # Another process may have finished since the outputs were looked at.
-                outputs.check(config.overwrite, self.scene.files)
-                check_space(outputs.run, self._disk())
-            for path in outputs.files:
-                remove_leftovers(path.parent, path.stem)
-            predictor = Predictor(
-                self.scene, self.model, self.plan, self.device, self.precision, config.blend, self.batch_size,
-                self.workers, self.aoi, outputs.confidence is not None,
-            )  # fmt: skip
-            rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
-            with self.scene.caching(rows), predictor:
-                yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
-            files = MapFiles(
-                config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks
-            )
-            files.publish(run, outputs)
+    def _publish(self, run: Run) -> None:
+        files = MapFiles(
+            self.config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks
+        )
+        files.publish(run, self.outputs)
 
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels
@@ -170,6 +235,10 @@ class MapJob:
             "device": device_class(self.device),
         }
 
+    def _largest_block(self) -> int:
+        """A block larger than the extent would cost memory for nothing."""
+        return -(-max(self.extent.shape) // 512) * 512
+
     def _disk(self) -> int:
         """Bytes of parts and rasters, roughly."""
         layers = 1 + (self.outputs.confidence is not None)
@@ -189,20 +258,59 @@ class MapJob:
         )  # fmt: skip
 
 
-def check_items(config: PredictConfig) -> None:
-    """Refuse, before a model is learnt for them, scenes of which the STAC Items that are asked for cannot be written.
+def learnt_path(out: Path) -> Path:
+    """Return where a prediction keeps the model that it learns for itself: beside its output."""
+    return out / MODEL_NAME if out.is_dir() else out.with_name(f"{out.stem}-model.safetensors")
+
+
+def _model_path(config: PredictConfig) -> tuple[Path, bool]:
+    """The model to use, and whether it exists; else it is to be learnt.
 
     Raises:
-        InputMissingError, InputError, SettingError: see `Scene` and `check_item`.
+        InputMissingError: It would have to be learnt in a dry run.
     """
-    for path in config.scenes if config.stac else ():
-        with Scene(path, EVERY_BAND, config.assume_crs, opening=config) as scene:
+    if config.model is not None:
+        return config.model, True
+    if Path(MODEL_NAME).exists():
+        return Path(MODEL_NAME), True
+    path = learnt_path(config.out)
+    if path.exists() and not config.overwrite:
+        return path, True
+    if config.dry_run:
+        raise InputMissingError(
+            f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
+        )
+    return path, False
+
+
+def _learning(config: PredictConfig, path: Path) -> TrainJob:
+    """The job that learns a model from the scenes, going on where an earlier one was interrupted."""
+    resume = interrupted(path)
+    wanted = TrainConfig(
+        data=config.scenes[0],
+        out=path,
+        recipe="quick",
+        bands=config.bands,
+        device=config.device,
+        precision=config.precision,
+        **opening_of(config),
+    )
+    wanted = replace(wanted, resume=resume, overwrite=path.exists() and not resume)
+    whose = "the scene" if len(config.scenes) == 1 else "the scenes"
+    return TrainJob(wanted, config.scenes, reason=f"no {MODEL_NAME} here: first learning one from {whose}")
+
+
+def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> None:
+    """Refuse before work on other scenes, or on a model, what cannot be read or written for this one."""
+    with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
+        outputs.check(config.overwrite, _inputs(config, scene))
+        if config.stac:
             check_item(path, scene, _extent(scene, config.bounds), config.datetime)
 
 
-def _largest(job: MapJob) -> int:
-    """A block larger than the extent costs memory for nothing."""
-    return -(-max(job.extent.shape) // 512) * 512
+def _inputs(config: PredictConfig, scene: Scene) -> tuple[Location, ...]:
+    """Everything that is read, so that nothing is written over it."""
+    return (*config.scenes, *scene.files, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
 
 
 def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:

@@ -1,4 +1,4 @@
-"""The superpixels of one scene from file to file: checks, blocks, run, publication."""
+"""geoseg superpixels: a scene to a raster of ids, or to polygons with statistics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, remove_leftovers
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
+from geoseg.jobs.job import Job
 from geoseg.outputs.names import VECTORS, check_segments, run_beside
 from geoseg.prediction.segmenter import LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, RasterSpec, raster_sidecars, write_cog
@@ -22,60 +23,75 @@ from geoseg.runs.local import Receipt, compute
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.writer import vector_sidecars, write_layer
 
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 """More threads than this wait for the reading of the next block."""
 
 
-class SegmentJob:
-    """One scene, one output: everything is checked, nothing is written yet. Use it as a context manager.
+class SuperpixelsJob(Job[Receipt]):
+    """The superpixels of one scene. A context manager.
 
     Raises:
-        InputMissingError, InputError, BandError, SettingError: the scene; see `Scene`.
-        OutputError: an output that cannot or must not be written.
+        InputMissingError, InputError, BandError, SettingError: The scene; see `Scene`.
+        OutputError: An output that cannot or must not be written.
     """
+
+    stage = "superpixels"
+    unit = "block"
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
-        check_segments(config.out, config.overwrite, (config.scene,))
         self.record, self.run_path = record_path(config.out), run_beside(config.out)
         self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
         try:
-            check_segments(config.out, config.overwrite, self.scene.files)
+            check_segments(config.out, config.overwrite, (config.scene, *self.scene.files))
             if config.out.suffix.lower() in VECTORS:
                 require_rectified(config.scene, self.scene.georeference)
         except BaseException:
             self.scene.close()
             raise
         self.blocks = tuple(partition(self.scene.extent, config.block_size))
-        workers = config.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+        workers = config.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
         self.segmenter = Segmenter(self.scene, config, workers, VECTORS.get(config.out.suffix.lower()))
 
-    def __enter__(self) -> SegmentJob:
-        return self
+        self.total = len(self.blocks)
+        self._reused = 0
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the scene."""
         self.scene.close()
 
     def run(self, command: str = "") -> Generator[Receipt]:
-        """Compute the blocks that are missing in the run directory, yield their receipts, then publish the output.
-
-        command: what goes on if this is interrupted, for the manifest to tell.
+        """Compute the blocks that the run directory lacks, yield the receipts of all, then publish the output.
 
         Raises:
-            RunError: the run directory belongs to something else. LockedError: another process is at work there.
-            WriteError: the disk failed; the run is kept.
+            RunError: The run directory belongs to something else.
+            LockedError: Another process is at work there.
+            WriteError: The disk failed; the run is kept.
         """
         config, work = self.config, self.segmenter
-        facts = work_facts(command, len(self.blocks))
+        facts = work_facts(command, self.total)
         with Run(self.run_path, self._fingerprint(), facts, config.restart) as run:
             with run.beginning():
-                # Another process may have finished since the output was looked at.
-                check_segments(config.out, config.overwrite, self.scene.files)
+                # Another process may have finished since the output was checked.
+                check_segments(config.out, config.overwrite, (config.scene, *self.scene.files))
             remove_leftovers(config.out.parent, config.out.stem)
             rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
             with self.scene.caching(rows):
                 yield from compute(work.read, work.cut, work.finish, run, self.blocks)
             self._publish(run)
+
+    def describe(self, receipt: Receipt) -> str:
+        """Return pixels and seconds over all threads."""
+        self._reused += receipt.reused
+        return receipt.summary()
+
+    def closing(self) -> str:
+        """Return how many blocks were there already."""
+        return f"{self._reused} of {self.total} blocks were there already" if self._reused else ""
+
+    def kept(self) -> str:
+        """Return where the finished blocks are."""
+        return f"{self.run_path} holds the finished blocks"
 
     def _publish(self, run: Run) -> None:
         out, provenance = self.config.out, self._provenance()

@@ -22,6 +22,7 @@ from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_data
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.files.record import versions
+from geoseg.jobs.job import Job
 from geoseg.learning.checkpoints import Checkpoints, interrupted
 from geoseg.learning.log import Metrics
 from geoseg.learning.loop import GOOD_EVERY, train
@@ -34,7 +35,7 @@ from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.outputs.pictures import outlined, painted, rgb, save_png, side_by_side
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
-from geoseg.recipes import STRIDE, WindowConfig
+from geoseg.recipes import STRIDE, ProtocolName, WindowConfig
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +48,37 @@ _UNSEEN = 1 << 40
 """A step no training reaches: its patches are fresh ones."""
 
 
-class Training:
-    """A training that is ready to start: everything is checked, nothing is written yet.
+class TrainJob(Job[Step]):
+    """A training, from imagery to a model file. A context manager that also keeps other processes away.
 
-    `steps()` does the work and writes the model to `config.out`, last, with its log (`.metrics.jsonl`) and picture
-    (`.png`, remade on the way) beside it; until then `checkpoints` lie there too. A context manager: it holds scenes
-    open, and keeps other processes away.
+    `run` writes the model to `config.out`, last, with its log (`.metrics.jsonl`) and picture (`.png`, remade on the
+    way) beside it; until then checkpoints lie there too.
 
-    sources: the images that are learnt from; those that cannot be used are not among them.
+    Args:
+        config: The settings. A recipe of None becomes that of the protocol whose data the folder looks like, or
+            orthophoto.
+        scenes: Files to learn from, instead of `config.data`.
+        reason: Why a model is learnt, to be shown before the work.
 
-    config: its `data` is a folder, or one file; `scenes` overrides it with files. A recipe of None becomes that of the
-        protocol whose data the folder looks like, or orthophoto.
+    Attributes:
+        sources: The images that are learnt from; those that cannot be used are not among them.
 
     Raises:
-        InputMissingError, InputError, BandError: imagery that is not there, cannot be read, or does not fit together.
-        OutputError: a model, or an interrupted training, is there already.
-        LockedError: another process trains this model.
-        UnavailableError, SettingError: a device, an encoder or weights that cannot be had; bands chosen for a protocol.
+        InputMissingError, InputError, BandError: Imagery that is missing, cannot be read, or does not fit together.
+        OutputError: A model, or an interrupted training, exists already.
+        LockedError: Another process trains this model.
+        UnavailableError, SettingError: A device, an encoder or weights that are not available; bands chosen for a
+            protocol.
     """
 
-    def __init__(self, config: TrainConfig, scenes: Sequence[Location] | None = None) -> None:
-        self.config = config = _with_recipe(config, scenes is not None)
+    stage = "train"
+    unit = "step"
+
+    def __init__(self, config: TrainConfig, scenes: Sequence[Location] | None = None, reason: str = "") -> None:
+        recognised = recognise(config.data) if scenes is None else None
+        self._lines = [line for line in (reason, _about_protocol(config, recognised)) if line]
+        self.config = config = _with_recipe(config, recognised)
+        self.total = config.settled.steps
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
         self.picture = config.out.with_suffix(".png")
@@ -83,22 +94,21 @@ class Training:
             stack.callback(self.checkpoints.close)
             self.resuming = self._resuming()
             self._protocol = not isinstance(self.dataset, Orthophotos)
-            self.unit = "image" if self._protocol else "scene"
             self.faults.check(self.dataset.sources)
             self.sources = self._usable()
             self._open = stack.pop_all()
 
-    def __enter__(self) -> Training:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the imagery and let other processes in."""
         self._open.close()
 
-    def steps(self) -> Generator[Step]:
-        """Train; yield every step; write checkpoints on the way and the model at the end.
+    def run(self, command: str = "") -> Generator[Step]:
+        """Train, yield every step, write checkpoints on the way and the model at the end.
 
         Raises:
-            DivergedError: see `train`. WriteError: the disk failed. LockedError: another process has taken over.
+            DivergedError: See `train`.
+            WriteError: The disk failed.
+            LockedError: Another process has taken over.
         """
         config, recipe = self.config, self.config.settled
         remove_leftovers(self.out.parent, self.out.stem)
@@ -135,6 +145,35 @@ class Training:
         with trainer.averages.applied(selected=config.weights == "selected"):
             self._settle(trainer)
             self._publish(trainer, dtype)
+
+    def describe(self, receipt: Step) -> str:
+        """Return loss, information, perplexity and speed."""
+        return (
+            f"loss {receipt.loss:.3f}, information {receipt.information:.2f}, perplexity {receipt.perplexity:.1f}, "
+            f"{receipt.images_per_second:.1f} images/s"
+        )
+
+    def remark(self, receipt: Step) -> str:
+        """Return what was done about trouble."""
+        return f"step {receipt.step}: {receipt.note}" if receipt.note else ""
+
+    def opening(self) -> str:
+        """Return what is learnt, from what and where."""
+        unit = "image" if self._protocol else "scene"
+        precision = str(self.precision).removeprefix("torch.")
+        line = (
+            f"learning {self.config.settled.classes} classes from {len(self.sources)} {unit}s on {self.device} "
+            f"({precision}), at most {self.total} steps"
+        )
+        return "\n".join([*self._lines, line])
+
+    def closing(self) -> str:
+        """Return the files."""
+        return f"model {self.out}, log {self.metrics}, picture {self.picture}"
+
+    def kept(self) -> str:
+        """Return where the checkpoints are."""
+        return f"{self.checkpoints.path} holds the work so far" if self.checkpoints.there else ""
 
     def _opened(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
@@ -241,10 +280,20 @@ class Training:
         return hashlib.sha256("\n".join(self._names()).encode(errors="surrogateescape")).hexdigest()
 
 
-def _with_recipe(config: TrainConfig, orthophotos: bool) -> TrainConfig:
-    if config.recipe is not None:
-        return config
-    return replace(config, recipe=(None if orthophotos else recognise(config.data)) or "orthophoto")
+def _with_recipe(config: TrainConfig, recognised: ProtocolName | None) -> TrainConfig:
+    return config if config.recipe is not None else replace(config, recipe=recognised or "orthophoto")
+
+
+def _about_protocol(config: TrainConfig, recognised: ProtocolName | None) -> str:
+    """Tell that the folder looks like the data of a protocol that was not asked for by name."""
+    if recognised is None:
+        return ""
+    name = "Potsdam" if recognised.startswith("potsdam") else "COCO-Stuff"
+    if config.recipe is None:
+        return f"{config.data} looks like {name}: training by its protocol, --recipe {recognised}"
+    if config.recipe.rstrip("0123456789") != recognised.rstrip("0123456789"):
+        return f"{config.data} looks like {name}: --recipe {recognised} trains by its protocol"
+    return ""
 
 
 _PATCHES = 6

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.config import MODEL_NAME, PredictConfig
+from geoseg.config import PredictConfig
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, interrupted
 from geoseg.files.record import RASTERS, record_path
@@ -163,21 +163,14 @@ class Outputs:
 
 
 def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
-    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`; check them.
+    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`.
 
     Raises:
-        OutputError: see `Outputs.check`; also an output that is another scene, the model or the area of interest.
+        OutputError: Several scenes and no folder, or two scenes of one name.
     """
-    inputs = (*config.scenes, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
     if len(config.scenes) == 1 and not config.out.is_dir():
-        targets: list[tuple[Location, Outputs]] = [
-            (config.scenes[0], Outputs(config.out, config.confidence, config.polygons))
-        ]
-    else:
-        targets = _in_folder(config)
-    for _, outputs in targets:
-        outputs.check(config.overwrite, inputs)
-    return targets
+        return [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
+    return _in_folder(config)
 
 
 def _in_folder(config: PredictConfig) -> list[tuple[Location, Outputs]]:

@@ -50,7 +50,7 @@ _CACHE = 8 << 20
 
 
 @dataclass(frozen=True)
-class Progress:
+class RowsRead:
     """Rows that were read; `polygons`: how many are complete so far."""
 
     rows: Span
@@ -93,7 +93,7 @@ class ClassLayer:
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
         self.spec = VectorSpec(driver, LAYER, columns, WGS84.to_wkt() if self._wgs84 else georeference.wkt)
 
-    def write(self, at: Path | None = None) -> Generator[Progress]:
+    def write(self, at: Path | None = None) -> Generator[RowsRead]:
         """Polygonize the raster, yield how far that is, and publish the file at the end; at: another place for it."""
         told = self._work.ground.told_excess(self._raster.scene.extent)
         if told is not None:
@@ -110,7 +110,7 @@ class ClassLayer:
             for rows, values in self._read(spans):
                 for features in self._work.push(values):
                     put(features)
-                yield Progress(rows, self.count)
+                yield RowsRead(rows, self.count)
             for features in self._work.finish():
                 put(features)
             if self._tolerance is not None:

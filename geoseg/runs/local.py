@@ -33,14 +33,27 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Receipt:
-    """One block is done: `pixels` of it, `windows` the network computed, seconds per stage; `reused` if it was
-    there already."""
+    """One block is done.
+
+    Attributes:
+        block: Which one.
+        pixels: Of the block.
+        windows: How many windows the network computed for it.
+        seconds: Time per stage, added up over threads.
+        reused: It was finished before.
+    """
 
     block: Block
     pixels: int
     windows: int
     seconds: Mapping[str, float]
     reused: bool = False
+
+    def summary(self, counts: str = "") -> str:
+        """Return in a few words what the block took; counts: what else there is to count."""
+        if self.reused:
+            return "reused"
+        return ", ".join(filter(None, [f"{self.pixels / 1e6:.1f} Mpx", counts, f"{sum(self.seconds.values()):.1f} s"]))
 
 
 def compute(

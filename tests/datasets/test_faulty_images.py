@@ -18,7 +18,7 @@ from geoseg.config import TrainConfig
 from geoseg.datasets import Faults, Orthophotos
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.jobs.train import Training
+from geoseg.jobs.train import TrainJob
 from geoseg.model.file import load_model
 from geoseg.raster.statistics import band_stats
 
@@ -157,16 +157,16 @@ def test_law_8_a_resumed_training_leaves_out_what_the_uninterrupted_one_did(
     for module in ("learning.loop", "jobs.train"):
         monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
     config = TrainConfig(strange, tmp_path / "m.safetensors", **BRIEF, max_bad=1)
-    with Training(config) as training:
-        assert len(list(training.steps())) == 6
+    with TrainJob(config) as training:
+        assert len(list(training.run())) == 6
     assert caplog.text.count("left out") == 1
     again = replace(config, out=tmp_path / "n.safetensors")
-    with Training(again) as training:
-        for step in training.steps():
+    with TrainJob(again) as training:
+        for step in training.run():
             if step.step == 3:
                 break
-    with Training(replace(again, resume=True)) as training:
-        assert [step.step for step in training.steps()] == [3, 4, 5, 6]
+    with TrainJob(replace(again, resume=True)) as training:
+        assert [step.step for step in training.run()] == [3, 4, 5, 6]
     assert again.out.read_bytes() == config.out.read_bytes()
 
 
@@ -226,6 +226,6 @@ def test_what_is_left_out_is_in_no_statistics(tmp_path: Path) -> None:
     bad.write_bytes(data)
     with Orthophotos([bad]) as found:
         found.sources[0].read(Window.of(0, 0, 2048, 64))
-    with Orthophotos([good]) as alone, Training(TrainConfig(folder, tmp_path / "n.safetensors", max_bad=1)) as fresh:
+    with Orthophotos([good]) as alone, TrainJob(TrainConfig(folder, tmp_path / "n.safetensors", max_bad=1)) as fresh:
         assert fresh._statistics() == band_stats(alone.sources)
         assert [source.path for source in fresh.sources] == [good]

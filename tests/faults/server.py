@@ -139,18 +139,18 @@ def _work(folder: Path, scene: Path, model: Any) -> None:
     """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
     from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
     from geoseg.jobs.polygonize import PolygonizeJob
-    from geoseg.jobs.predict import MapJob
-    from geoseg.jobs.superpixels import SegmentJob
+    from geoseg.jobs.predict import PredictJob
+    from geoseg.jobs.superpixels import SuperpixelsJob
     from geoseg.outputs.names import Outputs
     from geoseg.units import Area
 
     out = folder / "map.tif"
     outputs = Outputs(out, folder / "confidence.tif", folder / "map.gpkg")
     config = PredictConfig((scene,), out, min_area=Area(2, "px"), legend=True, precision="float32", workers=1)
-    with MapJob(config, scene, outputs, model) as job:
+    with PredictJob(config, scene, outputs, model) as job:
         list(job.run())
     for name in ("cut.tif", "cut.gpkg"):
-        with SegmentJob(SegmentConfig(scene, folder / name, workers=1)) as cutting:
+        with SuperpixelsJob(SegmentConfig(scene, folder / name, workers=1)) as cutting:
             list(cutting.run())
     with PolygonizeJob(PolygonizeConfig(out, folder / "polygons.fgb")) as polygons:
         list(polygons.run())

@@ -11,7 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.config import PredictConfig
-from geoseg.jobs.predict import MapJob
+from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model
 from geoseg.outputs.names import Outputs
 from helpers.models import as_saved
@@ -23,7 +23,7 @@ def predict_map(
     """Return the class raster, the confidence and the profile of a prediction in float32."""
     confidence = out.with_name(f"{out.stem}-confidence.tif")
     config = PredictConfig((scene,), out, overwrite=True, **{"precision": "float32", **settings})
-    with MapJob(config, scene, Outputs(out, confidence), as_saved(model)) as job:
+    with PredictJob(config, scene, Outputs(out, confidence), as_saved(model)) as job:
         for _ in job.run():
             pass
     with rasterio.open(out) as file, rasterio.open(confidence) as other:

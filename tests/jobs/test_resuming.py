@@ -24,7 +24,7 @@ from geoseg.config import TrainConfig
 from geoseg.errors import GeosegError, OutputError, WriteError
 from geoseg.files import atomic
 from geoseg.jobs import train as training_job
-from geoseg.jobs.train import Training
+from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import Checkpoints, folder_of
 from geoseg.learning.log import Metrics
 from geoseg.learning.trainer import Step
@@ -56,8 +56,8 @@ def config(folder: Path, tmp_path: Path) -> TrainConfig:
 
 def run(config: TrainConfig, until: int = 99) -> None:
     """Train until step `until` is in the log, or to the end."""
-    with Training(config) as training:
-        for step in training.steps():
+    with TrainJob(config) as training:
+        for step in training.run():
             if step.step == until:
                 break
 
@@ -233,8 +233,8 @@ def test_an_interrupted_training_says_how_to_go_on(
 def test_a_second_training_to_the_same_model_is_75(
     config: TrainConfig, more: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Training(config) as training:
-        steps = training.steps()
+    with TrainJob(config) as training:
+        steps = training.run()
         for _ in range(3):
             next(steps)
         before = training.metrics.read_bytes()
@@ -251,13 +251,13 @@ def test_predict_goes_on_with_the_model_it_was_learning(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     chosen: list[TrainConfig] = []
-    made: Callable[..., None] = Training.__init__
+    made: Callable[..., None] = TrainJob.__init__
 
-    def brief(training: Training, config: TrainConfig, scenes: Any = None) -> None:
+    def brief(training: TrainJob, config: TrainConfig, scenes: Any = None) -> None:
         chosen.append(config)
         made(training, replace(config, **SETTINGS), scenes)
 
-    monkeypatch.setattr(Training, "__init__", brief)
+    monkeypatch.setattr(TrainJob, "__init__", brief)
     keep = Checkpoints.keep
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "keep", lambda *given: keep(*given) or os.kill(os.getpid(), signal.SIGTERM))

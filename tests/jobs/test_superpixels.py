@@ -29,7 +29,7 @@ from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.files.record import record_path
-from geoseg.jobs.superpixels import SegmentJob
+from geoseg.jobs.superpixels import SuperpixelsJob
 from geoseg.prediction.segmenter import column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
@@ -43,7 +43,7 @@ SMALL = {"size": 9, "iterations": 2, "compactness": 12.5, "min_size": 30}
 
 def cut(scene: Path, out: Path, **settings: Any) -> Path:
     """Write the superpixels of a scene."""
-    with SegmentJob(SegmentConfig(scene, out, **{**SMALL, **settings})) as job:
+    with SuperpixelsJob(SegmentConfig(scene, out, **{**SMALL, **settings})) as job:
         for _ in job.run():
             pass
     return out
@@ -296,7 +296,7 @@ def test_interrupted_equals_uninterrupted(
     at_once = cut(holed, tmp_path / "other" / name, block_size=512)
     out = tmp_path / name
     config = SegmentConfig(holed, out, **SMALL, block_size=512)
-    with SegmentJob(config) as job:
+    with SuperpixelsJob(config) as job:
         receipts = job.run()
         assert [next(receipts).reused for _ in range(3)] == [False] * 3
         receipts.close()
@@ -305,7 +305,7 @@ def test_interrupted_equals_uninterrupted(
         # A part that is not what was recorded is computed again.
         damaged = next(job.run_path.glob("part-000001-*"))
         damaged.write_bytes(damaged.read_bytes()[:-1])
-    with SegmentJob(config) as job:
+    with SuperpixelsJob(config) as job:
         reused = [receipt.reused for receipt in job.run()]
     assert sum(reused) == len(kept) - 1 >= 2
     assert len(reused) == 9
@@ -329,12 +329,12 @@ def test_an_interruption_while_the_file_is_written_is_none_of_the_disk(
         return read(path)
 
     scene = make_raster(tmp_path / "scene.tif", landscape(70, 1100))
-    with SegmentJob(SegmentConfig(scene, out, **SMALL, block_size=512)) as job, monkeypatch.context() as patch:
+    with SuperpixelsJob(SegmentConfig(scene, out, **SMALL, block_size=512)) as job, monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", interrupted)
         with pytest.raises(KeyboardInterrupt):
             list(job.run())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif", f"segments{suffix}.run"]
-    with SegmentJob(SegmentConfig(scene, out, **SMALL, block_size=512)) as job:
+    with SuperpixelsJob(SegmentConfig(scene, out, **SMALL, block_size=512)) as job:
         assert [receipt.reused for receipt in job.run()] == [True] * 3
     assert len(features(out))
 
@@ -351,7 +351,7 @@ def test_a_file_that_reads_back_otherwise_is_not_published(
         table = source.read_all()
         write(table.slice(1) if len(table) else table, path, **how)
 
-    with SegmentJob(SegmentConfig(scene_path, out, **SMALL, overwrite=True)) as job, monkeypatch.context() as patch:
+    with SuperpixelsJob(SegmentConfig(scene_path, out, **SMALL, overwrite=True)) as job, monkeypatch.context() as patch:
         patch.setattr(pyogrio, "write_arrow", losing)
         with pytest.raises(WriteError, match="reads back other features"):
             list(job.run())
@@ -364,7 +364,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     tmp_path: Path, scene_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "segments.gpkg"
-    with SegmentJob(SegmentConfig(scene_path, out, **SMALL)) as job, monkeypatch.context() as patch:
+    with SuperpixelsJob(SegmentConfig(scene_path, out, **SMALL)) as job, monkeypatch.context() as patch:
         patch.setattr("geoseg.files.atomic.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
         with pytest.raises(WriteError, match="MiB needed; free some"):
             list(job.run())
@@ -378,7 +378,7 @@ def test_a_folder_that_cannot_be_written_to_while_publishing(
     def failing(*_: Any, **__: Any) -> None:
         raise pyogrio.errors.DataSourceError("disk I/O error\nsecond line")
 
-    with SegmentJob(SegmentConfig(scene_path, tmp_path / "a.gpkg", **SMALL)) as job, monkeypatch.context() as patch:
+    with SuperpixelsJob(SegmentConfig(scene_path, tmp_path / "a.gpkg", **SMALL)) as job, monkeypatch.context() as patch:
         patch.setattr(pyogrio, "write_arrow", failing)
         with pytest.raises(WriteError, match=r"a\.gpkg: cannot be written \(disk I/O error\)"):
             list(job.run())
@@ -397,7 +397,7 @@ def test_what_sqlite_left_beside_an_old_geopackage_goes(tmp_path: Path, scene_pa
 def test_another_suffix_is_refused_with_those_there_are(tmp_path: Path, scene_path: Path, name: str) -> None:
     words = "segments.tif for a raster of ids, segments.gpkg or segments.fgb for polygons"
     with untouched(tmp_path), pytest.raises(OutputError, match=words):
-        SegmentJob(SegmentConfig(scene_path, tmp_path / name))
+        SuperpixelsJob(SegmentConfig(scene_path, tmp_path / name))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".gpkg", ".fgb"])
@@ -405,23 +405,23 @@ def test_an_existing_output_is_replaced_only_where_told(tmp_path: Path, scene_pa
     out = tmp_path / f"old{suffix}"
     out.write_bytes(b"the old one")
     with untouched(tmp_path), pytest.raises(OutputError, match="exists already"):
-        SegmentJob(SegmentConfig(scene_path, out))
+        SuperpixelsJob(SegmentConfig(scene_path, out))
     cut(scene_path, out, overwrite=True)
     assert out.stat().st_size > 1000
     with untouched(tmp_path), pytest.raises(OutputError, match="is the input itself"):
-        SegmentJob(SegmentConfig(scene_path, scene_path, overwrite=True))
+        SuperpixelsJob(SegmentConfig(scene_path, scene_path, overwrite=True))
 
 
 def test_a_run_with_other_settings_is_refused(tmp_path: Path, scene_path: Path) -> None:
     out = tmp_path / "ids.tif"
-    with SegmentJob(SegmentConfig(scene_path, out, **SMALL)) as job:
+    with SuperpixelsJob(SegmentConfig(scene_path, out, **SMALL)) as job:
         receipts = job.run()
         next(receipts)
         receipts.close()
     changes: list[dict[str, Any]] = [{"size": 10}, {"min_size": None}, {"bands": (3, 2, 1)}, {"block_size": 512}]
     for change in changes:
         with (
-            SegmentJob(SegmentConfig(scene_path, out, **{**SMALL, **change})) as job,
+            SuperpixelsJob(SegmentConfig(scene_path, out, **{**SMALL, **change})) as job,
             pytest.raises(RunError, match=r"was begun with another settings: .*--restart"),
         ):
             next(job.run())

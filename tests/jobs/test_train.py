@@ -25,7 +25,7 @@ from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, P
 from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.jobs import train as training_job
-from geoseg.jobs.train import Training
+from geoseg.jobs.train import TrainJob
 from geoseg.learning.patches import Imagery, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.file import load_model
@@ -62,8 +62,8 @@ def train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Train:
 
 def trained(folder: Path, out: Path, **settings: Any) -> dict[str, Any]:
     """The provenance of the model that a brief training leaves at `out`."""
-    with Training(TrainConfig(folder, out, **{**BRIEF, **settings})) as training:
-        assert len(list(training.steps())) == 2
+    with TrainJob(TrainConfig(folder, out, **{**BRIEF, **settings})) as training:
+        assert len(list(training.run())) == 2
     return dict(load_model(out).provenance)
 
 
@@ -106,7 +106,7 @@ def test_a_folder_is_recognised_and_told(
     plain.mkdir()
     make_raster(plain / "a.tif", landscape(90, 90))
     chosen = []
-    monkeypatch.setattr(Training, "steps", lambda self: iter(chosen.append(self.config.recipe) or ()))
+    monkeypatch.setattr(TrainJob, "run", lambda self: iter(chosen.append(self.config.recipe) or ()))
 
     def said(folder: Path, *more: object) -> list[str]:
         return [line for line in train(folder, *more).said if "looks like" in line]
@@ -132,7 +132,7 @@ def assert_refused_bands(outcome: Outcome) -> None:
 
 def test_scenes_that_are_named_are_imagery(tiles: Path, tmp_path: Path) -> None:
     scenes = sorted((tiles / "4_Ortho_RGBIR").glob("*.tif"))[:2]
-    with Training(TrainConfig(tiles, tmp_path / "m.safetensors"), scenes) as training:
+    with TrainJob(TrainConfig(tiles, tmp_path / "m.safetensors"), scenes) as training:
         assert (training.config.recipe, training.dataset.count, training.unit) == ("orthophoto", 2, "scene")
         assert isinstance(training.dataset, Orthophotos)
 
@@ -152,7 +152,7 @@ def test_labels_are_never_taken_for_imagery(tiles: Path, coco: Path, tmp_path: P
     }
     for folder, names in expected.items():
         config = TrainConfig(folder, tmp_path / "m.safetensors", recipe="orthophoto", bands=(1, 2, 3))
-        with Training(config) as training:
+        with TrainJob(config) as training:
             assert {path.name for path in training.dataset.files} == names
             assert not any(path.parent.name == "gt" for path in training.dataset.files)
 
@@ -261,8 +261,8 @@ def test_a_protocol_gives_each_image_the_same_chance(
         raise SeenError
 
     monkeypatch.setattr(training_job, "PatchSampler", look)
-    with Training(TrainConfig(coco, tmp_path / "m.safetensors", recipe=recipe)) as training, pytest.raises(SeenError):
-        next(training.steps())
+    with TrainJob(TrainConfig(coco, tmp_path / "m.safetensors", recipe=recipe)) as training, pytest.raises(SeenError):
+        next(training.run())
 
 
 def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
@@ -277,13 +277,13 @@ def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
     assert data["names"] == [f"{tile}_r00_c0{col}" for tile in ("2_10", "6_10", "6_7") for col in (0, 1)]
     scenes = [tiles / "4_Ortho_RGBIR" / f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")]
     monkeypatch.setattr(training_job, "_SAMPLED", 1)
-    with Training(TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3)), scenes) as training:
+    with TrainJob(TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3)), scenes) as training:
         assert training._measured() == training.dataset.sources
 
 
 def test_records_of_many_images_are_small(tmp_path: Path, tiles: Path) -> None:
     stats = BandStats((1.0,), (1.0,), (0.0,), (1.0,), 9)
-    with Training(TrainConfig(tiles, tmp_path / "m.safetensors")) as training:
+    with TrainJob(TrainConfig(tiles, tmp_path / "m.safetensors")) as training:
         few = training._fingerprint(stats)
         sources = training.sources
         training.sources = sources * 9000
@@ -300,7 +300,7 @@ def test_records_of_many_images_are_small(tmp_path: Path, tiles: Path) -> None:
 def test_data_of_a_protocol_is_not_written_over(name: str, tmp_path: Path) -> None:
     folder = make_tiles(tmp_path, {"2_10": True, "6_7": True})
     with untouched(folder), pytest.raises(OutputError, match="is the input itself"):
-        Training(TrainConfig(folder, folder / name, overwrite=True))
+        TrainJob(TrainConfig(folder, folder / name, overwrite=True))
 
 
 def test_a_model_of_cocostuff_maps_any_picture(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,8 +333,8 @@ def watched(folder: Path, out: Path, **settings: Any) -> tuple[Trainer, list[Ste
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_job, "Trainer", Kept)
-        with Training(TrainConfig(folder, out, **{**SHORT, **settings})) as training:
-            made = [(step, training.picture.exists()) for step in training.steps()]
+        with TrainJob(TrainConfig(folder, out, **{**SHORT, **settings})) as training:
+            made = [(step, training.picture.exists()) for step in training.run()]
     return kept[0], [step for step, _ in made], [there for _, there in made]
 
 
@@ -391,12 +391,12 @@ def test_a_training_that_was_never_judged_has_the_last_weights(
 def test_weights_are_chosen_anew_where_a_training_is_resumed(plain: Path, tmp_path: Path) -> None:
     """They decide no step: another choice continues the same training."""
     out, settings = tmp_path / "m.safetensors", {**SHORT, "steps": 27}
-    with Training(TrainConfig(plain, out, **settings, weights="last")) as training:
-        for step in training.steps():
+    with TrainJob(TrainConfig(plain, out, **settings, weights="last")) as training:
+        for step in training.run():
             if step.step == 26:
                 break
-    with Training(TrainConfig(plain, out, **settings, weights="selected", resume=True)) as training:
-        assert [step.step for step in training.steps()] == [26, 27]
+    with TrainJob(TrainConfig(plain, out, **settings, weights="selected", resume=True)) as training:
+        assert [step.step for step in training.run()] == [26, 27]
     assert load_model(out).provenance["weights"] == "selected"
 
 
@@ -410,10 +410,10 @@ def test_the_mixture_tells_classes_apart_as_the_recipe_says(
 
     monkeypatch.setattr(PatchSampler, "batch", look)
     with (
-        Training(TrainConfig(plain, tmp_path / "m.safetensors", **{**SHORT, "classes": classes})) as training,
+        TrainJob(TrainConfig(plain, tmp_path / "m.safetensors", **{**SHORT, "classes": classes})) as training,
         pytest.raises(SeenError),
     ):
-        next(training.steps())
+        next(training.run())
 
 
 def test_the_criterion_is_in_the_log_where_weights_were_judged(plain: Path, tmp_path: Path) -> None:
@@ -439,12 +439,12 @@ def test_early_pictures_are_of_the_averaged_weights_and_change_nothing(
     trainer, *_ = watched(plain, tmp_path / "m.safetensors")
     seen = []
 
-    def look(_: Training, trainer: Trainer) -> Any:
+    def look(_: TrainJob, trainer: Trainer) -> Any:
         own = dict(trainer.network.named_parameters())
         seen.append(all(torch.equal(value, own[name]) for name, value in trainer.averages.last.items()))
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(Training, "_picture", look)
+    monkeypatch.setattr(TrainJob, "_picture", look)
     again, steps, _ = watched(plain, tmp_path / "again.safetensors", weights="last")
     assert seen == [True] * (1 + sum(math.isfinite(step.criterion) for step in steps))
     assert len(seen) > 1

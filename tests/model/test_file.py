@@ -20,7 +20,7 @@ from geoseg.config import PredictConfig
 from geoseg.errors import InputError, InputMissingError, OutputError, SettingError
 from geoseg.files.atomic import sha256
 from geoseg.jobs.info import inspect
-from geoseg.jobs.predict import MapJob
+from geoseg.jobs.predict import PredictJob
 from geoseg.model.card import sealed
 from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
 from geoseg.model.network import NetworkSpec, build
@@ -109,7 +109,7 @@ def test_a_model_knows_the_hash_of_its_file_until_it_is_changed(model: Model, sa
 def test_a_model_that_was_never_saved_maps_nothing(scene_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.tif"
     with pytest.raises(SettingError, match="save_model"):
-        MapJob(PredictConfig((scene_path,), out), scene_path, Outputs(out, None), make_model())
+        PredictJob(PredictConfig((scene_path,), out), scene_path, Outputs(out, None), make_model())
     assert not out.exists()
 
 
