@@ -15,24 +15,23 @@ from .options import PATH
 
 @click.command()
 @click.argument("files", type=PATH, nargs=-1, required=True)
-@click.option("--scene", type=PATH, help="Scene that a map or superpixels were made of: hold them against it.")
+@click.option("--scene", type=PATH, help="Scene that a map or superpixels were made from, to compare them with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(context: click.Context, /, files: Any, scene: Any, as_json: bool) -> None:
-    """Read all of FILES and say whether they are whole: scenes, models, what geoseg wrote, run directories.
+    """Read all of FILES and check them: scenes, models, what geoseg wrote, run directories.
 
-    Whatever is wrong is told, not only the first of it; nothing is written.
+    Every fault is listed, not only the first one; nothing is written.
     """
     config = CheckConfig(files, scene, as_json)
-    from geoseg.jobs import check as checking
+    from geoseg.jobs.check import check_files
 
     findings = []
-    for path in config.files:
-        for finding in checking.check(path, config.scene):
-            findings.append(finding)
-            if not config.json:
-                click.echo(f"{'ok   ' if finding.fine else 'WRONG'}  {finding.file}: {finding.what}")
+    for finding in check_files(config):
+        findings.append(finding)
+        if not config.json:
+            click.echo(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.file}: {finding.message}")
     if config.json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
-    if not all(finding.fine for finding in findings):
+    if not all(finding.ok for finding in findings):
         context.exit(InputError.exit_code)

@@ -18,16 +18,16 @@ from .options import LOCATION, opening_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @opening_options
 def info(file: Location, as_json: bool, **opening: Any) -> None:
-    """Say what FILE is: a scene, a model, or a map that geoseg wrote."""
+    """Describe FILE: a scene, a model, or a map that geoseg wrote."""
     config = InfoConfig(file, as_json, **opening)
-    from geoseg.jobs.info import inspect
+    from geoseg.jobs.info import file_info
 
-    found = inspect(config.file, config)
+    facts = file_info(config.file, config)
     if config.json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(facts, indent=1))
         return
-    width = max(len(name) for name in found)
-    for name, value in found.items():
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
         click.echo(f"{name:{width}}  {_plain(value)}")
 
 

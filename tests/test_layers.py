@@ -57,9 +57,10 @@ LAYERS = (
     "raster.header",
     "datasets.dataset",
     "raster.statistics",
-    "checks.cog",
+    "checks.layout",
     "segments.cells",
     "learning.mixture",
+    "checks.polygon_rows",
     "checks.polygons",
     "vector.outlines",
     "vector.sweep",
@@ -109,6 +110,7 @@ LAYERS = (
     "evaluation.sources",
     "jobs.superpixels",
     "checks.rasters",
+    "checks.maps",
     "vector.polygons",
     "datasets",
     "jobs.evaluate",
@@ -120,6 +122,7 @@ LAYERS = (
     "outputs.map",
     "learning.trainer",
     "jobs.check",
+    "jobs.status",
     "jobs.predict",
     "learning.log",
     "learning.loop",
@@ -130,8 +133,8 @@ LAYERS = (
 LIGHT = ("errors", "units", "location", "recipes", "config", "classes", "grid")
 RASTERIO = ("raster.remote", "raster.opening", "raster.header", "raster.scene", "raster.cog", "raster.aoi")
 VECTORS = {
-    "pyogrio": ("vector.writer", "checks.polygons"),
-    "pyarrow": ("vector.arrow", "geoparquet", "vector.writer", "checks.polygons"),
+    "pyogrio": ("vector.writer", "checks.polygon_rows"),
+    "pyarrow": ("vector.arrow", "geoparquet", "vector.writer", "checks.polygon_rows"),
     "geopandas": ("raster.aoi", "vector.polygons"),
     "fiona": (),
 }

@@ -1,1 +1,1 @@
-"""Whether files are whole: everything is read, everything that is wrong is found, nothing is written."""
+"""Checks of files: everything is read, every fault is found, nothing is written."""

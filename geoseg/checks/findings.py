@@ -1,9 +1,7 @@
-"""What a check found: one line each."""
+"""The result of one check, and what checks share to make it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,71 +9,78 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError
 from geoseg.grid import Window
 
-MOST = 20
-"""Places that are told of one kind of fault."""
+MAX_LISTED = 20
+"""Damaged blocks or parts that get a finding of their own; one more finding counts the rest."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one file: its name, whether the file is as it should be, and what was found."""
+    """The result of one check of one file.
+
+    Attributes:
+        file: The file or folder that was checked.
+        check: Name of the check, such as 'sha256' or 'blocks'. A check may yield several findings.
+        ok: Whether the file passed.
+        message: What was found, in one line without the path.
+    """
 
     file: Path
     check: str
-    fine: bool
-    what: str
+    ok: bool
+    message: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return {"file": str(self.file), "check": self.check, "ok": self.fine, "what": self.what}
+        """Return the finding as `geoseg check --json` prints it."""
+        return {"file": str(self.file), "check": self.check, "ok": self.ok, "what": self.message}
 
 
-class Report:
-    """Findings about one file, as they are made."""
+class FileFindings:
+    """Makes the findings of one file.
+
+    Attributes:
+        file: The file or folder that is checked.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def fine(self, check: str, what: str) -> Finding:
-        """Return the finding that all is well."""
-        return Finding(self.file, check, True, what)
+    def passed(self, check: str, message: str) -> Finding:
+        """Return the finding of a check that the file passed."""
+        return Finding(self.file, check, True, message)
 
-    def wrong(self, check: str, what: object) -> Finding:
-        """Return the finding that something is wrong; the name of the file is taken off its front."""
-        return Finding(self.file, check, False, " ".join(str(what).removeprefix(f"{self.file}: ").split()))
+    def failed(self, check: str, problem: object) -> Finding:
+        """Return the finding of a check that the file failed.
 
-    def either(self, check: str, problem: str | None, what: str) -> Finding:
-        """Return `problem` where there is one, else that all is well."""
-        return self.fine(check, what) if problem is None else self.wrong(check, problem)
+        Args:
+            check: Name of the check.
+            problem: A message or an exception; it becomes one line, without the path at its front.
+        """
+        return Finding(self.file, check, False, " ".join(str(problem).removeprefix(f"{self.file}: ").split()))
 
-    @contextmanager
-    def catching(self, check: str, found: Callable[[Finding], object]) -> Iterator[None]:
-        """Within this context an error of geoseg's, or of the system's, is a finding."""
-        try:
-            yield
-        except (GeosegError, OSError) as error:
-            found(self.wrong(check, error))
+    def judge(self, check: str, problem: str | None, message: str) -> Finding:
+        """Return a failed finding with `problem` if there is one, else a passed finding with `message`."""
+        return self.passed(check, message) if problem is None else self.failed(check, problem)
 
 
-class Pixels:
-    """Pixels that are not as they should be: how many, and (row, col) of the first."""
+class WrongPixels:
+    """Counts wrong pixels and remembers the position (row, col) of the first one."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first: tuple[int, int] | None = None
 
-    def see(self, wrong: NDArray[np.bool_], window: Window) -> None:
-        """Take in the pixels (rows, cols) of `window`."""
+    def add(self, wrong: NDArray[np.bool_], window: Window) -> None:
+        """Count the pixels of `window` that are True in `wrong`, (rows, cols)."""
         count = int(np.count_nonzero(wrong))
         if count and self.first is None:
             row, col = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
             self.first = window.rows.start + int(row), window.cols.start + int(col)
         self.count += count
 
-    def told(self, what: str) -> str | None:
-        """Return a sentence about them, None where there are none."""
+    def problem(self, what: str) -> str | None:
+        """Return '3 pixels WHAT, the first at row 7, column 9'; None if no pixel is wrong."""
         if self.first is None:
             return None
         return f"{self.count} pixels {what}, the first at row {self.first[0]}, column {self.first[1]}"

@@ -1,17 +1,19 @@
-"""Checks of what geoseg wrote, by its record: every file that the record names, and what the files say together."""
+"""Checks of a result, by its record: every file that the record names, and whether the files agree with each other."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.checks.findings import Finding, Report
-from geoseg.checks.polygons import Layer, check_areas, check_geopackage, check_layer, check_names
-from geoseg.checks.rasters import MapCheck, check_layout
+from geoseg.checks.findings import FileFindings, Finding
+from geoseg.checks.maps import MapCheck, check_layout
+from geoseg.checks.polygons import check_areas, check_geopackage, check_names, check_polygons, summarise
 from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
@@ -25,7 +27,7 @@ from geoseg.raster.guards import regular_file
 
 
 def record_of(path: Path) -> Path | None:
-    """Return the record that names the file `path`, or is it; None where there is none."""
+    """Return the record that names the file `path`, or `path` if it is a record itself; None if there is none."""
     if path.name.endswith(RECORD):
         return path
     record = find_record(path, everywhere=True)
@@ -33,48 +35,57 @@ def record_of(path: Path) -> Path | None:
 
 
 def check_result(record: Path, scene: Path | None = None) -> Iterator[Finding]:
-    """Yield what was found in the files that `record` names. scene: what they were made of, to hold them against."""
-    report = Report(record)
+    """Check the files that a record names. Whatever fails is a finding, the record included.
+
+    Args:
+        record: The record.
+        scene: The scene that a map or superpixels were made from, to compare them with.
+    """
+    findings = FileFindings(record)
     try:
         regular_file(record)
         said = read_record(record)
     except GeosegError as error:
-        yield report.wrong("record", error)
+        yield findings.failed("record", error)
         return
     files = said.files
-    yield report.fine("record", f"names {len(files)} file{'s' * (len(files) > 1)}")
-    there = []
+    yield findings.passed("record", f"names {len(files)} file{'s' * (len(files) > 1)}")
+    present = []
     for path, digest in files.items():
-        found = _hash(path, digest)
-        there += [path] if found.what != _GONE else []
-        yield found
+        exists = path.exists()
+        present += [path] if exists else []
+        yield _check_hash(path, digest) if exists else FileFindings(path).failed("sha256", "does not exist")
     try:
-        yield from _Contents(record, said.content, there, scene).check()
+        yield from _Contents(record, said.content, present, scene).check()
     except (OSError, GeosegError) as error:
-        yield report.wrong("contents", error)
+        yield findings.failed("contents", error)
     except MALFORMED as error:
-        yield report.wrong("record", f"is damaged ({type(error).__name__}: {error}); make the result again")
+        yield findings.failed("record", f"is damaged ({type(error).__name__}: {error}); make the result again")
 
 
-_GONE = "is not there"
-
-
-def _hash(path: Path, digest: str) -> Finding:
-    report = Report(path)
-    if not path.exists():
-        return report.wrong("sha256", _GONE)
+def _check_hash(path: Path, digest: str) -> Finding:
+    findings = FileFindings(path)
     try:
-        found = sha256(regular_file(path))
+        actual = sha256(regular_file(path))
     except (OSError, GeosegError) as error:
-        return report.wrong("sha256", error)
-    problem = None if found == digest else "is not the file that the record tells of: its SHA-256 is another"
-    return report.either("sha256", problem, "SHA-256 as recorded")
+        return findings.failed("sha256", error)
+    problem = None if actual == digest else "is not the file that the record names: the SHA-256 differs"
+    return findings.judge("sha256", problem, "SHA-256 matches the record")
 
 
 @dataclass
 class _Contents:
-    """What is in the files of a result that are there. names: id -> name of the classes. pixels: id -> its pixels in
-    the raster, and the area of a pixel in units of the CRS."""
+    """Checks what is in the files of a result.
+
+    Attributes:
+        record: Path of the record.
+        said: What the record holds.
+        files: The files it names that exist.
+        scene: The scene to compare with, if one was given.
+        names: Id -> name of the classes, once they are known.
+        pixels: Class id -> number of its pixels, and the area of a pixel in units of the CRS squared, once the raster
+            was read and found intact.
+    """
 
     record: Path
     said: Mapping[str, Any]
@@ -86,20 +97,22 @@ class _Contents:
     def check(self) -> Iterator[Finding]:
         rasters = {self._layer_of(path): path for path in self.files if path.suffix.lower() in RASTERS}
         for path in rasters.values():
-            yield from _guarded(Report(path), "layout", check_layout(Report(path), self.said))
+            findings = FileFindings(path)
+            yield from _guarded(findings, "layout", check_layout(findings, self.said))
         if "classes" in rasters:
-            yield from self._classes(rasters["classes"], rasters.get("confidence"))
+            yield from self._check_classes(rasters["classes"], rasters.get("confidence"))
         elif SEGMENTS in rasters:
             path = rasters[SEGMENTS]
-            yield from _guarded(Report(path), "pixels", MapCheck(path, self.said, None, scene=self.scene).run())
+            run = MapCheck(path, self.said, None, scene=self.scene).run()
+            yield from _guarded(FileFindings(path), "pixels", run)
         elif self.scene is not None:
-            yield Report(self.record).wrong("scene", "there is no raster to hold against the scene")
+            yield FileFindings(self.record).failed("scene", "the record names no raster to compare with the scene")
         for path in self.files:
             if path.suffix.lower() in POLYGONS:
-                yield from _guarded(Report(path), "polygons", self._polygons(path))
+                yield from _guarded(FileFindings(path), "polygons", self._check_polygons(path))
 
     def _layer_of(self, path: Path) -> str:
-        """What a raster holds: by itself, or by its name where it cannot be read."""
+        """What a raster holds: as it says itself, or by its name where it cannot be read."""
         try:
             provenance = read_provenance(path)
         except MALFORMED:
@@ -110,65 +123,58 @@ class _Contents:
             return "confidence"
         return "classes" if "classes" in self.said else SEGMENTS
 
-    def _classes(self, path: Path, confidence: Path | None) -> Iterator[Finding]:
+    def _check_classes(self, path: Path, confidence: Path | None) -> Iterator[Finding]:
         classes = ClassMap.from_json(self.said["classes"])
         self.names = {entry.id: entry.name for entry in classes.classes}
-        checked = MapCheck(path, self.said, classes, confidence, self.scene)
-        whole = True
-        for finding in _guarded(Report(path), "pixels", checked.run()):
-            whole = whole and (finding.fine or finding.check not in ("type", "blocks", "pixels"))
+        check = MapCheck(path, self.said, classes, confidence, self.scene)
+        intact = True
+        for finding in _guarded(FileFindings(path), "pixels", check.run()):
+            intact = intact and (finding.ok or finding.check not in ("type", "blocks", "pixels"))
             yield finding
-        if whole:
-            self.pixels = checked.pixels, checked.pixel_area
+        if intact:
+            self.pixels = check.pixels, check.pixel_area
 
-    def _polygons(self, path: Path) -> Iterator[Finding]:
-        report, driver = Report(path), POLYGONS[path.suffix.lower()]
+    def _check_polygons(self, path: Path) -> Iterator[Finding]:
+        findings, driver = FileFindings(path), POLYGONS[path.suffix.lower()]
         segments = "superpixels" in self.said
-        name = SEGMENTS if segments else LAYER
-        layer = Layer(path, driver, name)
-        count = self.said.get("superpixels" if segments else "polygons")
-        yield from check_layer(report, layer, count)
+        layer = SEGMENTS if segments else LAYER
+        polygons = summarise(path, driver, layer)
+        yield from check_polygons(findings, polygons, self.said.get("superpixels" if segments else "polygons"))
         if segments:
-            low = min(layer.areas, default=1)
-            yield report.either("ids", f"has the id {low}" if low < 1 else None, "every id is above 0")
+            lowest = min(polygons.areas, default=1)
+            yield findings.judge("ids", f"has the id {lowest}" if lowest < 1 else None, "every id is above 0")
             return
         if "raster" in self.said and not self._count(self.record.parent / self.said["raster"]["name"]):
-            yield report.fine(
-                "raster", "areas are not held against the raster: it is not here, or was altered for them"
-            )
+            reason = "it is not there, or was polygonized with --min-area, --simplify or --classes"
+            yield findings.passed("raster", f"areas are not compared with the raster: {reason}")
         if self.names:
-            yield from check_names(report, layer, self.names)
+            yield from check_names(findings, polygons, self.names)
         if self.pixels is not None and not driver.startswith("GeoJSON"):
-            yield check_areas(report, layer, *self.pixels)
+            yield check_areas(findings, polygons, *self.pixels)
         if driver == "GPKG":
-            yield from check_geopackage(report, name)
+            yield from check_geopackage(findings, layer)
 
     def _count(self, raster: Path) -> bool:
-        """Count the pixels of the raster that was polygonized, if it is there and all of it became polygons."""
+        """Count the pixels of the raster that was polygonized; False unless it exists and all of it became polygons."""
         settings = self.said["settings"]
         altered = any(settings.get(key) for key in ("min_area", "simplify", "classes"))
         if altered or not raster.is_file() or raster.stat().st_size != self.said["raster"]["bytes"]:
             return False
-        counts: dict[int, int] = {}
+        pixels: dict[int, int] = {}
         with ClassRaster(raster) as source:
             for rows in source.spans:
-                values, found = _distinct(source.read(rows))
-                for value, count in zip(values, found, strict=True):
+                values, counts = np.unique(source.read(rows), return_counts=True)
+                for value, count in zip(values.tolist(), counts.tolist(), strict=True):
                     if value:
-                        counts[value - source.offset] = counts.get(value - source.offset, 0) + count
-            self.pixels = counts, abs(float(source.scene.georeference.transform.determinant))
-            self.names = {value: source.named(value).name for value in counts}
+                        pixels[value - source.offset] = pixels.get(value - source.offset, 0) + count
+            self.pixels = pixels, abs(float(source.scene.georeference.transform.determinant))
+            self.names = {value: source.named(value).name for value in pixels}
         return True
 
 
-def _distinct(values: Any) -> tuple[list[int], list[int]]:
-    found, counts = np.unique(values, return_counts=True)
-    return found.tolist(), counts.tolist()
-
-
-def _guarded(report: Report, check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield the findings; what ends them is one too."""
+def _guarded(findings: FileFindings, check: str, results: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield the results of a check; an error that ends it becomes a failed finding."""
     try:
-        yield from findings
+        yield from results
     except (OSError, InputError) as error:
-        yield report.wrong(check, error)
+        yield findings.failed(check, error)

@@ -1,4 +1,4 @@
-"""geoseg check: read all of a file, and of what belongs to it, and say whether it is whole. Nothing is ever written."""
+"""geoseg check: read all of a file, and of what belongs to it, and find everything that is wrong. Writes nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geoseg.checks.findings import MOST, Finding, Report
-from geoseg.checks.polygons import Layer, check_layer
+from geoseg.checks.findings import MAX_LISTED, FileFindings, Finding
+from geoseg.checks.polygons import check_polygons, summarise
 from geoseg.checks.rasters import check_raster
 from geoseg.checks.results import check_result, record_of
+from geoseg.config import CheckConfig
 from geoseg.errors import GeosegError, InputError, InputMissingError, SettingError
+from geoseg.files.atomic import sha256
 from geoseg.files.lock import holder
 from geoseg.files.record import RECORD
 from geoseg.outputs.names import POLYGONS
@@ -19,15 +21,24 @@ from geoseg.raster.guards import raster_driver, regular_file
 from geoseg.runs.directory import manifest_of, parts
 
 
-def check(path: Path, scene: Path | None = None) -> Iterator[Finding]:
-    """Yield what was found in a scene, a model, a result that geoseg wrote (by any of its files), a run directory or
-    the folder of an interrupted training.
+def check_files(config: CheckConfig) -> Iterator[Finding]:
+    """Check the files of `config` one after the other; see `check_file`."""
+    for path in config.files:
+        yield from check_file(path, config.scene)
 
-    scene: what a map or superpixels were made of.
+
+def check_file(path: Path, scene: Path | None = None) -> Iterator[Finding]:
+    """Check one file or folder; the findings are made as the iterator is advanced.
+
+    Args:
+        path: A scene, a model, a result that geoseg wrote (any of its files), a run directory, or the folder of an
+            interrupted training.
+        scene: The scene that a map or superpixels were made from, to compare them with.
 
     Raises:
-        InputMissingError, InputError: there is nothing, or nothing that can be checked.
-        SettingError: a scene is given for what is not made of one.
+        InputMissingError: There is nothing at `path` or `scene`.
+        InputError: There is nothing that can be checked.
+        SettingError: `scene` is given, but `path` is not a result with a record.
     """
     if not path.exists():
         raise InputMissingError(f"{path}: no such file or folder")
@@ -35,7 +46,7 @@ def check(path: Path, scene: Path | None = None) -> Iterator[Finding]:
     if scene is not None:
         regular_file(scene)
         if record is None:
-            raise SettingError(f"{path}: is no map that geoseg wrote, with its record: leave --scene out")
+            raise SettingError(f"{path}: is not a map or superpixels with a record beside it: leave --scene out")
     if record is not None:
         return check_result(record, scene)
     if path.is_dir():
@@ -50,43 +61,44 @@ def check(path: Path, scene: Path | None = None) -> Iterator[Finding]:
 
 
 def _check_raster(path: Path) -> Iterator[Finding]:
-    report = Report(path)
+    findings = FileFindings(path)
     try:
         provenance = read_provenance(path)
         if provenance is not None and provenance["layer"] == "confidence":
-            yield report.fine("record", f"no record ({RECORD}) beside it names it: check the map that it belongs to")
+            yield findings.passed("record", f"no record ({RECORD}) in its folder names it: check the map instead")
         elif provenance is not None:
-            yield report.wrong("record", f"geoseg wrote it, but its record ({RECORD}) is not there: was it published?")
+            problem = f"geoseg wrote it, but its record ({RECORD}) is missing: copy it here, or make the raster again"
+            yield findings.failed("record", problem)
     except ValueError as error:
-        yield report.wrong("provenance", f"cannot be read ({error})")
+        yield findings.failed("provenance", f"cannot be read ({error})")
     try:
         yield from check_raster(path)
     except (OSError, GeosegError) as error:
-        yield report.wrong("header", error)
+        yield findings.failed("header", error)
 
 
 def _check_polygons(path: Path) -> Iterator[Finding]:
-    report = Report(path)
-    yield report.fine("record", f"no record ({RECORD}) names it: it is held against itself alone")
+    findings = FileFindings(path)
+    yield findings.passed("record", f"no record ({RECORD}) names it: it is checked by itself")
     try:
-        yield from check_layer(report, Layer(path, POLYGONS[path.suffix.lower()]), None)
+        yield from check_polygons(findings, summarise(path, POLYGONS[path.suffix.lower()]), None)
     except (OSError, GeosegError) as error:
-        yield report.wrong("features", error)
+        yield findings.failed("features", error)
 
 
 def _check_model(path: Path) -> Iterator[Finding]:
-    # Torch is for those who check what it made: importing it takes longer than reading most rasters.
+    # Only models need torch, which takes longer to import than most rasters take to read.
     from geoseg.model.file import load_model
 
-    report = Report(path)
+    findings = FileFindings(path)
     try:
         model = load_model(path)
     except GeosegError as error:
-        yield report.wrong("model", error)
+        yield findings.failed("model", error)
         return
     tensors = len(model.network.state_dict())
-    yield report.fine("model", f"card and {tensors} tensors match their checksums, and every weight is finite")
-    yield report.fine("sha256", str(model.sha256))
+    yield findings.passed("model", f"card and {tensors} tensors match their checksums, and every weight is finite")
+    yield findings.passed("sha256", sha256(path))
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:
@@ -98,37 +110,38 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
 
 
 def _check_run(folder: Path) -> Iterator[Finding]:
-    report = Report(folder)
-    yield from _at_work(report)
+    findings = FileFindings(folder)
+    yield from _check_lock(findings)
     manifest = manifest_of(folder)
-    yield report.either("manifest", None if manifest else "its manifest.json is damaged", "its manifest can be read")
-    whole, damaged = parts(folder)
-    for name in damaged[:MOST]:
-        yield report.wrong("parts", f"{name} is not what was recorded; the same command computes it again")
-    if len(damaged) > MOST:
-        yield report.wrong("parts", f"{len(damaged) - MOST} more parts are not what was recorded")
-    yield report.fine("parts", f"{len(whole)} parts are whole; {_missing(manifest or {}, whole, damaged)}")
+    yield findings.judge("manifest", None if manifest else "its manifest.json is damaged", "its manifest can be read")
+    intact, damaged = parts(folder)
+    for name in damaged[:MAX_LISTED]:
+        yield findings.failed("parts", f"{name} differs from its checksum; the same command computes it again")
+    if len(damaged) > MAX_LISTED:
+        yield findings.failed("parts", f"{len(damaged) - MAX_LISTED} more parts differ from their checksums")
+    yield findings.passed("parts", f"{len(intact)} parts are intact; {_missing(manifest or {}, intact, damaged)}")
 
 
-def _missing(manifest: dict[str, Any], whole: list[str], damaged: list[str]) -> str:
-    """How many blocks have no part yet, as far as the manifest says how many there are."""
+def _missing(manifest: dict[str, Any], intact: list[str], damaged: list[str]) -> str:
+    """Say how many blocks have no part yet."""
     blocks = manifest.get("blocks")
     if not isinstance(blocks, int):
-        return "how many are missing is not said"
-    return f"{blocks - len(whole) - len(damaged)} of {blocks} are missing"
+        return "the number of missing parts is unknown"
+    return f"{blocks - len(intact) - len(damaged)} of {blocks} are missing"
 
 
 def _check_training(folder: Path) -> Iterator[Finding]:
     from geoseg.learning.checkpoints import records, verify
 
-    report = Report(folder)
-    yield from _at_work(report)
+    findings = FileFindings(folder)
+    yield from _check_lock(findings)
     for record in records(folder):
         problem = verify(record)
-        yield report.either("checkpoint", f"{record.stem} {problem}" if problem else None, f"{record.stem} is whole")
+        yield findings.judge("checkpoint", f"{record.stem} {problem}" if problem else None, f"{record.stem} is intact")
 
 
-def _at_work(report: Report) -> Iterator[Finding]:
-    found = holder(report.file / "lock")
+def _check_lock(findings: FileFindings) -> Iterator[Finding]:
+    """Say so if a process is at work in the folder."""
+    found = holder(findings.file / "lock")
     if found is not None and found.alive:
-        yield report.fine("lock", f"{found} is at work there")
+        yield findings.passed("lock", f"{found} is at work there")

@@ -1,4 +1,4 @@
-"""What a file is, in a few facts: a scene, a model, or a map geoseg wrote."""
+"""geoseg info: what a file is, in a few facts: a scene, a model, or a raster that geoseg wrote."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 
 
-def inspect(path: Location, opening: Opening | None = None) -> dict[str, Any]:
-    """Return name -> fact of the file, in the order to show them; "kind" is 'scene', 'model', 'classes',
-    'confidence' or 'superpixels'.
+def file_info(path: Location, opening: Opening | None = None) -> dict[str, Any]:
+    """Describe a scene, a model, or a raster that geoseg wrote.
+
+    Args:
+        path: The file.
+        opening: How a raster is opened; None for the defaults.
+
+    Returns:
+        Name -> value of each fact, JSON types only, in the order to show them. 'kind' is 'scene', 'model', 'classes',
+        'confidence' or 'superpixels'.
 
     Raises:
-        InputMissingError, InputError: no file, or neither a raster nor a model.
+        InputMissingError: There is no such file.
+        InputError: It is neither a raster nor a model.
+        UnavailableError: A remote file cannot be reached.
     """
     if path.suffix == ".safetensors":
         return _model(regular_file(path))
@@ -66,15 +75,15 @@ def _model(path: Path) -> dict[str, Any]:
     card = read_card(path)
     provenance = card["provenance"]
     try:
-        told = {
+        training = {
             "recipe": provenance["recipe"]["name"],
             "steps": provenance["steps"],
             "trained on": f"{provenance['data']['scenes']} scenes, {provenance['data']['pixels'] / 1e6:.1f} Mpx",
             "versions": provenance["versions"],
         }
     except (KeyError, TypeError):
-        # Nothing is computed from it: what others wrote may say less.
-        told = {"provenance": provenance}
+        # A model that other software wrote may record less; nothing is computed from it.
+        training = {"provenance": provenance}
     return {
         "kind": "model",
         "format": card["format"],
@@ -84,5 +93,5 @@ def _model(path: Path) -> dict[str, Any]:
         "classes": [entry["name"] for entry in card["classes"]],
         "superpixels": card["superpixels"],
         "windows": card["windows"],
-        **told,
+        **training,
     }

@@ -12,7 +12,7 @@ import rasterio.shutil
 from helpers.rasters import landscape, make_raster
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.checks.cog import _disorder, layout_faults
+from geoseg.checks.layout import _order_faults, layout_faults
 from geoseg.errors import InputError
 from geoseg.raster.tiff import Page, read_header
 
@@ -99,7 +99,7 @@ def test_a_truncated_file_is_told_though_its_directories_are_whole(tmp_path: Pat
     path.write_bytes(whole[:-5])
     assert cog_validate(str(path), strict=True, quiet=True)[0]
     (told,) = layout_faults(path)
-    assert told.startswith("its image 0 is not all there")
+    assert told.startswith("its image 0 is truncated")
 
 
 def test_damaged_directories_are_an_input_error(tmp_path: Path) -> None:
@@ -143,13 +143,13 @@ def level(at: int, side: int, begin: int, end: int) -> Page:
         # Nothing of it was ever written.
         ([level(8, 2048, 0, 0), level(200, 1024, 600, 700)], None),
         ([level(8, 2048, 700, 800), level(200, 1024, 0, 0)], None),
-        ([level(8, 2048, 500, 600), level(200, 1024, 600, 700)], "blocks of its overview of 1024 x 1024 are not"),
+        ([level(8, 2048, 500, 600), level(200, 1024, 600, 700)], "the blocks of its overview of 1024 x 1024 px do not"),
         # The first block is in its place, the last is not.
         ([level(8, 2048, 600, 700), level(200, 1024, 500, 709)], "blocks of its overview of 1024 x 1024"),
-        ([level(8, 2048, 700, 750), level(300, 512, 500, 600), level(200, 1024, 600, 700)], "the order of their"),
-        ([level(8, 2048, 150, 200), level(200, 1024, 100, 150)], "directories are not all before its blocks"),
+        ([level(8, 2048, 700, 750), level(300, 512, 500, 600), level(200, 1024, 600, 700)], "from large to small"),
+        ([level(8, 2048, 150, 200), level(200, 1024, 100, 150)], "directories do not all come before its blocks"),
     ],
 )
 def test_the_order_of_overviews(levels: list[Page], told: str | None) -> None:
-    faults = _disorder(levels)
+    faults = _order_faults(levels)
     assert told in "; ".join(faults) if told else not faults

@@ -551,7 +551,7 @@ def test_an_internal_error_is_70_and_one_line(
     def broken(path: Path, opening: object) -> None:
         raise ZeroDivisionError("in the\nmiddle")
 
-    monkeypatch.setattr("geoseg.jobs.info.inspect", broken)
+    monkeypatch.setattr("geoseg.jobs.info.file_info", broken)
     outcome = geoseg(capsys, "info", scene_path)
     assert (outcome.code, outcome.out) == (70, "")
     assert outcome.said == [
@@ -567,7 +567,7 @@ def test_an_error_of_the_system_is_74_and_one_line(
     def failing(path: Path, opening: object) -> None:
         raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr("geoseg.jobs.info.inspect", failing)
+    monkeypatch.setattr("geoseg.jobs.info.file_info", failing)
     assert_refused(geoseg(capsys, "info", scene_path), 74, scene_path, "Input/output error")
 
 
@@ -579,7 +579,7 @@ def test_an_error_of_several_lines_is_told_in_one(
     def wordy(path: Path, opening: object) -> None:
         raise InputError(f"{path}: one\n  two")
 
-    monkeypatch.setattr("geoseg.jobs.info.inspect", wordy)
+    monkeypatch.setattr("geoseg.jobs.info.file_info", wordy)
     assert_refused(geoseg(capsys, "info", scene_path), 65, f"{scene_path}: one two")
 
 

@@ -101,14 +101,14 @@ def _read() -> None:
     """Read the files that standard input names, and say of each what came of it."""
     from geoseg.errors import InputError
     from geoseg.grid import Window
-    from geoseg.jobs.info import inspect
+    from geoseg.jobs.info import file_info
     from geoseg.raster.scene import EVERY_BAND, Scene
 
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     for name in json.load(sys.stdin):
         try:
-            inspect(Path(name))
+            file_info(Path(name))
             with Scene(Path(name), EVERY_BAND) as scene:
                 rows, cols = scene.shape
                 for top, left in product(range(0, rows, 512), range(0, cols, 512)):

@@ -21,7 +21,7 @@ from helpers.rasters import landscape, make_raster
 
 from geoseg.checks.findings import Finding
 from geoseg.files.atomic import sha256
-from geoseg.jobs.check import check
+from geoseg.jobs.check import check_file
 from geoseg.learning.checkpoints import Checkpoints
 
 Change = Callable[[Path], object]
@@ -59,15 +59,15 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def found(path: Path, scene: Path | None = None) -> list[Finding]:
     with untouched(path if path.is_dir() else path.parent):
-        return list(check(path, scene))
+        return list(check_file(path, scene))
 
 
 def wrong(path: Path, scene: Path | None = None) -> dict[str, set[str]]:
     """File -> the checks that found something wrong with it."""
     told: dict[str, set[str]] = {}
     for finding in found(path, scene):
-        assert "\n" not in finding.what
-        if not finding.fine:
+        assert "\n" not in finding.message
+        if not finding.ok:
             told.setdefault(finding.file.name, set()).add(finding.check)
     return told
 
@@ -83,7 +83,7 @@ def rehash(record: Path) -> None:
 def test_what_geoseg_wrote_is_whole(made: Path, name: str) -> None:
     scene = made / "scene.tif" if name != "p.fgb" else None
     findings = found(made / name, scene)
-    assert [finding for finding in findings if not finding.fine] == []
+    assert [finding for finding in findings if not finding.ok] == []
     checks = {(finding.file.name, finding.check) for finding in findings}
     if name.startswith(("map", "conf")):
         assert {
@@ -103,7 +103,7 @@ def test_what_geoseg_wrote_is_whole(made: Path, name: str) -> None:
 
 def test_superpixels_as_polygons_are_whole(made: Path) -> None:
     findings = found(made / "cells.gpkg")
-    assert all(finding.fine for finding in findings)
+    assert all(finding.ok for finding in findings)
     assert {"sha256", "features", "geometries", "ids"} <= {finding.check for finding in findings}
 
 
@@ -298,7 +298,7 @@ def test_blocks_that_do_not_decode_are_told_by_their_place(folder: Path, blocks:
     pixels = landscape(600, 900)
     make_raster(path, pixels, compress="deflate")
     assert wrong(path) == {}
-    (told,) = [each.what for each in found(path) if each.check == "valid pixels"]
+    (told,) = [each.message for each in found(path) if each.check == "valid pixels"]
     assert told == "540000 of 540000 pixels are valid (100.0 %)"
     data = bytearray(path.read_bytes())
     with rasterio.open(path) as file:
@@ -317,11 +317,11 @@ def test_blocks_that_do_not_decode_are_told_by_their_place(folder: Path, blocks:
                 (top, bottom), (left, right) = block.toranges()
                 expected.append(f"the block of rows {top}-{bottom}, columns {left}-{right} cannot be decoded")
     assert len(expected) == len(blocks)
-    assert sorted(each.what for each in found(path) if not each.fine) == sorted(expected)
+    assert sorted(each.message for each in found(path) if not each.ok) == sorted(expected)
 
 
 def test_the_share_of_valid_pixels_is_told(made: Path) -> None:
-    (told,) = [each.what for each in found(made / "scene.tif") if each.check == "valid pixels"]
+    (told,) = [each.message for each in found(made / "scene.tif") if each.check == "valid pixels"]
     assert told.startswith(f"{300 * 700 - 30 * 60} of {300 * 700} pixels are valid")
 
 
@@ -378,12 +378,12 @@ def test_a_run_directory_is_checked_part_by_part(
     assert geoseg(capsys, "-q", "predict", made / "scene.tif", *arguments).code == 0
     run = tmp_path / "map.tif.run"
     assert wrong(run) == {}
-    assert any("2 parts are whole; 0 of 2 are missing" in each.what for each in found(run))
+    assert any("2 parts are intact; 0 of 2 are missing" in each.message for each in found(run))
     flip(run / "part-000001-classes.tif", 0.5)
     assert wrong(run) == {run.name: {"parts"}}
     (run / "part-000001.json").unlink()
     assert wrong(run) == {}
-    assert any("1 parts are whole; 1 of 2 are missing" in each.what for each in found(run))
+    assert any("1 parts are intact; 1 of 2 are missing" in each.message for each in found(run))
     (run / "manifest.json").write_bytes(b"{")
     assert wrong(run) == {run.name: {"manifest"}}
 
@@ -392,18 +392,18 @@ def test_the_folder_of_a_training_is_checked_checkpoint_by_checkpoint(tmp_path: 
     held = Checkpoints(tmp_path / "m.safetensors")
     for step in (1, 2):
         held.keep(step, {}, {"step": step})
-    assert any("is at work" in each.what for each in found(held.path))
+    assert any("is at work" in each.message for each in found(held.path))
     held.close()
     assert wrong(held.path) == {}
     flip(held.path / "step-000001.pt", 0.5)
-    (told,) = [each.what for each in found(held.path) if not each.fine]
+    (told,) = [each.message for each in found(held.path) if not each.ok]
     assert told.startswith("step-000001 is damaged")
 
 
 def test_a_model_is_whole_or_not(tmp_path: Path, model_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(model_path.read_bytes())
-    assert any(each.what == sha256(path) for each in found(path))
+    assert any(each.message == sha256(path) for each in found(path))
     assert wrong(path) == {}
     flip(path, 0.5)
     assert wrong(path) == {"m.safetensors": {"model"}}
@@ -427,7 +427,7 @@ def test_a_confidence_in_another_folder_is_told_of_its_map(folder: Path, tmp_pat
     assert wrong(record) == {}
     assert ("conf.tif", "confidence") in {(each.file.name, each.check) for each in found(record)}
     assert wrong(tmp_path / "else" / "conf.tif") == {}
-    assert "check the map" in found(tmp_path / "else" / "conf.tif")[0].what
+    assert "check the map" in found(tmp_path / "else" / "conf.tif")[0].message
 
 
 def test_one_line_a_check_and_65_where_anything_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -438,7 +438,7 @@ def test_one_line_a_check_and_65_where_anything_is_wrong(folder: Path, capsys: p
     spoilt = geoseg(capsys, "check", folder / "scene.tif", folder / "map.tif", folder / "ids.tif")
     assert (spoilt.code, spoilt.err) == (65, "")
     told = [line for line in spoilt.out.splitlines() if not line.startswith("ok     ")]
-    assert told == [f"WRONG  {folder / 'map.qml'}: is not the file that the record tells of: its SHA-256 is another"]
+    assert told == [f"WRONG  {folder / 'map.qml'}: is not the file that the record names: the SHA-256 differs"]
     assert spoilt.out.count("ids.tif") > 3
 
 
@@ -446,7 +446,7 @@ def test_json_says_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     flip(folder / "map.qml", 0.5)
     outcome = geoseg(capsys, "check", folder / "map.tif", "--json")
     assert outcome.code == 65
-    assert json.loads(outcome.out) == [finding.to_json() for finding in check(folder / "map.tif")]
+    assert json.loads(outcome.out) == [finding.to_json() for finding in check_file(folder / "map.tif")]
 
 
 def test_what_cannot_be_checked(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -467,8 +467,8 @@ def test_what_cannot_be_checked(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_torch_is_imported_for_models_only(made: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from geoseg.jobs.check import check\n"
-        "assert all(each.fine for each in check(Path(sys.argv[1])))\n"
+        "import sys; from pathlib import Path; from geoseg.jobs.check import check_file\n"
+        "assert all(each.ok for each in check_file(Path(sys.argv[1])))\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(made / "scene.tif")], check=True, timeout=60)

@@ -19,7 +19,7 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.config import PredictConfig
 from geoseg.errors import InputError, InputMissingError, OutputError, SettingError
 from geoseg.files.atomic import sha256
-from geoseg.jobs.info import inspect
+from geoseg.jobs.info import file_info
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.card import sealed
 from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
@@ -300,7 +300,7 @@ def test_a_card_without_a_checksum_is_one_from_before_there_was_one(model: Model
 def test_a_provenance_that_says_little_is_no_fault(saved: Path) -> None:
     rewrite(saved, lambda card: card.update(provenance={"made by": "hand"}), seal=True)
     assert load_model(saved).provenance == {"made by": "hand"}
-    assert inspect(saved)["provenance"] == {"made by": "hand"}
+    assert file_info(saved)["provenance"] == {"made by": "hand"}
 
 
 def test_a_card_that_is_changed_without_its_checksum_is_refused(saved: Path) -> None:
