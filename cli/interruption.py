@@ -1,4 +1,18 @@
-"""SIGINT and SIGTERM: the work stops within seconds, says how to go on, and exits with 130 or 143."""
+"""What happens on Ctrl-C (SIGINT) and on SIGTERM.
+
+1. The signal raises KeyboardInterrupt in the main thread, as soon as that thread runs Python code. If it is inside a
+   call of GDAL or torch, that call finishes first.
+2. `resumable` prints one line: what is kept, and the command that continues the work. On the way out, temporary files
+   are removed and locks released; finished blocks and checkpoints stay.
+3. `main` exits with status 130 (SIGINT) or 143 (SIGTERM).
+
+A library call may take minutes, and must not delay this. So a second thread, the watcher, is woken by the signal at the
+same moment, whatever the main thread is doing. If steps 1 to 3 take longer than `GRACE_SECONDS`, or if another signal
+arrives, then
+
+4. the watcher prints the line of step 2 unless it was printed already, removes the temporary files of this process, and
+   ends the process with the same status (os._exit).
+"""
 
 from __future__ import annotations
 
@@ -9,43 +23,66 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 GRACE_SECONDS = 3.5
-"""What the work gets to end by itself: a call into a library cannot be interrupted, and may take minutes."""
+"""Time from the signal to the forced end, in seconds."""
 
-_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-_END = b"\0"
+_EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_NO_MORE_SIGNALS = b"\0"
+"""Written to the watcher's pipe, which otherwise gets the number of each signal."""
+
+
+@dataclass
+class _State:
+    """What the signal handler, the watcher and `resumable` share; signal handlers belong to the process.
+
+    Attributes:
+        received: The signal that arrived, SIGINT until then.
+        hint: Returns what is kept and how to continue; None if nothing is to be printed, or it was printed already.
+        announced: Whether the interruption was printed.
+    """
+
+    received: signal.Signals = signal.SIGINT
+    hint: Callable[[], str] | None = None
+    announced: bool = False
+
+    def take_hint(self) -> Callable[[], str] | None:
+        """Return the hint and clear it, so that it is printed once."""
+        hint, self.hint = self.hint, None
+        return hint
+
+
+_state = _State()
 
 
 class Interruption:
-    """Within this context a signal raises KeyboardInterrupt in the main thread, the only one that may use it. Where
-    that has not ended the process in time, or at a second signal, the process ends at once: its temporaries are
-    removed, and every finished part stays.
+    """A context in which SIGINT and SIGTERM end the work as described at the top of this module.
 
-    last: the process ends with the context.
+    Only the main thread may enter it.
+
+    Args:
+        process_ends: The process exits right after the context, so signals stay ignored then.
+        grace_seconds: Time that the work has to end by itself.
     """
 
-    received: ClassVar[signal.Signals] = signal.SIGINT
-    hint: ClassVar[Callable[[], str] | None] = None
-    told: ClassVar[bool] = False
-
-    def __init__(self, last: bool = False) -> None:
-        self._last = last
+    def __init__(self, process_ends: bool = False, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._process_ends, self._grace_seconds = process_ends, grace_seconds
 
     def __enter__(self) -> Interruption:
-        Interruption.received, Interruption.hint, Interruption.told = signal.SIGINT, None, False
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._writing, False)
-        self._handlers = {number: signal.getsignal(number) for number in _STATUS}
+        _state.received, _state.hint, _state.announced = signal.SIGINT, None, False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._handlers = {number: signal.getsignal(number) for number in _EXIT_STATUS}
         for number, handler in self._handlers.items():
-            # Whoever starts a program in the background may have it ignore SIGINT.
+            # A shell that starts a program in the background may have it ignore SIGINT; that stays so.
             if handler is not signal.SIG_IGN:
-                signal.signal(number, _interrupt)
-        # The handler waits for the main thread; this is written at once, whatever that thread is at.
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+                signal.signal(number, _raise)
+        # Python runs the handler once the main thread is free; the number is written to the pipe at once.
+        self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._watcher = threading.Thread(target=self._watch, name="signals", daemon=True)
         self._watcher.start()
         return self
@@ -53,69 +90,80 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._handlers.items():
-            # All is done and said: a signal while the libraries go must not make it look like a failure.
-            signal.signal(number, signal.SIG_IGN if self._last else handler)
-        os.write(self._writing, _END)
+            # The work is done: a signal while the libraries shut down must not look like a failure.
+            signal.signal(number, signal.SIG_IGN if self._process_ends else handler)
+        os.write(self._writer, _NO_MORE_SIGNALS)
         self._watcher.join()
-        os.close(self._reading)
-        os.close(self._writing)
+        os.close(self._reader)
+        os.close(self._writer)
 
     @property
-    def status(self) -> int:
-        """The exit status that tells of the signal."""
-        return _STATUS[Interruption.received]
+    def exit_status(self) -> int:
+        """The exit status after the signal that arrived: 130 or 143."""
+        return _EXIT_STATUS[_state.received]
+
+    @property
+    def announced(self) -> bool:
+        """Whether the user was told of the interruption."""
+        return _state.announced
 
     def _watch(self) -> None:
-        number = self._next()
+        number = self._next_signal()
         if number is None:
             return
-        timer = threading.Timer(GRACE_SECONDS, _end, (number,))
+        timer = threading.Timer(self._grace_seconds, _exit_now, (number,))
         timer.daemon = True
         timer.start()
-        if self._next() is not None:
-            _end(number)
+        if self._next_signal() is not None:
+            _exit_now(number)
         timer.cancel()
 
-    def _next(self) -> signal.Signals | None:
-        """Return the next of our signals; None when the context has ended."""
+    def _next_signal(self) -> signal.Signals | None:
+        """Wait for SIGINT or SIGTERM and return it; None if the context ends first."""
         while True:
-            byte = os.read(self._reading, 1)
-            if byte in (_END, b""):
+            byte = os.read(self._reader, 1)
+            if byte in (_NO_MORE_SIGNALS, b""):
                 return None
-            if byte[0] in _STATUS:
+            if byte[0] in _EXIT_STATUS:
                 return signal.Signals(byte[0])
 
 
 @contextmanager
 def resumable(hint: Callable[[], str], quiet: bool) -> Iterator[None]:
-    """Within this context an interruption is told with how to go on, by what `hint` returns then."""
-    Interruption.hint = None if quiet else hint
+    """Print how to continue if the work in this context is interrupted.
+
+    Args:
+        hint: Called on an interruption; returns what is kept and the command that continues the work.
+        quiet: Print nothing.
+    """
+    _state.hint = None if quiet else hint
     try:
         yield
     except KeyboardInterrupt:
-        found, Interruption.hint = Interruption.hint, None
+        found = _state.take_hint()
         if found is not None:
-            Interruption.told = True
+            _state.announced = True
             click.echo(f"interrupted; {found()}", err=True)
         raise
     finally:
-        Interruption.hint = None
+        _state.hint = None
 
 
-def _interrupt(number: int, _frame: Any) -> None:
-    Interruption.received = signal.Signals(number)
+def _raise(number: int, _frame: Any) -> None:
+    _state.received = signal.Signals(number)
     raise KeyboardInterrupt
 
 
-def _end(number: signal.Signals) -> None:
-    """End the process, whatever its threads are at."""
-    hint, Interruption.hint = Interruption.hint, None
+def _exit_now(number: signal.Signals) -> None:
+    """End the process, whatever its other threads are doing."""
+    hint = _state.take_hint()
     with contextlib.suppress(Exception):
         if hint is not None:
             sys.stderr.write(f"interrupted; {hint()}\n")
         sys.stderr.flush()
     with contextlib.suppress(Exception):
-        publish = sys.modules.get("geoseg.files.atomic")
-        if publish is not None:
-            publish.abandon()
-    os._exit(_STATUS[number])
+        # A command that has written nothing has not imported it.
+        atomic = sys.modules.get("geoseg.files.atomic")
+        if atomic is not None:
+            atomic.abandon()
+    os._exit(_EXIT_STATUS[number])

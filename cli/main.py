@@ -16,7 +16,7 @@ from geoseg.errors import GeosegError, WriteError
 from .check import check
 from .evaluate import evaluate
 from .info import info
-from .interruption import Interruption
+from .interruption import GRACE_SECONDS, Interruption
 from .polygonize import polygonize
 from .predict import predict
 from .status import status
@@ -74,17 +74,22 @@ for command in (train, predict, polygonize, superpixels, evaluate, info, status,
     geoseg.add_command(command)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: see `geoseg.errors` for the statuses."""
-    last = arguments is None
+def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECONDS) -> None:
+    """Run the command line and exit: see `geoseg.errors` for the statuses.
+
+    Args:
+        arguments: Those of the command line; None takes them from the process, which then ends.
+        grace_seconds: Time from a signal to the forced end; see `geoseg.cli.interruption`.
+    """
+    interruption = Interruption(process_ends=arguments is None, grace_seconds=grace_seconds)
     arguments = sys.argv[1:] if arguments is None else arguments
-    with Interruption(last) as interruption:
+    with interruption:
         try:
             command = shlex.join(["geoseg", *arguments])
             status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj={"command": command})
         except (click.exceptions.Abort, KeyboardInterrupt):
-            status = interruption.status
-            if not interruption.told and not {"-q", "--quiet"} & set(arguments):
+            status = interruption.exit_status
+            if not interruption.announced and not {"-q", "--quiet"} & set(arguments):
                 click.echo("interrupted", err=True)
         except click.ClickException as error:
             if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_OPTIONS:

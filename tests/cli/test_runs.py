@@ -124,11 +124,8 @@ def _mebibytes(folder: Path) -> float:
 
 STUCK = """
 import ctypes, signal, sys
-import geoseg.cli.interruption
 import geoseg.raster.cog
 from geoseg.cli.main import main
-
-geoseg.cli.interruption.GRACE_SECONDS = float(sys.argv.pop(1))
 
 def stuck(source, path, **options):
     open(path, "wb").write(b"half")
@@ -142,7 +139,7 @@ def stuck(source, path, **options):
 geoseg.raster.cog.rasterio.shutil.copy = stuck
 # Whoever started the tests in the background made the signal ignored, for them and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-main(sys.argv[1:])
+main(sys.argv[2:], grace_seconds=float(sys.argv[1]))
 """
 
 
