@@ -1,7 +1,6 @@
 """The class map: class id -> name and colour. 0 is nodata, classes are 1..K.
 
-One class map drives the palette, the category names, the QGIS style, the legend and every attribute
-table, so a name is changed in one place.
+Palette, category names, styles, legend and attribute tables are all made from one class map.
 """
 
 from __future__ import annotations
@@ -15,15 +14,19 @@ from typing import Any
 from geoseg.errors import SettingError
 
 NODATA = 0
-"""The value of a pixel without a class, in every class raster."""
+"""Value of a pixel without a class, in every class raster."""
 
-_MOST = 65534
+IGNORED = -1
+"""Class index of a label that is not scored."""
 
-# What XML cannot hold, and what a terminal would obey.
+_MAX_CLASSES = 65534
+_MAX_UINT8_CLASSES = 254
+
+# Characters that XML cannot hold or that a terminal would act on.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
-# Colours of the first classes: told apart by viewers with the common colour-vision deficiencies
-# (after Wong 2011, Nature Methods 8:441, and Tol's "muted" scheme), stable by id.
+# Colours of the first classes. Viewers with the common colour-vision deficiencies can distinguish them
+# (Wong 2011, Nature Methods 8:441, and Tol's "muted" scheme).
 _COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00", "#332288",
     "#999933", "#88ccee", "#882255", "#44aa99", "#ddcc77", "#aa4499", "#117733", "#bbbbbb",
@@ -32,7 +35,13 @@ _COLOURS = (
 
 @dataclass(frozen=True, slots=True)
 class LandClass:
-    """One class: its id (1..65534 in a class map), its name and its colour as '#rrggbb'."""
+    """A class.
+
+    Attributes:
+        id: 1..65534 in a class map; any integer for a class of a raster that geoseg did not write.
+        name: Its name.
+        colour: Its colour as '#rrggbb'.
+    """
 
     id: int
     name: str
@@ -40,7 +49,7 @@ class LandClass:
 
     @classmethod
     def default(cls, class_id: int) -> LandClass:
-        """Return the class called 'class N' in a colour that depends on the id alone."""
+        """Return the class called 'class N', in a colour that depends only on the id."""
         return cls(class_id, f"class {class_id}", _colour(class_id))
 
     @property
@@ -51,36 +60,44 @@ class LandClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes 1..K in order of their ids.
+    """The classes 1..K.
+
+    Attributes:
+        classes: The classes in order of their ids.
 
     Raises:
-        SettingError: ids that are not 1..K, or above 65534; a name that two classes have, or with control characters in
-            it; a colour that is not '#rrggbb'.
+        SettingError: The ids are not 1..K or exceed 65534, two classes have one name, a name contains control
+            characters, or a colour is not '#rrggbb'.
     """
 
     classes: tuple[LandClass, ...]
 
     def __post_init__(self) -> None:
         if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
-            raise SettingError("the ids of a class map must be 1, 2, ... K")
+            raise SettingError("the ids of a class map must be 1, 2, ..., K, in this order")
         if len({c.name for c in self.classes}) != len(self.classes):
             raise SettingError("two classes of a class map have the same name")
-        if len(self.classes) > _MOST:
-            raise SettingError(f"a class map has {len(self.classes)} classes; it can have {_MOST}")
+        if len(self.classes) > _MAX_CLASSES:
+            raise SettingError(f"a class map has {len(self.classes)} classes; it can have at most {_MAX_CLASSES}")
         for entry in self.classes:
             if _CONTROL.search(entry.name):
-                raise SettingError(f"the name of class {entry.id} is {entry.name!r}; it has control characters in it")
+                raise SettingError(f"the name of class {entry.id} is {entry.name!r}; remove the control characters")
             if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
-                raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; it must read like #1f77b4")
+                raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; write it as #rrggbb")
 
     @classmethod
     def default(cls, count: int) -> ClassMap:
-        """Return `count` classes called 'class 1', ... in colours that are stable by id."""
+        """Return `count` classes by `LandClass.default`."""
         return cls(tuple(map(LandClass.default, range(1, count + 1))))
 
     @classmethod
     def from_json(cls, data: list[Mapping[str, Any]]) -> ClassMap:
-        """Return the class map that `to_json` described."""
+        """Return the class map that `to_json` made `data` from.
+
+        Raises:
+            SettingError: See the class.
+            KeyError, TypeError, ValueError: `data` is something else.
+        """
         return cls(tuple(LandClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in data))
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -92,22 +109,14 @@ class ClassMap:
 
     @property
     def dtype(self) -> str:
-        """The smallest raster type that holds every id: 'uint8', or 'uint16' above 254 classes."""
-        return "uint8" if len(self) <= 254 else "uint16"
-
-    def palette(self) -> dict[int, tuple[int, int, int, int]]:
-        """Return value -> (red, green, blue, alpha); nodata is transparent."""
-        return {NODATA: (0, 0, 0, 0)} | {c.id: (*c.rgb, 255) for c in self.classes}
+        """Type of the class raster: 'uint8', or 'uint16' above 254 classes."""
+        return "uint8" if len(self) <= _MAX_UINT8_CLASSES else "uint16"
 
 
 def _colour(class_id: int) -> str:
     if 1 <= class_id <= len(_COLOURS):
         return _COLOURS[class_id - 1]
-    # Beyond the hand-picked ones: the golden angle keeps neighbouring ids far apart in hue.
+    # Beyond the hand-picked colours, the golden angle keeps neighbouring ids far apart in hue.
     hue = (class_id * 0.618033988749895) % 1.0
-    light = (0.35, 0.5, 0.65)[class_id % 3]
-    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, light, 0.6))
-
-
-IGNORED = -1
-"""A label that is not scored."""
+    lightness = (0.35, 0.5, 0.65)[class_id % 3]
+    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, lightness, 0.6))

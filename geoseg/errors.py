@@ -1,28 +1,30 @@
-"""Every error geoseg raises on purpose.
+"""Every error that geoseg raises deliberately.
 
     GeosegError
-    ├── SettingError (ValueError)            78  a setting or a combination of settings that cannot work
-    ├── InputMissingError (FileNotFoundError) 66  nothing at that path
-    ├── InputError (ValueError)              65  a file that is not what it should be
-    │   └── BandError                        65  the bands of a scene and of a model do not match
-    ├── UnavailableError (RuntimeError)      69  a device or service that is not here
-    ├── DivergedError (ArithmeticError)      70  training collapsed or left the finite numbers
-    ├── OutputError (OSError)                73  an output that cannot or must not be created
-    ├── WriteError (OSError)                 74  the disk failed while writing
-    ├── LockedError (RuntimeError)           75  another process is at work there; try later
-    └── RunError (RuntimeError)              78  a run directory that belongs to something else
+    ├── SettingError (ValueError)             78  a setting, or a combination of settings, that cannot work
+    ├── InputMissingError (FileNotFoundError) 66  there is nothing at a path
+    ├── InputError (ValueError)               65  a file that is not what it should be
+    │   └── BandError                         65  the bands of a scene do not match those of the model
+    ├── UnavailableError (RuntimeError)       69  a device or a service that is not available
+    ├── DivergedError (ArithmeticError)       70  training collapsed, or its numbers are no longer finite
+    ├── OutputError (OSError)                 73  an output that cannot be created or must not be replaced
+    ├── WriteError (OSError)                  74  the disk or the file system failed
+    ├── LockedError (RuntimeError)            75  another process is at work on the same output; try later
+    └── RunError (RuntimeError)               78  a run directory of another scene, model or setting
 
-The number is the exit status the command line ends with (sysexits.h); 2 is wrong usage, 130 and 143
-are signals. A message is one line: the path, what is wrong, and the way out.
+The number is the exit status of the command line (sysexits.h); 2 is wrong usage, 130 and 143 are signals. A message is
+one line: the path, what is wrong, and the way out.
 """
 
 from __future__ import annotations
 
 
 class GeosegError(Exception):
-    """Base of every error geoseg raises on purpose; `exit_code` is its exit status.
+    """Base class of every error that geoseg raises deliberately.
 
-    details: lines to show before the message, where one thing is wrong in many places.
+    Attributes:
+        exit_code: Exit status of the command line.
+        details: Lines to print before the message, where one thing is wrong in many places.
     """
 
     exit_code = 70
@@ -30,47 +32,47 @@ class GeosegError(Exception):
 
 
 class SettingError(GeosegError, ValueError):
-    """A setting, or a combination of settings, that cannot work."""
+    """A setting, or a combination of settings, cannot work."""
 
     exit_code = 78
 
 
 class InputMissingError(GeosegError, FileNotFoundError):
-    """There is nothing at the path that was given."""
+    """There is nothing at the given path."""
 
     exit_code = 66
 
 
 class InputError(GeosegError, ValueError):
-    """A file that exists but is not what it should be."""
+    """A file exists but is not what it should be."""
 
     exit_code = 65
 
 
 class BandError(InputError):
-    """The bands of a scene do not match what is needed."""
+    """The bands of a scene do not match those that are needed."""
 
 
 class UnavailableError(GeosegError, RuntimeError):
-    """A device or a service that was asked for is not available here."""
+    """A requested device or service is not available."""
 
     exit_code = 69
 
 
 class DivergedError(GeosegError, ArithmeticError):
-    """Training collapsed to few classes or left the finite numbers."""
+    """Training collapsed to few classes, or its numbers are no longer finite."""
 
     exit_code = 70
 
 
 class OutputError(GeosegError, OSError):
-    """An output that cannot be created, or that must not be replaced."""
+    """An output cannot be created or must not be replaced."""
 
     exit_code = 73
 
 
 class WriteError(GeosegError, OSError):
-    """Writing began and the disk or the file system failed."""
+    """The disk or the file system failed while an output was written."""
 
     exit_code = 74
 
@@ -82,7 +84,7 @@ class LockedError(GeosegError, RuntimeError):
 
 
 class RunError(GeosegError, RuntimeError):
-    """A run directory that belongs to another scene, model or setting."""
+    """A run directory belongs to another scene, model or setting."""
 
     exit_code = 78
 

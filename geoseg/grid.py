@@ -1,7 +1,7 @@
 """Integer pixel geometry: every index is (row, col), every range half-open, in pixels of the scene.
 
-A *window* is what the network sees in one forward; windows lie on a lattice anchored at the scene's
-pixel (0, 0). A *block* is what is written at once; blocks partition the raster that is written.
+A *window* is what the network sees in one forward pass; windows lie on a lattice anchored at the scene's pixel (0, 0).
+A *block* is what is written at once; blocks partition the raster that is written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from functools import cached_property
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """The half-open range [start, stop) along one axis, in pixels; start <= stop."""
+    """The half-open range [start, stop) along one axis, in pixels.
+
+    Raises:
+        ValueError: `stop` is less than `start`.
+    """
 
     start: int
     stop: int
@@ -26,7 +30,7 @@ class Span:
         return self.stop - self.start
 
     def intersect(self, other: Span) -> Span:
-        """Return the common part; empty (length 0) where there is none."""
+        """Return the common part, of length 0 if there is none."""
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.stop, other.stop)))
 
@@ -37,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A rectangle of pixels: rows x cols."""
+    """A rectangle of pixels: a span of rows and a span of columns."""
 
     rows: Span
     cols: Span
@@ -54,16 +58,21 @@ class Window:
 
     @property
     def pixels(self) -> int:
-        """The number of pixels."""
+        """Number of pixels."""
         return len(self.rows) * len(self.cols)
 
     def intersect(self, other: Window) -> Window:
-        """Return the common part; it may be empty."""
+        """Return the common part, with no pixels if there is none."""
         return Window(self.rows.intersect(other.rows), self.cols.intersect(other.cols))
 
     def expand(self, margin: int, within: Window, multiple: int = 1) -> Window:
-        """Return the window grown by `margin` on each side and then out to multiples of `multiple`,
-        clipped to `within`."""
+        """Return the window grown on all four sides.
+
+        Args:
+            margin: Pixels to add on each side.
+            within: The result is clipped to this window.
+            multiple: Before it is clipped, the result grows further until its edges are multiples of this.
+        """
         return Window(
             _expand(self.rows, margin, within.rows, multiple), _expand(self.cols, margin, within.cols, multiple)
         )
@@ -81,17 +90,27 @@ def _expand(span: Span, margin: int, within: Span, multiple: int) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A unit of work, of resume and of distribution: `index` counts blocks in raster order."""
+    """A unit of work, of resume and of distribution.
+
+    Attributes:
+        index: Number of the block in raster order, from 0.
+        window: Its pixels.
+    """
 
     index: int
     window: Window
 
 
 def lattice(length: int, tile_size: int, overlap: int) -> tuple[Span, ...]:
-    """Return the spans of `tile_size` every `tile_size - overlap` pixels from 0 that cover [0, length).
+    """Return the spans that cover [0, length), one every `tile_size - overlap` pixels.
 
-    The last span is clipped at `length`; where there are two or more spans it is longer than `overlap`,
-    so that no window sees only pixels its neighbour has seen.
+    The last span is clipped at `length`. If there are two or more it is still longer than `overlap`, so every span has
+    pixels that its predecessor does not have.
+
+    Args:
+        length: Length of the axis in pixels, at least 1.
+        tile_size: Length of every span but the last one, in pixels.
+        overlap: Pixels that a span has in common with the next one, less than `tile_size`.
     """
     step = tile_size - overlap
     count = 1 if length <= tile_size else -(-(length - tile_size) // step) + 1
@@ -99,16 +118,23 @@ def lattice(length: int, tile_size: int, overlap: int) -> tuple[Span, ...]:
 
 
 def touching(spans: tuple[Span, ...], span: Span) -> range:
-    """Return the indices of the lattice spans that share a pixel with `span`."""
+    """Return the indices of those `spans` of a lattice that share a pixel with `span`."""
     hits = [i for i, candidate in enumerate(spans) if len(candidate.intersect(span))]
     return range(hits[0], hits[-1] + 1) if hits else range(0)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The windows of one scene of `shape` (rows, cols), on the lattice anchored at its pixel (0, 0).
+    """The windows of a scene, on a lattice anchored at its pixel (0, 0).
 
-    `overlap` is at most half of `tile_size`, so that at most two windows cover a pixel along each axis.
+    Attributes:
+        shape: Size (rows, cols) of the scene.
+        tile_size: Side of a window in pixels; windows at the bottom and right edges are clipped.
+        overlap: Overlap of neighbouring windows in pixels. It is at most half of `tile_size`, so at most two windows
+            cover a pixel along each axis.
+
+    Raises:
+        ValueError: The overlap is negative or more than half of the tile size.
     """
 
     shape: tuple[int, int]
@@ -121,17 +147,17 @@ class Grid:
 
     @property
     def extent(self) -> Window:
-        """The whole scene."""
+        """The window of the whole scene."""
         return Window.of(0, 0, *self.shape)
 
     @cached_property
     def row_spans(self) -> tuple[Span, ...]:
-        """Rows of the lattice."""
+        """The spans of rows, from top to bottom."""
         return lattice(self.shape[0], self.tile_size, self.overlap)
 
     @cached_property
     def col_spans(self) -> tuple[Span, ...]:
-        """Columns of the lattice."""
+        """The spans of columns, from left to right."""
         return lattice(self.shape[1], self.tile_size, self.overlap)
 
     def window(self, index: tuple[int, int]) -> Window:
@@ -139,13 +165,18 @@ class Grid:
         return Window(self.row_spans[index[0]], self.col_spans[index[1]])
 
     def windows_touching(self, area: Window) -> list[tuple[int, int]]:
-        """Return the lattice positions of every window that shares a pixel with `area`, in raster order."""
+        """Return the lattice positions (row, col) of the windows that share a pixel with `area`, in raster order."""
         rows, cols = touching(self.row_spans, area.rows), touching(self.col_spans, area.cols)
         return [(i, j) for i in rows for j in cols]
 
 
 def partition(extent: Window, block_size: int) -> Iterator[Block]:
-    """Yield the blocks that partition `extent`, anchored at its first pixel, in raster order."""
+    """Yield the blocks that partition `extent`, in raster order from its first pixel.
+
+    Args:
+        extent: The pixels to partition.
+        block_size: Side of a block in pixels; blocks at the bottom and right edges are clipped.
+    """
     index = 0
     for row in range(extent.rows.start, extent.rows.stop, block_size):
         for col in range(extent.cols.start, extent.cols.stop, block_size):

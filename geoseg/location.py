@@ -1,4 +1,4 @@
-"""Where a raster is: a path, or a place that is not in the file system. The standard library is all this needs."""
+"""The location of a raster: a path, or something that GDAL reads through a virtual file system, such as a URL."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-_STORES = {
+_SCHEMES = {
     "http": "/vsicurl/http://", "https": "/vsicurl/https://", "ftp": "/vsicurl/ftp://",
     "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "oss": "/vsioss/", "swift": "/vsiswift/",
 }  # fmt: skip
 _ARCHIVES = {"zip": "/vsizip/", "tar": "/vsitar/", "gzip": "/vsigzip/"}
-_URL = re.compile(rf"(?:{'|'.join([*_STORES, *_ARCHIVES])})(?:\+[a-z0-9]+)?://", re.IGNORECASE)
+_URL = re.compile(rf"(?:{'|'.join([*_SCHEMES, *_ARCHIVES])})(?:\+[a-z0-9]+)?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A raster that GDAL reads through one of its virtual file systems: a URL, a cloud store, an archive.
+    """A raster that GDAL reads through one of its virtual file systems: at a URL, in a cloud store, in an archive.
 
-    url: as it was given. A path would lose one of its slashes, and what follows a `?`.
+    Attributes:
+        url: The location as it was given; pathlib would change it, `//` to `/` for instance.
     """
 
     url: str
 
     def __str__(self) -> str:
-        """The URL without its query and user, where passwords and signatures are: for messages and records."""
+        """The URL without user and query, which may hold passwords and signatures: for messages and records."""
         if self.url.lstrip().startswith("<"):
             return " ".join(self.url.split())[:40] + "..."
         url = re.sub(r"(?<=://)[^/@]*@", "", self.url)
@@ -33,7 +34,7 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """The last part of the address."""
+        """The last part of the URL."""
         return PurePosixPath(str(self)).name or str(self)
 
     @property
@@ -48,44 +49,43 @@ class Remote:
 
     @property
     def vsi(self) -> str:
-        """The address as GDAL's virtual file systems spell it; empty where geoseg knows none for it."""
+        """The path in GDAL's virtual file systems; empty if geoseg knows none for this URL."""
         return _vsi(self.url)
 
     @property
     def http(self) -> str | None:
-        """The URL, where it is one of plain HTTP."""
+        """The URL if the raster is a plain file on a web server (http or https), else None."""
         found = self.vsi.removeprefix("/vsicurl/")
         return found if urlsplit(found).scheme in ("http", "https") else None
 
 
 Location = Path | Remote
-"""Where an input is."""
+"""The location of an input."""
 
 
 def locate(text: str) -> Location:
-    """Return the place that `text` stands for: what looks like a URL, one of GDAL's /vsi paths, or
-    XML, is Remote."""
-    other = _URL.match(text) or text.startswith("/vsi") or text.lstrip().startswith("<")
-    return Remote(text) if other else Path(text)
+    """Return the location that `text` stands for: `Remote` for a URL, a /vsi path of GDAL's or XML, else a path."""
+    remote = _URL.match(text) or text.startswith("/vsi") or text.lstrip().startswith("<")
+    return Remote(text) if remote else Path(text)
 
 
 def local(*locations: Location | None) -> tuple[Path, ...]:
-    """Return those of the locations that are paths: only they could be overwritten."""
+    """Return the locations that are paths; only these could be overwritten."""
     return tuple(location for location in locations if isinstance(location, Path))
 
 
 def _vsi(url: str) -> str:
-    """`zip+https://host/a.zip!/b.tif` is /vsizip//vsicurl/https://host/a.zip/b.tif."""
+    """Translate a URL: zip+https://host/a.zip!/b.tif becomes /vsizip//vsicurl/https://host/a.zip/b.tif."""
     if url.startswith("/vsi"):
         for prefix in _ARCHIVES.values():
             if url.startswith(prefix):
                 inner = url.removeprefix(prefix)
                 return url if not inner.startswith("/vsi") or _vsi(inner) else ""
-        return url if url.startswith(tuple(_STORES.values())) else ""
+        return url if url.startswith(tuple(_SCHEMES.values())) else ""
     scheme, _, rest = url.partition("://")
     outer, _, inner = scheme.lower().partition("+")
     if outer in _ARCHIVES:
         rest = rest.replace("!", "", 1)
-        beneath = rest if inner in ("", "file") else _vsi(f"{inner}://{rest}")
-        return _ARCHIVES[outer] + beneath if beneath else ""
-    return "" if inner or outer not in _STORES else _STORES[outer] + rest
+        archive = rest if inner in ("", "file") else _vsi(f"{inner}://{rest}")
+        return _ARCHIVES[outer] + archive if archive else ""
+    return "" if inner or outer not in _SCHEMES else _SCHEMES[outer] + rest

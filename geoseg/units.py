@@ -1,4 +1,4 @@
-"""Values that carry a unit: an area, and the period in which a scene was taken."""
+"""Values with a unit: an area, and the time when a scene was taken."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Literal
 
 from geoseg.errors import SettingError
 
-_FORMS = ("%Y", "%Y-%m", "%Y-%m-%d")
+_DATE_FORMATS = ("%Y", "%Y-%m", "%Y-%m-%d")
 
 
 @dataclass(frozen=True)
 class Area:
-    """An area on the ground or in the raster: a finite number greater than 0, of square metres or pixels."""
+    """An area, on the ground or in the raster.
+
+    Attributes:
+        value: A finite number greater than 0.
+        unit: 'm2', square metres, or 'px', pixels.
+
+    Raises:
+        SettingError: The value or the unit is something else.
+    """
 
     value: float
     unit: Literal["m2", "px"] = "m2"
@@ -28,10 +36,10 @@ class Area:
 
     @classmethod
     def parse(cls, text: str) -> Area:
-        """Return the area that reads 50, 50m2 or 12px; without a unit they are square metres.
+        """Return the area written as 50, 50m2 or 12px. Without a unit, the number is in square metres.
 
         Raises:
-            SettingError: it does not read so.
+            SettingError: The text is something else.
         """
         match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|px)?", text.strip().lower())
         try:
@@ -45,19 +53,24 @@ class Area:
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` to `end`, both in UTC and included, to the second; an instant where they are the same."""
+    """A period of time, to the second.
+
+    Attributes:
+        start: Its first second, in UTC.
+        end: Its last second, in UTC; the same as `start` for an instant.
+    """
 
     start: datetime
     end: datetime
 
     @classmethod
     def parse(cls, text: str) -> Period:
-        """Return the period that reads 2020, 2020-07, 2020-07-14, 2020-07-14T10:30:00Z, or two of these about a slash.
+        """Return the period written as 2020, 2020-07, 2020-07-14, 2020-07-14T10:30:00Z, or two of these with a slash.
 
-        A year, a month or a day is all of it. A time without an offset is in UTC.
+        A year, a month or a day stands for all of it. A time without an offset is in UTC.
 
         Raises:
-            SettingError: it does not read so, or ends before it starts.
+            SettingError: The text is something else, or the period ends before it starts.
         """
         first, slash, last = text.partition("/")
         try:
@@ -73,8 +86,11 @@ class Period:
 
     @classmethod
     def from_tag(cls, text: str) -> Period | None:
-        """Return the instant of a TIFF DateTime, 2020:07:14 10:30:00, or of GDAL's ACQUISITIONDATETIME, taken as UTC;
-        None where it is none, as where a scanner knows no time."""
+        """Return the instant that a tag of a raster holds, taken as UTC; None if it holds no valid time.
+
+        Args:
+            text: A TIFF DateTime, such as 2020:07:14 10:30:00, or GDAL's ACQUISITIONDATETIME.
+        """
         match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", text.strip())
         try:
             return cls.parse("{}-{}-{}T{}Z".format(*match.groups())) if match else None
@@ -86,21 +102,22 @@ class Period:
 
 
 def stamp(time: datetime) -> str:
-    """Return a time in UTC as RFC 3339 writes it, to the second: 2020-07-14T10:30:00Z."""
+    """Format a time in UTC by RFC 3339, to the second: 2020-07-14T10:30:00Z."""
     return time.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _span(text: str) -> tuple[datetime, datetime]:
+    """The first and the last second that `text` stands for."""
     text = text.strip()
     if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
-        parts = text.count("-")
-        start = datetime.strptime(text, _FORMS[parts]).replace(tzinfo=UTC)
+        dashes = text.count("-")
+        start = datetime.strptime(text, _DATE_FORMATS[dashes]).replace(tzinfo=UTC)
         month = start.month % 12 + 1
         following = (
             start.replace(year=start.year + 1),
             start.replace(year=start.year + (month == 1), month=month),
             start + timedelta(days=1),
-        )[parts]
+        )[dashes]
         return start, following - timedelta(seconds=1)
     if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text):
         raise ValueError(text)

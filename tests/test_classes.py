@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.classes import NODATA, ClassMap, LandClass
+from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import SettingError
 
 
@@ -74,12 +74,3 @@ def test_colours_are_checked(colour: str) -> None:
 @pytest.mark.parametrize(("count", "dtype"), [(1, "uint8"), (254, "uint8"), (255, "uint16"), (300, "uint16")])
 def test_the_raster_type_holds_every_id(count: int, dtype: str) -> None:
     assert ClassMap.default(count).dtype == dtype
-
-
-def test_the_palette_has_every_class_and_transparent_nodata() -> None:
-    classes = ClassMap.default(9)
-    palette = classes.palette()
-    assert palette[NODATA] == (0, 0, 0, 0)
-    assert {value: colour for value, colour in palette.items() if value} == {
-        c.id: (*c.rgb, 255) for c in classes.classes
-    }
