@@ -19,7 +19,7 @@ import pyogrio
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from geoseg.errors import first_line, InputError
+from geoseg.errors import InputError, first_line
 from geoseg.vector.arrow import PARQUET
 
 _BATCH_ROWS = 1024

@@ -18,10 +18,11 @@ from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.files.record import provenance_tags, versions, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
+from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import Outputs
 from geoseg.outputs.pictures import legend, painted, save_png, with_legend
 from geoseg.outputs.polygons import ClassLayer
-from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, footprint, processing, stac_item
+from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.outputs.styles import file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import RasterSpec, read_small, write_cog

@@ -17,8 +17,9 @@ from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SettingError
 from geoseg.files.atomic import publish_bytes
 from geoseg.grid import Span
+from geoseg.outputs.layer_style import add_layer_style
 from geoseg.outputs.names import POLYGONS, sld_of_polygons
-from geoseg.outputs.styles import add_layer_style, file_qml, vector_sld
+from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
 from geoseg.vector.arrow import PARQUET, Column, Names, VectorSpec, batch_of

@@ -16,7 +16,7 @@ from shapely.geometry import Polygon, shape
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.outputs.stac import footprint
+from geoseg.outputs.footprint import footprint
 from geoseg.raster.georeference import Georeference
 
 
@@ -137,8 +137,8 @@ def test_around_a_pole_it_is_refused_and_beside_it_not() -> None:
     ("crs", "transform", "words"),
     [
         (None, Affine.identity(), "no CRS"),
-        ('LOCAL_CS["site",UNIT["metre",1]]', Affine(1, 0, 0, 0, -1, 0), "does not lead to longitude"),
-        ("EPSG:32633", Affine(1e9, 0, 1e5, 0, -1e9, 5e4), "reaches out"),
+        ('LOCAL_CS["site",UNIT["metre",1]]', Affine(1, 0, 0, 0, -1, 0), "cannot be transformed to longitude"),
+        ("EPSG:32633", Affine(1e9, 0, 1e5, 0, -1e9, 5e4), "beyond the area"),
     ],
 )
 def test_what_has_no_place_on_the_globe_is_refused(crs: str | None, transform: Affine, words: str) -> None:

@@ -17,7 +17,8 @@ from shapely.geometry import box
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
-from geoseg.outputs.styles import add_layer_style, layer_qml, vector_sld
+from geoseg.outputs.layer_style import add_layer_style
+from geoseg.outputs.styles import layer_qml, vector_sld
 
 CLASSES = [LandClass(1, "water", "#0072b2"), LandClass(2, "Wald <&\"'> 水", "#e69f00")]
 EPOCH = 1_600_000_000
