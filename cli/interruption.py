@@ -42,7 +42,8 @@ class _State:
 
     Attributes:
         received: The signal that arrived, SIGINT until then.
-        hint: Returns what is kept and how to continue; None if nothing is to be printed, or it was printed already.
+        hint: Returns the line that says what is kept and how to continue; None if nothing is to be printed, or it was
+            printed already.
         announced: Whether the interruption was printed.
     """
 
@@ -129,21 +130,21 @@ class Interruption:
 
 
 @contextmanager
-def resumable(hint: Callable[[], str], quiet: bool) -> Iterator[None]:
-    """Print how to continue if the work in this context is interrupted.
+def resumable(hint: Callable[[], str] | None) -> Iterator[None]:
+    """Print a line if the work in this context is interrupted.
 
     Args:
-        hint: Called on an interruption; returns what is kept and the command that continues the work.
-        quiet: Print nothing.
+        hint: Called on an interruption; returns the line, which says what is kept and how to continue. None prints
+            nothing.
     """
-    _state.hint = None if quiet else hint
+    _state.hint = hint
     try:
         yield
     except KeyboardInterrupt:
         found = _state.take_hint()
         if found is not None:
             _state.announced = True
-            click.echo(f"interrupted; {found()}", err=True)
+            click.echo(found(), err=True)
         raise
     finally:
         _state.hint = None
@@ -159,7 +160,7 @@ def _exit_now(number: signal.Signals) -> None:
     hint = _state.take_hint()
     with contextlib.suppress(Exception):
         if hint is not None:
-            sys.stderr.write(f"interrupted; {hint()}\n")
+            sys.stderr.write(f"{hint()}\n")
         sys.stderr.flush()
     with contextlib.suppress(Exception):
         # A command that has written nothing has not imported it.

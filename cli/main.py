@@ -19,15 +19,21 @@ from .info import info
 from .interruption import GRACE_SECONDS, Interruption
 from .polygonize import polygonize
 from .predict import predict
+from .progress import DISPLAYS, Display, JsonFormatter, json_line
 from .status import status
 from .superpixels import superpixels
 from .train import train
 
-_GROUP_OPTIONS = ("-q", "--quiet", "-v", "-vv", "--verbose", "--debug")
+_FLAGS = ("-q", "--quiet", "-v", "-vv", "--verbose", "--debug")
+_PROGRESS = "--progress"
 
 
 class Geoseg(click.Group):
     """The group in which errors become one line and an exit status, under `geoseg` and under `rio` alike."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the options of the group wherever they stand: many type them after the command."""
+        return super().parse_args(ctx, _group_options_first(args))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with the status of its error."""
@@ -38,16 +44,23 @@ class Geoseg(click.Group):
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            ctx.exit(_report(error))
+            ctx.exit(_report(error, as_json=ctx.params["progress"] == "json"))
 
 
 @click.group(cls=Geoseg, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "--version", prog_name="geoseg")
 @click.option("-v", "--verbose", count=True, help="Say more on standard error; -vv for everything.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors on standard error; no progress.")
+@click.option(
+    "--progress",
+    type=click.Choice(DISPLAYS),
+    default="auto",
+    show_default=True,
+    help="How progress is shown on standard error: json is one object a line, for programs.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
+def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display, debug: bool) -> None:
     """From unlabelled orthophotos to a land-cover map that opens, named and coloured, in QGIS.
 
     \b
@@ -61,13 +74,17 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, debug: bool) -> No
     geoseg check FILE                        whether it is whole
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if progress == "json" else logging.Formatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
     if verbose < 2:
         # What GDAL and libtiff have to say goes into our errors; beside them it would be a second line.
         os.environ.setdefault("CPL_LOG", os.devnull)
-    context.obj = {"command": "the same command", **(context.obj or {}), "quiet": quiet}
+    context.ensure_object(dict)
+    context.obj.setdefault("command", "the same command")
+    context.obj["progress"] = "none" if quiet else progress
 
 
 for command in (train, predict, polygonize, superpixels, evaluate, info, status, check):
@@ -83,41 +100,58 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
     """
     interruption = Interruption(process_ends=arguments is None, grace_seconds=grace_seconds)
     arguments = sys.argv[1:] if arguments is None else arguments
+    shared: dict[str, str] = {"command": shlex.join(["geoseg", *arguments])}
     with interruption:
         try:
-            command = shlex.join(["geoseg", *arguments])
-            status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj={"command": command})
+            status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj=shared)
         except (click.exceptions.Abort, KeyboardInterrupt):
             status = interruption.exit_status
-            if not interruption.announced and not {"-q", "--quiet"} & set(arguments):
-                click.echo("interrupted", err=True)
+            if not interruption.announced and shared.get("progress") != "none":
+                as_json = shared.get("progress") == "json"
+                click.echo(json_line(kind="interrupted", message="") if as_json else "interrupted", err=True)
         except click.ClickException as error:
-            if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_OPTIONS:
-                told = f"{error.message} It goes before the command: geoseg {error.option_name} {arguments[0]} ..."
-                error = click.NoSuchOption(error.option_name, told, ctx=error.ctx)
             error.show()
             status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _report(error: Exception) -> int:
-    """Say in one line what went wrong; return the exit status."""
-    if isinstance(error, GeosegError):
-        for line in error.details:
-            click.echo(line, err=True)
-        click.echo(f"geoseg: error: {' '.join(str(error).split())}", err=True)
-        return error.exit_code
+def _group_options_first(args: list[str]) -> list[str]:
+    """The arguments with those of the group in front; what follows `--` stays."""
+    end = args.index("--") if "--" in args else len(args)
+    first, rest, words = [], [], iter(args[:end])
+    for word in words:
+        if word in _FLAGS or word.startswith(f"{_PROGRESS}="):
+            first.append(word)
+        elif word == _PROGRESS:
+            first += [word, *(value for value in [next(words, None)] if value is not None)]
+        else:
+            rest.append(word)
+    return [*first, *rest, *args[end:]]
+
+
+def _report(error: Exception, as_json: bool) -> int:
+    """Print in one line what went wrong; return the exit status."""
     if isinstance(error, BrokenPipeError):
         # The reader of standard output has enough (a pipe into head): nothing is wrong. Python must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    status, message = _explained(error)
+    details = error.details if isinstance(error, GeosegError) else ()
+    if as_json:
+        click.echo(json_line(kind="error", status=status, message=message, details=list(details)), err=True)
+        return status
+    for line in details:
+        click.echo(line, err=True)
+    internal = "internal " * (status == GeosegError.exit_code and not isinstance(error, GeosegError))
+    click.echo(f"geoseg: {internal}error: {message}", err=True)
+    return status
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    """The exit status and the message of an error, on one line."""
+    if isinstance(error, GeosegError):
+        return error.exit_code, " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"geoseg: error: {where}{error.strerror}", err=True)
-        return WriteError.exit_code
-    click.echo(
-        f"geoseg: internal error: {type(error).__name__}: {' '.join(str(error).split())} "
-        "(--debug shows where; please report it)",
-        err=True,
-    )
-    return 70
+        return WriteError.exit_code, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return GeosegError.exit_code, f"{text} (--debug shows where; please report it)"

@@ -1,10 +1,8 @@
-"""Options that several commands share, their types, and the progress display."""
+"""Options that several commands share, and their types."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -15,16 +13,12 @@ from geoseg.errors import SettingError
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
 
-from .interruption import resumable
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
 
 if TYPE_CHECKING:
-    from geoseg.runs.local import Receipt
-
     _BandType = click.ParamType[tuple[int, ...]]
     _AreaType = click.ParamType[Area]
     _PeriodType = click.ParamType[Period]
@@ -177,48 +171,3 @@ def run_options(function: F) -> F:
         "--restart", is_flag=True, help="Forget what an interrupted run has finished, and begin anew."
     )(function)
     return click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")(function)
-
-
-def progress(items: Iterable[Any], total: int, unit: str, describe: Callable[[Any], str], quiet: bool) -> Iterator[Any]:
-    """Yield the items, showing how far they are on standard error: a bar on a terminal, else a line now and then."""
-    if quiet:
-        yield from items
-    elif sys.stderr.isatty():
-        from tqdm import tqdm
-
-        with tqdm(items, total=total, unit=unit, dynamic_ncols=True, file=sys.stderr) as bar:
-            for item in bar:
-                bar.set_postfix_str(describe(item), refresh=False)
-                yield item
-    else:
-        every = max(1, total // 20)
-        for count, item in enumerate(items, start=1):
-            if count % every == 0 or count == total:
-                click.echo(f"{unit} {count}/{total}: {describe(item)}", err=True)
-            yield item
-
-
-def run_blocks(
-    receipts: Generator[Receipt], total: int, run: Path, describe: Callable[[Receipt], str], context: click.Context
-) -> None:
-    """Compute blocks under a progress display; when it is interrupted, say how to go on from the directory `run`."""
-    quiet, reused = context.obj["quiet"], 0
-    hint = f"{run} holds the finished blocks; to go on: {context.obj['command']}"
-    with resumable(lambda: hint, quiet), closing(receipts):
-        for receipt in progress(receipts, total, "block", describe, quiet):
-            reused += receipt.reused
-    if reused:
-        note(quiet, f"{reused} of {total} blocks were there already")
-
-
-def described(receipt: Receipt, counts: str = "") -> str:
-    """Say what a block took: pixels, what else there is to count, and seconds over all threads."""
-    if receipt.reused:
-        return "reused"
-    return f"{receipt.pixels / 1e6:.1f} Mpx, {counts}{sum(receipt.seconds.values()):.1f} s"
-
-
-def note(quiet: bool, message: str) -> None:
-    """Say one line on standard error, unless quiet."""
-    if not quiet:
-        click.echo(message, err=True)

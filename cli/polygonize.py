@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,15 +14,11 @@ from .options import (
     NameList,
     assume_crs_option,
     min_area_option,
-    note,
     opening_options,
     overwrite_option,
-    progress,
     sld_option,
 )
-
-if TYPE_CHECKING:
-    from geoseg.outputs.polygons import Progress
+from .progress import run_job
 
 
 @click.command()
@@ -57,12 +53,5 @@ def polygonize(context: click.Context, /, **settings: Any) -> None:
     from geoseg.jobs.polygonize import PolygonizeJob
 
     with PolygonizeJob(config) as job:
-        steps = len(list(job.raster.spans))
-        for _ in progress(job.run(), steps, "step", _describe, context.obj["quiet"]):
-            pass
-        note(context.obj["quiet"], f"{job.layer.count} polygons")
+        run_job(job, context)
     click.echo(config.out)
-
-
-def _describe(step: Progress) -> str:
-    return f"rows {step.rows.start}-{step.rows.stop} read"

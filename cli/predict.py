@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
-from geoseg.config import MODEL_NAME, Blend, PredictConfig, TrainConfig, opening_of
-from geoseg.errors import InputMissingError
+from geoseg.config import MODEL_NAME, Blend, PredictConfig
 
 from .options import (
     LOCATION,
@@ -19,20 +16,14 @@ from .options import (
     assume_crs_option,
     bands_option,
     block_size_option,
-    described,
     device_options,
     min_area_option,
-    note,
     opening_options,
     overwrite_option,
-    run_blocks,
     run_options,
     sld_option,
 )
-from .train import learnt_path, run_training
-
-if TYPE_CHECKING:
-    from geoseg.runs.local import Receipt
+from .progress import run_job
 
 
 @click.command()
@@ -98,65 +89,13 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     An interrupted prediction is continued by the same command.
     """
     config = PredictConfig(**settings)
-    quiet, command = context.obj["quiet"], context.obj["command"]
-    from geoseg.jobs.predict import MapJob, check_items
-    from geoseg.location import local
-    from geoseg.model.file import load_model
-    from geoseg.outputs.names import outputs_of
-    from geoseg.raster.guards import regular_file
+    from geoseg.jobs.predict import PredictJob, prediction_jobs
 
-    # Everything that would be refused is refused before a model is learnt for it.
-    targets = outputs_of(config)
-    for path in local(*config.scenes):
-        regular_file(path)
-    check_items(config)
-    model_path = _model_path(config, command, quiet)
-    model = load_model(regular_file(model_path))
-    for scene, outputs in targets:
-        with MapJob(config, scene, outputs, model) as job:
-            if config.dry_run:
+    for job in prediction_jobs(config):
+        with job:
+            if isinstance(job, PredictJob) and config.dry_run:
                 click.echo(json.dumps(job.summary(), indent=1))
                 continue
-            run_blocks(job.run(command), len(job.plan.blocks), job.outputs.run, _describe, context)
-        click.echo(outputs.classes)
-
-
-def _describe(receipt: Receipt) -> str:
-    return described(receipt, f"{receipt.windows} windows, ")
-
-
-def _model_path(config: PredictConfig, command: str, quiet: bool) -> Path:
-    """Return the model to use, after learning it from the scenes where none is given and none is here."""
-    if config.model is not None:
-        return config.model
-    if Path(MODEL_NAME).exists():
-        return Path(MODEL_NAME)
-    learnt = learnt_path(config.out)
-    if learnt.exists() and not config.overwrite:
-        note(quiet, f"using {learnt}, learnt here before")
-        return learnt
-    if config.dry_run:
-        raise InputMissingError(
-            f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
-        )
-    from geoseg.jobs.train import Training
-    from geoseg.learning.checkpoints import interrupted
-
-    note(
-        quiet,
-        f"no {MODEL_NAME} here: first learning one from {'the scene' if len(config.scenes) == 1 else 'the scenes'}",
-    )
-    wanted = TrainConfig(
-        data=config.scenes[0],
-        out=learnt,
-        recipe="quick",
-        bands=config.bands,
-        device=config.device,
-        precision=config.precision,
-        **opening_of(config),
-    )
-    resume = interrupted(learnt)
-    wanted = replace(wanted, resume=resume, overwrite=learnt.exists() and not resume)
-    with Training(wanted, config.scenes) as training:
-        run_training(training, command, quiet)
-    return learnt
+            run_job(job, context)
+        if isinstance(job, PredictJob):
+            click.echo(job.outputs.classes)

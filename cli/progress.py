@@ -1,8 +1,12 @@
-"""How the progress of a job is shown on standard error: a bar, lines, JSON for programs, or not at all."""
+"""What the command line says on standard error: progress as a bar, as lines, as JSON for programs, or not at all.
+
+With JSON, every line on standard error is one object: progress, warnings, errors and interruptions alike.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -16,30 +20,58 @@ if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
 
 Display = Literal["auto", "bar", "plain", "json", "none"]
-DISPLAYS = get_args(Display)
+DISPLAYS: tuple[Display, ...] = get_args(Display)
 
-_LINES = 20
-"""Lines that the plain display shows of a job, besides notes."""
+_PLAIN_LINES = 20
+"""Lines of progress that the plain display shows for a job."""
+
+_JSON_LEVELS = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
 
 
-def run_job(job: Job[Any], context: click.Context) -> None:
-    """Run `job` under the display that was asked for; an interruption says how to go on."""
+class JsonFormatter(logging.Formatter):
+    """Formats a log record as one JSON object: kind ("warning", "error", "log") and message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object on one line."""
+        return json_line(kind=_JSON_LEVELS.get(record.levelno, "log"), message=record.getMessage())
+
+
+def json_line(**fields: Any) -> str:
+    """Return the fields as a JSON object on one line."""
+    return json.dumps(fields)
+
+
+def run_job(job: Job[Any], context: click.Context, command: str | None = None) -> None:
+    """Run a job under the display that was asked for. An interruption says what is kept and how to continue.
+
+    Args:
+        job: The job; the caller closes it.
+        context: Of the command; its object has the display and the command line.
+        command: What continues the work; None is the same command again.
+    """
     from geoseg.jobs.job import follow
 
-    command: str = context.obj["command"]
-
-    def hint() -> str | None:
-        kept = job.kept()
-        return f"{kept}; to go on: {job.resuming(command)}" if kept else kept
-
+    command = command or context.obj["command"]
     display: Display = context.obj["progress"]
-    with resumable(hint), closing(follow(job, command)) as events, _shown(display, job.unit) as show:
+    hint = None if display == "none" else _hint(job, command, as_json=display == "json")
+    with resumable(hint), closing(follow(job, command)) as events, _display(display, job.unit) as show:
         for event in events:
             show(event)
 
 
+def _hint(job: Job[Any], command: str, as_json: bool) -> Callable[[], str]:
+    def line() -> str:
+        kept = job.kept()
+        text = f"{kept}; to go on: {command}" if kept else "" if kept is None else "nothing is kept yet"
+        if as_json:
+            return json_line(kind="interrupted", stage=job.stage, message=text)
+        return f"interrupted; {text}" if text else "interrupted"
+
+    return line
+
+
 @contextmanager
-def _shown(display: Display, unit: str) -> Iterator[Callable[[Progress], None]]:
+def _display(display: Display, unit: str) -> Iterator[Callable[[Progress], None]]:
     """Yield what shows one event."""
     if display == "auto":
         display = "bar" if sys.stderr.isatty() else "plain"
@@ -47,12 +79,16 @@ def _shown(display: Display, unit: str) -> Iterator[Callable[[Progress], None]]:
         from tqdm import tqdm
 
         with tqdm(unit=unit, dynamic_ncols=True, file=sys.stderr) as bar:
-            yield lambda event: _update(bar, event)
+            yield lambda event: _update_bar(bar, event)
+    elif display == "json":
+        yield lambda event: click.echo(json_line(**event.to_json()), err=True)
+    elif display == "plain":
+        yield _print_line
     else:
-        yield {"plain": _print_line, "json": _print_json, "none": lambda _: None}[display]
+        yield lambda _: None
 
 
-def _update(bar: Any, event: Progress) -> None:
+def _update_bar(bar: Any, event: Progress) -> None:
     if event.kind == "step":
         bar.set_postfix_str(event.message, refresh=False)
         bar.update()
@@ -65,16 +101,7 @@ def _update(bar: Any, event: Progress) -> None:
 
 def _print_line(event: Progress) -> None:
     if event.kind == "step":
-        if event.done % max(1, event.total // _LINES) == 0 or event.done == event.total:
+        if event.done % max(1, event.total // _PLAIN_LINES) == 0 or event.done == event.total:
             click.echo(f"{event.unit} {event.done}/{event.total}: {event.message}", err=True)
     elif event.message:
         click.echo(event.message, err=True)
-
-
-def _print_json(event: Progress) -> None:
-    print_json(**event.to_json())
-
-
-def print_json(**fields: Any) -> None:
-    """Print one JSON object as a line on standard error."""
-    click.echo(json.dumps(fields), err=True)

@@ -14,12 +14,11 @@ from .options import (
     assume_crs_option,
     bands_option,
     block_size_option,
-    described,
     opening_options,
     overwrite_option,
-    run_blocks,
     run_options,
 )
+from .progress import run_job
 
 
 @click.command()
@@ -67,8 +66,8 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
     An interrupted run is continued by the same command.
     """
     config = SegmentConfig(**settings)
-    from geoseg.jobs.superpixels import SegmentJob
+    from geoseg.jobs.superpixels import SuperpixelsJob
 
-    with SegmentJob(config) as job:
-        run_blocks(job.run(context.obj["command"]), len(job.blocks), job.run_path, described, context)
+    with SuperpixelsJob(config) as job:
+        run_job(job, context)
     click.echo(config.out)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
 from geoseg.config import TrainConfig, Weights
 from geoseg.recipes import RecipeName
 
-from .interruption import resumable
-from .options import LOCATION, PATH, bands_option, device_options, note, opening_options, overwrite_option, progress
-
-if TYPE_CHECKING:
-    from geoseg.jobs.train import Training
-    from geoseg.learning.trainer import Step
+from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
+from .progress import run_job
 
 
 @click.command()
@@ -98,62 +92,13 @@ def train(context: click.Context, /, **settings: Any) -> None:
     Writes one model file, a log of every step (.metrics.jsonl) and a picture of what was learnt (.png).
     """
     config = TrainConfig(**settings)
-    from geoseg.jobs.train import Training
+    from geoseg.jobs.train import TrainJob
 
-    _recognise(config, context.obj["quiet"])
-    with Training(config) as training:
-        run_training(training, _resuming(context.obj["command"]), context.obj["quiet"])
+    with TrainJob(config) as job:
+        run_job(job, context, _resuming(context.obj["command"]))
     click.echo(config.out)
 
 
 def _resuming(command: str) -> str:
-    """The command that goes on where `command` was interrupted."""
+    """The command that continues where `command` was interrupted."""
     return " ".join(word for word in command.split(" ") if word not in ("--overwrite", "--resume")) + " --resume"
-
-
-def _recognise(config: TrainConfig, quiet: bool) -> None:
-    """Say so where the folder looks like the data of a protocol that was not asked for by its name."""
-    from geoseg.datasets import recognise
-
-    found = recognise(config.data)
-    if found is None:
-        return
-    name = "Potsdam" if found.startswith("potsdam") else "COCO-Stuff"
-    if config.recipe is None:
-        note(quiet, f"{config.data} looks like {name}: training by its protocol, --recipe {found}")
-    elif config.recipe.rstrip("0123456789") != found.rstrip("0123456789"):
-        note(quiet, f"{config.data} looks like {name}: --recipe {found} trains by its protocol")
-
-
-def run_training(training: Training, command: str, quiet: bool) -> None:
-    """Run a training under a progress display; when it is interrupted, say that `command` goes on."""
-    recipe = training.config.settled
-    note(
-        quiet,
-        f"learning {recipe.classes} classes from {len(training.sources)} {training.unit}s on {training.device} "
-        f"({str(training.precision).removeprefix('torch.')}), at most {recipe.steps} steps",
-    )
-    steps = training.steps()
-
-    def hint() -> str:
-        if not training.checkpoints.there:
-            return "nothing is kept yet"
-        return f"{training.checkpoints.path} holds the work so far; to go on: {command}"
-
-    with resumable(hint, quiet), closing(steps):
-        for step in progress(steps, recipe.steps, "step", _describe, quiet):
-            if step.note:
-                note(quiet, f"step {step.step}: {step.note}")
-    note(quiet, f"model {training.out}, log {training.metrics}, picture {training.picture}")
-
-
-def _describe(step: Step) -> str:
-    return (
-        f"loss {step.loss:.3f}, information {step.information:.2f}, perplexity {step.perplexity:.1f}, "
-        f"{step.images_per_second:.1f} images/s"
-    )
-
-
-def learnt_path(out: Path) -> Path:
-    """Return where the model goes that `predict` learns for itself: beside its output."""
-    return out / "geoseg-model.safetensors" if out.is_dir() else out.with_name(f"{out.stem}-model.safetensors")

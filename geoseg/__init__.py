@@ -1,3 +1,67 @@
-"""geoseg: from unlabelled orthophotos to a land-cover map that opens, named and coloured, in QGIS."""
+"""geoseg: from unlabelled orthophotos to a land-cover map that opens, named and coloured, in QGIS.
+
+    import geoseg
+
+    model = geoseg.train("potsdam/").model
+    result = geoseg.predict("scene.tif", out="classes.tif", model=model, progress=True)
+
+The functions have the names, settings and defaults of the command line. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "geoseg.api.learn": ("open_model", "train"),
+    "geoseg.api.make": ("polygonize", "predict", "superpixels"),
+    "geoseg.api.look": ("check", "evaluate", "info", "open_scene"),
+    "geoseg.jobs.job": ("Progress",),
+    "geoseg.units": ("Area", "Period"),
+    "geoseg.errors": (
+        "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError", "OutputError",
+        "RunError", "SettingError", "UnavailableError", "WriteError",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
+    "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
+    "check", "evaluate", "info", "open_model", "open_scene", "polygonize", "predict", "superpixels", "train",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from geoseg.api.learn import open_model, train
+    from geoseg.api.look import check, evaluate, info, open_scene
+    from geoseg.api.make import polygonize, predict, superpixels
+    from geoseg.errors import (
+        BandError,
+        DivergedError,
+        GeosegError,
+        InputError,
+        InputMissingError,
+        LockedError,
+        OutputError,
+        RunError,
+        SettingError,
+        UnavailableError,
+        WriteError,
+    )
+    from geoseg.jobs.job import Progress
+    from geoseg.units import Area, Period
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for from its home (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -94,9 +94,10 @@ class Job(ABC, Generic[R]):
         """Return a line to show after the work; empty for none."""
         return ""
 
-    def kept(self) -> str:
-        """Return what an interruption would leave to go on with; empty where it would leave nothing."""
-        return ""
+    def kept(self) -> str | None:
+        """Return what an interruption would leave to go on with: empty if nothing so far, None if this job never keeps
+        anything."""
+        return None
 
 
 def follow(job: Job[R], command: str = "") -> Generator[Progress]:

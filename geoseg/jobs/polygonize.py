@@ -11,6 +11,7 @@ from geoseg.config import PolygonizeConfig
 from geoseg.files.atomic import Staging, interrupted, remove_leftovers
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
+from geoseg.jobs.results import PolygonsResult
 from geoseg.outputs.names import check_polygons, stale_polygons
 from geoseg.outputs.polygons import ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
@@ -75,6 +76,11 @@ class PolygonizeJob(Job[RowsRead]):
     def closing(self) -> str:
         """Return how many polygons there are."""
         return f"{self.layer.count} polygons"
+
+    @property
+    def result(self) -> PolygonsResult:
+        """The file, once `run` has come to its end."""
+        return PolygonsResult(self.config.out, self.record, self.layer.count, tuple(self.layer.classes))
 
     def _facts(self) -> dict[str, Any]:
         config = self.config

@@ -18,6 +18,7 @@ from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.files.record import versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.job import Job
+from geoseg.jobs.results import MapResult
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import interrupted
 from geoseg.location import Location
@@ -145,6 +146,15 @@ class PredictJob(Job[Receipt]):
     def closing(self) -> str:
         """Return how many blocks were there already."""
         return f"{self._reused} of {self.total} blocks were there already" if self._reused else ""
+
+    @property
+    def result(self) -> MapResult:
+        """The files, once `run` has come to its end."""
+        outputs = self.outputs
+        return MapResult(
+            outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
+            self.model.classes,
+        )  # fmt: skip
 
     def kept(self) -> str:
         """Return where the finished blocks are."""

@@ -13,6 +13,7 @@ from geoseg.files.atomic import Staging, remove_leftovers
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
 from geoseg.jobs.job import Job
+from geoseg.jobs.results import SuperpixelsResult
 from geoseg.outputs.names import VECTORS, check_segments, run_beside
 from geoseg.prediction.segmenter import LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, RasterSpec, raster_sidecars, write_cog
@@ -55,6 +56,7 @@ class SuperpixelsJob(Job[Receipt]):
 
         self.total = len(self.blocks)
         self._reused = 0
+        self._count: int | None = None
 
     def close(self) -> None:
         """Close the scene."""
@@ -89,6 +91,11 @@ class SuperpixelsJob(Job[Receipt]):
         """Return how many blocks were there already."""
         return f"{self._reused} of {self.total} blocks were there already" if self._reused else ""
 
+    @property
+    def result(self) -> SuperpixelsResult:
+        """The file, once `run` has come to its end."""
+        return SuperpixelsResult(self.config.out, self.record, self._count)
+
     def kept(self) -> str:
         """Return where the finished blocks are."""
         return f"{self.run_path} holds the finished blocks"
@@ -101,7 +108,7 @@ class SuperpixelsJob(Job[Receipt]):
             if self.segmenter.spec is None:
                 self._write_raster(staged, run, provenance)
             else:
-                record["superpixels"] = self._write_polygons(staged, run, self.segmenter.spec)
+                record["superpixels"] = self._count = self._write_polygons(staged, run, self.segmenter.spec)
             sidecars = raster_sidecars if self.segmenter.spec is None else vector_sidecars
             staging.commit([self.record, *sidecars(out)])
             write_record(self.record, record, [out])

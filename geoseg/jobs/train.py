@@ -23,6 +23,7 @@ from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.files.record import versions
 from geoseg.jobs.job import Job
+from geoseg.jobs.results import TrainResult
 from geoseg.learning.checkpoints import Checkpoints, interrupted
 from geoseg.learning.log import Metrics
 from geoseg.learning.loop import GOOD_EVERY, train
@@ -79,6 +80,7 @@ class TrainJob(Job[Step]):
         self._lines = [line for line in (reason, _about_protocol(config, recognised)) if line]
         self.config = config = _with_recipe(config, recognised)
         self.total = config.settled.steps
+        self._steps = 0
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
         self.picture = config.out.with_suffix(".png")
@@ -141,6 +143,7 @@ class TrainJob(Job[Step]):
                 if not math.isnan(step.criterion):
                     with trainer.averages.applied(), frozen_statistics(network):
                         save_png(self._picture(trainer), self.picture)
+                self._steps = step.step
                 yield step
         with trainer.averages.applied(selected=config.weights == "selected"):
             self._settle(trainer)
@@ -170,6 +173,11 @@ class TrainJob(Job[Step]):
     def closing(self) -> str:
         """Return the files."""
         return f"model {self.out}, log {self.metrics}, picture {self.picture}"
+
+    @property
+    def result(self) -> TrainResult:
+        """The files, once `run` has come to its end."""
+        return TrainResult(self.out, self.metrics, self.picture, self.config.settled.classes, self._steps)
 
     def kept(self) -> str:
         """Return where the checkpoints are."""

@@ -1,0 +1,128 @@
+"""`geoseg.evaluate`, `geoseg.check`, `geoseg.info` and `geoseg.open_scene`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.api.calls import PathLike, Watcher, location_of, path_of, run, tuple_of
+from geoseg.config import (
+    CheckConfig,
+    EvaluateConfig,
+    Opening,
+    Precision,
+)
+from geoseg.recipes import ProtocolName
+
+if TYPE_CHECKING:
+    from geoseg.checks.findings import Finding
+    from geoseg.evaluation.report import Report
+    from geoseg.raster.scene import Scene
+
+
+def evaluate(
+    file: PathLike, *, labels: PathLike | None = None, data: PathLike | None = None,
+    protocol: ProtocolName | None = None, ignore: Sequence[int] = (), label_map: PathLike | None = None,
+    bands: Sequence[int] | None = None, device: str = "auto", precision: Precision = "auto",
+    picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
+    max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
+    progress: Watcher = False,
+) -> Report:  # fmt: skip
+    """Score a model, on the images of `data`, or a class raster, against labels.
+
+    Args:
+        file: Model or class raster.
+        labels: Label raster, or a folder of them, named like the images.
+        data: Images that a model maps: a folder, or one file.
+        protocol: What `data` is, where it has labels of its own; None is what the model was trained by.
+        ignore: Label values that are not scored.
+        label_map: JSON or CSV file that names label values or colours.
+        bands: As in `train`; so are device, precision and allow_vrt to nodata.
+        device: Where the network runs.
+        precision: Arithmetic of the network.
+        picture: Also draw the confusion matrix, to this PNG.
+        overwrite: Replace a picture that exists.
+        allow_vrt: Take GDAL VRTs.
+        allow_remote: Take files elsewhere.
+        max_pixels: Refuse a raster of more.
+        page: Page of a TIFF with several.
+        nodata: Value of invalid pixels.
+        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+
+    Returns:
+        The scores under a one-to-one and a many-to-one match of clusters to classes.
+
+    Raises:
+        GeosegError: See `geoseg.errors`.
+    """
+    from geoseg.jobs.evaluate import EvaluateJob
+
+    config = EvaluateConfig(
+        file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol, ignore=tuple(ignore),
+        label_map=path_of(label_map), bands=tuple_of(bands), device=device, precision=precision,
+        picture=path_of(picture), overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
+        nodata=nodata,
+    )  # fmt: skip
+    with EvaluateJob(config) as job:
+        run(job, progress)
+        return job.report
+
+
+def check(*files: PathLike, scene: PathLike | None = None) -> list[Finding]:
+    """Read all of `files` and return what was found, good and bad; nothing is written.
+
+    Args:
+        files: Scenes, models, what geoseg wrote, run directories.
+        scene: What a map or superpixels among them were made from, to compare them with.
+
+    Returns:
+        One finding for each check; `all(finding.ok for finding in found)` says whether everything is intact.
+
+    Raises:
+        GeosegError: A file is missing, or cannot be checked at all.
+    """
+    from geoseg.jobs.check import check_files
+
+    return list(check_files(CheckConfig(tuple(map(Path, files)), path_of(scene))))
+
+
+def info(file: PathLike, **opening: Any) -> dict[str, Any]:
+    """Describe a scene, a model or a map in a few facts.
+
+    Args:
+        file: The file.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata, as in `train`.
+
+    Returns:
+        Name -> value, JSON types only; 'kind' is 'scene', 'model', 'classes', 'confidence' or 'superpixels'.
+
+    Raises:
+        GeosegError: The file is missing, or neither a raster nor a model.
+    """
+    from geoseg.jobs.info import file_info
+
+    return file_info(location_of(file), Opening(**opening))
+
+
+def open_scene(
+    path: PathLike, bands: Sequence[int] | None = None, assume_crs: str | None = None, **opening: Any
+) -> Scene:
+    """Open a raster for reading windows of pixels and their validity; a context manager.
+
+    Args:
+        path: The file.
+        bands: As in `train`.
+        assume_crs: CRS of a scene that has none.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata, as in `train`.
+
+    Raises:
+        GeosegError: The file is missing, or cannot be opened as a scene.
+
+    Example:
+        >>> with geoseg.open_scene("scene.tif") as scene:  # doctest: +SKIP
+        ...     pixels, valid = scene.read(scene.extent)
+    """
+    from geoseg.raster.scene import Scene
+
+    return Scene(location_of(path), bands, assume_crs, opening=Opening(**opening))

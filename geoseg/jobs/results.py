@@ -1,0 +1,122 @@
+"""What a finished job has made: small frozen values with the paths of the files, which a notebook shows as pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from geoseg.classes import ClassMap
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A model that was learnt.
+
+    Attributes:
+        model: The model file.
+        log: Every step, as JSON lines.
+        picture: Patches, their superpixels and their classes, as PNG.
+        classes: How many classes it has.
+        steps: How many steps it was trained for.
+    """
+
+    model: Path
+    log: Path
+    picture: Path
+    classes: int
+    steps: int
+
+    def _repr_html_(self) -> str:
+        return _image(self.picture) + _table(self)
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """The map of one scene.
+
+    Attributes:
+        classes: Class raster.
+        confidence: Raster of confidence, where it was asked for.
+        polygons: Vector file, where it was asked for.
+        style: QGIS style of the class raster.
+        preview: A small picture with a legend, as PNG.
+        record: Provenance and the SHA-256 of every file.
+        legend: The classes: id, name and colour.
+    """
+
+    classes: Path
+    confidence: Path | None
+    polygons: Path | None
+    style: Path
+    preview: Path
+    record: Path
+    legend: ClassMap
+
+    def _repr_html_(self) -> str:
+        return _image(self.preview) + _legend(self.legend) + _table(self)
+
+
+@dataclass(frozen=True)
+class SuperpixelsResult:
+    """The superpixels of one scene.
+
+    Attributes:
+        path: Raster of ids, or polygons with statistics.
+        record: Provenance and the SHA-256 of the file.
+        count: How many polygons there are; None for a raster.
+    """
+
+    path: Path
+    record: Path
+    count: int | None
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
+
+@dataclass(frozen=True)
+class PolygonsResult:
+    """The polygons of one class raster.
+
+    Attributes:
+        path: Vector file.
+        record: Provenance and the SHA-256 of every file.
+        count: How many polygons there are.
+        legend: The classes that could occur: id, name and colour.
+    """
+
+    path: Path
+    record: Path
+    count: int
+    legend: tuple[Any, ...]
+
+    def _repr_html_(self) -> str:
+        return _legend(self.legend) + _table(self)
+
+
+def _image(path: Path) -> str:
+    """The picture itself, so that a notebook that is sent on still has it."""
+    if not path.is_file():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(path.name)}" style="max-width: 100%">'
+
+
+def _legend(classes: ClassMap | Iterable[Any]) -> str:
+    entries = classes.classes if isinstance(classes, ClassMap) else classes
+    swatch = '<span style="display: inline-block; width: 1em; height: 1em; background: {}"></span> {}'
+    return "<p>" + " &emsp; ".join(swatch.format(entry.colour, escape(entry.name)) for entry in entries) + "</p>"
+
+
+def _table(result: Any) -> str:
+    rows = ((field.name, getattr(result, field.name)) for field in fields(result))
+    shown = [(name, value) for name, value in rows if value is not None and name != "legend"]
+    return (
+        "<table>"
+        + "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in shown)
+        + "</table>"
+    )
