@@ -1,154 +1,93 @@
-"""The rooms of the house: imports inside geoseg go in one direction, and heavy libraries stay in their rooms."""
+"""The packages of geoseg: imports go one way, heavy libraries stay where they belong, and no module grows too long.
+
+One test per rule, over all modules; a failure names every offender.
+"""
+
+from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "geoseg"
+ROOT = Path(__file__).resolve().parents[1]
 
-# A module imports only modules to the left of (above) it. A new module takes its place here.
-LAYERS = (
+PACKAGES = (
     "geoseg",
-    "checks",
-    "datasets.resize",
     "errors",
-    "evaluation",
-    "files",
-    "grid",
-    "jobs",
-    "kernels",
-    "learning",
-    "location",
-    "model",
-    "outputs",
-    "prediction",
-    "raster",
-    "runs",
-    "segments",
-    "vector",
-    "classes",
-    "recipes",
     "units",
-    "files.lock",
-    "checks.findings",
-    "learning.augment",
-    "learning.averaging",
-    "learning.collapse",
-    "raster.georeference",
-    "raster.sieve_kernels",
-    "raster.source",
-    "raster.tiff",
-    "raster.vrt",
-    "segments.colours",
-    "segments.nearest",
-    "segments.regions",
-    "vector.arrow",
-    "vector.rings",
-    "vector.simplify",
-    "vector.sweep_kernels",
-    "evaluation.scores",
-    "model.card",
+    "location",
+    "recipes",
     "config",
-    "files.atomic",
-    "raster.ground",
-    "raster.header",
-    "datasets.dataset",
-    "raster.statistics",
-    "checks.layout",
-    "segments.cells",
-    "learning.mixture",
-    "checks.polygon_rows",
-    "checks.polygons",
-    "vector.outlines",
-    "vector.sweep",
-    "prediction.blend",
-    "files.record",
-    "learning.checkpoints",
-    "outputs.pictures",
-    "datasets.potsdam_labels",
-    "segments.assignment",
-    "segments.connection",
-    "outputs.stac",
-    "outputs.styles",
-    "raster.cog",
-    "raster.guards",
-    "vector.writer",
-    "segments.lattice",
-    "raster.sieve",
-    "runs.directory",
-    "datasets.folders",
-    "datasets.reading",
-    "evaluation.label_map",
-    "model.network",
-    "raster.aoi",
-    "raster.remote",
-    "outputs.names",
-    "segments.superpixels",
-    "runs.local",
-    "datasets.cocostuff_files",
-    "evaluation.report",
-    "learning.losses",
-    "model.file",
-    "model.inference",
-    "raster.opening",
-    "prediction.plan",
-    "segments.device",
-    "datasets.cocostuff",
-    "raster.scene",
-    "datasets.orthophotos",
-    "datasets.potsdam_files",
-    "evaluation.labels",
-    "jobs.info",
-    "prediction.bands",
-    "prediction.predictor",
-    "prediction.segmenter",
-    "raster.class_raster",
-    "datasets.potsdam",
-    "evaluation.sources",
-    "jobs.superpixels",
-    "checks.rasters",
-    "checks.maps",
-    "vector.polygons",
+    "classes",
+    "grid",
+    "kernels",
+    "files",
+    "segments",
+    "raster",
+    "vector",
+    "runs",
     "datasets",
-    "jobs.evaluate",
-    "outputs.polygons",
-    "learning.patches",
-    "jobs.protocols",
-    "checks.results",
-    "jobs.polygonize",
-    "outputs.map",
-    "learning.trainer",
-    "jobs.check",
-    "jobs.status",
-    "jobs.predict",
-    "learning.log",
-    "learning.loop",
-    "jobs.train",
+    "model",
+    "prediction",
+    "learning",
+    "outputs",
+    "evaluation",
+    "checks",
+    "jobs",
     "__main__",
 )
+"""Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
 LIGHT = ("errors", "units", "location", "recipes", "config", "classes", "grid")
-RASTERIO = ("raster.remote", "raster.opening", "raster.header", "raster.scene", "raster.cog", "raster.aoi")
-VECTORS = {
-    "pyogrio": ("vector.writer", "checks.polygon_rows"),
-    "pyarrow": ("vector.arrow", "geoparquet", "vector.writer", "checks.polygon_rows"),
+"""Top-level modules that import only the standard library and one another."""
+
+ROOMS = {
+    "rasterio": ("raster.aoi", "raster.cog", "raster.header", "raster.opening", "raster.remote", "raster.scene"),
+    "pyogrio": ("checks.polygons", "vector.writer"),
+    "pyarrow": ("checks.polygons", "vector.arrow", "vector.writer"),
     "geopandas": ("raster.aoi", "vector.polygons"),
+    "sklearn": ("learning.mixture",),
     "fiona": (),
 }
-HEAVY = ("torch", "rasterio", "numpy", "numba", "torchvision", "skimage", "sklearn", "geopandas")
+"""Library -> the only modules that import it."""
+
+LAZY = ("sklearn",)
+"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training."""
+
+INTERFACES: dict[str, tuple[str, ...]] = {"click": (), "tqdm": (), "geoseg.cli": ("__main__",), "cli": ("__main__",)}
+"""What belongs to the command line -> the modules outside of it that import it all the same."""
+
+MAX_LINES = 350
+LONG = ("config",)
+"""Modules that are longer all the same, until they are split."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name, absolute; lazy: inside a function."""
+
+    name: str
+    line: int
+    lazy: bool
+
+    def within(self, package: str) -> bool:
+        """Whether the name is that of `package` or lies in it."""
+        return self.name == package or self.name.startswith(f"{package}.")
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Name -> file of every module of the package; `geoseg` is its __init__."""
+    """Name, without "geoseg.", -> file of every module."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        parts = parts[:-1] if parts[-1] == "__init__" else parts
-        found[".".join(parts) or "geoseg"] = path
+    for path in sorted((ROOT / "geoseg").rglob("*.py")):
+        parts = path.relative_to(ROOT / "geoseg").with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "geoseg"] = path
     return found
 
 
@@ -158,87 +97,153 @@ def tree(name: str) -> ast.Module:
     return ast.parse(modules()[name].read_text(), filename=str(modules()[name]))
 
 
-def imports(name: str) -> Iterator[str]:
-    """Yield the absolute name of everything the module imports, at any depth, TYPE_CHECKING or not."""
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"geoseg.{name}, line {node.lineno}: imports by an absolute name only"
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}"
+@cache
+def imports(name: str) -> tuple[Import, ...]:
+    """What the module imports, at any depth and under TYPE_CHECKING too."""
+    return tuple(_imports(tree(name), lazy=False))
 
 
-def rooms(name: str) -> set[str]:
-    """The modules of the package that the module imports."""
+def _imports(node: ast.AST, lazy: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, child.lineno, lazy) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            source = "." * child.level + (child.module or "")
+            yield from (Import(f"{source}.{alias.name}", child.lineno, lazy) for alias in child.names)
+        else:
+            yield from _imports(child, lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+
+def target(imported: Import) -> str | None:
+    """The module of geoseg that an import is of; None for any other, and for those of the command line."""
+    if not imported.within("geoseg") or imported.within("geoseg.cli"):
+        return None
+    parts = imported.name.split(".")
+    names = (".".join(parts[1:stop]) for stop in range(len(parts), 1, -1))
+    return next((name for name in names if name in modules()), "geoseg")
+
+
+def package(name: str) -> str:
+    """The line of PACKAGES that a module belongs to."""
+    return name.split(".")[0]
+
+
+def places(wrong: Callable[[str, Import], bool]) -> Iterator[str]:
+    """Yield "file:line imports name" of every import that is wrong."""
+    for name, path in modules().items():
+        for imported in imports(name):
+            if wrong(name, imported):
+                yield f"{path.relative_to(ROOT)}:{imported.line} imports {imported.name}"
+
+
+def assert_none(offenders: Iterable[str], rule: str) -> None:
+    """No module breaks the rule; else the message names all of them."""
+    found = list(dict.fromkeys(offenders))
+    if found:
+        pytest.fail("\n  ".join([f"{rule}:", *found]), pytrace=False)
+
+
+def test_a_package_imports_only_packages_above_it() -> None:
+    def upwards(name: str, imported: Import) -> bool:
+        other, known = target(imported), {package(name), package(target(imported) or name)} <= set(PACKAGES)
+        if other is None or not known or package(other) == package(name):
+            return False
+        return PACKAGES.index(package(other)) > PACKAGES.index(package(name))
+
+    assert_none(places(upwards), "a package imports only packages above it in PACKAGES")
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    assert_none(cycles(), "modules import each other in a cycle, within a package too")
+
+
+def cycles() -> Iterator[str]:
+    """Yield a shortest import cycle through each module that lies on one, each cycle once."""
+    arrows = {name: {other for each in imports(name) if (other := target(each))} for name in modules()}
     found = set()
-    for imported in imports(name):
-        parts = imported.split(".")
-        if parts[0] != "geoseg":
-            continue
-        if parts[1:2] == ["cli"]:
-            found.add("cli")
-            continue
-        candidates = [".".join(parts[1:n]) for n in range(len(parts), 1, -1)]
-        found.add(next((candidate for candidate in candidates if candidate in modules()), "geoseg"))
-    return found
+    for start in arrows:
+        paths, visited = [[start]], {start}
+        while paths:
+            path = paths.pop(0)
+            if start in arrows[path[-1]]:
+                if frozenset(path) not in found:
+                    yield " -> ".join([*path, start])
+                found.add(frozenset(path))
+                break
+            following = sorted(arrows[path[-1]] - visited)
+            visited.update(following)
+            paths += [[*path, other] for other in following]
 
 
-def libraries(name: str) -> set[str]:
-    """The top-level packages that the module imports."""
-    return {imported.split(".")[0] for imported in imports(name)}
+def test_imports_are_absolute() -> None:
+    relative = places(lambda _, imported: imported.name.startswith("."))
+    assert_none(relative, "the library imports by absolute names")
 
 
-def test_every_module_has_its_place() -> None:
-    missing = [name for name in modules() if name not in LAYERS]
-    assert not missing, f"give {', '.join(missing)} a place in LAYERS of {Path(__file__).name}, left of what imports it"
-    gone = [name for name in LAYERS if name not in modules()]
-    assert not gone, f"{', '.join(gone)} in LAYERS of {Path(__file__).name} is no module of geoseg"
-    assert len(set(LAYERS)) == len(LAYERS)
+def test_the_library_neither_prints_nor_knows_the_command_line() -> None:
+    def foreign(name: str, imported: Import) -> bool:
+        return any(imported.within(other) and name not in allowed for other, allowed in INTERFACES.items())
 
-
-@pytest.mark.parametrize("name", modules())
-def test_imports_go_one_way(name: str) -> None:
-    if name not in LAYERS:
-        pytest.fail(f"geoseg.{name} has no place in LAYERS of {Path(__file__).name}")
-    allowed = set(LAYERS[: LAYERS.index(name)]) | ({"cli"} if name == "__main__" else set())
-    wrong = sorted(rooms(name) - allowed)
-    assert not wrong, f"geoseg.{name} imports {', '.join(wrong)}, which is right of it in LAYERS"
-
-
-@pytest.mark.parametrize("name", [name for name in modules() if name != "__main__"])
-def test_the_library_neither_prints_nor_knows_click(name: str) -> None:
-    assert not {"click", "tqdm", "cli"} & libraries(name)
-    printed = [
-        node.lineno
+    prints = (
+        f"{path.relative_to(ROOT)}:{node.lineno} prints or reads from the terminal"
+        for name, path in modules().items()
         for node in ast.walk(tree(name))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input")
+        if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input"))
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr", "sys.stdin"))
+    )
+    assert_none([*places(foreign), *prints], "printing, click, tqdm and geoseg.cli belong to the command line")
+
+
+def test_heavy_libraries_stay_in_their_modules() -> None:
+    def outside(name: str, imported: Import) -> bool:
+        return any(imported.within(library) and name not in allowed for library, allowed in ROOMS.items())
+
+    def hasty(_: str, imported: Import) -> bool:
+        return not imported.lazy and any(imported.within(library) for library in LAZY)
+
+    unused = (
+        f"geoseg.{name} no longer imports {library}: take it off ROOMS"
+        for library, allowed in ROOMS.items()
+        for name in allowed
+        if name not in modules() or not any(imported.within(library) for imported in imports(name))
+    )
+    early = (f"{place} outside of functions" for place in places(hasty))
+    assert_none([*places(outside), *early, *unused], "heavy libraries are imported in the modules of ROOMS only")
+
+
+def test_light_modules_stay_light() -> None:
+    def heavy(name: str, imported: Import) -> bool:
+        room = target(imported)
+        known = imported.name.split(".")[0] in sys.stdlib_module_names if room is None else room in LIGHT
+        return name in LIGHT and not known
+
+    missing = (f"geoseg.{name} is not there: take it off LIGHT" for name in LIGHT if name not in modules())
+    assert_none([*places(heavy), *missing], "light modules import the standard library and one another, nothing else")
+
+
+def test_every_package_is_installed_and_has_its_place() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        installed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+    there = {".".join(path.relative_to(ROOT).parent.parts) for path in modules().values()} | {"geoseg.cli"}
+    top = {package(name) for name in modules()}
+    offenders = [
+        *(f"{name} is missing from `packages` in pyproject.toml" for name in sorted(there - installed)),
+        *(f"{name} in pyproject.toml is no package" for name in sorted(installed - there)),
+        *(
+            f"geoseg.{name} is missing from PACKAGES: put it above what imports it"
+            for name in sorted(top - {*PACKAGES})
+        ),
+        *(f"geoseg.{name} in PACKAGES is not there" for name in sorted({*PACKAGES} - top)),
     ]
-    assert not printed, f"geoseg.{name} prints in line {printed[0]}"
+    assert_none(offenders, "pyproject.toml and PACKAGES name every package")
+    assert len(set(PACKAGES)) == len(PACKAGES)
 
 
-@pytest.mark.parametrize("name", modules())
-def test_rasterio_stays_in_its_rooms(name: str) -> None:
-    assert name in RASTERIO or "rasterio" not in libraries(name)
-
-
-@pytest.mark.parametrize("name", modules())
-def test_vector_libraries_stay_in_their_rooms(name: str) -> None:
-    assert not {library for library, allowed in VECTORS.items() if name not in allowed} & libraries(name)
-
-
-@pytest.mark.parametrize("name", modules())
-def test_scikit_learn_stays_in_its_room(name: str) -> None:
-    assert name == "learning.mixture" or "sklearn" not in libraries(name)
-
-
-def test_scikit_learn_is_there_for_a_fit_only() -> None:
-    """Importing it takes as long as importing all the rest of training: nobody who predicts should wait for it."""
-    outside = [node for node in tree("learning.mixture").body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert not [node.lineno for node in outside if "sklearn" in ast.unparse(node)]
-
-
-@pytest.mark.parametrize("name", LIGHT)
-def test_light_rooms_stay_light(name: str) -> None:
-    assert not set(HEAVY) & libraries(name)
-    assert not {room for room in rooms(name) if room not in ("geoseg", *LIGHT)}
+def test_modules_have_at_most_350_lines() -> None:
+    files = modules() | {f"cli.{path.stem}": path for path in (ROOT / "cli").rglob("*.py")}
+    lines = {name: len(path.read_text().splitlines()) for name, path in files.items()}
+    offenders = [
+        *(f"{name} has {count} lines" for name, count in lines.items() if count > MAX_LINES and name not in LONG),
+        *(f"{name} is short enough: take it off LONG" for name in LONG if lines.get(name, 0) <= MAX_LINES),
+    ]
+    assert_none(offenders, f"a module has at most {MAX_LINES} lines; split it by subject")
