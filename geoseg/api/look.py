@@ -61,7 +61,8 @@ def evaluate(
     config = EvaluateConfig(
         file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol, ignore=tuple(ignore),
         label_map=path_of(label_map), bands=tuple_of(bands), device=device, precision=precision,
-        picture=path_of(picture), overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
+        picture=path_of(picture), overwrite=overwrite,
+        allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,
     )  # fmt: skip
     with EvaluateJob(config) as job:

@@ -33,15 +33,15 @@ def layout_faults(path: Path) -> list[str]:
     """
     pages, size = _header(path).pages, path.stat().st_size
     faults = [
-        f"its image {index} is truncated: blocks end at byte {page.end}, the file at byte {size}"
+        f"its image {index} is truncated: blocks end at byte {page.data_end}, the file at byte {size}"
         for index, page in enumerate(pages)
-        if page.end > size
+        if page.data_end > size
     ]
     with path.open("rb") as file:
         if _EDITED in file.read(_DESCRIPTION_BYTES):
             faults.append("was edited after it was written and is no longer cloud-optimised")
     main, *others = pages
-    levels = [main, *(page for page in others if page.kind & _OVERVIEW and not page.kind & _MASK)]
+    levels = [main, *(page for page in others if page.subfile_type & _OVERVIEW and not page.subfile_type & _MASK)]
     large = max(main.shape) > _MAX_UNTILED
     if path.with_name(path.name + ".ovr").exists():
         faults.append("has its overviews in a separate file (.ovr)")
@@ -49,8 +49,8 @@ def layout_faults(path: Path) -> list[str]:
         faults.append("is not tiled")
     if large and len(levels) == 1:
         faults.append("has no overviews")
-    if main.at > _MAX_FIRST_DIRECTORY:
-        faults.append(f"its first directory is at byte {main.at}, not at the front of the file")
+    if main.offset > _MAX_FIRST_DIRECTORY:
+        faults.append(f"its first directory is at byte {main.offset}, not at the front of the file")
     return faults + _order_faults(levels)
 
 
@@ -62,7 +62,7 @@ def _header(path: Path) -> Header:
         raise InputError(f"{path}: has TIFF directories that cannot be followed ({error})") from error
     if header.circular:
         raise InputError(f"{path}: has TIFF directories in a loop")
-    if not header.pages or header.needed > max(path.stat().st_size, *(page.end for page in header.pages)):
+    if not header.pages or header.min_file_size > max(path.stat().st_size, *(page.data_end for page in header.pages)):
         raise InputError(f"{path}: has TIFF directories that cannot be followed (they reach beyond its end)")
     return header
 
@@ -72,11 +72,11 @@ def _order_faults(levels: list[Page]) -> list[str]:
     faults = []
     for large, small in itertools.pairwise(levels):
         (rows, cols), (max_rows, max_cols) = small.shape, large.shape
-        if rows > max_rows or cols > max_cols or small.at < large.at:
+        if rows > max_rows or cols > max_cols or small.offset < large.offset:
             faults.append("its overviews are not ordered from large to small")
-        if small.end and large.end and small.end > large.begin:
+        if small.data_end and large.data_end and small.data_end > large.data_start:
             faults.append(f"the blocks of its overview of {cols} x {rows} px do not come before the next larger level")
-    begins = [page.begin for page in levels if page.end]
-    if begins and max(page.at for page in levels) > min(begins):
+    begins = [page.data_start for page in levels if page.data_end]
+    if begins and max(page.offset for page in levels) > min(begins):
         faults.append("its directories do not all come before its blocks")
     return faults

@@ -166,7 +166,7 @@ class _Contents:
                     if value:
                         pixels[value - source.offset] = pixels.get(value - source.offset, 0) + count
             self.pixels = pixels, abs(float(source.scene.georeference.transform.determinant))
-            self.names = {value: source.named(value).name for value in pixels}
+            self.names = {value: source.land_class(value).name for value in pixels}
         return True
 
 

@@ -39,7 +39,7 @@ class PolygonizeJob(Job[RowsRead]):
             check_polygons(config.out, config.overwrite, [config.raster, *self.raster.scene.files, *confidence])
             self.layer = ClassLayer(
                 config.out, self.raster, config.field, config.min_area, config.simplify,
-                self.raster.chosen(config.classes) if config.classes else None,
+                self.raster.ids_of(config.classes) if config.classes else None,
                 stack.enter_context(Confidence(config.confidence, self.raster.scene, config.beside))
                 if config.confidence else None,
             )  # fmt: skip

@@ -192,8 +192,8 @@ class PredictJob(Job[Receipt]):
         if config.min_area is None:
             return
         ground = Ground(georeference)
-        ground.least(config.min_area)
-        distortion = ground.told_excess(self.extent) if config.min_area.unit == "m2" else None
+        ground.threshold(config.min_area)
+        distortion = ground.distortion_message(self.extent) if config.min_area.unit == "m2" else None
         if distortion is not None and outputs.polygons is None:
             log.warning("%s: %s", self.scene.path, distortion)
 

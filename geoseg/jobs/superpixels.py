@@ -16,8 +16,9 @@ from geoseg.jobs.job import Job
 from geoseg.jobs.results import SuperpixelsResult
 from geoseg.outputs.names import VECTORS, check_segments, run_beside
 from geoseg.prediction.segmenter import LAYER, Segmenter
-from geoseg.raster.cog import GDAL_VERSION, RasterSpec, raster_sidecars, write_cog
+from geoseg.raster.cog import GDAL_VERSION, raster_sidecars, write_cog
 from geoseg.raster.georeference import require_rectified
+from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import VECTOR_PART, Run, work_facts
 from geoseg.runs.local import Receipt, compute

@@ -202,7 +202,7 @@ class TrainJob(Job[Step]):
     def _statistics(self) -> BandStats:
         """The statistics of the images; those that turn out to be damaged are left out, and of the sources too."""
         try:
-            stats = band_stats(self._measured(), on_fault=self.faults.add)
+            stats = band_stats(self._measured(), on_error=self.faults.add)
         finally:
             measured, self.sources = self.sources, self._usable()
         return stats if len(self.sources) == len(measured) else band_stats(self._measured())

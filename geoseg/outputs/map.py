@@ -25,7 +25,8 @@ from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.outputs.styles import file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
-from geoseg.raster.cog import RasterSpec, read_small, write_cog
+from geoseg.raster.cog import read_small, write_cog
+from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import sieve_parts
 from geoseg.runs.directory import Run

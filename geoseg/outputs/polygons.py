@@ -85,7 +85,7 @@ class ClassLayer:
             values=None if classes is None else classes + raster.offset,
             noded=self._wgs84 or tolerance is not None, wgs84=self._wgs84,
             confidence=None if confidence is None else confidence.read,
-            full=1 if confidence is None else confidence.full,
+            full=1 if confidence is None else confidence.max_value,
         )  # fmt: skip
         if tolerance is not None and self._wgs84:
             raise SettingError(
@@ -96,7 +96,7 @@ class ClassLayer:
 
     def write(self, at: Path | None = None) -> Generator[RowsRead]:
         """Polygonize the raster, yield how far that is, and publish the file at the end; at: another place for it."""
-        told = self._work.ground.told_excess(self._raster.scene.extent)
+        told = self._work.ground.distortion_message(self._raster.scene.extent)
         if told is not None:
             log.warning("%s: %s", self._raster.path.name, told)
         if self._wgs84:
@@ -133,7 +133,7 @@ class ClassLayer:
         known = set(self._raster.classes) - {NODATA}
         if self._chosen is not None:
             known &= self._chosen
-        return [self._raster.named(class_id) for class_id in sorted(known | self._present)]
+        return [self._raster.land_class(class_id) for class_id in sorted(known | self._present)]
 
     def files(self) -> list[Path]:
         """Return the files that were written."""
@@ -196,7 +196,7 @@ class ClassLayer:
     def _values(self, features: Features) -> Mapping[str, Column]:
         ids = features.values - self._raster.offset
         present, places = np.unique(ids, return_inverse=True)
-        names = Names(places, [self._raster.named(value).name for value in present.tolist()])
+        names = Names(places, [self._raster.land_class(value).name for value in present.tolist()])
         self._present |= set(present.tolist())
         columns: list[Any] = [ids, names, features.area, features.perimeter, features.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

@@ -21,7 +21,7 @@ from geoseg.classes import NODATA, LandClass
 from geoseg.files.record import source_date
 from geoseg.grid import Window
 from geoseg.outputs.footprint import footprint
-from geoseg.raster.georeference import Georeference, true_code
+from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.units import Period, stamp
 
 _EXTENSIONS = tuple(
@@ -156,7 +156,7 @@ def _classes(classes: Iterable[LandClass]) -> list[dict[str, Any]]:
 
 def _projection(georeference: Georeference, shape: Sequence[int]) -> dict[str, Any]:
     crs = pyproj.CRS.from_wkt(str(georeference.wkt))
-    code = true_code(crs)
+    code = authority_code(crs)
     # If no code stands for exactly this CRS, it is described in full.
     description = {"proj:code": ":".join(code)} if code else {
         "proj:code": None, "proj:wkt2": crs.to_wkt("WKT2_2019"), "proj:projjson": crs.to_json_dict()

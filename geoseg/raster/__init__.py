@@ -1,1 +1,9 @@
-"""Rasters: which files may be opened, what their pixels and places are, and how they are written."""
+"""Rasters: which files may be opened, what they contain, where they lie, and how they are written.
+
+guards, tiff, vrt, remote, opening   what may be opened, checked before GDAL sees it
+header, georeference, validity       what an open raster says about itself
+scene, class_raster                  the two rasters that commands read
+ground, statistics, aoi              what is computed from them
+mosaic, cog                          how results are written
+sieve, sieve_kernels                 small regions merged into their neighbours
+"""

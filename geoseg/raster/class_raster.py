@@ -1,4 +1,4 @@
-"""Class rasters, ours or not: one band of integers, read from the top down, and what the values are called."""
+"""Class rasters, of geoseg or others: one band of integers, read from the top down, and the names of its values."""
 
 from __future__ import annotations
 
@@ -21,25 +21,36 @@ from geoseg.grid import Span, Window
 from geoseg.location import Location, Remote
 from geoseg.raster.scene import Scene
 
-LARGEST_ID = 1 << 62
-"""Larger than any id."""
+MAX_ID = 1 << 62
+"""Above the largest id that is accepted."""
 
-_FEW_ROWS, _MANY_ROWS = 256, 1024
-_TOLERANCE = 0.01
+_MIN_SPAN, _MAX_SPAN = 256, 1024
+"""Rows that are read at once."""
+_MAX_OFFSET = 0.01
+"""Pixels by which corners of a confidence may differ from those of its class raster."""
 
 
 class ClassRaster:
     """An open class raster. A context manager.
 
-    known: its classes, where they are not to be looked for. opening: what may be opened, and how.
+    Pixels are read as *values*: the id that a pixel has in the file plus `offset`, or 0 where it has no class. A pixel
+    has no class where the nodata value, mask or alpha band of the file says so, and nowhere else.
 
-    Its pixels are read as values: the id a pixel has in the file plus `offset`, and 0 where it has no class. That is
-    where the file says so, by its nodata value, mask or alpha, and nowhere else.
+    Args:
+        path: The raster.
+        assume_crs: CRS of a raster that has none.
+        known: Its classes; None takes them from the file or from the record of geoseg.
+        opening: What may be opened, and how.
+
+    Attributes:
+        path: As it was given.
+        scene: The raster, open for reading.
+        offset: What is added to ids, so that values are positive.
 
     Raises:
-        InputMissingError, InputError, SettingError: see `Scene`; also JPEG, which alters ids, and ids that are no
-            integers.
-        BandError: not one band.
+        InputMissingError, SettingError: See `Scene`.
+        InputError: See `Scene`; also a JPEG, whose compression alters ids, or ids that are not integers.
+        BandError: The raster has more than one band.
     """
 
     def __init__(
@@ -59,9 +70,10 @@ class ClassRaster:
         except BaseException:
             self.scene.close()
             raise
-        self._plain = self.scene.masks == "nodata 0" and self.scene.dtype in (np.uint8, np.uint16)
-        low = int(np.iinfo(self.scene.dtype).min)
-        self.offset = 0 if self._plain else LARGEST_ID if self.scene.dtype.itemsize > 4 else 1 - low
+        # As geoseg writes them: stored pixels are values already.
+        self._stored_as_values = self.scene.masks == "nodata 0" and self.scene.dtype in (np.uint8, np.uint16)
+        lowest = int(np.iinfo(self.scene.dtype).min)
+        self.offset = 0 if self._stored_as_values else MAX_ID if self.scene.dtype.itemsize > 4 else 1 - lowest
 
     def __enter__(self) -> ClassRaster:
         return self
@@ -71,35 +83,38 @@ class ClassRaster:
 
     @property
     def spans(self) -> Iterator[Span]:
-        """Rows that are read at once: few; more where the blocks of the file are so high that GDAL's cache may not
-        hold them; whole blocks where these are low."""
+        """The spans of rows to read one after another.
+
+        They are 256 rows high, rounded down to whole blocks of the file where blocks are lower; 1024 rows where blocks
+        are so high that GDAL's cache may not hold a row of them.
+        """
         stored, total = self.scene.block_shape[0], self.scene.shape[0]
-        height = _FEW_ROWS if stored <= _MANY_ROWS else _MANY_ROWS
+        height = _MIN_SPAN if stored <= _MAX_SPAN else _MAX_SPAN
         height = height // stored * stored or height
         for start in range(0, total, height):
             yield Span(start, min(start + height, total))
 
     def window(self, rows: Span) -> Window:
-        """Return the full width of some rows."""
+        """Return the window of some rows, full width."""
         return Window(rows, Span(0, self.scene.shape[1]))
 
     def read(self, rows: Span) -> NDArray[Any]:
-        """Return the values of some rows, (rows, cols).
+        """Return the values of some rows, integers (rows, cols).
 
         Raises:
-            InputError: a part cannot be decoded, or has an id of more than 62 bits.
+            InputError: A block cannot be decoded, or a valid id has more than 62 bits.
         """
         window = self.window(rows)
-        if self._plain:
+        if self._stored_as_values:
             stored: NDArray[Any] = self.scene.read_stored(window)[0]
             return stored
         pixels, valid = self.scene.read(window)
         ids: NDArray[Any] = pixels[0]
-        beyond = ids >= LARGEST_ID if ids.dtype.itemsize > 4 else np.zeros_like(valid)
+        too_large = ids >= MAX_ID if ids.dtype.itemsize > 4 else np.zeros_like(valid)
         if ids.dtype == np.int64:
-            beyond |= ids <= -LARGEST_ID
-        if bool(beyond[valid].any()):
-            raise InputError(f"{self.path}: has ids beyond {LARGEST_ID}; those are no classes")
+            too_large |= ids <= -MAX_ID
+        if bool(too_large[valid].any()):
+            raise InputError(f"{self.path}: has ids beyond ±{MAX_ID}; class ids are smaller")
         values: NDArray[Any] = ids.astype(np.uint16 if ids.dtype == np.uint8 else np.int64)
         values += values.dtype.type(self.offset)
         values[~valid] = 0
@@ -107,8 +122,10 @@ class ClassRaster:
 
     @cached_property
     def classes(self) -> Mapping[int, LandClass]:
-        """Id -> name and colour, as far as they are known: from geoseg's record, else from the category names and the
-        palette of the file. Ids that are not there are called 'class N'."""
+        """Id -> name and colour, of the ids whose names are known.
+
+        They come from geoseg's record, else from the category names and the palette of the file.
+        """
         recorded = self._known or self._record()
         if recorded is not None:
             return {entry.id: entry for entry in recorded.classes}
@@ -119,29 +136,32 @@ class ClassRaster:
             if name
         }
 
-    def named(self, class_id: int) -> LandClass:
-        """Return a class by its id, known or not; one without a name has the colour of the palette, if there is one."""
+    def land_class(self, class_id: int) -> LandClass:
+        """Return the class with an id; one without a name is called 'class N', and coloured by the palette if any."""
         if class_id in self.classes:
             return self.classes[class_id]
         default = LandClass.default(class_id)
         return replace(default, colour=self.scene.colours.get(class_id, default.colour))
 
-    def chosen(self, wanted: Sequence[str]) -> NDArray[np.int64]:
-        """Return the ids of classes, each given by its id or its name.
+    def ids_of(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the ids of classes, sorted, each once.
+
+        Args:
+            names: A name, an id such as '3', or 'class 3', for each class.
 
         Raises:
-            SettingError: a name that no class has.
+            SettingError: No class has such a name.
         """
         by_name = {entry.name: value for value, entry in self.classes.items()}
         ids = []
-        for text in wanted:
-            if text in by_name:
-                ids.append(by_name[text])
-            elif re.fullmatch(r"-?\d+|class -?\d+", text):
-                ids.append(min(max(int(text.removeprefix("class ")), -LARGEST_ID), LARGEST_ID))
+        for name in names:
+            if name in by_name:
+                ids.append(by_name[name])
+            elif re.fullmatch(r"-?\d+|class -?\d+", name):
+                ids.append(min(max(int(name.removeprefix("class ")), -MAX_ID), MAX_ID))
             else:
                 known = ", ".join(by_name) or "none: give ids"
-                raise SettingError(f"{self.path}: has no class called {text!r}; known names are {known}")
+                raise SettingError(f"{self.path}: has no class called {name!r}; known names are {known}")
         return np.array(sorted(set(ids)), np.int64)
 
     def _record(self) -> ClassMap | None:
@@ -156,11 +176,11 @@ class ClassRaster:
     def _check(self) -> None:
         scene = self.scene
         if scene.driver == "JPEG":
-            raise InputError(f"{self.path}: is a JPEG, which alters class ids; give GeoTIFF or PNG")
+            raise InputError(f"{self.path}: is a JPEG, whose compression alters class ids; give a GeoTIFF or PNG")
         if len(scene.bands) != 1:
             raise BandError(
                 f"{self.path}: a class raster has one band; this one has {len(scene.bands)} "
-                "(gdal_translate -b 1 takes the first)"
+                "(gdal_translate -b 1 extracts the first)"
             )
         if scene.dtype.kind not in "iu":
             raise InputError(
@@ -169,32 +189,43 @@ class ClassRaster:
 
 
 def category_names(path: Path) -> list[str]:
-    """Return the names that stand beside the raster `path` (.aux.xml), by value; empty where there are none."""
+    """Return the category names of a raster, by value, from its .aux.xml; empty where there are none."""
     path = path.with_name(path.name + ".aux.xml")
     try:
         found = ElementTree.fromstring(path.read_bytes()).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
     except (OSError, ElementTree.ParseError):
         return []
     names = [(entry.text or "").strip() for entry in found]
-    # A name that stands for two ids would not tell them apart.
+    # Repeated names get their id, so that each stands for one class.
     return [f"{name} {i}" if name and names.index(name) < i else name for i, name in enumerate(names)]
 
 
 class Confidence:
-    """An open raster of confidences on the pixels of a class raster: whole numbers, of which the largest of their type
-    stands for 1, as geoseg writes them, or fractions in [0, 1]. A context manager.
+    """An open raster of confidences on the pixels of a class raster. A context manager.
+
+    Values are unsigned integers, whose largest stands for 1, as geoseg writes them; or floats in [0, 1].
+
+    Args:
+        path: The raster.
+        raster: The class raster that it belongs to.
+        opening: What may be opened, and how.
+
+    Attributes:
+        scene: The raster, open for reading.
+        max_value: What `read` returns for a confidence of 1.
 
     Raises:
-        InputMissingError, InputError, BandError: see `Scene`; also another size, place or type.
+        InputMissingError, BandError: See `Scene`.
+        InputError: See `Scene`; also a raster of another size, position or type.
     """
 
     def __init__(self, path: Location, raster: Scene, opening: Opening | None = None) -> None:
         self.scene = Scene(path, (1,), stored=True, opening=opening)
-        problem = self._problem(raster)
-        if problem:
+        mismatch = self._mismatch(raster)
+        if mismatch:
             self.scene.close()
-            raise InputError(f"{path}: {problem}; give the confidence that was written with {raster.path.name}")
-        self.full = 255 if self.scene.dtype == np.uint8 else 65535
+            raise InputError(f"{path}: {mismatch}; give the confidence that was written with {raster.path.name}")
+        self.max_value = 255 if self.scene.dtype == np.uint8 else 65535
 
     def __enter__(self) -> Confidence:
         return self
@@ -203,23 +234,23 @@ class Confidence:
         self.scene.close()
 
     def read(self, rows: Span) -> NDArray[Any]:
-        """Return the confidence of some rows in whole numbers up to `full`, (rows, cols); 0 where there is none."""
+        """Return the confidence of some rows, integers (rows, cols) in [0, max_value]; 0 where invalid."""
         pixels, valid = self.scene.read(Window(rows, Span(0, self.scene.shape[1])))
         values: NDArray[Any] = pixels[0]
         if values.dtype.kind == "f":
-            values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * self.full).astype(np.uint16)
+            values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * self.max_value).astype(np.uint16)
         values = np.where(valid, values, values.dtype.type(0))
         return values
 
-    def _problem(self, raster: Scene) -> str | None:
+    def _mismatch(self, raster: Scene) -> str | None:
         shape, dtype = self.scene.shape, self.scene.dtype
         if shape != raster.shape:
             return f"has {shape[1]} x {shape[0]} pixels, the class raster {raster.shape[1]} x {raster.shape[0]}"
         if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
-            return f"has {dtype} values, which is neither uint8, uint16 nor float"
-        back = ~raster.georeference.transform
+            return f"has {dtype} values, not uint8, uint16 or float"
+        to_pixels = ~raster.georeference.transform
         for corner in ((0, 0), (shape[1], 0), (0, shape[0])):
-            moved = back @ (self.scene.georeference.transform @ corner)
-            if max(abs(moved[0] - corner[0]), abs(moved[1] - corner[1])) > _TOLERANCE:
-                return "lies elsewhere"
+            moved = to_pixels @ (self.scene.georeference.transform @ corner)
+            if max(abs(moved[0] - corner[0]), abs(moved[1] - corner[1])) > _MAX_OFFSET:
+                return "does not lie where the class raster lies"
         return None

@@ -15,7 +15,7 @@ from geoseg.grid import Span, Window
 
 
 class GroundPoint(NamedTuple):
-    """A ground control point: the pixel (row, col) lies at (x, y, z)."""
+    """A ground control point: the pixel position (row, col) lies at (x, y, z)."""
 
     row: float
     col: float
@@ -26,12 +26,17 @@ class GroundPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where pixels lie: `crs` as it was read (None: pixel space) and the affine pixel -> CRS transform.
+    """The position of a raster: a CRS and the affine transform from pixel (col, row) to CRS coordinates (x, y).
 
-    `wkt` is the CRS in the form it is written with; it never passes through an EPSG code.
+    Imagery that has not been rectified has ground control points or rational polynomials instead. Its pixels are in
+    pixel space; points and polynomials are only passed on to outputs.
 
-    points, rpcs: of imagery that is not rectified, ground control points with the WKT of their CRS, and rational
-    polynomials (name, value) as GDAL has them. Its pixels are in pixel space; these are passed on.
+    Attributes:
+        crs: rasterio's CRS as it was read, never replaced by an EPSG code; None means pixel space.
+        transform: The affine transform.
+        points: Ground control points.
+        points_wkt: WKT of the CRS of the points; empty where there is none.
+        rpcs: Rational polynomial coefficients as (name, value), spelled as GDAL spells them.
     """
 
     crs: Any
@@ -42,17 +47,17 @@ class Georeference:
 
     @property
     def wkt(self) -> str | None:
-        """WKT of the CRS, None in pixel space."""
+        """WKT of the CRS, in the form it is written with; None in pixel space."""
         return str(self.crs.to_wkt()) if self.crs else None
 
     @property
     def pixel_size(self) -> tuple[float, float]:
-        """Length of a pixel's (row, col) step in units of the CRS."""
+        """Length of one step in (row, col), in units of the CRS."""
         t = self.transform
         return math.hypot(t.b, t.e), math.hypot(t.a, t.d)
 
     def shifted(self, window: Window) -> Georeference:
-        """Return the georeference of the part of the scene in `window`."""
+        """Return the georeference of the part of the raster that `window` covers."""
         row, col = window.rows.start, window.cols.start
         offsets = {"LINE_OFF": row, "SAMP_OFF": col}
         return Georeference(
@@ -64,7 +69,7 @@ class Georeference:
         )
 
     def bounds(self, window: Window) -> tuple[float, float, float, float]:
-        """Return (left, bottom, right, top) of all four corners of `window`, in the CRS."""
+        """Return (left, bottom, right, top) of the four corners of `window`, in the CRS."""
         corners = [
             self.transform @ (x, y)
             for x in (window.cols.start, window.cols.stop)
@@ -74,35 +79,54 @@ class Georeference:
         return min(xs), min(ys), max(xs), max(ys)
 
     def window(self, bounds: tuple[float, float, float, float]) -> Window:
-        """Return the pixels that touch the rectangle `bounds` (left, bottom, right, top in the CRS)."""
+        """Return the window of all pixels that touch a rectangle.
+
+        Args:
+            bounds: (left, bottom, right, top) in the CRS.
+
+        Returns:
+            The window; it may reach beyond the raster.
+        """
         left, bottom, right, top = bounds
         inverse = ~self.transform
         corners = [inverse @ (x, y) for x in (left, right) for y in (bottom, top)]
         cols, rows = zip(*corners, strict=True)
-        return Window(_pixels(rows), _pixels(cols))
+        return Window(_pixel_span(rows), _pixel_span(cols))
 
 
 def require_rectified(name: object, georeference: Georeference) -> None:
-    """Raise InputError for imagery whose outlines on the ground are not known, for it is not rectified."""
+    """Refuse imagery whose outlines cannot be placed on the ground.
+
+    Args:
+        name: What the message calls the raster.
+        georeference: Of the raster.
+
+    Raises:
+        InputError: Only ground control points or RPCs place the raster.
+    """
     if georeference.points or georeference.rpcs:
         raise InputError(
-            f"{name}: is placed by ground control points or RPCs only, its outlines would lie nowhere; rectify it: "
-            f"gdalwarp {name} rectified.tif"
+            f"{name}: is georeferenced by ground control points or RPCs only, so its polygons would have no position; "
+            f"rectify it: gdalwarp {name} rectified.tif"
         )
 
 
-def _pixels(positions: tuple[float, ...]) -> Span:
-    """The whole pixels between the extremes. Bounds from metadata are rounded: a millionth of a pixel is none."""
-    start = math.floor(min(positions) + 1e-6)
-    return Span(start, max(start, math.ceil(max(positions) - 1e-6)))
+def authority_code(crs: pyproj.CRS) -> tuple[str, str] | None:
+    """Return the authority and code that a CRS carries, such as ("EPSG", "32633").
 
-
-def true_code(crs: pyproj.CRS) -> tuple[str, str] | None:
-    """Return the authority and the code that the CRS carries, like EPSG and 32633, where these stand for this CRS and
-    no other; else None."""
+    Returns:
+        None where the CRS carries no code, or one that stands for another CRS.
+    """
     code = crs.to_json_dict().get("id")
     if code is not None:
         with suppress(pyproj.exceptions.CRSError):
             if pyproj.CRS.from_authority(code["authority"], code["code"]).equals(crs, ignore_axis_order=True):
                 return str(code["authority"]), str(code["code"])
     return None
+
+
+def _pixel_span(positions: tuple[float, ...]) -> Span:
+    """The whole pixels between the extreme positions."""
+    # Bounds from metadata are rounded: they may reach a millionth of a pixel into the next one.
+    start = math.floor(min(positions) + 1e-6)
+    return Span(start, max(start, math.ceil(max(positions) - 1e-6)))

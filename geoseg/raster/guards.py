@@ -1,5 +1,8 @@
-"""What is checked about a path before any library opens it: it exists, is a regular file, and is a raster
-of a kind geoseg reads, by its first bytes and not by its name. Of a TIFF, its header too."""
+"""Checks on a path before any library opens it.
+
+The path has to lead to a regular file whose first bytes, not its name, are those of a raster that geoseg reads. The
+header of a TIFF is checked too.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from geoseg.location import Location, Remote
 from geoseg.raster.tiff import Header, MalformedError, read_header
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
-"""Names that `train` takes for imagery when it looks through a folder."""
+"""Suffixes of the files that `find_rasters` takes for imagery."""
 
-# (first bytes, driver): one driver is pinned, so that a file cannot choose the code that reads it.
+# First bytes -> driver. One driver is pinned, so that a file cannot choose the code that reads it.
 _MAGIC = (
     (b"II*\x00", "GTiff"),
     (b"MM\x00*", "GTiff"),
@@ -30,21 +33,24 @@ _MAGIC = (
 _TEXTS = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"))
 _VRT = b"<vrtdataset"
 
-LARGEST_BLOCK = 256 << 20
-"""Bytes of a stored block, decoded: it is decoded whole for a single pixel of it."""
+MAX_BLOCK_BYTES = 256 << 20
+"""Limit for a stored block, decoded: reading a single pixel decodes its whole block."""
 
 _SIDECARS = (".msk", ".msk.ovr", ".ovr")
 
 
 def regular_file(path: Location) -> Path:
-    """Return `path` with links resolved, once it is known to be a non-empty regular file.
+    """Return `path` with links resolved, after checking that it is a non-empty regular file.
+
+    Args:
+        path: As the user gave it.
 
     Raises:
-        InputMissingError: nothing is there.
-        InputError: a folder, a FIFO, a device, an empty or an unreadable file, or nothing in the file system.
+        InputMissingError: Nothing is at the path.
+        InputError: It is a folder, FIFO or device, an empty or unreadable file, or not in the file system at all.
     """
     if isinstance(path, Remote):
-        raise InputError(f"{path}: is not a file here; copy or download it first")
+        raise InputError(f"{path}: is not a local file; download it first")
     if str(path).lstrip().startswith("<"):
         raise InputError(f"{' '.join(str(path).split())[:40]}...: is XML, not a path; save it to a file")
     try:
@@ -52,7 +58,7 @@ def regular_file(path: Location) -> Path:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         if re.match(r"[A-Za-z][A-Za-z0-9_+]+:", str(path)):
-            raise InputError(f"{path}: is not a path but a name that GDAL resolves; give the file itself") from None
+            raise InputError(f"{path}: is a GDAL dataset name, not a path; give the path of the file") from None
         raise InputMissingError(f"{path}: no such file") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: cannot be reached ({error})") from error
@@ -63,48 +69,58 @@ def regular_file(path: Location) -> Path:
     if status.st_size == 0:
         raise InputError(f"{path}: is empty; was its download or copy interrupted?")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: may not be read by this user")
+        raise InputError(f"{path}: is not readable by the current user; check its permissions")
     return path.resolve()
 
 
 def raster_driver(path: Path, allow_vrt: bool = False) -> str:
-    """Return the GDAL driver that the first bytes of the regular file `path` call for.
+    """Return the name of the GDAL driver for a file, by its first bytes.
+
+    Args:
+        path: A regular file.
+        allow_vrt: Accept GDAL's virtual rasters.
 
     Raises:
-        InputError: no raster geoseg reads, or a VRT unless they are allowed; the message says what the file looks like.
+        InputError: The file is not a raster that geoseg reads, or a VRT that is not allowed. The message says what the
+            file looks like.
     """
     with path.open("rb") as file:
         head = file.read(4096)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((_VRT, b"<?xml")) and _VRT in start:
         if not allow_vrt:
-            raise InputError(f"{path}: is a GDAL VRT, which reads other files; --allow-vrt takes it")
+            raise InputError(f"{path}: is a GDAL VRT, which refers to other files; --allow-vrt permits it")
         return "VRT"
     for magic, driver in _MAGIC:
-        # GDAL takes whatever has this in its first bytes for a VRT, where the driver is not pinned.
+        # Unless the driver is pinned, GDAL takes any file with this among its first bytes for a VRT.
         if head.startswith(magic) and _VRT not in head.lower():
             return driver
-    for prefix, what in _TEXTS:
+    for prefix, kind in _TEXTS:
         if start.startswith(prefix):
-            raise InputError(f"{path}: is {what}, not an image; give the raster itself")
-    what = "text" if _is_text(head) else "of an unknown kind"
-    raise InputError(f"{path}: is {what}, not a GeoTIFF, JPEG, PNG or JPEG 2000 image")
+            raise InputError(f"{path}: is {kind}, not an image; give the raster itself")
+    kind = "text" if _is_text(head) else "of unknown format"
+    raise InputError(f"{path}: is {kind}, not a GeoTIFF, JPEG, PNG or JPEG 2000 image")
 
 
 def tiff_header(name: object, path: Path, opening: Opening) -> Header:
-    """Return the header of a TIFF, once it is known that the file holds what it speaks of, within limits.
+    """Read the header of a TIFF and check that the file holds all that it refers to, within limits.
+
+    Args:
+        name: What messages call the file.
+        path: A regular file.
+        opening: Limits; see `Opening`.
 
     Raises:
-        InputError: it is none, or cut short; a page of more pixels than `opening` allows, or of too large blocks.
+        InputError: The file is not a TIFF or is truncated, or a page has too many pixels or too large blocks.
     """
     try:
         with path.open("rb") as file:
             header = read_header(file)
     except MalformedError as error:
         raise InputError(f"{name}: cannot be read as a raster ({error}); copy or download it again") from error
-    missing = header.needed - path.stat().st_size
+    missing = header.min_file_size - path.stat().st_size
     if missing > 0:
-        raise InputError(f"{name}: is cut short, at least {missing} bytes are missing; copy or download it again")
+        raise InputError(f"{name}: is truncated, at least {missing} bytes are missing; copy or download it again")
     for page in header.pages:
         check_pixels(name, page.shape, opening)
         if page.tiled:
@@ -113,17 +129,23 @@ def tiff_header(name: object, path: Path, opening: Opening) -> Header:
 
 
 def check_pixels(name: object, shape: tuple[int, int], opening: Opening) -> None:
-    """Raise InputError for a raster of more pixels than are allowed."""
+    """Raise InputError where a raster of `shape` (rows, cols) has more pixels than `opening` allows."""
     if shape[0] * shape[1] > opening.max_pixels:
         raise InputError(
             f"{name}: has {shape[1]} x {shape[0]} pixels, more than the {opening.max_pixels} that --max-pixels allows; "
-            "raise it, or cut the raster into several"
+            "raise the limit, or split the raster"
         )
 
 
 def check_block(name: object, shape: tuple[int, int], size: int) -> None:
-    """Raise InputError for blocks of (rows, cols) that take more than LARGEST_BLOCK bytes, decoded."""
-    if size > LARGEST_BLOCK:
+    """Raise InputError where blocks of `shape` (rows, cols) take more than MAX_BLOCK_BYTES when decoded.
+
+    Args:
+        name: What messages call the file.
+        shape: (rows, cols) of a block.
+        size: Bytes of a decoded block.
+    """
+    if size > MAX_BLOCK_BYTES:
         raise InputError(
             f"{name}: is stored in blocks of {shape[1]} x {shape[0]} pixels, {size >> 20} MiB each; retile it: "
             f"gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER {name} retiled.tif"
@@ -131,54 +153,65 @@ def check_block(name: object, shape: tuple[int, int], size: int) -> None:
 
 
 def check_sidecars(path: Path) -> tuple[Path, ...]:
-    """Return the masks and overviews beside `path`, which GDAL opens with it, once they are known to be TIFFs.
+    """Check and return the mask and overview files that GDAL opens together with a raster.
+
+    Args:
+        path: The raster.
 
     Raises:
-        InputError: one is no regular file, or another thing than a TIFF.
+        InputError: A sidecar is not a regular file, or a mask or overview file is not a TIFF.
     """
-    beside = [path.with_name(path.name + suffix) for suffix in _SIDECARS]
-    found = [sidecar for sidecar in beside if os.path.lexists(sidecar)]
-    notes = path.with_name(f"{path.name}.aux.xml")
-    if os.path.lexists(notes) and not notes.is_file():
-        raise InputError(f"{notes}: lies beside {path.name}, but is no regular file; remove it")
-    for sidecar in found:
+    candidates = [path.with_name(path.name + suffix) for suffix in _SIDECARS]
+    sidecars = [candidate for candidate in candidates if os.path.lexists(candidate)]
+    metadata = path.with_name(f"{path.name}.aux.xml")
+    if os.path.lexists(metadata) and not metadata.is_file():
+        raise InputError(f"{metadata}: is read together with {path.name}, but is not a regular file; remove it")
+    for sidecar in sidecars:
         if raster_driver(regular_file(sidecar)) != "GTiff":
-            raise InputError(f"{sidecar}: lies beside {path.name} as its mask or overviews, but is no TIFF; remove it")
+            raise InputError(
+                f"{sidecar}: is read as the mask or overviews of {path.name}, but is not a TIFF; remove it"
+            )
         tiff_header(sidecar, sidecar, Opening())
-    return tuple(found)
+    return tuple(sidecars)
 
 
 def find_rasters(folder: Location) -> list[Location]:
-    """Return every file under `folder` that is named like imagery, sorted; hidden folders are skipped, and so is
-    what geoseg wrote there: maps and what their records name, parts of unfinished ones, pictures of trainings.
+    """List the imagery under a folder.
 
-    A path that is no folder is taken for one file of imagery, and so is what is no path.
+    Hidden files and folders are skipped, and so is what geoseg wrote there: maps and the other files that their records
+    name, parts of unfinished maps, and pictures of trainings.
+
+    Args:
+        folder: The folder. A regular file or a remote location is taken for one image.
+
+    Returns:
+        Every file with one of RASTER_SUFFIXES, sorted by path.
 
     Raises:
-        InputMissingError: no such folder.
-        InputError: the folder holds no imagery, or the path is neither folder nor regular file.
+        InputMissingError: Nothing is at the path.
+        InputError: The folder holds no imagery, or the path is neither a folder nor a regular file.
     """
     if isinstance(folder, Remote):
         return [folder]
     if not folder.is_dir():
         regular_file(folder)
         return [folder]
-    ours = _own(folder)
+    outputs = _find_outputs(folder)
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path not in ours
+        if path not in outputs
         and path.suffix.lower() in RASTER_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not found:
-        raise InputError(f"{folder}: no imagery in it; looked for {', '.join(RASTER_SUFFIXES)}")
+        raise InputError(f"{folder}: contains no imagery; looked for {', '.join(RASTER_SUFFIXES)}")
     return list(found)
 
 
-def _own(folder: Path) -> set[Path]:
-    """The files named like imagery that geoseg itself wrote under `folder`."""
+def _find_outputs(folder: Path) -> set[Path]:
+    """Files under `folder` that geoseg wrote itself."""
     records = folder.rglob(f"*{RECORD}")
     maps = {Path(os.path.normpath(path)) for record in records for path in _recorded(record)}
     parts = {part for manifest in folder.rglob("*.run/manifest.json") for part in manifest.parent.glob("part-*.tif")}

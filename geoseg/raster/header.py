@@ -1,7 +1,7 @@
-"""What the header of an open raster says: its bands and what they are called, what marks invalid pixels, where it lies.
+"""What the header of an open raster says: its bands and their names, its palette, and its georeference.
 
-`file` is rasterio's, `name` what messages call it; bands count from 1. `remarks` takes what a user should hear of, in
-sentences that go on from the name.
+`file` is rasterio's dataset and `name` what messages call it; bands count from 1. `remarks` collects warnings for the
+user, as sentences whose subject is the raster.
 """
 
 from __future__ import annotations
@@ -20,95 +20,76 @@ from geoseg.errors import BandError, InputError, SettingError, first_line
 from geoseg.raster.georeference import Georeference, GroundPoint
 
 EVERY_BAND: tuple[int, ...] = ()
-"""As `bands` of a Scene: all the file has, alpha too, for looking at rather than for computing."""
+"""As `bands` of a Scene: all bands of the file, alpha too, for inspecting a raster, not for computing with it."""
 
-_KNOWN = {
+_MAX_DEFAULT_BANDS = 4
+"""Of a raster with more bands, those to use have to be chosen."""
+
+_NAMES = {
     ColorInterp.red: "red",
     ColorInterp.green: "green",
     ColorInterp.blue: "blue",
     ColorInterp.gray: "gray",
     ColorInterp.alpha: "alpha",
 }
-_INKS = {ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black}
+_CMYK = {ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black}
 
 
-def palette_of(file: Any) -> NDArray[np.uint8] | None:
-    """Return the colours (values, 3) of an image of one band with a palette; None for any other."""
+def read_palette(file: Any) -> NDArray[np.uint8] | None:
+    """Return the palette of a raster of one band, uint8 (values, 3) in red, green, blue; None where it has none."""
     if file.count != 1 or file.colorinterp[0] != ColorInterp.palette:
         return None
-    table = np.zeros((65536 if file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
+    palette = np.zeros((65536 if file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
     for value, colour in file.colormap(1).items():
-        table[value] = colour[:3]
-    return table
+        palette[value] = colour[:3]
+    return palette
 
 
-def select(name: object, file: Any, bands: Sequence[int] | None, palette: bool) -> tuple[int, ...]:
-    """Return the bands to read: those chosen, else every one that is not alpha; of a palette image, its colours.
+def select_bands(name: object, file: Any, bands: Sequence[int] | None, has_palette: bool) -> tuple[int, ...]:
+    """Return the numbers of the bands to read.
+
+    Args:
+        name: What messages call the raster.
+        file: rasterio's dataset.
+        bands: Those the user chose; EVERY_BAND for all; None for all but alpha.
+        has_palette: Whether the raster is read as the three colours of its palette.
 
     Raises:
-        BandError: a band that is not there, more than four and none chosen, or inks and none chosen.
+        BandError: A band does not exist; or none were chosen, and the raster has more than four or is CMYK.
     """
-    if palette:
-        return (1, 2, 3) if not bands else _existing(name, bands, 3, palette)
+    if has_palette:
+        return (1, 2, 3) if not bands else _check_bands(name, bands, 3, has_palette)
     count = int(file.count)
     if bands == EVERY_BAND:
         return tuple(range(1, count + 1))
     if bands is not None:
-        return _existing(name, bands, count, palette)
-    if len(_INKS & set(file.colorinterp)) > 2:
-        raise BandError(f"{name}: has the inks cyan, magenta, yellow, black (CMYK); convert it to RGB first (cmyk2rgb)")
-    colour = tuple(i for i in range(1, count + 1) if file.colorinterp[i - 1] != ColorInterp.alpha)
-    if len(colour) > 4:
+        return _check_bands(name, bands, count, has_palette)
+    if len(_CMYK & set(file.colorinterp)) > 2:
+        raise BandError(f"{name}: has the bands cyan, magenta, yellow, black (CMYK); convert it to RGB first")
+    selected = tuple(i for i in range(1, count + 1) if file.colorinterp[i - 1] != ColorInterp.alpha)
+    if len(selected) > _MAX_DEFAULT_BANDS:
         raise BandError(
-            f"{name}: has {len(colour)} bands ({', '.join(band_name(file, b) for b in colour)}); "
+            f"{name}: has {len(selected)} bands ({', '.join(band_name(file, b) for b in selected)}); "
             f"choose those to use with --bands, for instance --bands 4,3,2"
         )
-    return colour
+    return selected
 
 
-def _existing(name: object, bands: Sequence[int], count: int, palette: bool) -> tuple[int, ...]:
+def _check_bands(name: object, bands: Sequence[int], count: int, has_palette: bool) -> tuple[int, ...]:
     unknown = [band for band in bands if not 1 <= band <= count]
     if unknown:
         raise BandError(f"{name}: has bands 1 to {count}; there is no band {unknown[0]}")
-    if palette and tuple(bands) != (1, 2, 3):
+    if has_palette and tuple(bands) != (1, 2, 3):
         raise BandError(f"{name}: is a palette image, read as red, green, blue: leave --bands out")
     return tuple(bands)
 
 
 def band_name(file: Any, band: int) -> str:
     """Return a band's colour or description, else 'band N'."""
-    described, interpreted = file.descriptions[band - 1], file.colorinterp[band - 1]
-    if interpreted in _KNOWN and not (interpreted == ColorInterp.gray and file.count > 1):
-        return _KNOWN[interpreted]
-    return str(described) if described else f"band {band}"
-
-
-def nodata_of(name: object, file: Any, given: float | None, remarks: list[str]) -> tuple[float | None, ...]:
-    """Return the nodata value of each band of the file, `given` or declared; None where no value of its type is it.
-
-    Raises:
-        SettingError: `given` is no value of the bands' type.
-    """
-    declared = file.nodatavals if given is None else (given,) * file.count
-    found = tuple(
-        value if value is not None and _holds(kind, value) else None
-        for kind, value in zip(file.dtypes, declared, strict=True)
-    )
-    lost = next(
-        (value for value, kept in zip(declared, found, strict=True) if value is not None and kept is None), None
-    )
-    if lost is not None and given is not None:
-        raise SettingError(f"--nodata {given:g} is no value of {file.dtypes[0]}, the type of {name}")
-    if lost is not None and not np.isnan(lost):
-        remarks.append(f"declares nodata {lost:g}, which no {file.dtypes[0]} is; nothing is nodata by it")
-    return found
-
-
-def _holds(kind: str, value: float) -> bool:
-    dtype = np.dtype(kind)
-    if dtype.kind == "f":
-        return bool(np.isnan(value) or abs(value) <= np.finfo(dtype).max)
-    return bool(np.isfinite(value) and value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
+    description, interpretation = file.descriptions[band - 1], file.colorinterp[band - 1]
+    if interpretation in _NAMES and not (interpretation == ColorInterp.gray and file.count > 1):
+        return _NAMES[interpretation]
+    return str(description) if description else f"band {band}"
 
 
 def is_scaled(file: Any) -> bool:
@@ -116,31 +97,38 @@ def is_scaled(file: Any) -> bool:
     return any(scale != 1 for scale in file.scales) or any(offset != 0 for offset in file.offsets)
 
 
-def georeference_of(name: object, file: Any, assume_crs: str | None, remarks: list[str]) -> Georeference:
-    """Return where the raster lies, and remark on what is missing.
+def read_georeference(name: object, file: Any, assume_crs: str | None, remarks: list[str]) -> Georeference:
+    """Return the georeference of a raster, and remark on what it lacks.
+
+    Args:
+        name: What messages call the raster.
+        file: rasterio's dataset.
+        assume_crs: CRS of a raster that has none, in any form that rasterio's CRS.from_user_input takes.
+        remarks: Takes warnings for the user.
 
     Raises:
-        InputError: a geotransform by which pixels have no size. SettingError: `assume_crs` is no CRS.
+        InputError: By its geotransform, pixels have no area.
+        SettingError: `assume_crs` is not a CRS.
     """
     crs, transform = file.crs, file.transform
     if not np.isfinite(list(transform)[:6]).all() or transform.determinant == 0:
-        raise InputError(f"{name}: degenerate geotransform {tuple(transform)[:6]}; pixels have no size")
+        raise InputError(f"{name}: has a degenerate geotransform {tuple(transform)[:6]}; its pixels have no area")
     if not crs and assume_crs is not None:
         try:
             crs = CRS.from_user_input(assume_crs)
         except (CRSError, ValueError) as error:
-            raise SettingError(f"--assume-crs {assume_crs!r} is no CRS ({first_line(error)})") from error
+            raise SettingError(f"--assume-crs {assume_crs!r} is not a CRS ({first_line(error)})") from error
     if transform == transforms.IDENTITY:
         points, points_crs = file.gcps
         rpcs = tuple(sorted(file.tags(ns="RPC").items()))
         if points or rpcs:
-            told = "ground control points" if points else "rational polynomials (RPC)"
-            remarks.append(f"is placed by {told} only, which the output keeps; gdalwarp rectifies it")
+            kind = "ground control points" if points else "rational polynomials (RPC)"
+            remarks.append(f"is georeferenced by {kind} only, which the output keeps; gdalwarp rectifies it")
             ground = tuple(GroundPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
             return Georeference(None, transform, ground, points_crs.to_wkt() if points_crs else "", rpcs)
         if crs:
-            remarks.append("has a CRS but no geotransform; taken as pixel space")
+            remarks.append("has a CRS but no geotransform; treated as pixel space")
             return Georeference(None, transform)
     if not crs:
-        remarks.append("has no CRS; the output has none either (--assume-crs sets one)")
+        remarks.append("has no CRS, so the output has none either (--assume-crs sets one)")
     return Georeference(crs if crs else None, transform)

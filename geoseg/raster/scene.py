@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
@@ -24,9 +24,10 @@ from geoseg.errors import InputError, first_line
 from geoseg.files.record import parse_provenance
 from geoseg.grid import Window
 from geoseg.location import Location, Remote
-from geoseg.raster.header import EVERY_BAND, band_name, georeference_of, is_scaled, nodata_of, palette_of, select
+from geoseg.raster.header import EVERY_BAND, band_name, is_scaled, read_georeference, read_palette, select_bands
 from geoseg.raster.opening import open_raster
 from geoseg.raster.remote import identity
+from geoseg.raster.validity import Validity, is_alpha, nodata_values
 from geoseg.units import Period
 
 __all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
@@ -35,29 +36,34 @@ log = logging.getLogger(__name__)
 
 CACHE_FLOOR = 64 << 20
 _CACHE_CEILING = 512 << 20
-_UNDECLARED = (-9999.0, -99999.0, -32768.0)
-_UNLIKELY = 1e30
 
 
 class Scene:
-    """An open raster: its size, bands, georeference, pixels and validity.
+    """An open raster: its size, bands, georeference, pixels and validity. A context manager.
 
-    A pixel is valid where *every* selected band is: not nodata, finite, not masked by alpha or a mask, and not in a
-    block that was never written. Reading is serialised, so a scene may be shared between threads.
+    A pixel is valid where every selected band is; see `geoseg.raster.validity`. Reads are serialised, so threads may
+    share a scene.
 
-    path: the file; links are followed. Or what is elsewhere.
-    bands: band numbers from 1, in the order wanted; None takes every band that is not alpha. A band that is tagged
-        alpha and chosen all the same is data, not a mask: near infrared is often mistagged so.
-    assume_crs: the CRS of a file that has none (anything rasterio's CRS.from_user_input takes).
-    stored: read a palette image as the values it stores, one band, rather than as colours.
-    opening: what may be opened, and how. quiet: log no warning about the file, for uses to which it does not matter
-        where on Earth the pixels lie.
+    Args:
+        path: The raster.
+        bands: Numbers of the bands to read, in that order; None for all but alpha, EVERY_BAND for all. A band that is
+            tagged alpha and chosen by its number is data, not a mask: near infrared is often mistagged so.
+        assume_crs: CRS of a raster that has none, in any form that rasterio's CRS.from_user_input takes.
+        stored: Read a palette image as the single band of values it stores, rather than as colours.
+        opening: What may be opened, and how.
+        quiet: Do not warn of what the file lacks, for uses to which its position on Earth does not matter.
+
+    Attributes:
+        path: Where the raster is, with links resolved.
+        bands: Numbers of the selected bands, from 1.
+        palette: uint8 (values, 3) of a palette image that is read as colours, else None.
+        georeference: Where the pixels lie.
 
     Raises:
-        InputMissingError, InputError, UnavailableError: see `geoseg.raster.opening`; also bands of different types,
-            degenerate georeferences and headers that cannot be read.
-        BandError: a band number the file does not have, or more than four bands and none chosen.
-        SettingError: `assume_crs` is not a CRS, or `opening.nodata` no value of the pixels.
+        InputMissingError, UnavailableError: See `geoseg.raster.opening.open_raster`.
+        InputError: See `open_raster`; also bands of different types, or a degenerate geotransform.
+        BandError: A band does not exist, or none were chosen of more than four.
+        SettingError: `assume_crs` is not a CRS, or `opening.nodata` is not a value that pixels can have.
     """
 
     def __init__(
@@ -73,23 +79,25 @@ class Scene:
         self._lock = threading.Lock()
         self._raster = open_raster(path, self._opening)
         self.path, self._file, self._page = self._raster.path, self._raster.file, self._raster.page
-        self._wary = True
+        self._warned_of_nodata = False
         remarks: list[str] = []
         try:
             if len(set(self._file.dtypes)) > 1:
-                raise InputError(f"{path}: its bands have different types ({', '.join(self._file.dtypes)})")
-            self._every = bands == EVERY_BAND
-            self.palette = None if stored else palette_of(self._file)
-            if self.palette is not None and not self._every:
-                remarks.append("palette image, expanded to red, green and blue")
-            self.bands = select(path, self._file, bands, self.palette is not None)
-            self._nodata = nodata_of(path, self._file, self._opening.nodata, remarks)
-            self.georeference = georeference_of(path, self._file, assume_crs, remarks)
+                raise InputError(f"{path}: has bands of different types ({', '.join(self._file.dtypes)})")
+            inspecting = bands == EVERY_BAND
+            self.palette = None if stored else read_palette(self._file)
+            if self.palette is not None and not inspecting:
+                remarks.append("is a palette image, read as red, green and blue")
+            self.bands = select_bands(path, self._file, bands, self.palette is not None)
+            nodata = nodata_values(path, self._file, self._opening.nodata, remarks)
+            alpha_is_data = self.palette is None and not inspecting and is_alpha(self._file, self.bands)
+            self._validity = Validity(nodata, self._opening.nodata, alpha_is_data)
+            self.georeference = read_georeference(path, self._file, assume_crs, remarks)
         except BaseException:
             self._file.close()
             raise
         if not quiet:
-            self._tell(remarks)
+            self._log_remarks(remarks)
 
     def __enter__(self) -> Self:
         return self
@@ -99,39 +107,14 @@ class Scene:
     ) -> None:
         self.close()
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file here that is read: the raster, masks beside it, the sources of a VRT."""
-        return self._raster.files
-
-    def summary(self) -> dict[str, Any]:
-        """Return what a record says of the scene: name of the file, its bytes where it is here, and (rows, cols)."""
-        size = {} if isinstance(self.path, Remote) else {"bytes": self.path.stat().st_size}
-        return {"name": self.path.name, **size, "shape": list(self.shape), **self._chosen()}
-
-    def identity(self) -> dict[str, Any]:
-        """Return what tells this file from another, or from itself after a change: path, bytes, time in ns; of several
-        files, those of all. What is elsewhere is told by its address, what the server says, and its blocks."""
-        found: dict[str, Any] = {}
-        if isinstance(self.path, Remote):
-            with self._lock, self._raster.settings():
-                found = identity(self.path, self._file)
-        else:
-            status = self.path.stat()
-            found = {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
-        if len(self.files) > 1:
-            stats = ((str(path), path.stat()) for path in self.files)
-            told = [[path, status.st_size, status.st_mtime_ns] for path, status in stats]
-            found["files"] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-        return {**found, **self._chosen()}
-
-    def _chosen(self) -> dict[str, Any]:
-        chosen = {"page": self._opening.page, "nodata": self._opening.nodata}
-        return {name: value for name, value in chosen.items() if value is not None}
-
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
         self._file.close()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All local files that are read: the raster, its masks and overviews, the sources of a VRT."""
+        return self._raster.files
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,7 +123,7 @@ class Scene:
 
     @property
     def extent(self) -> Window:
-        """Every pixel of the scene."""
+        """The window of all pixels."""
         return Window.of(0, 0, *self.shape)
 
     @property
@@ -150,7 +133,7 @@ class Scene:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """A name for each selected band: its colour or description, else 'band N'."""
+        """Colour or description of each selected band, else 'band N'."""
         if self.palette is not None:
             return ("red", "green", "blue")
         return tuple(band_name(self._file, band) for band in self.bands)
@@ -163,12 +146,12 @@ class Scene:
 
     @property
     def count(self) -> int:
-        """How many bands the file has, selected or not."""
+        """Number of bands of the file, selected or not."""
         return int(self._file.count)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top) in the CRS, of all four corners."""
+        """(left, bottom, right, top) of the four corners, in the CRS."""
         return self.georeference.bounds(self.extent)
 
     @property
@@ -183,24 +166,18 @@ class Scene:
 
     @property
     def taken(self) -> Period | None:
-        """When the imagery was taken, if the file says so: by GDAL's ACQUISITIONDATETIME, else a TIFF's DateTime."""
+        """When the imagery was acquired, from GDAL's ACQUISITIONDATETIME or a TIFF's DateTime; None if unknown."""
         texts = self._file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME"), self._file.tags().get("TIFFTAG_DATETIME")
         return next((found for text in texts if text and (found := Period.from_tag(text))), None)
 
     @property
     def masks(self) -> str:
-        """What marks invalid pixels: 'alpha', 'mask', 'nodata VALUE', or 'none'."""
-        flags = self._file.mask_flag_enums[self.bands[0] - 1]
-        if MaskFlags.alpha in flags:
-            return "none" if self._alpha_is_data else "alpha"
-        if MaskFlags.per_dataset in flags:
-            return "mask"
-        nodata = self._nodata[self.bands[0] - 1 if self.palette is None else 0]
-        return f"nodata {nodata:g}" if nodata is not None else "none"
+        """What marks pixels of the first selected band as invalid: 'alpha', 'mask', 'nodata VALUE', or 'none'."""
+        return self._validity.describe(self._file, self.bands[0])
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        """The provenance that geoseg wrote into the file, with its "layer"; None for any other."""
+        """The provenance that geoseg wrote into the file, with its "layer"; None in any other file."""
         try:
             return parse_provenance(self._file.tags(), self._file.descriptions[0])
         except (ValueError, TypeError) as error:
@@ -208,18 +185,50 @@ class Scene:
 
     @property
     def colours(self) -> dict[int, str]:
-        """Value -> '#rrggbb' of the palette that is stored with the first band; empty where there is none."""
+        """Palette of the first band as value -> '#rrggbb'; empty where there is none."""
         if self._file.colorinterp[0] != ColorInterp.palette:
             return {}
         return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in self._file.colormap(1).items()}
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a record says of the scene: its name, its bytes where it is local, (rows, cols), options."""
+        size = {} if isinstance(self.path, Remote) else {"bytes": self.path.stat().st_size}
+        return {"name": self.path.name, **size, "shape": list(self.shape), **self._options()}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes the scene from others, and from itself after a change.
+
+        Returns:
+            For a local raster its path, bytes and time of modification in ns, with a digest of those of all its files
+            where it has several; for a remote one see `geoseg.raster.remote.identity`.
+        """
+        found: dict[str, Any] = {}
+        if isinstance(self.path, Remote):
+            with self._lock, self._raster.environment():
+                found = identity(self.path, self._file)
+        else:
+            status = self.path.stat()
+            found = {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        if len(self.files) > 1:
+            statuses = ((str(path), path.stat()) for path in self.files)
+            entries = [[path, status.st_size, status.st_mtime_ns] for path, status in statuses]
+            found["files"] = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+        return {**found, **self._options()}
+
     def caching(self, rows: int, floor: int | None = None) -> AbstractContextManager[Any]:
-        """Return a context in which GDAL's cache has `cache_bytes(rows)`; its own default grows with the machine."""
+        """Return a context in which GDAL's cache has `cache_bytes(rows, floor)`; its own default grows with memory."""
         return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor))  # type: ignore[no-any-return]
 
     def cache_bytes(self, rows: int, floor: int | None = None) -> int:
-        """Return the size of GDAL's cache with which no stored block is decoded twice when the scene is
-        read in raster order in pieces of `rows` rows; bounded, so that memory stays flat."""
+        """Return the size of GDAL's cache with which no stored block is decoded twice.
+
+        Args:
+            rows: The scene is read in raster order, in windows of so many rows.
+            floor: Lower bound; None for CACHE_FLOOR.
+
+        Returns:
+            Bytes; bounded above, so that memory does not grow with the scene.
+        """
         stored = self.block_shape[0]
         height = -(-rows // stored) * stored + stored
         per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
@@ -228,34 +237,40 @@ class Scene:
         )
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the pixels (bands, rows, cols) of `window` in the file's own type, and validity (rows, cols).
+        """Read a window.
+
+        Args:
+            window: Within the scene.
+
+        Returns:
+            Pixels (bands, rows, cols) in the file's own type, and validity, bool (rows, cols).
 
         Raises:
-            InputError: a part of the file cannot be decoded; the message names the window.
-            ValueError: the window reaches out of the scene.
+            InputError: A block of the file cannot be decoded; the message names it.
+            ValueError: The window reaches beyond the scene.
         """
         if window.intersect(self.extent) != window:
-            raise ValueError(f"{window} reaches out of a scene of {self.shape[0]} x {self.shape[1]} pixels")
+            raise ValueError(f"{window} reaches beyond a scene of {self.shape[0]} x {self.shape[1]} pixels")
         indexes = [1] if self.palette is not None else list(self.bands)
-        missing = None if self._page is None else self._page.missing(window, tuple(indexes))
-        if missing is not None and missing.all():
-            return np.zeros((len(self.bands), *window.shape), self.dtype), ~missing
+        unwritten = None if self._page is None else self._page.unwritten_pixels(window, tuple(indexes))
+        if unwritten is not None and unwritten.all():
+            return np.zeros((len(self.bands), *window.shape), self.dtype), ~unwritten
         with self._lock, self._decoding(window):
             region = _region(window)
             pixels = self._file.read(indexes, window=region)
-            valid = self._validity(pixels, indexes, region)
-        if missing is not None:
-            valid &= ~missing
-        self._look(pixels, valid)
+            valid = self._validity.mask(self._file, indexes, pixels, region)
+        if unwritten is not None:
+            valid &= ~unwritten
+        self._warn_of_nodata(pixels, valid)
         if self.palette is not None:
             pixels = np.ascontiguousarray(np.moveaxis(self.palette[pixels[0]], -1, 0))
         return pixels, valid
 
     def read_stored(self, window: Window) -> NDArray[Any]:
-        """Return the pixels (bands, rows, cols) of `window` as they are stored, valid or not.
+        """Return the pixels (bands, rows, cols) of a window as they are stored, valid or not.
 
         Raises:
-            InputError: a part of the file cannot be decoded; the message names the block.
+            InputError: A block of the file cannot be decoded; the message names it.
         """
         with self._lock, self._decoding(window):
             pixels: NDArray[Any] = self._file.read(list(self.bands), window=_region(window))
@@ -264,69 +279,49 @@ class Scene:
     @contextmanager
     def _decoding(self, window: Window) -> Iterator[None]:
         try:
-            with self._raster.settings():
+            with self._raster.environment():
                 yield
         except (RasterioError, MemoryError) as error:
-            block = self._broken(window)
-            way = "try again later" if self._raster.remote else "copy or download the file again"
+            block = self._first_broken_block(window)
+            remedy = "try again later" if self._raster.remote else "copy or download the file again"
             raise InputError(
                 f"{self._name}: the block of rows {block.rows.start}-{block.rows.stop}, columns {block.cols.start}-"
-                f"{block.cols.stop} cannot be decoded ({first_line(error)}); {way}"
+                f"{block.cols.stop} cannot be decoded ({first_line(error)}); {remedy}"
             ) from error
 
-    def _broken(self, window: Window) -> Window:
+    def _first_broken_block(self, window: Window) -> Window:
         """The first stored block in `window` that cannot be read; the window itself where each of them can."""
-        high, wide = self.block_shape
-        for top in range(window.rows.start // high * high, window.rows.stop, high):
-            for left in range(window.cols.start // wide * wide, window.cols.stop, wide):
-                block = Window.of(top, left, high, wide).intersect(self.extent)
+        height, width = self.block_shape
+        for top in range(window.rows.start // height * height, window.rows.stop, height):
+            for left in range(window.cols.start // width * width, window.cols.stop, width):
+                block = Window.of(top, left, height, width).intersect(self.extent)
                 try:
-                    with self._raster.settings():
+                    with self._raster.environment():
                         self._file.read(window=_region(block))
                 except (RasterioError, MemoryError):
                     return block
         return window
 
-    def _look(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Say once that values which only ever stand for nodata are taken as data."""
-        if not self._wary or pixels.dtype.kind != "f" or any(value is not None for value in self._nodata):
-            return
-        least = pixels.min(where=valid, initial=0)
-        if least in _UNDECLARED or least < -_UNLIKELY:
-            self._wary = False
-            log.warning("%s: has pixels of %g, but declares no nodata; if they are, give --nodata", self._name, least)
+    def _options(self) -> dict[str, Any]:
+        options = {"page": self._opening.page, "nodata": self._opening.nodata}
+        return {name: value for name, value in options.items() if value is not None}
 
-    def _tell(self, remarks: list[str]) -> None:
+    def _log_remarks(self, remarks: list[str]) -> None:
         for remark in remarks:
             log.warning("%s: %s", self._name, remark)
         if is_scaled(self._file):
-            log.info("%s: has a scale or offset; the values are taken as they are stored", self._name)
+            log.info("%s: declares a scale or offset; values are used as they are stored", self._name)
 
-    @property
-    def _alpha_is_data(self) -> bool:
-        return (
-            self.palette is None
-            and not self._every
-            and any(self._file.colorinterp[band - 1] == ColorInterp.alpha for band in self.bands)
-        )
-
-    def _validity(self, pixels: NDArray[Any], indexes: list[int], region: RasterioWindow) -> NDArray[np.bool_]:
-        valid = np.ones(pixels.shape[1:], dtype=bool)
-        for index, band in zip(indexes, pixels, strict=True):
-            flags = self._file.mask_flag_enums[index - 1]
-            nodata = self._nodata[index - 1]
-            if (
-                nodata is not None
-                and not np.isnan(nodata)
-                and (MaskFlags.nodata in flags or self._opening.nodata == nodata)
-            ):
-                valid &= band != band.dtype.type(nodata)
-            masked = MaskFlags.nodata not in flags and MaskFlags.all_valid not in flags
-            if masked and index == indexes[0] and not self._alpha_is_data:
-                valid &= self._file.read_masks(index, window=region) != 0
-            if band.dtype.kind == "f":
-                valid &= np.isfinite(band)
-        return valid
+    def _warn_of_nodata(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Warn once where values are read as data that usually stand for nodata."""
+        if self._warned_of_nodata:
+            return
+        value = self._validity.suspicious_value(pixels, valid)
+        if value is not None:
+            self._warned_of_nodata = True
+            log.warning(
+                "%s: has pixels of %g but declares no nodata; if they mark nodata, give --nodata", self._name, value
+            )
 
 
 def _region(window: Window) -> RasterioWindow:

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Block, Window
-from geoseg.raster.cog import TIFF_BLOCK, RasterSpec, read_rows, write_part
+from geoseg.raster.cog import read_rows, write_part
 from geoseg.raster.ground import Ground
+from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec
 from geoseg.raster.sieve_kernels import merge_small
 from geoseg.units import Area
 
@@ -107,7 +108,7 @@ def sieve_parts(
 
 def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], area: Area) -> Iterator[NDArray[Any]]:
     ground = Ground(spec.georeference)
-    least, weighted = ground.least(area)
+    least, weighted = ground.threshold(area)
     sieve, row = Sieve(least), 0
     for band in read_rows(spec, parts, TIFF_BLOCK):
         yield sieve.push(band, ground.weights(Window.of(row, 0, *band.shape)) if weighted else None)

@@ -1,4 +1,4 @@
-"""What statistics and training read: a scene as it stands, or an image of a data set."""
+"""The interface of images that statistics and training read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from geoseg.grid import Window
 from geoseg.location import Location
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
-"""Pixels (bands, rows, cols) and validity (rows, cols)."""
+"""Pixels (bands, rows, cols) and validity, bool (rows, cols)."""
 
 
 class ImageSource(Protocol):
-    """What statistics and training read. A scene is one as it stands, and so is every image of a dataset."""
+    """An image that is read window by window: a `Scene`, or an image of a data set."""
 
     @property
     def path(self) -> Location:
-        """What the image is called in messages and records."""
+        """What messages and records call the image."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -27,11 +27,11 @@ class ImageSource(Protocol):
 
     @property
     def extent(self) -> Window:
-        """Every pixel."""
+        """The window of all pixels."""
 
     @property
     def bands(self) -> tuple[int, ...]:
-        """The bands that are read, counted from 1."""
+        """Numbers of the bands that are read, from 1."""
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ class ImageSource(Protocol):
         """Type of the pixels."""
 
     def read(self, window: Window) -> Pixels:
-        """Return the pixels of `window`, and where there are any."""
+        """Return the pixels of a window, and which of them are valid."""
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files that are held open."""

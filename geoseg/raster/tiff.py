@@ -1,7 +1,7 @@
-"""The header of a TIFF, walked by code of our own before any library trusts it.
+"""Reads the header of a TIFF with code of our own, before any library trusts it.
 
-Of every page it is known how large it is, how it is cut into blocks, which of them were never written, and how long the
-file has to be to hold the others. No number in the file is believed: what it leads to is bounded by the file's size.
+For every page it finds the size, the block layout, which blocks were never written, and how long the file has to be to
+hold the others. No number in the file is believed: memory and time are bounded by the size of the file.
 Layout: TIFF 6.0 and BigTIFF, both byte orders. Sizes are (rows, cols).
 """
 
@@ -18,104 +18,139 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 
-MOST_PAGES = 10_000
-MOST_BLOCKS = 1 << 26
+MAX_PAGES = 10_000
+MAX_BLOCKS = 1 << 26
+_MAX_ENTRIES = 0xFFFF
 _CHUNK = 1 << 20
+"""Values of a tag that are read at a time."""
+
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+"""Type of a tag -> bytes of one value (TIFF 6.0, p. 15; BigTIFF adds 16 to 18)."""
+_UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+"""The types that hold unsigned integers."""
+
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _SAMPLES, _ROWS, _PLANAR = 254, 256, 257, 258, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
-_PLACES = ((324, 325), (273, 279))
+_BLOCK_TAGS = ((324, 325), (273, 279))
+"""Tags of the offsets and byte counts of tiles, and of strips."""
+
+_OVERVIEW, _MASK = 1, 4
+
+_Tags = dict[int, tuple[int, int, bytes]]
+"""Tag -> (type, count, value; or its offset where it does not fit there)."""
 
 
 class MalformedError(ValueError):
-    """A header that no TIFF has."""
+    """A header that no valid TIFF has."""
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
     """One image of a file.
 
-    number: its directory, counted from 1, which is at byte `at`. kind: NewSubfileType, a sum of 1 for an overview, 2
-    for a page of several, 4 for a mask.
-    planes: how often its blocks are there, once or once per band. bits: of a pixel in one of them.
-    begin, end: bytes of the file between which its blocks lie; both 0 where none was ever written.
-    absent: (planes, block rows, block cols), True where a block was never written; None where all were.
+    Attributes:
+        number: Of its directory, counted from 1.
+        offset: Byte at which its directory begins.
+        subfile_type: NewSubfileType: a sum of 1 for an overview, 2 for one page of several, 4 for a mask.
+        shape: (rows, cols).
+        block_shape: (rows, cols) of a tile, or of a strip.
+        tiled: Whether blocks are tiles.
+        planes: How often the grid of blocks is stored: once, or once per band.
+        bits: Of one pixel in one plane.
+        data_start: Byte at which its first block begins; 0 where none was ever written.
+        data_end: Byte at which its last block ends; 0 where none was ever written.
+        unwritten: bool (planes, block rows, block cols), True where a block was never written; None where all were.
     """
 
     number: int
-    at: int
-    kind: int
+    offset: int
+    subfile_type: int
     shape: tuple[int, int]
     block_shape: tuple[int, int]
     tiled: bool
     planes: int
     bits: int
-    begin: int
-    end: int
-    absent: NDArray[np.bool_] | None
+    data_start: int
+    data_end: int
+    unwritten: NDArray[np.bool_] | None
 
     @property
-    def part(self) -> bool:
+    def is_auxiliary(self) -> bool:
         """Whether it is an overview or a mask of another page."""
-        return bool(self.kind & 5)
+        return bool(self.subfile_type & (_OVERVIEW | _MASK))
 
     @property
     def block_bytes(self) -> int:
         """Bytes of a decoded block."""
         return self.block_shape[0] * self.block_shape[1] * -(-self.bits // 8)
 
-    def missing(self, window: Window, bands: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """Return where in `window` a block of one of `bands` was never written, (rows, cols); None: nowhere."""
-        if self.absent is None:
+    def unwritten_pixels(self, window: Window, bands: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """Return which pixels lie in a block that was never written for at least one band.
+
+        Args:
+            window: Within the page.
+            bands: Band numbers from 1.
+
+        Returns:
+            bool (rows, cols) of the window; None where there are no such pixels.
+        """
+        if self.unwritten is None:
             return None
-        high, wide = self.block_shape
+        height, width = self.block_shape
         rows, cols = window.rows, window.cols
         planes = [band - 1 for band in bands] if self.planes > 1 else [0]
-        top, left = rows.start // high, cols.start // wide
-        part = (slice(top, -(-rows.stop // high)), slice(left, -(-cols.stop // wide)))
-        blocks: NDArray[np.bool_] = np.logical_or.reduce([self.absent[plane][part] for plane in planes])
+        top, left = rows.start // height, cols.start // width
+        touched = (slice(top, -(-rows.stop // height)), slice(left, -(-cols.stop // width)))
+        blocks: NDArray[np.bool_] = np.logical_or.reduce([self.unwritten[plane][touched] for plane in planes])
         if not blocks.any():
             return None
-        down = np.arange(rows.start, rows.stop) // high - top
-        across = np.arange(cols.start, cols.stop) // wide - left
-        found: NDArray[np.bool_] = blocks[down[:, None], across]
-        return found
+        block_rows = np.arange(rows.start, rows.stop) // height - top
+        block_cols = np.arange(cols.start, cols.stop) // width - left
+        pixels: NDArray[np.bool_] = blocks[block_rows[:, None], block_cols]
+        return pixels
 
 
 @dataclass(frozen=True)
 class Header:
-    """All pages of a file, in its order. circular: the last one leads back to one of them.
+    """All pages of a file.
 
-    needed: bytes that the file must have to hold all its header speaks of.
+    Attributes:
+        pages: In the order of the file.
+        circular: Whether the last directory refers back to an earlier one.
+        min_file_size: Bytes that the file needs to hold all that the header refers to.
     """
 
     pages: tuple[Page, ...]
     circular: bool
-    needed: int
+    min_file_size: int
 
     @property
     def images(self) -> tuple[Page, ...]:
-        """The pages that are neither overviews nor masks; the first one always is."""
-        return tuple(page for page in self.pages if not page.part or page is self.pages[0])
+        """The pages that are neither overviews nor masks; the first page always counts as an image."""
+        return tuple(page for page in self.pages if not page.is_auxiliary or page is self.pages[0])
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Walk the header of a TIFF, which `file` is open on.
+    """Parse the header of a TIFF.
+
+    Args:
+        file: Open for reading, seekable.
 
     Raises:
-        MalformedError: it is none, or its directories are more, or hold more, than a file of this size can.
+        MalformedError: The file is not a TIFF, or its directories hold more than a file of its size can.
     """
-    return _Walker(file).walk()
+    return _Parser(file).parse()
 
 
-class _Walker:
-    """Reads within a file, and notes how long it would have to be."""
+class _Parser:
+    """Reads within a file and keeps track of how long it would have to be."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.size = self.needed = file.seek(0, 2)
-        self.budget, self.blocks = self.size, 0
+        # Bytes of tag values still allowed, so that directories which share their values cannot multiply the work.
+        self.budget = self.size
+        self.blocks = 0
         head = self._bytes(0, 16)
         self.order = "<" if head[:2] == b"II" else ">"
         self.big = head[2:4] in (b"+\x00", b"\x00+")
@@ -123,42 +158,43 @@ class _Walker:
             raise MalformedError("it ends within its first bytes")
         self.first: int = self._unpack("Q" if self.big else "I", head, 8 if self.big else 4)
 
-    def walk(self) -> Header:
+    def parse(self) -> Header:
         pages: list[Page] = []
-        seen: set[int] = set()
-        at = self.first
-        while at and at not in seen:
-            seen.add(at)
-            if len(seen) > MOST_PAGES:
-                raise MalformedError(f"it has more than {MOST_PAGES} pages")
-            tags, following = self._directory(at)
+        visited: set[int] = set()
+        offset = self.first
+        while offset and offset not in visited:
+            visited.add(offset)
+            if len(visited) > MAX_PAGES:
+                raise MalformedError(f"it has more than {MAX_PAGES} pages")
+            tags, following = self._directory(offset)
             if tags:
-                pages.append(self._page(len(seen), at, tags))
-            at = following
+                pages.append(self._page(len(visited), offset, tags))
+            offset = following
         if not pages and self.needed <= self.size:
             raise MalformedError("it has no page")
-        return Header(tuple(pages), bool(at), max([self.needed, *(page.end for page in pages)]))
+        return Header(tuple(pages), bool(offset), max([self.needed, *(page.data_end for page in pages)]))
 
-    def _directory(self, at: int) -> tuple[dict[int, tuple[int, int, bytes]], int]:
-        """Tag -> (type, count, value or its place), and where the next directory is; nothing beyond the file's end."""
+    def _directory(self, offset: int) -> tuple[_Tags, int]:
+        """The tags of a directory and the offset of the next one; no tags where it reaches beyond the file's end."""
         number, entry = ("Q", 20) if self.big else ("H", 12)
         head = struct.calcsize(number)
-        raw = self._bytes(at, head)
+        raw = self._bytes(offset, head)
         if len(raw) < head:
             return {}, 0
         count = self._unpack(number, raw)
-        if count > 0xFFFF:
+        if count > _MAX_ENTRIES:
             raise MalformedError(f"a directory has {count} entries")
-        body = self._bytes(at + head, count * entry + (8 if self.big else 4))
+        link = "Q" if self.big else "I"
+        body = self._bytes(offset + head, count * entry + struct.calcsize(link))
         if len(body) < count * entry:
             return {}, 0
         form = self.order + ("HHQ8s" if self.big else "HHI4s")
         tags = {tag: (kind, n, value) for tag, kind, n, value in struct.iter_unpack(form, body[: count * entry])}
         tail = body[count * entry :]
-        whole = len(tail) == (8 if self.big else 4)
-        return tags, self._unpack("Q" if self.big else "I", tail) if whole else 0
+        complete = len(tail) == struct.calcsize(link)
+        return tags, self._unpack(link, tail) if complete else 0
 
-    def _page(self, number: int, at: int, tags: dict[int, tuple[int, int, bytes]]) -> Page:
+    def _page(self, number: int, offset: int, tags: _Tags) -> Page:
         def first(tag: int, default: int = 0) -> int:
             values = self._values(tags, tag, 1)
             return int(values[0]) if values.size else default
@@ -169,67 +205,66 @@ class _Walker:
         planes = samples if first(_PLANAR, 1) == 2 else 1
         bits = int(self._values(tags, _BITS, 64).max(initial=1)) * (1 if planes > 1 else samples)
         grid = (-(-height // max(1, block[0])), -(-width // max(1, block[1])))
-        begin, end, absent = self._blocks(tags, planes, grid)
-        return Page(number, at, first(_SUBFILE), (height, width), block, tiled, planes, bits, begin, end, absent)
+        start, end, unwritten = self._blocks(tags, planes, grid)
+        return Page(number, offset, first(_SUBFILE), (height, width), block, tiled, planes, bits, start, end, unwritten)
 
-    def _blocks(
-        self, tags: dict[int, tuple[int, int, bytes]], planes: int, grid: tuple[int, int]
-    ) -> tuple[int, int, NDArray[np.bool_] | None]:
-        """Between which bytes the blocks lie, and which were never written."""
+    def _blocks(self, tags: _Tags, planes: int, grid: tuple[int, int]) -> tuple[int, int, NDArray[np.bool_] | None]:
+        """The bytes between which the blocks lie, and which blocks were never written."""
         count = planes * math.prod(grid)
-        places = next((pair for pair in _PLACES if pair[0] in tags and pair[1] in tags), None)
-        if places is None or not count:
+        stored = next((pair for pair in _BLOCK_TAGS if pair[0] in tags and pair[1] in tags), None)
+        if stored is None or not count:
             return 0, 0, None
         self.blocks += count
-        if self.blocks > MOST_BLOCKS:
+        if self.blocks > MAX_BLOCKS:
             raise MalformedError(f"it is cut into {self.blocks} blocks or more")
-        begins: list[int] = []
-        end, at = 0, 0
-        absent = np.ones(count, dtype=bool)
-        for offsets, sizes in zip(*(self._chunks(tags, tag, count) for tag in places), strict=False):
+        starts: list[int] = []
+        end, done = 0, 0
+        unwritten = np.ones(count, dtype=bool)
+        for offsets, sizes in zip(*(self._chunks(tags, tag, count) for tag in stored), strict=False):
             n = min(len(offsets), len(sizes))
-            there = (offsets[:n] != 0) & (sizes[:n] != 0)
-            absent[at : at + n] = ~there
-            at += n
-            if there.any():
-                begins.append(int(offsets[:n][there].min()))
+            written = (offsets[:n] != 0) & (sizes[:n] != 0)
+            unwritten[done : done + n] = ~written
+            done += n
+            if written.any():
+                starts.append(int(offsets[:n][written].min()))
                 # In floats: a sum of two 64-bit numbers may not fit into one.
-                ends = offsets[:n][there].astype(np.float64) + sizes[:n][there]
+                ends = offsets[:n][written].astype(np.float64) + sizes[:n][written]
                 last = int(ends.argmax())
-                end = max(end, int(offsets[:n][there][last]) + int(sizes[:n][there][last]))
-        return min(begins, default=0), end, absent.reshape(planes, *grid) if absent.any() else None
+                end = max(end, int(offsets[:n][written][last]) + int(sizes[:n][written][last]))
+        return min(starts, default=0), end, unwritten.reshape(planes, *grid) if unwritten.any() else None
 
-    def _values(self, tags: dict[int, tuple[int, int, bytes]], tag: int, most: int) -> NDArray[Any]:
-        return next(self._chunks(tags, tag, most), np.empty(0, np.uint64))
+    def _values(self, tags: _Tags, tag: int, max_values: int) -> NDArray[Any]:
+        return next(self._chunks(tags, tag, max_values), np.empty(0, np.uint64))
 
-    def _chunks(self, tags: dict[int, tuple[int, int, bytes]], tag: int, most: int) -> Iterator[NDArray[Any]]:
-        """The whole numbers of a tag, at most `most` of them, some at a time."""
+    def _chunks(self, tags: _Tags, tag: int, max_values: int) -> Iterator[NDArray[Any]]:
+        """The first `max_values` unsigned integers of a tag, in chunks."""
         kind, count, value = tags.get(tag, (0, 0, b""))
-        if kind not in _WHOLE:
+        if kind not in _UNSIGNED:
             return
         item = _SIZES[kind]
-        dtype = np.dtype(self.order + _WHOLE[kind])
+        dtype = np.dtype(self.order + _UNSIGNED[kind])
         if count * item <= len(value):
-            yield np.frombuffer(value, dtype, count)[:most]
+            yield np.frombuffer(value, dtype, count)[:max_values]
             return
-        at = self._unpack("Q" if self.big else "I", value)
-        self.needed = max(self.needed, at + count * item)
-        count = min(count, most)
-        self.budget -= count * item if at + count * item <= self.size else 0
+        offset = self._unpack("Q" if self.big else "I", value)
+        self.needed = max(self.needed, offset + count * item)
+        count = min(count, max_values)
+        self.budget -= count * item if offset + count * item <= self.size else 0
         if self.budget < 0:
             raise MalformedError("its directories hold more than the file")
         for start in range(0, count, _CHUNK):
-            raw = self._bytes(at + start * item, min(_CHUNK, count - start) * item)
+            raw = self._bytes(offset + start * item, min(_CHUNK, count - start) * item)
             yield np.frombuffer(raw, dtype, len(raw) // item)
             if len(raw) < min(_CHUNK, count - start) * item:
                 return
 
-    def _bytes(self, at: int, length: int) -> bytes:
-        self.needed = max(self.needed, at + length)
-        if at >= self.size:
+    def _bytes(self, offset: int, length: int) -> bytes:
+        """The bytes that the file has there, at most `length`."""
+        self.needed = max(self.needed, offset + length)
+        if offset >= self.size:
             return b""
-        self.file.seek(at)
-        return self.file.read(min(length, self.size - at))
+        self.file.seek(offset)
+        return self.file.read(min(length, self.size - offset))
 
-    def _unpack(self, form: str, raw: bytes, at: int = 0) -> int:
-        return int(struct.unpack_from(self.order + form, raw, at)[0])
+    def _unpack(self, form: str, raw: bytes, offset: int = 0) -> int:
+        return int(struct.unpack_from(self.order + form, raw, offset)[0])

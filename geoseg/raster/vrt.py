@@ -1,7 +1,7 @@
-"""GDAL's virtual rasters, taken apart before GDAL sees them.
+"""Rewrites GDAL's virtual rasters before GDAL sees them.
 
-A VRT names other files, and may run code. So it is read here, what geoseg knows of the format is written anew with the
-places of its sources in full, and only that is opened: nothing reaches GDAL that was not looked at.
+A VRT names other files, and may run code. So it is parsed here and written anew with the elements that geoseg knows and
+with absolute paths of sources that were checked; only that text is opened.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 from geoseg.errors import InputError
 from geoseg.location import Location, locate
 
-MOST_BYTES = 64 << 20
-DEEPEST = 8
+MAX_BYTES = 64 << 20
+MAX_DEPTH = 8
 
 _SOURCES = ("SimpleSource", "ComplexSource", "AveragedSource", "NoDataFromMaskSource")
 _KEPT = {
@@ -37,8 +37,9 @@ _KEPT = {
         "MaskValueThreshold", "NoDataValue", "RemappedValue",
     )),
 }  # fmt: skip
+"""Element -> the elements that it may contain."""
 _DROPPED = ("OverviewList", "Overview", "Histograms", "BlockXSize", "BlockYSize")
-"""Told of no pixel that geoseg reads."""
+"""Elements without influence on any pixel that geoseg reads."""
 _DOMAINS = (None, "", "IMAGERY", "IMAGE_STRUCTURE", "RPC")
 _CLASSES = (None, "VRTSourcedRasterBand", "VRTDerivedRasterBand")
 
@@ -46,45 +47,66 @@ Admit = Callable[[Location, tuple[Path, ...]], str]
 """Takes a source and the VRTs that lead to it; returns what GDAL is to open for it, or raises InputError."""
 
 
-def checked_vrt(name: object, path: Path, above: tuple[Path, ...], admit: Admit, remote: bool) -> str:
-    """Return the VRT at the resolved `path`, rewritten, once all of it is known to be harmless.
+def rewrite_vrt(
+    name: object,
+    path: Path,
+    ancestors: tuple[Path, ...],
+    admit: Admit,
+    allow_remote: bool,
+    max_bytes: int = MAX_BYTES,
+) -> str:
+    """Return the text of a VRT, rewritten, after checking that it is harmless.
 
-    name: what messages call it. above: the VRTs that lead here. admit: looks at each source, once. remote: sources may
-    lie outside of the file system.
+    Args:
+        name: What messages call the VRT.
+        path: The VRT, with links resolved.
+        ancestors: The VRTs that lead to this one.
+        admit: Checks a source; called once for each.
+        allow_remote: Accept sources outside of the file system.
+        max_bytes: Limit for the file, and for the text that its sources add.
 
     Raises:
-        InputError: no such XML; an element that geoseg does not know, or Python in it; a source outside of the VRT's
-            own folder, or one that leads back here; more than MOST_BYTES, or DEEPEST of them in each other.
+        InputError: The file is not XML, or too large; it has an element that geoseg does not know, such as Python code;
+            a source lies outside of the VRT's folder or refers back to the VRT; VRTs are nested deeper than MAX_DEPTH.
     """
-    if path in above:
-        raise InputError(f"{name}: is a VRT that leads back to itself")
-    if len(above) >= DEEPEST:
+    if path in ancestors:
+        raise InputError(f"{name}: is a VRT that refers back to itself")
+    if len(ancestors) >= MAX_DEPTH:
         raise InputError(
-            f"{name}: is a VRT within {DEEPEST} others; build one of the rasters themselves (gdalbuildvrt)"
+            f"{name}: is a VRT nested within {MAX_DEPTH} others; build one of the rasters themselves (gdalbuildvrt)"
         )
-    return _Rewriter(name, path, above, admit, remote).text()
+    return _Rewriter(name, path, ancestors, admit, allow_remote, max_bytes).text()
 
 
-def _parsed(name: object, path: Path) -> ElementTree.Element:
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{name}: is a VRT of more than {MOST_BYTES >> 20} MiB; build one of fewer sources")
+def _parse(name: object, path: Path, max_bytes: int) -> ElementTree.Element:
+    if path.stat().st_size > max_bytes:
+        raise InputError(f"{name}: is a VRT of more than {max_bytes >> 20} MiB; build one of fewer sources")
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if re.search(r"<!\s*(doctype|entity)", text, re.IGNORECASE):
-            raise InputError(f"{name}: is a VRT with a DOCTYPE; those are not read")
+            raise InputError(f"{name}: is a VRT with a DOCTYPE, which geoseg does not read; remove it")
         return ElementTree.fromstring(text)
     except (ValueError, ElementTree.ParseError) as error:
         raise InputError(f"{name}: is a VRT that cannot be parsed ({error}); build it again (gdalbuildvrt)") from error
 
 
 class _Rewriter:
-    def __init__(self, name: object, path: Path, above: tuple[Path, ...], admit: Admit, remote: bool) -> None:
-        self.name, self.path, self.above, self.admit, self.remote = name, path, above, admit, remote
+    def __init__(
+        self,
+        name: object,
+        path: Path,
+        ancestors: tuple[Path, ...],
+        admit: Admit,
+        allow_remote: bool,
+        max_bytes: int,
+    ) -> None:
+        self.name, self.path, self.ancestors = name, path, ancestors
+        self.admit, self.allow_remote, self.max_bytes = admit, allow_remote, max_bytes
         self.admitted: dict[str, str] = {}
         self.length = 0
 
     def text(self) -> str:
-        root = _parsed(self.name, self.path)
+        root = _parse(self.name, self.path, self.max_bytes)
         if root.tag != "VRTDataset":
             raise self._unknown(root.tag)
         return ElementTree.tostring(self._element(root), encoding="unicode")
@@ -107,31 +129,36 @@ class _Rewriter:
         return new
 
     def _source(self, text: str, relative: bool) -> str:
-        """What GDAL is to open for a source, all of whose links lie under the VRT's folder."""
+        """What GDAL is to open for a source."""
         if text not in self.admitted:
             location = locate(text)
             if isinstance(location, Path):
-                location = self._beneath(location, relative)
-            elif not self.remote:
-                raise InputError(f"{self.name}: is a VRT of {location}, which is elsewhere; --allow-remote reads it")
-            self.admitted[text] = self.admit(location, (*self.above, self.path))
-        found = self.admitted[text]
-        self.length += len(found)
-        if self.length > MOST_BYTES:
-            raise InputError(f"{self.name}: is a VRT of too many others; build one of the rasters themselves")
-        return found
+                location = self._resolve(location, relative)
+            elif not self.allow_remote:
+                raise InputError(
+                    f"{self.name}: is a VRT of {location}, which is not a local file; --allow-remote permits it"
+                )
+            self.admitted[text] = self.admit(location, (*self.ancestors, self.path))
+        source = self.admitted[text]
+        self.length += len(source)
+        if self.length > self.max_bytes:
+            raise InputError(f"{self.name}: is a VRT of too many other VRTs; build one of the rasters themselves")
+        return source
 
-    def _beneath(self, source: Path, relative: bool) -> Path:
+    def _resolve(self, source: Path, relative: bool) -> Path:
+        """The path of a source with links resolved, which has to lie under the VRT's folder."""
         folder = self.path.parent
-        # What does not say that it is relative to the VRT is so to wherever geoseg was started.
-        found = (folder / source if relative else Path.cwd() / source).resolve()
-        if not found.is_relative_to(folder):
+        # Without relativeToVRT, GDAL takes a path as relative to the working directory.
+        resolved = (folder / source if relative else Path.cwd() / source).resolve()
+        if not resolved.is_relative_to(folder):
             raise InputError(
-                f"{self.name}: is a VRT of {source}, which does not lie under its own folder {folder}; move it there"
+                f"{self.name}: is a VRT of {source}, which does not lie under the VRT's own folder {folder}; "
+                "move it there"
             )
-        return found
+        return resolved
 
-    def _unknown(self, what: str) -> InputError:
+    def _unknown(self, element: str) -> InputError:
         return InputError(
-            f"{self.name}: is a VRT with {what} in it, which is not read; gdal_translate makes a GeoTIFF of it"
+            f"{self.name}: is a VRT with {element} in it, which geoseg does not read; "
+            "convert it to a GeoTIFF with gdal_translate"
         )

@@ -20,7 +20,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.grid import Span, Window
-from geoseg.raster.class_raster import LARGEST_ID, ClassRaster
+from geoseg.raster.class_raster import MAX_ID, ClassRaster
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.raster.sieve import Sieve
@@ -160,7 +160,7 @@ class Polygonizer:
         self._sweep = Sweep(cols, noded)
         self._sieve: Sieve | None = None
         if min_area is not None:
-            least, self._weighted = self.ground.least(min_area)
+            least, self._weighted = self.ground.threshold(min_area)
             self._sieve = Sieve(least)
 
     def push(self, band: NDArray[Any]) -> Iterator[Features]:
@@ -231,8 +231,8 @@ def to_geodataframe(
     if isinstance(source, np.ndarray):
         if source.ndim != 2 or source.dtype.kind not in "iu" or source.min(initial=0) < 0:
             raise ValueError(f"pixels must be integers (rows, cols), 0 or more, not {source.dtype} {source.shape}")
-        if source.max(initial=0) >= LARGEST_ID:
-            raise ValueError(f"pixels must be integers below {LARGEST_ID}, not {source.max()}")
+        if source.max(initial=0) >= MAX_ID:
+            raise ValueError(f"pixels must be integers below {MAX_ID}, not {source.max()}")
         known = names or {}
         place = georeference or Georeference(None, Affine.identity())
         batches = _polygons_of(source.astype(source.dtype.newbyteorder("="), copy=False), place, min_area)
@@ -240,7 +240,7 @@ def to_geodataframe(
     with ClassRaster(source) as raster:
         batches = polygonize(raster, min_area=min_area)
         return _frame(
-            list(batches), Ground(raster.scene.georeference), lambda value: raster.named(value).name, raster.offset
+            list(batches), Ground(raster.scene.georeference), lambda value: raster.land_class(value).name, raster.offset
         )
 
 

@@ -23,7 +23,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import check_space, publishing, sync
 from geoseg.files.record import source_date
-from geoseg.raster.georeference import true_code
+from geoseg.raster.georeference import authority_code
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
 
 log = logging.getLogger(__name__)
@@ -267,7 +267,7 @@ def _without_false_code(wkt: str | None) -> str | None:
         return None
     crs = pyproj.CRS.from_wkt(wkt)
     described = crs.to_json_dict()
-    if described.pop("id", None) is None or true_code(crs):
+    if described.pop("id", None) is None or authority_code(crs):
         return wkt
     without: str = pyproj.CRS.from_json_dict(described).to_wkt()
     return without

@@ -88,7 +88,7 @@ def test_it_is_a_cog_where_rio_cogeo_says_so(tmp_path: Path, kind: str) -> None:
             int(file.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band))
             for band in bands for y in range(-(-rows // high)) for x in range(-(-cols // wide))
         ]  # fmt: skip
-        assert main.begin == min(places) < main.end <= path.stat().st_size
+        assert main.data_start == min(places) < main.data_end <= path.stat().st_size
 
 
 @pytest.mark.parametrize("kind", ["COG", "BigTIFF"])

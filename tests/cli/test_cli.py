@@ -314,7 +314,7 @@ def test_aoi_without_a_polygon_or_without_a_relation_to_the_scene(
     text.write_text("nothing of the kind")
     nowhere = make_raster(tmp_path / "nowhere.tif", landscape(60, 70), crs=None)
     for scene, aoi, words in (
-        (scene_path, points, "has no polygon"),
+        (scene_path, points, "contains no polygon"),
         (scene_path, text, "cannot be read as vector data"),
         (nowhere, area, "--assume-crs"),
     ):

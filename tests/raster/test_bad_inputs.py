@@ -26,7 +26,9 @@ from helpers.rasters import TRANSFORM, landscape, make_raster
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
+from geoseg.config import Opening
 from geoseg.model.file import save_model
+from geoseg.raster.opening import open_raster
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -171,7 +173,7 @@ def test_row_04_empty_file(tmp_path: Path, refused: Callable[..., None]) -> None
         (b"Access denied\n", "is text"),
         (b"\n  <!DOCTYPE html><html><body>404</body></html>", "is an HTML page"),
         (b"\xef\xbb\xbf<html>", "is an HTML page"),
-        (b"PK\x03\x04\x00\x00\x08\x00", "is of an unknown kind"),
+        (b"PK\x03\x04\x00\x00\x08\x00", "is of unknown format"),
     ],
 )
 def test_row_05_text_or_html_named_tif(body: bytes, what: str, tmp_path: Path, refused: Callable[..., None]) -> None:
@@ -192,20 +194,17 @@ def test_row_06_header_only_or_random_body(magic: bytes, tmp_path: Path, refused
 
 
 def test_row_22_one_strip(
-    tmp_path: Path,
-    mapped: Callable[..., NDArray[Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, mapped: Callable[..., NDArray[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     pixels = landscape(150, 170)
     tiled = mapped(make_raster(tmp_path / "tiled.tif", pixels))
-    assert not caplog.messages
-    monkeypatch.setattr("geoseg.raster.opening._LARGE_BLOCK", 3 * 150 * 170 - 1)
     layout = {"tiled": False, "blockysize": 150, "blockxsize": 170, "compress": "deflate", "interleave": "pixel"}
     scene = make_raster(tmp_path / "strip.tif", pixels, **layout)
     with rasterio.open(scene) as file:
         assert set(file.block_shapes) == {(150, 170)}
     np.testing.assert_array_equal(mapped(scene, None, "--overwrite"), tiled)
+    assert not caplog.messages
+    open_raster(scene, Opening(), slow_block_bytes=3 * 150 * 170 - 1).file.close()
     assert len(caplog.messages) == 1
     assert str(scene) in caplog.messages[0]
     assert "gdal_translate" in caplog.messages[0]

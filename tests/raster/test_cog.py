@@ -22,8 +22,9 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
 from geoseg.files.record import provenance_tags
 from geoseg.grid import Block, Window, partition
-from geoseg.raster.cog import RasterSpec, read_provenance, read_small, write_cog, write_part
+from geoseg.raster.cog import read_provenance, read_small, write_cog, write_part
 from geoseg.raster.georeference import Georeference
+from geoseg.raster.mosaic import RasterSpec
 
 CLASSES = ClassMap(
     (LandClass(1, "water & ice", "#0072b2"), LandClass(2, "forêt", "#009e73"), LandClass(3, "<built>", "#d55e00"))

@@ -42,7 +42,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret.tif").write_bytes(b"x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(InputError, match="may not be read by this user"):
+    with pytest.raises(InputError, match="is not readable by the current user"):
         regular_file(tmp_path / "secret.tif")
 
 
@@ -67,7 +67,7 @@ def test_big_tiff_and_both_byte_orders(tmp_path: Path) -> None:
         (b"plain\ttext\r\n", "is text"),
         (b'<VRTDataset rasterXSize="1" rasterYSize="1">', "is a GDAL VRT"),
         (b"<!DOCTYPE html>", "is an HTML page"),
-        (b"\x00\x01\x02", "is of an unknown kind"),
+        (b"\x00\x01\x02", "is of unknown format"),
     ],
 )
 def test_anything_else_is_called_what_it_is(body: bytes, what: str, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_record_that_is_none_hides_nothing(text: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_imagery_a_file_and_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no imagery in it; looked for"):
+    with pytest.raises(InputError, match="contains no imagery; looked for"):
         find_rasters(tmp_path)
     with pytest.raises(InputMissingError, match="missing"):
         find_rasters(tmp_path / "missing")

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.location import Location
 from geoseg.raster.scene import Scene
+from geoseg.raster.vrt import rewrite_vrt
 
 Refused = Callable[..., None]
 
@@ -67,13 +69,13 @@ def read(path: Path, **how: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 def test_row_07_truncated(compress: str, tmp_path: Path, refused: Refused) -> None:
     path = make_raster(tmp_path / "scene.tif", landscape(600, 600), compress=compress)
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(path, 65, path, "is cut short, at least 1000 bytes are missing", "download")
+    refused(path, 65, path, "is truncated, at least 1000 bytes are missing", "download")
 
 
 def test_row_07_truncated_before_its_directory(tmp_path: Path, refused: Refused) -> None:
     path = make_tiff(tmp_path / "scene.tif", (16, 16), (16, 16), np.array([16]), np.array([256]), body=bytes(256))
     path.write_bytes(path.read_bytes()[:200])
-    refused(path, 65, path, "is cut short", "download")
+    refused(path, 65, path, "is truncated", "download")
 
 
 def test_row_08_a_broken_block_is_named(tmp_path: Path, predict: Callable[..., Outcome]) -> None:
@@ -95,7 +97,7 @@ def test_row_09_pages_in_a_circle(
     path = make_raster(tmp_path / "scene.tif", landscape(60, 70))
     set_following(path, 0, first_directory(path))
     assert predict(path).code == 0
-    assert ["lead back to each other; page 1 is read" in message for message in caplog.messages] == [True]
+    assert ["form a loop; page 1 is read" in message for message in caplog.messages] == [True]
     assert_map_of(tmp_path / "map.tif", path, np.ones((60, 70), bool))
 
 
@@ -143,9 +145,9 @@ def test_row_12_sources_elsewhere(tmp_path: Path, refused: Refused, tmp_path_fac
     (tmp_path / "sub").mkdir()
     for source, relative in ((secret, 0), (secret, 1), ("../here.tif", 1), ("../link.tif", 1)):
         path = vrt(tmp_path / "sub" / "scene.vrt", str(source), relative)
-        refused(path, 65, path, "does not lie under its own folder", more=ALLOWED)
+        refused(path, 65, path, "does not lie under the VRT's own folder", more=ALLOWED)
     path = vrt(tmp_path / "scene.vrt", "link.tif")
-    refused(path, 65, path, "does not lie under its own folder", more=ALLOWED)
+    refused(path, 65, path, "does not lie under the VRT's own folder", more=ALLOWED)
     # An absolute path under the folder is fine, and so is a nested VRT.
     vrt(tmp_path / "sub" / "inner.vrt", "../sub/deep.tif")
     make_raster(tmp_path / "sub" / "deep.tif", landscape(60, 70, seed=5))
@@ -186,7 +188,7 @@ def test_row_12_a_source_that_changed_is_another_scene(tmp_path: Path) -> None:
 )
 def test_row_13_sources_in_the_network(source: str, tmp_path: Path, refused: Refused) -> None:
     path = vrt(tmp_path / "scene.vrt", source, 0)
-    refused(path, 65, path, "which is elsewhere", "--allow-remote", more=ALLOWED)
+    refused(path, 65, path, "which is not a local file", "--allow-remote", more=ALLOWED)
 
 
 PYTHON = "<PixelFunctionType>f</PixelFunctionType><PixelFunctionLanguage>Python</PixelFunctionLanguage>"
@@ -249,30 +251,36 @@ def test_row_14_a_builtin_pixel_function_is_fine(tmp_path: Path) -> None:
 
 def test_row_15_vrts_that_lead_to_themselves(tmp_path: Path, refused: Refused) -> None:
     path = vrt(tmp_path / "self.vrt", "self.vrt")
-    refused(path, 65, path, "leads back to itself", more=ALLOWED)
+    refused(path, 65, path, "refers back to itself", more=ALLOWED)
     vrt(tmp_path / "b.vrt", "a.vrt")
-    refused(vrt(tmp_path / "a.vrt", "b.vrt"), 65, "leads back to itself", more=ALLOWED)
+    refused(vrt(tmp_path / "a.vrt", "b.vrt"), 65, "refers back to itself", more=ALLOWED)
     make_raster(tmp_path / "source.tif", landscape(60, 70))
     for number in range(10):
         vrt(tmp_path / f"{number}.vrt", f"{number + 1}.vrt" if number < 9 else "source.tif")
     refused(tmp_path / "0.vrt", 65, "within 8 others", more=ALLOWED)
 
 
-def test_row_15_a_vrt_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_15_a_vrt_that_grows(tmp_path: Path) -> None:
     """Each names the next one three times: the rewritten text triples at every level."""
     make_raster(tmp_path / "source.tif", landscape(60, 70))
     for number in range(7):
         vrt(tmp_path / f"{number}.vrt", f"{number + 1}.vrt" if number < 6 else "source.tif")
-    monkeypatch.setattr("geoseg.raster.vrt.MOST_BYTES", 1 << 16)
-    with pytest.raises(InputError, match="too many others"):
-        read(tmp_path / "0.vrt", allow_vrt=True)
+
+    def admit(source: Location, ancestors: tuple[Path, ...]) -> str:
+        assert isinstance(source, Path)
+        if source.suffix == ".tif":
+            return str(source)
+        return rewrite_vrt(source, source, ancestors, admit, allow_remote=False, max_bytes=1 << 16)
+
+    with pytest.raises(InputError, match="too many other VRTs"):
+        admit(tmp_path / "0.vrt", ())
 
 
 @pytest.mark.parametrize(
     "name", ["MEM:::DATAPOINTER=1,PIXELS=2,LINES=2", "GTIFF_DIR:1:x.tif", "vrt://x.tif", "NETCDF:x"]
 )
 def test_row_17_names_that_gdal_resolves(name: str, refused: Refused) -> None:
-    refused(name, 65, "is not a path but a name that GDAL resolves", more=ALLOWED)
+    refused(name, 65, "is a GDAL dataset name, not a path", more=ALLOWED)
 
 
 def test_row_17_xml_as_an_argument(tmp_path: Path, refused: Refused) -> None:
@@ -395,10 +403,10 @@ def test_sidecars_are_looked_at(tmp_path: Path, refused: Refused) -> None:
         beside.unlink()
         make_raster(beside, landscape(60, 70, bands=1))
         beside.write_bytes(beside.read_bytes()[:-9])
-        refused(path, 65, beside, "is cut short")
+        refused(path, 65, beside, "is truncated")
         beside.unlink()
     (tmp_path / "scene.tif.aux.xml").mkdir()
-    refused(path, 65, tmp_path / "scene.tif.aux.xml", "is no regular file")
+    refused(path, 65, tmp_path / "scene.tif.aux.xml", "is not a regular file")
 
 
 def test_records_name_page_and_nodata(tmp_path: Path, predict: Callable[..., Outcome]) -> None:

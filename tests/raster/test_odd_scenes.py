@@ -54,7 +54,7 @@ def test_row_29_a_crs_with_an_identity_transform(
 ) -> None:
     scene = make_raster(tmp_path / "scene.tif", landscape(90, 110), transform=Affine.identity())
     assert predict(scene).code == 0
-    assert ["taken as pixel space" in message for message in caplog.messages] == [True]
+    assert ["treated as pixel space" in message for message in caplog.messages] == [True]
     with rasterio.open(tmp_path / "map.tif") as file:
         assert (file.crs, file.transform) == (None, Affine.identity())
 
@@ -240,7 +240,7 @@ def test_row_39_nodata_outside_the_type(
     assert_map_of(tmp_path / "map.tif", scene, EVERY)
     with rasterio.open(scene) as file:
         known = file.nodata is not None and not np.isnan(file.nodata)
-    assert ["which no uint8 is" in message for message in caplog.messages] == [True] * known
+    assert ["which is not a value of uint8" in message for message in caplog.messages] == [True] * known
 
 
 @pytest.mark.parametrize("value", [-9999.0, float(np.finfo(np.float32).min)])
@@ -267,9 +267,9 @@ def test_nodata_that_is_given(tmp_path: Path, predict: Predict) -> None:
     scene = make_raster(tmp_path / "scene.tif", pixels, nodata=200)
     assert predict(scene, "--nodata", 7).code == 0
     np.testing.assert_array_equal(first_band(tmp_path / "map.tif") > 0, (pixels != 7).all(axis=0))
-    with pytest.raises(SettingError, match=r"--nodata -1 is no value of uint8"):
+    with pytest.raises(SettingError, match=r"--nodata -1 is not a value of uint8"):
         Scene(scene, opening=Opening(nodata=-1))
-    with pytest.raises(SettingError, match=r"--nodata 0\.5 is no value of uint8"):
+    with pytest.raises(SettingError, match=r"--nodata 0\.5 is not a value of uint8"):
         Scene(scene, opening=Opening(nodata=0.5))
 
 

@@ -65,7 +65,7 @@ def test_windows_are_read_as_they_lie(scene_path: Path) -> None:
 
 @pytest.mark.parametrize("window", [Window.of(290, 0, 11, 5), Window.of(0, 415, 5, 6), Window.of(-1, 0, 5, 5)])
 def test_a_window_that_reaches_out_of_the_scene_is_an_error(window: Window, scene_path: Path) -> None:
-    with Scene(scene_path) as scene, pytest.raises(ValueError, match="reaches out of a scene of 300 x 420 pixels"):
+    with Scene(scene_path) as scene, pytest.raises(ValueError, match="reaches beyond a scene of 300 x 420 pixels"):
         scene.read(window)
 
 
@@ -170,10 +170,9 @@ def test_strips(rows_a_strip: int, interleave: str, tmp_path: Path) -> None:
 def test_the_cache_is_as_large_as_needed_within_bounds(scene_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Scene(scene_path) as scene:
         assert scene.cache_bytes(100) == 64 << 20
-        monkeypatch.setattr("geoseg.raster.scene.CACHE_FLOOR", 0)
         # Two rows of blocks may be cut by 100 rows, and every block is 256 rows of 420 pixels of 3 bands.
-        assert scene.cache_bytes(100) == 2 * 256 * 420 * 3
-        assert scene.cache_bytes(257) == 3 * 256 * 420 * 3
+        assert scene.cache_bytes(100, floor=0) == 2 * 256 * 420 * 3
+        assert scene.cache_bytes(257, floor=0) == 3 * 256 * 420 * 3
         monkeypatch.setattr(Scene, "shape", (10**6, 10**6))
         assert scene.cache_bytes(100) == 512 << 20
 
@@ -236,7 +235,7 @@ def test_a_crs_without_a_transform_is_pixel_space(tmp_path: Path, caplog: pytest
     path = make_raster(tmp_path / "scene.tif", landscape(20, 30), transform=Affine.identity())
     with Scene(path) as scene:
         assert scene.georeference == Georeference(None, Affine.identity())
-    assert ["taken as pixel space" in message for message in caplog.messages] == [True]
+    assert ["treated as pixel space" in message for message in caplog.messages] == [True]
 
 
 def test_bands_that_are_not_there(scene_path: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from rasterio.crs import CRS
 from skimage.measure import label
 
 from geoseg.grid import Window, partition
-from geoseg.raster.cog import RasterSpec, write_part
+from geoseg.raster.cog import write_part
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
+from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.sieve import Sieve, sieve, sieve_parts
 from geoseg.units import Area
 
@@ -142,7 +143,7 @@ def test_parts_of_a_map(tmp_path: Path) -> None:
         joined[block.window.within(extent)] = first_band(path)
     weights = ground.weights(Window.of(0, 0, *values.shape))
     assert weights[0] < 0.9 * weights[-1]
-    least, weighted = ground.least(area)
+    least, weighted = ground.threshold(area)
     assert weighted
     np.testing.assert_array_equal(joined, np.concatenate(list(sieve([values], least, [weights]))))
     assert [len(block.window.rows) for block, _ in found] == [512, 512, 276]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 
 from geoseg.grid import Window
-from geoseg.raster.tiff import MOST_BLOCKS, Header, MalformedError, read_header
+from geoseg.raster.tiff import MAX_BLOCKS, Header, MalformedError, read_header
 
 
 def header(path: Path) -> Header:
@@ -36,12 +36,12 @@ def test_a_page_is_what_gdal_says_it_is(size: str, order: str, interleave: str, 
     )  # fmt: skip
     found = header(path)
     (page,) = found.pages
-    assert (page.number, page.part, page.shape, page.tiled) == (1, False, (100, 130), tiled)
+    assert (page.number, page.is_auxiliary, page.shape, page.tiled) == (1, False, (100, 130), tiled)
     assert page.block_shape == (32, 48 if tiled else 130)
     assert page.planes == (3 if interleave == "band" else 1)
     assert page.block_bytes == 32 * (48 if tiled else 130) * 2 * (1 if interleave == "band" else 3)
-    assert page.absent is None
-    assert (found.circular, found.needed) == (False, path.stat().st_size)
+    assert page.unwritten is None
+    assert (found.circular, found.min_file_size) == (False, path.stat().st_size)
     with rasterio.open(path) as file:
         places = [
             int(file.get_tag_item(f"BLOCK_{kind}_{col}_{row}", "TIFF", bidx=band))
@@ -50,25 +50,25 @@ def test_a_page_is_what_gdal_says_it_is(size: str, order: str, interleave: str, 
             for (row, col), _ in file.block_windows(1)
         ]
     half = len(places) // 2
-    assert page.end == max(a + b for a, b in zip(places[:half], places[half:], strict=True))
+    assert page.data_end == max(a + b for a, b in zip(places[:half], places[half:], strict=True))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 20), st.data())
 def test_missing_blocks_are_found_by_pixel(rows: int, cols: int, high: int, wide: int, data: st.DataObject) -> None:
     down, across = -(-rows // high), -(-cols // wide)
-    absent = np.array(data.draw(st.lists(st.booleans(), min_size=down * across, max_size=down * across)), bool)
-    offsets = np.where(absent, 0, 16)
+    unwritten = np.array(data.draw(st.lists(st.booleans(), min_size=down * across, max_size=down * across)), bool)
+    offsets = np.where(unwritten, 0, 16)
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = make_tiff(Path(folder) / "a.tif", (rows, cols), (high, wide), offsets, np.ones_like(offsets), body=b"x")
         page = header(path).pages[0]
-    expected = np.kron(absent.reshape(down, across), np.ones((high, wide), bool))[:rows, :cols]
+    expected = np.kron(unwritten.reshape(down, across), np.ones((high, wide), bool))[:rows, :cols]
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, cols - 1))
     window = Window.of(
         top, left, data.draw(st.integers(1, rows - top)), data.draw(st.integers(1, cols - left))
     )  # fmt: skip
-    found = page.missing(window, (1,))
+    found = page.unwritten_pixels(window, (1,))
     part = expected[top : window.rows.stop, left : window.cols.stop]
     if found is None:
         assert not part.any()
@@ -99,20 +99,20 @@ def test_the_end_is_that_of_the_last_block(big: bool, tmp_path: Path) -> None:
     offsets, sizes = np.array([16, 5000, 0, 20]), np.array([4, 1234, 99999, 0])
     path = make_tiff(tmp_path / "a.tif", (32, 32), (16, 16), offsets, sizes, big=big, body=bytes(16))
     found = header(path)
-    assert found.pages[0].end == found.needed == 6234
-    absent = found.pages[0].absent
-    assert absent is not None
-    assert absent.ravel().tolist() == [False, False, True, True]
+    assert found.pages[0].data_end == found.min_file_size == 6234
+    unwritten = found.pages[0].unwritten
+    assert unwritten is not None
+    assert unwritten.ravel().tolist() == [False, False, True, True]
     huge = make_tiff(tmp_path / "b.tif", (16, 16), (16, 16), np.array([2**64 - 1]), np.array([2**64 - 1]))
-    assert header(huge).needed == 2**65 - 2
+    assert header(huge).min_file_size == 2**65 - 2
 
 
 def test_counts_are_not_believed(tmp_path: Path) -> None:
     few = np.zeros(4, int)
     path = make_tiff(tmp_path / "a.tif", (160, 160), (16, 16), few, few)
-    assert header(path).pages[0].absent is not None
+    assert header(path).pages[0].unwritten is not None
     with pytest.raises(MalformedError, match="is cut into"):
-        header(make_tiff(tmp_path / "b.tif", (2**20, MOST_BLOCKS >> 19), (1, 1), few, few))
+        header(make_tiff(tmp_path / "b.tif", (2**20, MAX_BLOCKS >> 19), (1, 1), few, few))
     for body in (b"II*\0", b"II+\0\x08\0\0\0", b"II*\0\0\0\0\0" + bytes(50)):
         (tmp_path / "c.tif").write_bytes(body)
         with pytest.raises(MalformedError):

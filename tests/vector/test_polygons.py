@@ -282,10 +282,10 @@ def test_names_and_colours_of_any_raster(tmp_path: Path) -> None:
     )
     assert to_geodataframe(path)["class"].tolist() == ["forest", "class 2", "forest 3", "class 4"]
     with ClassRaster(path) as raster:
-        assert raster.chosen(("forest", "2", "class 4", "forest 3")).tolist() == [1, 2, 3, 4]
+        assert raster.ids_of(("forest", "2", "class 4", "forest 3")).tolist() == [1, 2, 3, 4]
         with pytest.raises(SettingError, match=r"'sea'.*forest"):
-            raster.chosen(("sea",))
-        assert 1 not in raster.chosen((str(10**30), str(-(10**30))))
+            raster.ids_of(("sea",))
+        assert 1 not in raster.ids_of((str(10**30), str(-(10**30))))
     for broken in ("<PAMDataset>", "no xml"):
         (tmp_path / "cover.tif.aux.xml").write_text(broken)
         assert to_geodataframe(path)["class"].tolist()[0] == "class 1"
@@ -303,8 +303,8 @@ def test_colours_without_names_are_those_of_the_palette(tmp_path: Path) -> None:
     with rasterio.open(path, "r+") as file:
         file.write_colormap(1, {1: (10, 20, 30, 255), 2: (40, 50, 60, 255)})
     with ClassRaster(path) as raster:
-        assert raster.named(2) == LandClass(2, "class 2", "#28323c")
-        assert raster.named(300) == LandClass.default(300)
+        assert raster.land_class(2) == LandClass(2, "class 2", "#28323c")
+        assert raster.land_class(300) == LandClass.default(300)
 
 
 @pytest.mark.parametrize(

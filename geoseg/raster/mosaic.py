@@ -1,0 +1,117 @@
+"""A raster as the parts it is made of: its description, and the VRT through which GDAL reads parts as one raster.
+
+A value of 0 is nodata, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from geoseg.classes import ClassMap
+from geoseg.grid import Block, Window
+from geoseg.raster.georeference import Georeference
+
+TIFF_BLOCK = 512
+"""Pixels along a side of the blocks in which rasters are stored."""
+
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}
+
+
+@dataclass(frozen=True)
+class RasterSpec:
+    """What is written besides pixels.
+
+    Attributes:
+        extent: The part of the scene that is written.
+        georeference: Of the extent's first pixel.
+        dtype: 'uint8', 'uint16' or 'uint32'.
+        description: Name of the band.
+        tags: TIFF metadata.
+        area_or_point: What a pixel stands for: 'Area' or 'Point'.
+        classes: Of a class raster, for its palette and category names.
+        resampling: Of the overviews, by GDAL's name; None for MODE in a class raster and AVERAGE in any other.
+    """
+
+    extent: Window
+    georeference: Georeference
+    dtype: str
+    description: str
+    tags: Mapping[str, str]
+    area_or_point: str = "Area"
+    classes: ClassMap | None = None
+    resampling: str | None = None
+
+
+def mosaic_vrt(spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> str:
+    """Return the text of a VRT of the raster.
+
+    Args:
+        spec: What the raster is.
+        parts: Blocks of the extent and the TIFFs that hold them; pixels of other blocks are nodata.
+    """
+    rows, cols = spec.extent.shape
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(cols), rasterYSize=str(rows))
+    _add_georeference(root, spec.georeference)
+    metadata = ElementTree.SubElement(root, "Metadata")
+    for key, value in {"AREA_OR_POINT": spec.area_or_point, **spec.tags}.items():
+        ElementTree.SubElement(metadata, "MDI", key=key).text = value
+    band = ElementTree.SubElement(
+        root, "VRTRasterBand", dataType=_GDAL_TYPES[spec.dtype], band="1",
+        blockXSize=str(TIFF_BLOCK), blockYSize=str(TIFF_BLOCK),
+    )  # fmt: skip
+    ElementTree.SubElement(band, "Description").text = spec.description
+    ElementTree.SubElement(band, "NoDataValue").text = "0"
+    ElementTree.SubElement(band, "ColorInterp").text = "Palette" if spec.classes else "Gray"
+    if spec.classes:
+        _add_classes(band, spec.classes)
+    for block, path in parts:
+        _add_part(band, block.window, spec.extent, path)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def offset_in(extent: Window, window: Window) -> tuple[int, int]:
+    """Return (row, col) of the first pixel of `window`, counted from the first pixel of `extent`."""
+    return window.rows.start - extent.rows.start, window.cols.start - extent.cols.start
+
+
+def _add_georeference(root: ElementTree.Element, georeference: Georeference) -> None:
+    if georeference.wkt:
+        ElementTree.SubElement(root, "SRS").text = georeference.wkt
+    if not georeference.transform.is_identity:
+        coefficients = georeference.transform.to_gdal()
+        ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in coefficients)
+    if georeference.points:
+        points = ElementTree.SubElement(root, "GCPList", Projection=georeference.points_wkt)
+        for number, point in enumerate(georeference.points, start=1):
+            position = {"Pixel": point.col, "Line": point.row, "X": point.x, "Y": point.y, "Z": point.z}
+            attributes = {"Id": str(number), **{key: repr(value) for key, value in position.items()}}
+            ElementTree.SubElement(points, "GCP", attributes)
+    if georeference.rpcs:
+        metadata = ElementTree.SubElement(root, "Metadata", domain="RPC")
+        for key, value in georeference.rpcs:
+            ElementTree.SubElement(metadata, "MDI", key=key).text = value
+
+
+def _add_classes(band: ElementTree.Element, classes: ClassMap) -> None:
+    names = ElementTree.SubElement(band, "CategoryNames")
+    table = ElementTree.SubElement(band, "ColorTable")
+    ElementTree.SubElement(names, "Category").text = "nodata"
+    ElementTree.SubElement(table, "Entry", c1="0", c2="0", c3="0", c4="0")
+    for entry in classes.classes:
+        red, green, blue = entry.rgb
+        ElementTree.SubElement(names, "Category").text = entry.name
+        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
+
+
+def _add_part(band: ElementTree.Element, window: Window, extent: Window, path: Path) -> None:
+    source = ElementTree.SubElement(band, "SimpleSource")
+    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
+    ElementTree.SubElement(source, "SourceBand").text = "1"
+    height, width = window.shape
+    size = {"xSize": str(width), "ySize": str(height)}
+    ElementTree.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
+    row, col = offset_in(extent, window)
+    ElementTree.SubElement(source, "DstRect", {"xOff": str(col), "yOff": str(row), **size})
