@@ -84,8 +84,8 @@ def train(
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
         encoder_weights=encoder_weights, bands=tuple_of(bands), superpixel_size=superpixel_size,
         compactness=compactness, device=device, precision=precision, seed=seed, weights=weights, max_bad=max_bad,
-        resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
-        nodata=nodata,
+        resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
+        page=page, nodata=nodata,
     )  # fmt: skip
     with TrainJob(config, None if isinstance(data, str | os.PathLike) else scenes) as job:
         run(job, progress)
