@@ -12,7 +12,7 @@ from networks import learn, mapper, reconstruction
 from score import Mapper
 
 from geoseg.classes import ClassMap
-from geoseg.outputs.pictures import painted, save_png, side_by_side
+from geoseg.outputs.pictures import colourise, montage, save_png
 
 SHOWN = ("tile1_part6", "tile2_part2")
 
@@ -33,9 +33,9 @@ def draw(data: Data, path: Path) -> None:
     for image in data.images:
         if image.path.stem in SHOWN:
             row = [np.ascontiguousarray(np.moveaxis(image.pixels, 0, 2))]
-            row += [painted(mapped(image) + 1, ClassMap.default(K)) for mapped in mappers]
+            row += [colourise(mapped(image) + 1, ClassMap.default(K)) for mapped in mappers]
             sheet.append([each[:360, :360] for each in row])
-    save_png(side_by_side(sheet), path)
+    save_png(montage(sheet), path)
 
 
 def _learnt(data: Data, recipe: networks.Recipe, kind: type[networks.Trainer], superpixels: bool) -> Mapper:

@@ -22,7 +22,7 @@ from geoseg.evaluation.scores import (
     normalised_mutual_information,
     score,
 )
-from geoseg.outputs.pictures import Picture, matrix_picture
+from geoseg.outputs.pictures import Picture, draw_matrix
 
 _MOST_UNMATCHED = 40
 """Columns of a picture for clusters that stand for no class."""
@@ -122,7 +122,7 @@ class Report:
         with np.errstate(invalid="ignore"):
             shares = counts / self.counts.sum(axis=0)[:, None]
         left_out = f" ({len(spare) - len(drawn)} small ones left out)" if len(spare) > len(drawn) else ""
-        return matrix_picture(
+        return draw_matrix(
             shares,
             [f"{share:.1%}  {name}" for name, share in zip(self.classes.names, self.shares, strict=True)],
             ["no cluster" if cluster == 0 else self.clusters[cluster - 1] for cluster in order],

@@ -34,7 +34,7 @@ from geoseg.location import Location
 from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
-from geoseg.outputs.pictures import outlined, painted, rgb, save_png, side_by_side
+from geoseg.outputs.pictures import colourise, mark_boundaries, montage, save_png, stretch
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import STRIDE, ProtocolName, WindowConfig
 
@@ -318,7 +318,7 @@ def sheet(trainer: Trainer) -> NDArray[np.uint8]:
         best = pool(trainer.network(images.to(trainer.device)), weights).argmax(-1).cpu().numpy() + 1
     shown: list[list[Any]] = []
     for each, cut, chosen in zip(pixels, labels, best, strict=True):
-        view = rgb(each, stats.low, stats.high)
-        shown.append([view, outlined(view, cut), painted(np.concatenate([[0], chosen])[cut], classes)])
+        view = stretch(each, stats.low, stats.high)
+        shown.append([view, mark_boundaries(view, cut), colourise(np.concatenate([[0], chosen])[cut], classes)])
     half = _PATCHES // 2
-    return side_by_side([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])
+    return montage([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])

@@ -20,7 +20,7 @@ from geoseg.grid import Block, Window
 from geoseg.location import Location
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import Outputs
-from geoseg.outputs.pictures import legend, painted, save_png, with_legend
+from geoseg.outputs.pictures import add_legend, colourise, draw_legend, save_png
 from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.outputs.styles import file_qml, raster_sld
@@ -107,7 +107,7 @@ class MapFiles:
 def _preview(path: Path, classes: ClassMap) -> Any:
     small = read_small(path, _PREVIEW_PIXELS)
     counts = np.bincount(small.ravel(), minlength=len(classes) + 1)[1:]
-    return with_legend(painted(small, classes), classes, list(counts / max(1, counts.sum())))
+    return add_legend(colourise(small, classes), classes, list(counts / max(1, counts.sum())))
 
 
 # Media type and roles by suffix, of what is neither the classes nor their confidence.
@@ -139,7 +139,7 @@ def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, picture: bool) 
     if sld:
         publish_bytes(outputs.sld, raster_sld(classes.classes, outputs.classes.stem))
     if picture:
-        save_png(legend(classes.classes), outputs.legend)
+        save_png(draw_legend(classes.classes), outputs.legend)
 
 
 def check_item(path: Location, scene: Scene, extent: Window, wanted: Period | None) -> Period:

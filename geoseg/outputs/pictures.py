@@ -1,4 +1,4 @@
-"""Pictures people look at: what was learnt, and how a map turned out. RGB arrays (rows, cols, 3) uint8 and PNG."""
+"""Pictures for people: previews, legends, and tables. A picture is an RGB array (rows, cols, 3) of uint8."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.files.atomic import publish_bytes
 
 Picture = NDArray[np.uint8]
+"""RGB, (rows, cols, 3)."""
 
-_LEGEND_ROWS, _LEGEND_LETTERS = 32, 60
+_LEGEND_ROWS, _LEGEND_CHARACTERS = 32, 60
+_MATRIX_CHARACTERS = 26
+_FONT_SIZE = 14
+_LINE, _SWATCH, _INDENT = 22, 24, 34
+"""A line of a legend: its height, the width of its swatch, and where its text begins, in pixels."""
+_MARGIN, _TITLE = 10, 44
+"""Around a table, and for the two lines above it, in pixels."""
 
 _FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf",
@@ -25,18 +32,24 @@ _FONTS = (
 )  # fmt: skip
 
 
-def rgb(pixels: NDArray[Any], low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Return the first three bands (the first one three times where there are fewer) of (bands, rows, cols),
-    stretched linearly from low..high per band to 0..255."""
+def stretch(pixels: NDArray[Any], low: Sequence[float], high: Sequence[float]) -> Picture:
+    """Return imagery as a picture, stretched linearly per band from low..high to 0..255 and clipped.
+
+    Args:
+        pixels: (bands, rows, cols) of any numeric type. The first three bands become red, green and blue; with fewer
+            bands, the first one becomes all three.
+        low: Per band, the value that becomes 0.
+        high: Per band, the value that becomes 255.
+    """
     chosen = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
-    span = [(low[i], high[i]) for i in range(3)] if len(pixels) >= 3 else [(low[0], high[0])] * 3
+    limits = [(low[i], high[i]) for i in range(3)] if len(pixels) >= 3 else [(low[0], high[0])] * 3
     with np.errstate(invalid="ignore"):
-        scaled = [(band.astype(np.float64) - a) * (255 / (b - a)) for band, (a, b) in zip(chosen, span, strict=True)]
+        scaled = [(band.astype(np.float64) - a) * (255 / (b - a)) for band, (a, b) in zip(chosen, limits, strict=True)]
     return np.stack([np.nan_to_num(band).clip(0, 255).astype(np.uint8) for band in scaled], axis=-1)
 
 
-def painted(classes: NDArray[Any], class_map: ClassMap) -> Picture:
-    """Return a class raster (rows, cols) in the colours of its map, nodata white."""
+def colourise(classes: NDArray[Any], class_map: ClassMap) -> Picture:
+    """Return class ids (rows, cols) in the colours of their class map, nodata in white."""
     table = np.full((int(max(classes.max(initial=0), len(class_map))) + 1, 3), 255, dtype=np.uint8)
     for entry in class_map.classes:
         table[entry.id] = entry.rgb
@@ -44,18 +57,18 @@ def painted(classes: NDArray[Any], class_map: ClassMap) -> Picture:
     return coloured
 
 
-def outlined(picture: Picture, labels: NDArray[np.int32]) -> Picture:
-    """Return the picture with the boundaries of its superpixels drawn in yellow."""
+def mark_boundaries(picture: Picture, labels: NDArray[np.int32]) -> Picture:
+    """Return a copy of the picture with the inner boundaries of superpixels `labels` (rows, cols) in yellow."""
     from skimage.segmentation import find_boundaries
 
-    drawn = picture.copy()
+    marked = picture.copy()
     boundaries = find_boundaries(labels, mode="inner")  # type: ignore[no-untyped-call]
-    drawn[boundaries] = (255, 230, 0)
-    return drawn
+    marked[boundaries] = (255, 230, 0)
+    return marked
 
 
-def side_by_side(rows: Sequence[Sequence[Picture]], gap: int = 4) -> Picture:
-    """Return one picture of rows of pictures of equal size, on white."""
+def montage(rows: Sequence[Sequence[Picture]], gap: int = 4) -> Picture:
+    """Return pictures of equal size in a grid on white, `gap` pixels apart."""
     height, width = rows[0][0].shape[:2]
     sheet = np.full((len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, dtype=np.uint8)
     for i, row in enumerate(rows):
@@ -65,104 +78,126 @@ def side_by_side(rows: Sequence[Sequence[Picture]], gap: int = 4) -> Picture:
     return sheet
 
 
-def with_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) -> Picture:
+def add_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) -> Picture:
     """Return the picture with a legend to its right: colour, name, and share in [0, 1] of each class."""
-    line, width = 22, 210
-    height = max(picture.shape[0], line * len(class_map) + 16)
+    width = 210
+    height = max(picture.shape[0], _LINE * len(class_map) + 16)
     sheet = Image.new("RGB", (picture.shape[1] + width, height), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(sheet)
-    font = _font(14, [entry.name for entry in class_map.classes])
+    font = _font([entry.name for entry in class_map.classes])
     left = picture.shape[1] + 12
     for i, (entry, share) in enumerate(zip(class_map.classes, shares, strict=True)):
-        top = 8 + i * line
-        draw.rectangle((left, top, left + 24, top + 15), fill=entry.colour, outline="black")
-        draw.text((left + 34, top), f"{entry.name}  {share:.1%}", fill="black", font=font)
+        _draw_entry(draw, font, (left, 8 + i * _LINE), entry, f"{entry.name}  {share:.1%}")
     return np.asarray(sheet)
 
 
-def legend(classes: Sequence[LandClass]) -> Picture:
-    """Return the colour and the name of each class, in as many columns as keep the picture from growing tall."""
-    line, pad, swatch, gap = 22, 12, 24, 10
-    font = _font(14, [entry.name for entry in classes])
-    most = max(_LEGEND_ROWS, math.isqrt(8 * len(classes)))
-    rows = -(-len(classes) // max(1, -(-len(classes) // most)))
+def draw_legend(classes: Sequence[LandClass]) -> Picture:
+    """Return a legend: the colour and the name of each class, in columns of up to 32 rows, or more for many classes."""
+    pad = 12
+    font = _font([entry.name for entry in classes])
+    max_rows = max(_LEGEND_ROWS, math.isqrt(8 * len(classes)))
+    rows = -(-len(classes) // max(1, -(-len(classes) // max_rows)))
     columns = [classes[start : start + rows] for start in range(0, len(classes), rows or 1)]
-    names = [[_shortened(entry.name, _LEGEND_LETTERS) for entry in column] for column in columns]
-    widths = [swatch + gap + max(math.ceil(font.getlength(name)) for name in column) + 2 * pad for column in names]
-    sheet = Image.new("RGB", (max(1, sum(widths)), rows * line + 2 * pad - 6), "white")
+    names = [[_shorten(entry.name, _LEGEND_CHARACTERS) for entry in column] for column in columns]
+    widths = [_INDENT + max(math.ceil(font.getlength(name)) for name in column) + 2 * pad for column in names]
+    sheet = Image.new("RGB", (max(1, sum(widths)), rows * _LINE + 2 * pad - 6), "white")
     draw = ImageDraw.Draw(sheet)
     left = pad
     for column, texts, width in zip(columns, names, widths, strict=True):
         for i, (entry, text) in enumerate(zip(column, texts, strict=True)):
-            top = pad + i * line
-            draw.rectangle((left, top, left + swatch, top + 15), fill=entry.colour, outline="black")
-            draw.text((left + swatch + gap, top), text, fill="black", font=font)
+            _draw_entry(draw, font, (left, pad + i * _LINE), entry, text)
         left += width
     return np.asarray(sheet)
 
 
-def matrix_picture(
+def draw_matrix(
     shares: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], title: str, legend: str
 ) -> Picture:
-    """Return a table of shares (R, C) in [0, 1], white to dark blue with its value in percent, under names along both
-    sides; the cells (i, i) are framed, nan is grey. Above 40 names the cells are half as large."""
-    cell, pad = (44 if max(len(rows), len(columns)) <= 40 else 22), 10
-    font, small = _font(14, [*rows, *columns]), ImageFont.load_default(12 if cell == 44 else 9)
-    rows, columns = ([_shortened(name, 26) for name in names] for names in (rows, columns))
-    left = pad + max(int(font.getlength(name)) for name in rows) + pad
-    head = max(int(font.getlength(name)) for name in columns) + pad
-    top = pad + 44 + head
-    width = pad + max(left + cell * len(columns), *(pad + int(font.getlength(text)) for text in (title, legend)))
-    sheet = Image.new("RGB", (width, top + cell * len(rows) + pad), "white")
+    """Return a table of shares, white to dark blue, each cell with its value in percent.
+
+    Args:
+        shares: float64 (R, C) in [0, 1]; nan is drawn in grey. Cells (i, i) are framed.
+        rows: R names, to the left. Above 40 rows or columns, cells are half as large.
+        columns: C names, turned upright, above.
+        title: The first line of the picture.
+        legend: The second line.
+    """
+    cell = 44 if max(len(rows), len(columns)) <= 40 else 22
+    font, small = _font([*rows, *columns]), ImageFont.load_default(12 if cell == 44 else 9)
+    rows, columns = ([_shorten(name, _MATRIX_CHARACTERS) for name in names] for names in (rows, columns))
+    left = _MARGIN + max(int(font.getlength(name)) for name in rows) + _MARGIN
+    head = max(int(font.getlength(name)) for name in columns) + _MARGIN
+    top = _MARGIN + _TITLE + head
+    lines = [_MARGIN + int(font.getlength(text)) for text in (title, legend)]
+    size = (_MARGIN + max(left + cell * len(columns), *lines), top + cell * len(rows) + _MARGIN)
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    draw.multiline_text((pad, pad), f"{title}\n{legend}", fill="black", font=font)
+    draw.multiline_text((_MARGIN, _MARGIN), f"{title}\n{legend}", fill="black", font=font)
     for j, name in enumerate(columns):
         upright = Image.new("RGB", (head, 20), "white")
         ImageDraw.Draw(upright).text((0, 10), name, fill="black", font=font, anchor="lm")
         sheet.paste(upright.rotate(90, expand=True), (left + j * cell + (cell - 20) // 2, top - head))
     for i, name in enumerate(rows):
-        draw.text((left - pad, top + i * cell + cell // 2), name, fill="black", font=font, anchor="rm")
-        for j, share in enumerate(shares[i]):
-            x, y = left + j * cell, top + i * cell
-            fill = (200, 200, 200) if np.isnan(share) else tuple(round(255 + (c - 255) * share) for c in (8, 48, 107))
-            frame = (213, 94, 0) if i == j else fill
-            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=fill, outline=frame, width=2)
-            if not np.isnan(share):
-                ink = "white" if share > 0.5 else "black"
-                draw.text((x + cell // 2, y + cell // 2), f"{100 * share:.0f}", fill=ink, font=small, anchor="mm")
+        draw.text((left - _MARGIN, top + i * cell + cell // 2), name, fill="black", font=font, anchor="rm")
+        for j, share in enumerate(shares[i].tolist()):
+            _draw_cell(draw, small, (left + j * cell, top + i * cell), cell, share, framed=i == j)
     return np.asarray(sheet)
-
-
-def _font(size: int, texts: Sequence[str]) -> Any:
-    """Return Pillow's own font, which is the same everywhere, unless one of the system's has more of the letters."""
-    letters = {letter for text in texts for letter in text if letter.isprintable()}
-    best, fewest = ImageFont.load_default(size), len(letters) + 1
-    for name in (None, *_FONTS):
-        try:
-            font = best if name is None else ImageFont.truetype(name, size)
-        except OSError:
-            continue
-        gap = bytes(font.getmask("\uffff"))
-        lacking = sum(bytes(font.getmask(letter)) == gap for letter in letters)
-        if lacking < fewest:
-            best, fewest = font, lacking
-        if not lacking:
-            break
-    return best
-
-
-def _shortened(name: str, length: int) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def save_png(picture: Picture, path: Path) -> None:
     """Write the picture to `path`, atomically.
 
     Raises:
-        WriteError: the file system failed.
+        WriteError: The file system failed.
     """
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
     publish_bytes(path, buffer.getvalue())
+
+
+def _draw_entry(draw: ImageDraw.ImageDraw, font: Any, corner: tuple[int, int], entry: LandClass, text: str) -> None:
+    """Draw one line of a legend: a swatch in the colour of the class, and the text."""
+    left, top = corner
+    draw.rectangle((left, top, left + _SWATCH, top + 15), fill=entry.colour, outline="black")
+    draw.text((left + _INDENT, top), text, fill="black", font=font)
+
+
+def _draw_cell(
+    draw: ImageDraw.ImageDraw, font: Any, corner: tuple[int, int], cell: int, share: float, framed: bool
+) -> None:
+    """Draw one cell of a table of shares."""
+    left, top = corner
+    box = (left, top, left + cell - 2, top + cell - 2)
+    if math.isnan(share):
+        fill = (200, 200, 200)
+    else:
+        red, green, blue = (round(255 + (dark - 255) * share) for dark in (8, 48, 107))
+        fill = (red, green, blue)
+    draw.rectangle(box, fill=fill, outline=(213, 94, 0) if framed else fill, width=2)
+    if not math.isnan(share):
+        ink = "white" if share > 0.5 else "black"
+        draw.text((left + cell // 2, top + cell // 2), f"{100 * share:.0f}", fill=ink, font=font, anchor="mm")
+
+
+def _font(texts: Sequence[str]) -> Any:
+    """Pillow's own font, which is the same everywhere, unless a font of the system has more of the characters."""
+    characters = {character for text in texts for character in text if character.isprintable()}
+    best, fewest = ImageFont.load_default(_FONT_SIZE), len(characters) + 1
+    for name in (None, *_FONTS):
+        try:
+            font = best if name is None else ImageFont.truetype(name, _FONT_SIZE)
+        except OSError:
+            continue
+        missing_glyph = bytes(font.getmask("\uffff"))
+        missing = sum(bytes(font.getmask(character)) == missing_glyph for character in characters)
+        if missing < fewest:
+            best, fewest = font, missing
+        if not missing:
+            break
+    return best
+
+
+def _shorten(name: str, length: int) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= length else name[: length - 1] + "…"

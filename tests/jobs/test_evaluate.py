@@ -407,7 +407,7 @@ def test_pictures_of_every_shape(classes: int, clusters: int) -> None:
 
 def test_a_picture_leaves_out_the_smallest_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("geoseg.evaluation.report.matrix_picture", lambda *arguments: drawn.extend(arguments))
+    monkeypatch.setattr("geoseg.evaluation.report.draw_matrix", lambda *arguments: drawn.extend(arguments))
     confusion = Confusion(60, 2)
     confusion.counts[:, 0] = np.random.default_rng(0).permutation(60) + 1
     confusion.counts[7, 1] = 1000

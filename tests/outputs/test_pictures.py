@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.outputs.pictures import Picture, legend, outlined, painted, rgb, save_png, side_by_side, with_legend
+from geoseg.outputs.pictures import (
+    Picture,
+    add_legend,
+    colourise,
+    draw_legend,
+    mark_boundaries,
+    montage,
+    save_png,
+    stretch,
+)
 
 
 @given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from(["uint8", "uint16", "int16", "float32"]))
 def test_stretch_rises_and_clips(seed: int, bands: int, dtype: str) -> None:
     pixels = np.sort(np.random.default_rng(seed).integers(0, 250, size=(bands, 1, 60)), axis=2).astype(dtype)
-    picture = rgb(pixels, [50.0] * bands, [200.0] * bands)
+    picture = stretch(pixels, [50.0] * bands, [200.0] * bands)
     assert picture.shape == (1, 60, 3)
     assert picture.dtype == np.uint8
     for channel in range(3):
@@ -30,7 +39,7 @@ def test_stretch_rises_and_clips(seed: int, bands: int, dtype: str) -> None:
 
 def test_what_is_not_finite_is_drawn_without_a_warning() -> None:
     pixels = np.array([[[np.nan, np.inf, -np.inf, 1.0]]], dtype=np.float32)
-    assert rgb(pixels, [0.0], [1.0])[0, :, 0].tolist() == [0, 255, 0, 255]
+    assert stretch(pixels, [0.0], [1.0])[0, :, 0].tolist() == [0, 255, 0, 255]
 
 
 @given(st.integers(0, 100), st.integers(1, 300))
@@ -38,7 +47,7 @@ def test_painted_pixels_have_the_colour_of_their_class(seed: int, count: int) ->
     class_map = ClassMap.default(count)
     classes = np.random.default_rng(seed).integers(0, count + 1, size=(9, 11)).astype(class_map.dtype)
     colours = {0: (255, 255, 255)} | {entry.id: entry.rgb for entry in class_map.classes}
-    picture = painted(classes, class_map)
+    picture = colourise(classes, class_map)
     for row, col in np.ndindex(classes.shape):
         assert tuple(picture[row, col].tolist()) == colours[int(classes[row, col])]
 
@@ -47,7 +56,7 @@ def test_outlines_follow_the_boundaries_and_leave_the_picture_itself_alone() -> 
     picture = np.full((20, 20, 3), 90, np.uint8)
     labels = np.ones((20, 20), np.int32)
     labels[:, 10:] = 2
-    drawn = outlined(picture, labels)
+    drawn = mark_boundaries(picture, labels)
     changed = (drawn != picture).any(axis=2)
     assert (picture == 90).all()
     assert np.flatnonzero(changed.any(axis=0)).tolist() == [9, 10]
@@ -57,7 +66,7 @@ def test_outlines_follow_the_boundaries_and_leave_the_picture_itself_alone() -> 
 @pytest.mark.parametrize(("rows", "cols", "gap"), [(1, 1, 4), (2, 3, 4), (3, 2, 0)])
 def test_pictures_side_by_side_are_all_there(rows: int, cols: int, gap: int) -> None:
     pictures = [[np.full((5, 7, 3), 10 * i + j, np.uint8) for j in range(cols)] for i in range(rows)]
-    sheet = side_by_side(pictures, gap)
+    sheet = montage(pictures, gap)
     assert sheet.shape == (rows * 5 + (rows - 1) * gap, cols * 7 + (cols - 1) * gap, 3)
     for i, row in enumerate(pictures):
         for j, picture in enumerate(row):
@@ -69,7 +78,7 @@ def test_pictures_side_by_side_are_all_there(rows: int, cols: int, gap: int) -> 
 def test_the_legend_has_every_colour_beside_the_unchanged_picture() -> None:
     classes = ClassMap.default(20)
     picture = np.random.default_rng(0).integers(0, 255, size=(60, 80, 3)).astype(np.uint8)
-    sheet = with_legend(picture, classes, [0.05] * 20)
+    sheet = add_legend(picture, classes, [0.05] * 20)
     assert np.array_equal(sheet[:60, :80], picture)
     assert sheet.shape[0] > 20 * 20
     legend = {tuple(colour) for colour in sheet[:, 80:].reshape(-1, 3).tolist()}
@@ -78,7 +87,7 @@ def test_the_legend_has_every_colour_beside_the_unchanged_picture() -> None:
 
 def test_a_share_is_needed_for_every_class() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        with_legend(np.zeros((60, 80, 3), np.uint8), ClassMap.default(3), [0.5, 0.5])
+        add_legend(np.zeros((60, 80, 3), np.uint8), ClassMap.default(3), [0.5, 0.5])
 
 
 def named(*names: str) -> list[LandClass]:
@@ -100,15 +109,15 @@ def swatches(picture: Picture) -> list[tuple[int, int, int, int, int]]:
 @pytest.mark.parametrize("count", [1, 2, 8, 32, 33, 100, 300])
 def test_the_legend_alone_has_every_class_in_order(count: int) -> None:
     classes = ClassMap.default(count).classes
-    found = swatches(legend(classes))
+    found = swatches(draw_legend(classes))
     assert [colour for _, _, *colour in sorted(found)] == [list(entry.rgb) for entry in classes]
-    height, width, _ = legend(classes).shape
+    height, width, _ = draw_legend(classes).shape
     assert height <= 32 * 22 + 24 or count > 128
     assert height < 2 * width or count <= 32
 
 
 def test_names_are_written_beside_their_colours() -> None:
-    with_names, without = legend(named("water", "roofs")), legend(named("water", " "))
+    with_names, without = draw_legend(named("water", "roofs")), draw_legend(named("water", " "))
     assert with_names.shape == without.shape
     differs = (with_names != without).any(axis=2)
     assert not differs[:28].any()
@@ -116,17 +125,17 @@ def test_names_are_written_beside_their_colours() -> None:
 
 
 def test_the_legend_is_as_wide_as_the_longest_name_but_not_endless() -> None:
-    short, long, endless = (legend(named("x" * length)).shape[1] for length in (3, 30, 3000))
+    short, long, endless = (draw_legend(named("x" * length)).shape[1] for length in (3, 30, 3000))
     assert short < long < endless < 1000
-    assert (legend(named("x" * 30))[:, -12:] == 255).all()
+    assert (draw_legend(named("x" * 30))[:, -12:] == 255).all()
 
 
 def test_a_name_is_one_line() -> None:
-    assert np.array_equal(legend(named("a\n b", "c")), legend(named("a b", "c")))
+    assert np.array_equal(draw_legend(named("a\n b", "c")), draw_legend(named("a b", "c")))
 
 
 def test_a_legend_of_no_classes_is_a_picture() -> None:
-    assert legend([]).size > 0
+    assert draw_legend([]).size > 0
 
 
 def test_letters_that_pillows_own_font_lacks_are_drawn_where_a_font_has_them() -> None:
@@ -134,7 +143,7 @@ def test_letters_that_pillows_own_font_lacks_are_drawn_where_a_font_has_them() -
         ImageFont.truetype("DejaVuSans.ttf", 14)
     except OSError:
         pytest.skip("no font here but Pillow's own")
-    pictures = [legend(named(letter)) for letter in ("ä", "ö", "ж")]
+    pictures = [draw_legend(named(letter)) for letter in ("ä", "ö", "ж")]
     assert not any(np.array_equal(a, b) for a, b in pairwise(pictures)), "boxes instead of letters"
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from geoseg.classes import ClassMap
 from geoseg.files.atomic import sha256
-from geoseg.outputs.pictures import legend
+from geoseg.outputs.pictures import draw_legend
 from geoseg.outputs.styles import file_qml, raster_sld
 
 CLASSES = ClassMap.default(5).classes
@@ -85,7 +85,7 @@ def test_the_sld_and_the_legend_are_those_of_the_class_map(predict: Predict, tmp
     assert predict("--sld", "--legend").code == 0
     assert (tmp_path / "out" / "map.sld").read_bytes() == raster_sld(CLASSES, "map")
     with Image.open(tmp_path / "out" / "map.legend.png") as image:
-        assert np.array_equal(np.asarray(image), legend(CLASSES))
+        assert np.array_equal(np.asarray(image), draw_legend(CLASSES))
 
 
 def test_the_item_tells_of_every_file(predict: Predict, tmp_path: Path) -> None:
