@@ -30,7 +30,7 @@ from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import ready
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
-from geoseg.prediction.predictor import pad
+from geoseg.prediction.stages import pad
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.recipes import SuperpixelConfig, WindowConfig

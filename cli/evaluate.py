@@ -14,10 +14,8 @@ from geoseg.recipes import ProtocolName
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, progress
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.report import Report
+    from geoseg.evaluation.report import Counted, Report
     from geoseg.evaluation.scores import Scores
-    from geoseg.jobs.evaluate import Counted, Scoring
-    from geoseg.jobs.protocols import ProtocolScoring
 
 
 @click.command()
@@ -25,16 +23,20 @@ if TYPE_CHECKING:
 @click.option(
     "--labels",
     type=PATH,
-    help="Label raster; for several images a folder of them, named like the images.  [default: those of --protocol]",
+    help="Label raster, or a folder of them, named like the images.  [default: the labels of the protocol]",
 )
-@click.option("--data", type=PATH, help="Images that a model maps: a folder, or one file. Only with a model.")
+@click.option("--data", type=PATH, help="With a model: the images to map, a folder or one file.")
 @click.option(
     "--protocol",
     type=click.Choice(get_args(ProtocolName)),
-    help="What --data is, where it has labels of its own.  [default: what the model was trained by]",
+    help="Data set that --data holds, with its own labels.  [default: the one that the model was trained on]",
 )
 @click.option(
-    "--ignore", type=int, multiple=True, metavar="VALUE", help="Label value that is not scored; may be given again."
+    "--ignore",
+    type=int,
+    multiple=True,
+    metavar="VALUE",
+    help="Label value to leave out of the scores; can be repeated.",
 )
 @click.option(
     "--label-map",
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 )
 @bands_option
 @device_options
-@click.option("--picture", type=PATH, help="Also draw the confusion matrix, one to one, to this PNG.")
+@click.option("--picture", type=PATH, help="Also draw the confusion matrix to this PNG file.")
 @overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @opening_options
@@ -56,42 +58,20 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     geoseg evaluate model.safetensors --data FOLDER --labels FOLDER
     geoseg evaluate model.safetensors --data FOLDER       Potsdam or COCO-Stuff, by their protocol
 
-    Clusters get their classes from the labels, once for all pixels: one to one, and each its most frequent one.
+    Clusters are matched to the classes of the labels once, over all pixels, in two ways: one to one, and each cluster
+    to its most frequent class.
     """
     config = EvaluateConfig(json=as_json, **settings)
-    from geoseg.outputs.pictures import save_png
+    from geoseg.jobs.evaluate import EvaluateJob
 
-    report = _score(config, context.obj["quiet"])
-    if config.picture is not None:
-        save_png(report.picture(), config.picture)
+    with EvaluateJob(config) as job:
+        for _ in progress(job.run(), job.total, job.unit, _describe, context.obj["quiet"]):
+            pass
     if config.json:
-        click.echo(json.dumps(report.to_json(), indent=1))
+        click.echo(json.dumps(job.report.to_json(), indent=1))
         return
-    for line in _lines(report):
+    for line in _lines(job.report):
         click.echo(line.rstrip())
-
-
-def _score(config: EvaluateConfig, quiet: bool) -> Report:
-    if config.labels is not None:
-        from geoseg.jobs.evaluate import Scoring
-
-        return _run(Scoring(config), quiet)
-    from geoseg.jobs.protocols import ProtocolScoring
-
-    with ProtocolScoring(config) as scoring:
-        return _run(scoring, quiet)
-
-
-def _run(scoring: Scoring | ProtocolScoring, quiet: bool) -> Report:
-    """Run an evaluation under a progress display."""
-    found: list[Report] = []
-
-    def counting() -> Iterator[Counted]:
-        found.append((yield from scoring.run()))
-
-    for _ in progress(counting(), scoring.blocks, scoring.unit, _describe, quiet):
-        pass
-    return found[0]
 
 
 def _describe(counted: Counted) -> str:
@@ -99,12 +79,12 @@ def _describe(counted: Counted) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    """The report as a person reads it."""
-    shown = {name: value for name, value in report.facts.items() if name not in ("file", "kind") and "sha" not in name}
-    every = report.labelled + report.ignored
-    yield f"{report.facts['kind']} {report.facts['file']}: {', '.join(f'{n} {value}' for n, value in shown.items())}"
+    """The report as text."""
+    facts = {name: value for name, value in report.facts.items() if name not in ("file", "kind") and "sha" not in name}
+    total = report.labelled + report.ignored
+    yield f"{report.facts['kind']} {report.facts['file']}: {', '.join(f'{n} {value}' for n, value in facts.items())}"
     yield (
-        f"{report.pixels / 1e6:.2f} Mpx scored; not scored: {_percent(report.ignored / every)} of all pixels ignored, "
+        f"{report.pixels / 1e6:.2f} Mpx scored; not scored: {_percent(report.ignored / total)} of all pixels ignored, "
         f"{_percent(1 - report.pixels / report.labelled)} of the labelled ones uncovered (nodata in the map)"
     )
     one, many = report.one_to_one, report.many_to_one
@@ -116,37 +96,38 @@ def _lines(report: Report) -> Iterator[str]:
             ("mIoU", _percent(one.mean_iou), _percent(many.mean_iou)),
         ],
     )
-    yield f"adjusted Rand index {report.rand_index:.3f}, normalised mutual information {report.mutual_information:.3f}"
+    rand_index, information = report.adjusted_rand_index, report.normalised_mutual_information
+    yield f"adjusted Rand index {rand_index:.3f}, normalised mutual information {information:.3f}"
     yield ""
     yield from _table(
         ("class", "share", "IoU", "recall", "precision", "cluster", "many to one: IoU", "clusters"),
-        [_row(report, place) for place in range(len(report.classes.ids))],
+        [_row(report, index) for index in range(len(report.label_map.ids))],
     )
-    unmatched = report.unmatched(one)
+    unmatched = report.unmatched_clusters(one)
     if unmatched:
-        lost = sum(int(report.counts[number - 1].sum()) for number in unmatched) / report.pixels
+        share = sum(int(report.counts[i - 1].sum()) for i in unmatched) / report.pixels
         yield ""
-        yield f"one to one, {_names(unmatched)} for no class: {_percent(lost)} of the pixels, counted as wrong"
+        yield f"one to one, {_unmatched(unmatched)} for no class: {_percent(share)} of the pixels, counted as wrong"
 
 
-def _row(report: Report, place: int) -> tuple[str, ...]:
+def _row(report: Report, index: int) -> tuple[str, ...]:
     one, many = report.one_to_one, report.many_to_one
     return (
-        report.classes.names[place],
-        *(_percent(float(column[place])) for column in (report.shares, one.iou, one.recall, one.precision)),
-        _clusters(report, one, place),
-        _percent(float(many.iou[place])),
-        _clusters(report, many, place),
+        report.label_map.names[index],
+        *(_percent(float(column[index])) for column in (report.shares, one.iou, one.recall, one.precision)),
+        _clusters(report, one, index),
+        _percent(float(many.iou[index])),
+        _clusters(report, many, index),
     )
 
 
-def _clusters(report: Report, scores: Scores, place: int) -> str:
-    return ", ".join(str(number) for number in report.matched(scores, place)) or "none"
+def _clusters(report: Report, scores: Scores, index: int) -> str:
+    return ", ".join(map(str, report.clusters_of(scores, index))) or "none"
 
 
-def _names(numbers: Sequence[int]) -> str:
-    told = ", ".join(map(str, numbers))
-    return f"clusters {told} stand" if len(numbers) > 1 else f"cluster {told} stands"
+def _unmatched(clusters: Sequence[int]) -> str:
+    ids = ", ".join(map(str, clusters))
+    return f"clusters {ids} stand" if len(clusters) > 1 else f"cluster {ids} stands"
 
 
 def _percent(value: float) -> str:
@@ -154,7 +135,7 @@ def _percent(value: float) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of columns as wide as their widest entry; names to the left, numbers to the right."""
+    """Yield the lines of a table: the first column aligned to the left, the others to the right."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):
         cells = zip(row, widths, strict=True)

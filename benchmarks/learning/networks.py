@@ -20,7 +20,7 @@ from geoseg.learning.losses import pool, pool_weights
 from geoseg.learning.patches import Batch, Drawn, Imagery, PatchSampler
 from geoseg.learning.trainer import Step, Terms, Trainer
 from geoseg.model.network import NetworkSpec, build, settle_statistics
-from geoseg.prediction.predictor import pad
+from geoseg.prediction.stages import pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.segments.regions import region_means

@@ -1,1 +1,1 @@
-"""Scores against labels: what is compared, how clusters find their classes, and the report."""
+"""Scores against labels: what is compared, how clusters are matched to classes, and the report."""

@@ -1,4 +1,4 @@
-"""Label rasters: class values, or colours, that a map is scored against. Learning never reads them."""
+"""Label rasters: class values, or colours, that predictions are scored against. Training never reads them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,25 @@ LABEL_SUFFIXES = ("_label", "_labels", "_gt", "_mask")
 """What the name of a label raster may add to that of its image: tile_1.jpg, tile_1_label.png."""
 
 IMAGE_SUFFIXES = ("_RGBIR", "_RGB", "_IRRG", "_image", "_img", "_sat")
-"""What the name of an image may have in place of that: tile_1_RGB.tif, tile_1_label.tif."""
+"""What the name of an image may have in place of a label suffix: tile_1_RGB.tif, tile_1_label.tif."""
 
-_MOST_VALUES = 256
+_MAX_VALUES = 256
 
 
 class LabelRaster:
-    """An open label raster: one band of integers, or the colours red, green, blue. A context manager.
+    """An open label raster: one band of integers, or red, green and blue. A context manager.
+
+    Args:
+        path: The file: PNG, GeoTIFF or JPEG 2000.
+        colours: Whether the labels are colours.
+        opening: What may be opened, and how.
+
+    Attributes:
+        scene: The open raster.
 
     Raises:
-        InputMissingError, InputError: see `Scene`; also JPEG, which alters values, and values that are no integers.
-        BandError: not one band, or for colours not three.
+        InputMissingError, InputError: See `Scene`; also for JPEG, which is lossy, and for values that are not integers.
+        BandError: The raster does not have one band, or for colours three bands of uint8.
     """
 
     def __init__(self, path: Path, colours: bool = False, opening: Opening | None = None) -> None:
@@ -41,7 +49,7 @@ class LabelRaster:
         try:
             self.scene = Scene(path, stored=not colours, opening=opening, quiet=True)
         except BandError as error:
-            raise BandError(f"{path}: {_bands(colours)}; this raster has more than four") from error
+            raise BandError(f"{path}: has more than four bands; {_expected_bands(colours)}") from error
         try:
             self._check()
         except BaseException:
@@ -55,64 +63,73 @@ class LabelRaster:
         self.scene.close()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the label values (rows, cols), colours as one number (see `LabelMap`), and validity."""
+        """Return the label values (rows, cols) of a window, and where they are valid.
+
+        Values are integers of the file's type; colours are int32, one number each (see `LabelMap`).
+        """
         pixels, valid = self.scene.read(window)
         if not self.colours:
             return pixels[0], valid
         red, green, blue = pixels.astype(np.int32)
         return red << 16 | green << 8 | blue, valid
 
-    def present(self, windows: Iterable[Window]) -> set[int]:
-        """Return the values of the valid pixels in `windows`.
+    def distinct_values(self, windows: Iterable[Window]) -> set[int]:
+        """Return the distinct values of the valid pixels in `windows`.
 
         Raises:
-            InputError: more different values than any set of classes has.
+            InputError: There are more than 256, too many for a set of classes.
         """
         found: set[int] = set()
         for window in windows:
             values, valid = self.read(window)
             found |= set(np.unique(values[valid]).tolist())
-            if len(found) > _MOST_VALUES:
+            if len(found) > _MAX_VALUES:
                 raise InputError(
-                    f"{self.path}: has more than {_MOST_VALUES} different values; labels are a few class "
-                    f"{'colours, stored without loss' if self.colours else 'ids'}"
+                    f"{self.path}: has more than {_MAX_VALUES} different values; a label raster holds a few class "
+                    f"{'colours, compressed without loss' if self.colours else 'ids'}"
                 )
         return found
 
     def _check(self) -> None:
         scene = self.scene
         if scene.driver == "JPEG":
-            raise InputError(f"{self.path}: is a JPEG, which alters label values; give PNG or GeoTIFF")
+            raise InputError(f"{self.path}: is a JPEG, whose compression alters label values; use PNG or GeoTIFF")
         if scene.dtype.kind not in "iu":
             raise InputError(
                 f"{self.path}: has {scene.dtype} values; labels are integers (gdal_translate -ot Byte converts them)"
             )
         if len(scene.bands) != (3 if self.colours else 1) or (self.colours and scene.dtype != np.uint8):
-            raise BandError(f"{self.path}: {_bands(self.colours)}; this raster has {len(scene.bands)} of {scene.dtype}")
+            bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
+            raise BandError(f"{self.path}: has {bands}; {_expected_bands(self.colours)}")
 
 
-def _bands(colours: bool) -> str:
+def _expected_bands(colours: bool) -> str:
     if colours:
         return "the label map names colours, which need three bands of uint8"
-    return "labels have one band, or are colours that --label-map names"
+    return "labels have one band of integers, or three of colours that --label-map names"
 
 
 def find_images(rasters: Iterable[Location], labels: Path) -> list[Path]:
-    """Return those of `rasters` that are not labels: that neither lie in the folder `labels` (or are that file), nor,
-    where images lie there too, carry one of LABEL_SUFFIXES."""
+    """Return those of `rasters` that are images rather than labels.
+
+    Rasters in the folder `labels`, or that file itself, are labels. If images lie there too, so that nothing would
+    remain, labels are recognised by LABEL_SUFFIXES instead.
+    """
     paths = local(*rasters)
     folder = labels.absolute()
-    apart = [path for path in paths if folder not in (path.absolute(), *path.absolute().parents)]
-    return apart or [path for path in paths if not path.stem.endswith(LABEL_SUFFIXES)]
+    outside = [path for path in paths if folder not in (path.absolute(), *path.absolute().parents)]
+    return outside or [path for path in paths if not path.stem.endswith(LABEL_SUFFIXES)]
 
 
 def find_labels(images: Sequence[Location], labels: Path) -> list[Path]:
-    """Return the label raster of each image: `labels` itself where it is a file; else the file in that folder or below
-    with the image's stem, also with one of LABEL_SUFFIXES added and one of IMAGE_SUFFIXES taken away.
+    """Return the label raster of each image.
+
+    That is `labels` itself if it is a file. Otherwise it is the file in that folder or below it with the stem of the
+    image; one of LABEL_SUFFIXES may be added, and one of IMAGE_SUFFIXES left out.
 
     Raises:
-        InputMissingError: no such file or folder.
-        InputError: an image without a label raster, or with several.
+        InputMissingError: There is no such file or folder.
+        InputError: An image has no label raster, or several.
     """
     if not labels.is_dir():
         regular_file(labels)
@@ -139,6 +156,6 @@ def _label_of(image: Location, labels: Path, by_stem: Mapping[str, list[Path]]) 
     if found:
         raise InputError(f"{image}: has several label rasters, {found[0]} and {found[1]}; keep one of them in {labels}")
     raise InputError(
-        f"{image}: no label raster for it in {labels}; looked for {image.stem}.png or .tif, also with "
-        f"{', '.join(LABEL_SUFFIXES)}: name it so, or give --data only labelled images"
+        f"{image}: has no label raster in {labels}; looked for {image.stem}.png or .tif, also with "
+        f"{', '.join(LABEL_SUFFIXES)}: rename the label raster, or give --data labelled images only"
     )

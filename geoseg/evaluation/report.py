@@ -1,4 +1,4 @@
-"""What an evaluation found: the scores under both matches, with the names of clusters and classes."""
+"""What an evaluation yields while it runs, and returns at the end: counts and scores, with names."""
 
 from __future__ import annotations
 
@@ -10,36 +10,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.evaluation import scores as formulas
+from geoseg.evaluation.confusion import Confusion, Counts
 from geoseg.evaluation.label_map import LabelMap
-from geoseg.evaluation.scores import (
-    UNMATCHED,
-    Confusion,
-    Counts,
-    Scores,
-    adjusted_rand_index,
-    match_many_to_one,
-    match_one_to_one,
-    normalised_mutual_information,
-    score,
-)
+from geoseg.evaluation.scores import UNMATCHED, Scores, match_many_to_one, match_one_to_one, score
+from geoseg.location import Location
 from geoseg.outputs.pictures import Picture, draw_matrix
 
-_MOST_UNMATCHED = 40
-"""Columns of a picture for clusters that stand for no class."""
+_MAX_UNMATCHED = 40
+"""Columns of a picture for unmatched clusters."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A block of an image, or all of it, has been predicted and counted.
+
+    Attributes:
+        image: The image.
+        pixels: The number of pixels, scored or not.
+    """
+
+    image: Location
+    pixels: int
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Counts and scores of one map or one model over all its images.
+    """Counts and scores of one class raster or one model over all its images.
 
-    facts: what was scored, "file" and "kind" among it. clusters: names of the ids 1..K. classes: their ids and names.
-    counts: int64 (K, C) of the pixels scored. uncovered: pixels (C,) with a label and without a prediction, and
-    ignored: pixels without a label; neither is scored.
+    Attributes:
+        facts: What was scored, by name: "file", "kind" and more.
+        cluster_names: Names of the clusters 1..K.
+        label_map: Ids and names of the C classes.
+        counts: int64 (K, C), scored pixels by cluster and class.
+        uncovered: int64 (C,), labelled pixels without a prediction; they are not scored.
+        ignored: Number of pixels without a label that counts; they are not scored.
+        one_to_one: Scores if each class has at most one cluster.
+        many_to_one: Scores if each cluster has its most frequent class.
     """
 
     facts: Mapping[str, Any]
-    clusters: tuple[str, ...]
-    classes: LabelMap
+    cluster_names: tuple[str, ...]
+    label_map: LabelMap
     counts: Counts
     uncovered: Counts
     ignored: int
@@ -47,15 +59,24 @@ class Report:
     many_to_one: Scores
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], clusters: Sequence[str], classes: LabelMap, confusion: Confusion) -> Report:
-        """Return the report on `confusion`, whose clusters after the last one named have no pixel."""
-        counts = confusion.counts[: len(clusters)]
+    def from_confusion(
+        cls, facts: Mapping[str, Any], cluster_names: Sequence[str], label_map: LabelMap, confusion: Confusion
+    ) -> Report:
+        """Return the report on a confusion matrix.
+
+        Args:
+            facts: What was scored, by name.
+            cluster_names: Names of the clusters 1..K; clusters of `confusion` beyond K have no pixels and are left out.
+            label_map: The classes, as many as `confusion` has.
+            confusion: The counts of all images.
+        """
+        counts = confusion.counts[: len(cluster_names)]
         one, many = (score(counts, match(counts)) for match in (match_one_to_one, match_many_to_one))
-        return cls(facts, tuple(clusters), classes, counts, confusion.uncovered, confusion.ignored, one, many)
+        return cls(facts, tuple(cluster_names), label_map, counts, confusion.uncovered, confusion.ignored, one, many)
 
     @property
     def pixels(self) -> int:
-        """The number of pixels scored."""
+        """The number of scored pixels: labelled and predicted."""
         return int(self.counts.sum())
 
     @property
@@ -65,87 +86,90 @@ class Report:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Share (C,) of each class in the pixels scored."""
+        """Share (C,) of each class in the scored pixels."""
         shares: NDArray[np.float64] = self.counts.sum(axis=0) / self.pixels
         return shares
 
     @property
-    def rand_index(self) -> float:
-        """Adjusted Rand index of clusters and classes, whatever the match."""
-        return adjusted_rand_index(self.counts)
+    def adjusted_rand_index(self) -> float:
+        """The adjusted Rand index of clusters and classes; it depends on no match."""
+        return formulas.adjusted_rand_index(self.counts)
 
     @property
-    def mutual_information(self) -> float:
-        """Normalised mutual information of clusters and classes, whatever the match."""
-        return normalised_mutual_information(self.counts)
+    def normalised_mutual_information(self) -> float:
+        """The normalised mutual information of clusters and classes; it depends on no match."""
+        return formulas.normalised_mutual_information(self.counts)
 
-    def matched(self, scores: Scores, place: int) -> list[int]:
-        """Return the ids of the clusters that stand for the class at `place`."""
-        return [i + 1 for i in np.flatnonzero(scores.match == place).tolist()]
+    def clusters_of(self, scores: Scores, index: int) -> list[int]:
+        """Return the ids of the clusters that `scores` matches to the class with this index."""
+        return [i + 1 for i in np.flatnonzero(scores.match == index).tolist()]
 
-    def unmatched(self, scores: Scores) -> list[int]:
-        """Return the ids of the clusters that have pixels and stand for no class."""
+    def unmatched_clusters(self, scores: Scores) -> list[int]:
+        """Return the ids of the clusters that have pixels and that `scores` matches to no class."""
         return [i + 1 for i in np.flatnonzero((scores.match == UNMATCHED) & self.counts.any(axis=1)).tolist()]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON can hold it; what is not defined is null."""
+        """Return everything in types that JSON has; undefined scores are None."""
+        classes = zip(self.label_map.ids, self.label_map.names, self.counts.T, self.uncovered, strict=True)
         return {
             **self.facts,
             "pixels": self.pixels,
             "ignored_pixels": self.ignored,
             "uncovered_pixels": self.labelled - self.pixels,
-            "adjusted_rand_index": self.rand_index,
-            "normalised_mutual_information": self.mutual_information,
-            "one_to_one": self._scores(self.one_to_one),
-            "many_to_one": self._scores(self.many_to_one),
+            "adjusted_rand_index": self.adjusted_rand_index,
+            "normalised_mutual_information": self.normalised_mutual_information,
+            "one_to_one": self._scores_to_json(self.one_to_one),
+            "many_to_one": self._scores_to_json(self.many_to_one),
             "clusters": [
-                {"id": i + 1, "name": name, "pixels": int(self.counts[i].sum())} for i, name in enumerate(self.clusters)
+                {"id": i + 1, "name": name, "pixels": int(self.counts[i].sum())}
+                for i, name in enumerate(self.cluster_names)
             ],
             "classes": [
-                {"id": number, "name": name, "pixels": int(column.sum()), "uncovered_pixels": int(uncovered)}
-                for number, name, column, uncovered in zip(
-                    self.classes.ids, self.classes.names, self.counts.T, self.uncovered, strict=True
-                )
+                {"id": class_id, "name": name, "pixels": int(column.sum()), "uncovered_pixels": int(uncovered)}
+                for class_id, name, column, uncovered in classes
             ],
             "confusion": self.counts.tolist(),
         }
 
     def picture(self) -> Picture:
-        """Return the confusion matrix as a picture: a row per class, in shares of its pixels; a column per cluster, in
-        the order of the classes they stand for one to one, then those that stand for none, the largest of them."""
-        columns = [self.matched(self.one_to_one, place) or [0] for place in range(len(self.classes.ids))]
-        spare = self.unmatched(self.one_to_one)
-        largest = sorted(spare, key=lambda cluster: (-int(self.counts[cluster - 1].sum()), cluster))
-        drawn = sorted(largest[:_MOST_UNMATCHED])
-        order = [cluster for column in columns for cluster in column] + drawn
+        """Draw the confusion matrix.
+
+        There is a row for each class, in shares of its pixels. Columns are clusters, in the order of the classes that
+        they are matched to one to one, and after them the largest unmatched ones.
+        """
+        matched = [i for c in range(len(self.label_map.ids)) for i in self.clusters_of(self.one_to_one, c) or [0]]
+        unmatched = self.unmatched_clusters(self.one_to_one)
+        by_size = sorted(unmatched, key=lambda i: (-int(self.counts[i - 1].sum()), i))
+        order = matched + sorted(by_size[:_MAX_UNMATCHED])  # 0 is the empty column of a class without a cluster
+        omitted = max(0, len(unmatched) - _MAX_UNMATCHED)
         counts = np.concatenate([np.zeros_like(self.counts[:1]), self.counts])[order].T
         with np.errstate(invalid="ignore"):
             shares = counts / self.counts.sum(axis=0)[:, None]
-        left_out = f" ({len(spare) - len(drawn)} small ones left out)" if len(spare) > len(drawn) else ""
+        note = f" ({omitted} small ones left out)" if omitted else ""
         return draw_matrix(
             shares,
-            [f"{share:.1%}  {name}" for name, share in zip(self.classes.names, self.shares, strict=True)],
-            ["no cluster" if cluster == 0 else self.clusters[cluster - 1] for cluster in order],
-            f"one to one: accuracy {self.one_to_one.accuracy:.1%}, mIoU {self.one_to_one.mean_iou:.1%}",
-            f"rows: labels and their share; columns: clusters{left_out}; cells: % of the row",
+            rows=[f"{share:.1%}  {name}" for name, share in zip(self.label_map.names, self.shares, strict=True)],
+            columns=["no cluster" if i == 0 else self.cluster_names[i - 1] for i in order],
+            title=f"one to one: accuracy {self.one_to_one.accuracy:.1%}, mIoU {self.one_to_one.mean_iou:.1%}",
+            legend=f"rows: labels and their share; columns: clusters{note}; cells: % of the row",
         )
 
-    def _scores(self, scores: Scores) -> dict[str, Any]:
+    def _scores_to_json(self, scores: Scores) -> dict[str, Any]:
         columns = {"iou": scores.iou, "recall": scores.recall, "precision": scores.precision}
         return {
             "accuracy": scores.accuracy,
             "mean_iou": scores.mean_iou,
             "classes": [
                 {
-                    "id": number,
-                    "clusters": self.matched(scores, place),
-                    **{name: _finite(float(column[place])) for name, column in columns.items()},
+                    "id": class_id,
+                    "clusters": self.clusters_of(scores, index),
+                    **{name: _none_if_undefined(float(column[index])) for name, column in columns.items()},
                 }
-                for place, number in enumerate(self.classes.ids)
+                for index, class_id in enumerate(self.label_map.ids)
             ],
-            "unmatched_clusters": self.unmatched(scores),
+            "unmatched_clusters": self.unmatched_clusters(scores),
         }
 
 
-def _finite(value: float) -> float | None:
+def _none_if_undefined(value: float) -> float | None:
     return value if math.isfinite(value) else None

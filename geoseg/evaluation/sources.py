@@ -1,4 +1,4 @@
-"""Where the predictions that are scored come from: a model that maps images in memory, or a class raster."""
+"""Where the predictions that are scored come from: a model, run in memory, or a class raster."""
 
 from __future__ import annotations
 
@@ -22,54 +22,87 @@ from geoseg.prediction.predictor import Predictor
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 
-BLOCK = PredictConfig.block_size
-"""Pixels a side that are predicted, read and counted at once."""
+BLOCK_SIZE = PredictConfig.block_size
+"""Side of the square, in pixels, that is predicted, read and counted at once."""
 
-_LARGEST_ID = 65535
+_MAX_ID = 65535
 
 
 class Source(Protocol):
-    """Where predictions come from.
+    """Predicts the cluster of every pixel of a scene, or reads it.
 
-    names: of the clusters 1..K, as far as they are known beforehand. facts: what is told of the file.
-    limit: the highest id there may be. predicted: the blocks of a scene in raster order, each with its cluster ids.
+    Attributes:
+        names: Names of the clusters 1..K, as far as they are known before anything is read.
     """
 
     names: tuple[str, ...]
 
-    def facts(self) -> dict[str, Any]: ...
-    def open(self, path: Location) -> Scene: ...
-    def limit(self, scene: Scene) -> int: ...
-    def blocks(self, scene: Scene) -> tuple[Block, ...]: ...
-    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]: ...
+    def facts(self) -> dict[str, Any]:
+        """Return what the report says about the file, by name; always its "kind"."""
+
+    def open(self, path: Location) -> Scene:
+        """Open an image.
+
+        Raises:
+            InputMissingError, InputError: See `Scene`.
+            BandError: Its bands are not those expected.
+        """
+
+    def max_id(self, scene: Scene) -> int:
+        """Return the highest cluster id that `scene` can have."""
+
+    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+        """Return the blocks that partition `scene`, in raster order."""
+
+    def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+        """Yield each of `blocks` with the cluster ids of its pixels: integers (rows, cols), 0 for nodata."""
 
 
 class ModelSource:
-    """What a model makes of images, by the core of `predict`, in memory."""
+    """A model, run over images as `predict` runs it, in memory.
 
-    def __init__(self, config: EvaluateConfig) -> None:
-        self._config = config
+    Args:
+        config: The settings; `config.file` is the model.
+        block_size: Side of a block in pixels; it bounds memory and does not change results.
+
+    Attributes:
+        model: The model.
+        device, precision: Where the network runs, and in which arithmetic.
+        names: Names of the model's classes.
+
+    Raises:
+        InputMissingError, InputError: There is no model, or it is damaged.
+        SettingError, UnavailableError: The device is unknown, or not available.
+    """
+
+    def __init__(self, config: EvaluateConfig, block_size: int = BLOCK_SIZE) -> None:
+        self._config, self._block_size = config, block_size
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.model = load_model(regular_file(config.file))
         self.names = tuple(entry.name for entry in self.model.classes.classes)
 
     def facts(self) -> dict[str, Any]:
+        """Return the kind, hash and training of the model, and how it is run."""
         provenance = self.model.provenance
-        kept = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
+        training = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
         settings = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
-        return {"kind": "model", "sha256": self.model.sha256, **kept, **settings}
+        return {"kind": "model", "sha256": self.model.sha256, **training, **settings}
 
     def open(self, path: Location) -> Scene:
+        """Open an image with the bands that the model expects."""
         return open_for(self.model, path, self._config.bands, opening=self._config, quiet=True)
 
-    def limit(self, scene: Scene) -> int:
+    def max_id(self, scene: Scene) -> int:
+        """Return the number of the model's classes."""
         return len(self.names)
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:
+        """Return the blocks of the prediction."""
         return self._plan(scene).blocks
 
-    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+    def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+        """Predict block by block."""
         planned = self._plan(scene)
         with Predictor(
             scene,
@@ -88,14 +121,26 @@ class ModelSource:
     def _plan(self, scene: Scene) -> Plan:
         windows = self.model.windows
         grid = Grid(scene.shape, windows.tile_size, windows.overlap)
-        return plan(grid, self.model.superpixels, scene.extent, BLOCK)
+        return plan(grid, self.model.superpixels, scene.extent, self._block_size)
 
 
 class RasterSource:
-    """A class raster: ids 1..K, 0 and what its file marks as nodata are nodata."""
+    """A class raster, from geoseg or not: ids are 1..K; 0 and what the file marks as nodata are nodata.
 
-    def __init__(self, path: Location, opening: Opening) -> None:
-        self._opening = opening
+    Args:
+        path: The class raster.
+        opening: What may be opened, and how.
+        block_size: Side of a block in pixels; it bounds memory and does not change results.
+
+    Attributes:
+        names: Names of the classes, if the record beside the raster says them.
+
+    Raises:
+        InputMissingError, InputError: See `Scene`; also for another layer of a map that geoseg wrote.
+    """
+
+    def __init__(self, path: Location, opening: Opening, block_size: int = BLOCK_SIZE) -> None:
+        self._opening, self._block_size = opening, block_size
         with Scene(path, EVERY_BAND, stored=True, opening=opening, quiet=True) as scene:
             self._provenance = scene.provenance or {}
         if self._provenance.get("layer", "classes") != "classes":
@@ -105,10 +150,12 @@ class RasterSource:
         self.names = tuple(entry.name for entry in classes.classes) if classes else ()
 
     def facts(self) -> dict[str, Any]:
+        """Return the kind of the file, and the hash of the model that made it, if known."""
         kept = {key: self._provenance[key] for key in ("model_sha256",) if key in self._provenance}
         return {"kind": "classes", **kept}
 
     def open(self, path: Location) -> Scene:
+        """Open the class raster, which has one band of integers."""
         try:
             scene = Scene(path, stored=True, opening=self._opening, quiet=True)
         except BandError:
@@ -116,22 +163,27 @@ class RasterSource:
         if len(scene.bands) == 1 and scene.dtype.kind in "iu":
             return scene
         scene.close()
-        told = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
-        raise BandError(f"{path}: has {told}; a class raster has one, of integers (geoseg predict writes them)")
+        bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
+        raise BandError(f"{path}: has {bands}; a class raster has one, of integers (geoseg predict writes them)")
 
-    def limit(self, scene: Scene) -> int:
-        return min(_LARGEST_ID, int(np.iinfo(scene.dtype).max))
+    def max_id(self, scene: Scene) -> int:
+        """Return the highest id that the type of the raster can hold."""
+        return min(_MAX_ID, int(np.iinfo(scene.dtype).max))
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:
-        return tuple(partition(scene.extent, BLOCK))
+        """Return the blocks that are read."""
+        return tuple(partition(scene.extent, self._block_size))
 
-    def predicted(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+    def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
+        """Read block by block.
+
+        Raises:
+            InputError: A pixel has an id that no class can have.
+        """
         for block in self.blocks(scene):
             pixels, valid = scene.read(block.window)
             ids = np.where(valid, pixels[0], 0)
-            if ids.min() < 0 or ids.max() > _LARGEST_ID:
-                strange = ids.min() if ids.min() < 0 else ids.max()
-                raise InputError(
-                    f"{scene.path}: has the value {strange}; class ids are 1 to {_LARGEST_ID}, 0 is nodata"
-                )
+            if ids.min() < 0 or ids.max() > _MAX_ID:
+                wrong = ids.min() if ids.min() < 0 else ids.max()
+                raise InputError(f"{scene.path}: has the value {wrong}; class ids are 1 to {_MAX_ID}, 0 is nodata")
             yield block, ids

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
-from geoseg.model.inference import ready
 from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.plan import Plan, WindowMemo
+from geoseg.prediction.stages import Stages
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
-from geoseg.raster.statistics import colour_scale
-from geoseg.recipes import ENCODER_STRIDE, STRIDE
+from geoseg.recipes import STRIDE
 from geoseg.segments.device import chooser_for
-from geoseg.segments.regions import classify, paint, region_means
-from geoseg.segments.superpixels import Superpixels, colour, segment
+from geoseg.segments.regions import paint
+from geoseg.segments.superpixels import Superpixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +100,7 @@ class Predictor:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
-        self.network = ready(model.network, device, precision)
-        self.colours = colour_scale(model.stats, colour_type(model, scene.dtype))
+        self.stages = Stages(model, scene.dtype, device, precision)
         self._memo = WindowMemo(plan)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -135,14 +133,9 @@ class Predictor:
     ) -> Superpixels | None:
         if not valid[block.window.within(area)].any():
             return None
-        settings = self.model.superpixels
-        offset, scale = self.colours
-        return segment(
-            colour(pixels, valid, offset=offset, scale=scale, threads=self.workers),
+        return self.stages.cut(
+            pixels,
             valid,
-            size=settings.size,
-            compactness=settings.compactness,
-            iterations=settings.iterations,
             origin=(area.rows.start, area.cols.start),
             scene_shape=self.scene.shape,
             core=block.window.within(area),
@@ -197,8 +190,8 @@ class Predictor:
             area, cells = self.plan.pooled(prepared.block), blended.cells
             labels = prepared.superpixels.labels[area.within(prepared.area)]
             offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
-            ids, probability = classify(region_means(blended.field, labels, count, STRIDE, offset, self.workers))
-            classes[1:] = ids[1:]
+            ids, probability = self.stages.classify(blended.field, labels, count, offset, self.workers)
+            classes[:] = ids
             confidence[1:] = np.clip(np.rint(probability[1:] * 255), 1, 255)
         return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}
 
@@ -219,36 +212,13 @@ class Predictor:
         for window in windows:
             pixels, valid = self.scene.read(window)
             usable.append(bool(valid.any()))
-            images.append(pad(self.model.stats.normalise(pixels, valid)))
+            images.append(self.stages.normalise(pixels, valid))
         read = time.perf_counter()
         rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
         if any(usable):
-            fields = self._network(np.stack(images))[:, :rows, :cols]
+            fields = self.stages.forward(np.stack(images))[:, :rows, :cols]
         else:
             fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
         computed = len(windows) if any(usable) else 0
         done = time.perf_counter()
         return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)
-
-    def _network(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return logits (B, h, w, K) float32 of normalised images (B, bands, H, W)."""
-        tensor = torch.from_numpy(images).to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            logits: torch.Tensor = self.network(tensor)
-        result: NDArray[np.float32] = logits.permute(0, 2, 3, 1).float().cpu().numpy()
-        return result
-
-
-def colour_type(model: Model, dtype: np.dtype[Any]) -> str:
-    """Return the type by which superpixels read colours of `dtype`: 8-bit RGB as sRGB, only where both sides are."""
-    return model.dtype if str(dtype) == model.dtype else str(np.promote_types(model.dtype, dtype))
-
-
-def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mirror the image (bands, rows, cols) at its end up to multiples of the encoder's stride."""
-    pads = [(0, -length % ENCODER_STRIDE) for length in image.shape[1:]]
-    if not any(after for _, after in pads):
-        return image
-    if all(after < length for (_, after), length in zip(pads, image.shape[1:], strict=True)):
-        return np.pad(image, ((0, 0), *pads), mode="reflect")
-    return np.pad(image, ((0, 0), *pads), mode="edge")

@@ -50,21 +50,21 @@ def test_a_label_map_of_colours(name: str, text: str, tmp_path: Path) -> None:
     found = read_label_map(written(tmp_path / name, text))
     assert (found.ids, found.names, found.colours) == ((1, 2), ("road", "house"), True)
     assert found.index == {0xFFFFFF: 0, 0x0000FF: 1, 0xFFFF00: 0, 0xFF0000: IGNORED}
-    assert found.told(0x0102FF) == "1,2,255"
+    assert found.format_value(0x0102FF) == "1,2,255"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("m.json", "[1, 2]", "not one JSON object"),
-        ("m.json", '{"1": "a", "1": "b"}', "1 is there twice"),
-        ("m.json", '{"#ff0000": "a", "255,0,0": "b"}', "#ff0000 is there twice"),
-        ("m.json", '{"1": "a", "255,0,0": "b"}', "'1' is neither a colour"),
-        ("m.json", '{"256,0,0": "a"}', "'256,0,0' is neither a colour"),
-        ("m.json", '{"1": "a", "2": {"name": "a", "id": 7}}', "a has the ids 1 and 7"),
+        ("m.json", "[1, 2]", "not a single JSON object"),
+        ("m.json", '{"1": "a", "1": "b"}', "1 appears twice"),
+        ("m.json", '{"#ff0000": "a", "255,0,0": "b"}', "#ff0000 appears twice"),
+        ("m.json", '{"1": "a", "255,0,0": "b"}', "'1' is not a colour"),
+        ("m.json", '{"256,0,0": "a"}', "'256,0,0' is not a colour"),
+        ("m.json", '{"1": "a", "2": {"name": "a", "id": 7}}', "a has two ids, 1 and 7"),
         ("m.json", '{"1": "a", "2": {"name": "b", "id": 1}}', "two names have the same id"),
-        ("m.json", '{"1": 2}', "1 stands for 2, which is no name"),
-        ("m.json", '{"1": [2]}', "no name"),
+        ("m.json", '{"1": 2}', "1 stands for 2, which is not a name"),
+        ("m.json", '{"1": [2]}', "not a name"),
         ("m.json", '{"1": {"id": 2}}', "'name' is missing"),
         ("m.json", '{"1": null}', "names no class"),
         ("m.json", "{}", "names no class"),
@@ -75,39 +75,41 @@ def test_a_label_map_of_colours(name: str, text: str, tmp_path: Path) -> None:
         ("m.csv", "value,name\n", "names no class"),
     ],
 )
-def test_what_is_no_label_map_is_said_in_a_line(name: str, text: str, words: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_label_map_is_refused_in_one_line(
+    name: str, text: str, words: str, tmp_path: Path
+) -> None:
     path = written(tmp_path / name, text)
     with pytest.raises(InputError) as raised:
         read_label_map(path)
-    told = str(raised.value)
-    assert told.startswith(f"{path}: is no label map (")
-    assert words in told
-    assert "docs/commands.md" in told
-    assert "\n" not in told
+    message = str(raised.value)
+    assert message.startswith(f"{path}: is not a label map (")
+    assert words in message
+    assert "docs/commands.md" in message
+    assert "\n" not in message
 
 
-def test_a_label_map_that_is_not_there_or_is_no_text(tmp_path: Path) -> None:
+def test_a_label_map_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError):
         read_label_map(tmp_path / "none.json")
     (tmp_path / "m.csv").write_bytes(b"value,name\n1,\xff\xfe\n")
-    with pytest.raises(InputError, match="is no label map"):
+    with pytest.raises(InputError, match="is not a label map"):
         read_label_map(tmp_path / "m.csv")
 
 
 @given(st.lists(st.integers(-5, 300), min_size=1, max_size=9, unique=True), st.integers(0, 1000))
-def test_places_are_those_of_the_index(values: list[int], seed: int) -> None:
+def test_class_indices_are_those_of_the_index(values: list[int], seed: int) -> None:
     random = np.random.default_rng(seed)
     ignored = [value for value in values if random.random() < 0.3]
-    label_map = LabelMap.of_values(values, ignored)
+    label_map = LabelMap.from_values(values, ignored)
     assert label_map.ids == tuple(sorted(set(values) - set(ignored)))
     pixels = random.choice(values, size=(7, 8))
     valid = random.random((7, 8)) < 0.8
     pixels[~valid] = 999
-    places = label_map.places(pixels, valid)
-    for value, good, place in zip(pixels.ravel(), valid.ravel(), places.ravel(), strict=True):
-        assert place == (label_map.ids.index(value) if good and value not in ignored else IGNORED)
+    indices = label_map.class_indices(pixels, valid)
+    for value, good, index in zip(pixels.ravel(), valid.ravel(), indices.ravel(), strict=True):
+        assert index == (label_map.ids.index(value) if good and value not in ignored else IGNORED)
     with pytest.raises(KeyError, match="label value 999"):
-        label_map.places(np.full_like(pixels, 999), np.ones_like(valid))
+        label_map.class_indices(np.full_like(pixels, 999), np.ones_like(valid))
 
 
 def test_ignoring_leaves_out_classes_without_a_value() -> None:
@@ -129,7 +131,7 @@ def test_label_rasters_are_read_as_stored(tmp_path: Path) -> None:
         values, valid = labels.read(labels.scene.extent)
         np.testing.assert_array_equal(values, ids[0])
         np.testing.assert_array_equal(valid, ids[0] != 5)
-        assert labels.present([labels.scene.extent]) == set(range(12)) - {5}
+        assert labels.distinct_values([labels.scene.extent]) == set(range(12)) - {5}
     with LabelRaster(path, colours=True) as labels:
         values, _ = labels.read(labels.scene.extent)
         np.testing.assert_array_equal(values, ids[0].astype(int) * 65536 + 255 - ids[0])
@@ -144,8 +146,8 @@ def test_what_cannot_be_labels_is_refused(tmp_path: Path) -> None:
     real = make_raster(tmp_path / "real.tif", ids.astype(np.float32))
     lossy = make_raster(tmp_path / "lossy.jpg", ids, driver="JPEG", crs=None, transform=None)
     for path, colours, kind, words in (
-        (three, False, BandError, "has 3 of uint8|--label-map"),
-        (many, False, BandError, "--label-map"),
+        (three, False, BandError, "has 3 bands of uint8.*--label-map"),
+        (many, False, BandError, "more than four bands.*--label-map"),
         (one, True, BandError, "three bands of uint8"),
         (deep, True, BandError, "three bands of uint8"),
         (real, False, InputError, "gdal_translate -ot Byte"),
@@ -156,7 +158,7 @@ def test_what_cannot_be_labels_is_refused(tmp_path: Path) -> None:
         assert str(raised.value).startswith(f"{path}: ")
     wild = make_raster(tmp_path / "wild.tif", np.arange(2000, dtype=np.uint16).reshape(1, 40, 50))
     with LabelRaster(wild) as labels, pytest.raises(InputError, match="more than 256 different values"):
-        labels.present([labels.scene.extent])
+        labels.distinct_values([labels.scene.extent])
 
 
 def touched(folder: Path, *names: str) -> list[Path]:
@@ -195,7 +197,7 @@ def test_a_label_that_is_missing_or_doubled_is_named(tmp_path: Path) -> None:
     touched(tmp_path / "l", "a.png", "a_gt.png")
     with pytest.raises(InputError) as raised:
         find_labels([b], tmp_path / "l")
-    assert str(raised.value).startswith(f"{b}: no label raster for it in {tmp_path / 'l'}; looked for b.png")
+    assert str(raised.value).startswith(f"{b}: has no label raster in {tmp_path / 'l'}; looked for b.png")
     with pytest.raises(InputError) as raised:
         find_labels([a], tmp_path / "l")
     assert str(raised.value).startswith(f"{a}: has several label rasters")

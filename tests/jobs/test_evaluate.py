@@ -20,12 +20,13 @@ from PIL import Image
 
 from geoseg.config import EvaluateConfig
 from geoseg.errors import SettingError
-from geoseg.evaluation import sources
+from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap
-from geoseg.evaluation.report import Report
-from geoseg.evaluation.scores import Confusion
+from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
+from geoseg.evaluation.report import Counted, Report
+from geoseg.evaluation.sources import ModelSource
 from geoseg.files.atomic import sha256
-from geoseg.jobs.evaluate import Scoring
+from geoseg.jobs.evaluate import EvaluateJob
 from geoseg.model.file import save_model
 
 Evaluate = Callable[..., Outcome]
@@ -125,9 +126,18 @@ def test_a_png_is_compared_by_its_size(tmp_path: Path, scored: Callable[..., dic
         assert scored(classes, "--labels", png)["one_to_one"]["accuracy"] == 1
 
 
-def test_block_by_block_as_at_once(
-    tmp_path: Path, scored: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def exhausted(evaluation: RasterEvaluation) -> tuple[list[Counted], Report]:
+    """What an evaluation yields, and its report."""
+    counted: list[Counted] = []
+    run = evaluation.run()
+    while True:
+        try:
+            counted.append(next(run))
+        except StopIteration as end:
+            return counted, end.value
+
+
+def test_block_by_block_as_at_once(tmp_path: Path, scored: Callable[..., dict[str, Any]]) -> None:
     random = np.random.default_rng(0)
     classes = raster(tmp_path / "c.tif", random.integers(0, 7, (70, 90)).astype(np.uint8))
     labels = raster(tmp_path / "l.png", random.integers(0, 5, (70, 90)).astype(np.uint8))
@@ -136,9 +146,11 @@ def test_block_by_block_as_at_once(
         [((first_band(classes) == k) & (first_band(labels) == c)).sum() for c in (0, 1, 2, 4)] for k in range(1, 7)
     ]
     assert whole["confusion"] == np.array(expected).tolist()
-    monkeypatch.setattr(sources, "BLOCK", 16)
-    assert Scoring(EvaluateConfig(classes, labels)).blocks == 5 * 6
-    assert scored(classes, "--labels", labels, "--ignore", 3) == whole
+    config = EvaluateConfig(classes, labels, ignore=(3,))
+    evaluation = RasterEvaluation(config, find_pairs(config), block_size=16)
+    counted, report = exhausted(evaluation)
+    assert len(counted) == evaluation.total == 5 * 6
+    assert report.to_json() == whole
 
 
 def test_more_clusters_than_classes_are_told(tmp_path: Path, evaluate: Evaluate) -> None:
@@ -202,7 +214,7 @@ def test_values_are_named_by_a_label_map(
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        ({"transform": TRANSFORM @ Affine.translation(0, 1)}, "lies up to 1 px off"),
+        ({"transform": TRANSFORM @ Affine.translation(0, 1)}, "is up to 1 px off"),
         ({"transform": TRANSFORM @ Affine.scale(1.01)}, "px off"),
         ({"transform": TRANSFORM @ Affine.rotation(1)}, "px off"),
         ({"crs": "EPSG:32634"}, "has another CRS"),
@@ -229,7 +241,7 @@ def test_sizes_that_differ_are_refused(tmp_path: Path, evaluate: Evaluate) -> No
     )
 
 
-def test_what_is_no_class_raster_is_refused(tmp_path: Path, evaluate: Evaluate) -> None:
+def test_a_file_that_is_not_a_class_raster_is_refused(tmp_path: Path, evaluate: Evaluate) -> None:
     labels = raster(tmp_path / "l.tif", fields())
     several = make_raster(tmp_path / "rgb.tif", landscape(30, 40))
     many = make_raster(tmp_path / "many.tif", landscape(30, 40, bands=6))
@@ -325,12 +337,14 @@ def test_a_model_says_which_weights_it_holds(tmp_path: Path, dataset: Path, eval
 def test_pairs_that_do_not_fit_are_refused_before_anything_is_mapped(
     tmp_path: Path, dataset: Path, model_path: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.ModelSource, "predicted", lambda *_: pytest.fail("it was mapped"))
+    monkeypatch.setattr(ModelSource, "predict", lambda *_: pytest.fail("it was mapped"))
     arguments = (model_path, "--data", dataset / "images", "--labels", dataset / "labels")
     small = raster(dataset / "labels" / "b_label.tif", fields(60, 149))
     assert_refused(evaluate(*arguments), 65, f"{small}: is 149 x 60 px, {dataset / 'images/b.tif'} is 150 x 60")
     small.unlink()
-    assert_refused(evaluate(*arguments), 65, f"{dataset / 'images/b.tif'}: no label raster", dataset / "labels", "_gt")
+    assert_refused(
+        evaluate(*arguments), 65, f"{dataset / 'images/b.tif'}: has no label raster", dataset / "labels", "_gt"
+    )
     two = make_raster(dataset / "images/b.tif", landscape(60, 150, bands=2))
     raster(dataset / "labels" / "b.png", fields(60, 150))
     assert_refused(evaluate(*arguments), 65, f"{two}: 2 bands", "--bands")
@@ -394,10 +408,10 @@ def test_pictures_of_every_shape(classes: int, clusters: int) -> None:
     confusion.counts += np.random.default_rng(0).integers(0, 9, (clusters, classes))
     confusion.counts[:, 1] = 0
     label_map = LabelMap(tuple(range(classes)), tuple(f"a class of a long name {i}" for i in range(classes)), {})
-    report = Report.of({"file": "f"}, [f"class {i + 1}" for i in range(clusters)], label_map, confusion)
+    report = Report.from_confusion({"file": "f"}, [f"class {i + 1}" for i in range(clusters)], label_map, confusion)
     picture = report.picture()
     # One column per class at least, and of the rest no more than fit.
-    columns = classes + min(40, len(report.unmatched(report.one_to_one)))
+    columns = classes + min(40, len(report.unmatched_clusters(report.one_to_one)))
     cell = 44 if columns <= 40 else 22
     assert picture.shape[0] == 64 + picture_head(picture.shape[0], classes, cell) + classes * cell
     assert columns * cell < picture.shape[1] < columns * cell + 500
@@ -406,13 +420,15 @@ def test_pictures_of_every_shape(classes: int, clusters: int) -> None:
 
 
 def test_a_picture_leaves_out_the_smallest_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr("geoseg.evaluation.report.draw_matrix", lambda *arguments: drawn.extend(arguments))
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "geoseg.evaluation.report.draw_matrix", lambda shares, **texts: drawn.update(texts, shares=shares)
+    )
     confusion = Confusion(60, 2)
     confusion.counts[:, 0] = np.random.default_rng(0).permutation(60) + 1
     confusion.counts[7, 1] = 1000
-    Report.of({}, [str(i + 1) for i in range(60)], LabelMap((0, 1), ("a", "b"), {}), confusion).picture()
-    shares, _, columns, _, legend = drawn
+    Report.from_confusion({}, [str(i + 1) for i in range(60)], LabelMap((0, 1), ("a", "b"), {}), confusion).picture()
+    shares, columns, legend = drawn["shares"], drawn["columns"], drawn["legend"]
     largest = np.flatnonzero(confusion.counts[:, 0] > 18) + 1
     matched = [str(confusion.counts[:, 0].argmax() + 1), "8"]
     assert columns[:2] == matched
@@ -436,12 +452,44 @@ def test_evaluate_reads_a_large_raster_in_flat_memory(tmp_path: Path, monkeypatc
     """What is read at once is a block, however large the raster is."""
     labels = raster(tmp_path / "l.tif", fields(300, 260))
     classes = raster(tmp_path / "c.tif", fields(300, 260))
-    monkeypatch.setattr(sources, "BLOCK", 64)
     sizes = []
     add = Confusion.add
     monkeypatch.setattr(Confusion, "add", lambda self, p, t: (sizes.append(p.size), add(self, p, t))[1])
-    scoring = Scoring(EvaluateConfig(classes, labels))
-    counted = list(scoring.run())
+    config = EvaluateConfig(classes, labels)
+    evaluation = RasterEvaluation(config, find_pairs(config), block_size=64)
+    counted, _ = exhausted(evaluation)
     assert max(sizes) == 64 * 64
     assert sum(sizes) == sum(block.pixels for block in counted) == 300 * 260
-    assert len(counted) == scoring.blocks
+    assert len(counted) == evaluation.total
+
+
+def test_a_job_has_a_report_once_it_has_run(tmp_path: Path) -> None:
+    labels = raster(tmp_path / "l.tif", fields())
+    picture = tmp_path / "m.png"
+    with EvaluateJob(EvaluateConfig(labels, labels, picture=picture)) as job:
+        with pytest.raises(RuntimeError, match="no report"):
+            _ = job.report
+        assert not picture.exists()
+        assert [counted.pixels for counted in job.run()] == [1200]
+    assert (job.total, job.unit, job.report.pixels) == (1, "block", 1200)
+    assert picture.exists()
+
+
+@pytest.mark.parametrize("name", ["images/a.png", "labels/a.png", "labels/b_label.tif"])
+def test_the_picture_replaces_neither_images_nor_labels(
+    name: str, tmp_path: Path, dataset: Path, model_path: Path, evaluate: Evaluate
+) -> None:
+    make_raster(dataset / "images/a.png", landscape(190, 260), driver="PNG", **BARE)
+    (dataset / "images/a.tif").unlink()
+    arguments = (model_path, "--data", dataset / "images", "--labels", dataset / "labels")
+    with untouched(tmp_path):
+        refused = evaluate(*arguments, "--picture", dataset / name, "--overwrite")
+    assert_refused(refused, 73, f"{dataset / name}: is the input itself")
+
+
+def test_the_picture_does_not_replace_the_label_map(tmp_path: Path, evaluate: Evaluate) -> None:
+    labels, names = raster(tmp_path / "l.tif", fields()), tmp_path / "names.png"
+    names.write_text("value,name\n1,a\n2,b\n3,c\n")
+    arguments = (labels, "--labels", labels, "--label-map", names)
+    assert evaluate(*arguments).code == 0
+    assert_refused(evaluate(*arguments, "--picture", names, "--overwrite"), 73, f"{names}: is the input itself")

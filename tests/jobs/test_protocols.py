@@ -19,8 +19,7 @@ from helpers.rasters import make_raster
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
 from geoseg.datasets import CocoStuff, Potsdam
-from geoseg.jobs import protocols
-from geoseg.jobs.protocols import ProtocolScoring
+from geoseg.evaluation.protocol import ProtocolEvaluation
 from geoseg.model.file import Model, save_model
 from geoseg.model.network import NetworkSpec
 
@@ -88,18 +87,19 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Model],
     return put
 
 
-def scored(config: EvaluateConfig) -> dict[str, Any]:
+def scored(config: EvaluateConfig, **settings: int) -> dict[str, Any]:
     """The report of an evaluation, as JSON holds it."""
-    with ProtocolScoring(config) as scoring:
-        run = scoring.run()
-        seen = []
+    with ProtocolEvaluation(config, **settings) as evaluation:
+        run = evaluation.run()
+        count = 0
         while True:
             try:
-                seen.append(next(run))
+                next(run)
+                count += 1
             except StopIteration as end:
                 report: dict[str, Any] = end.value.to_json()
                 break
-        assert len(seen) == scoring.blocks == report["images"]
+        assert count == evaluation.total == report["images"]
     return report
 
 
@@ -160,10 +160,10 @@ def test_what_is_scored_is_what_predict_maps(
     save_model(model, path)
     folder = tiles if name == "potsdam6" else coco
     config = EvaluateConfig(path, data=folder, protocol=name, precision="float32")  # type: ignore[arg-type]
-    with ProtocolScoring(config) as scoring:
-        found = {image.index: ids for image, ids in scoring._predicted()}
-        for index in scoring.dataset.labelled[::2]:
-            pixels, valid = scoring.dataset.image(index)
+    with ProtocolEvaluation(config) as evaluation:
+        found = {image.index: image.predicted for image in evaluation.predict()}
+        for index in evaluation.dataset.labelled[::2]:
+            pixels, valid = evaluation.dataset.image(index)
             # Transparent where the image ends; on a grid of 256 px no window is another.
             scene = make_raster(tmp_path / f"{index}.tif", pixels, photometric="minisblack", mask=valid)
             out = tmp_path / f"{index}-classes.tif"
@@ -174,32 +174,30 @@ def test_what_is_scored_is_what_predict_maps(
             assert np.array_equal(classes, found[index])
 
 
-def test_batches_change_nothing(tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_change_nothing(tiles: Path, tmp_path: Path) -> None:
     save_model(make_model(bands=4), tmp_path / "m.safetensors")
     config = EvaluateConfig(tmp_path / "m.safetensors", data=tiles, protocol="potsdam3", precision="float32")
-    whole = scored(config)
-    monkeypatch.setattr(protocols, "_BATCH", 3)
-    assert scored(config) == whole
+    assert scored(config, batch_size=3) == scored(config)
 
 
 def test_bands_are_taken_by_name(tiles: Path, loaded: Callable[[Model], Path]) -> None:
     model = make_model(bands=4)
     path = loaded(replace(model, bands=("nir", "red", "green", "blue")))
-    with ProtocolScoring(EvaluateConfig(path, data=tiles, protocol="potsdam6")) as scoring:
-        assert scoring._order == [3, 0, 1, 2]
+    with ProtocolEvaluation(EvaluateConfig(path, data=tiles, protocol="potsdam6")) as evaluation:
+        assert evaluation.band_order == [3, 0, 1, 2]
     path = loaded(replace(model, bands=("red", "green", "blue", "band 4")))
-    with ProtocolScoring(EvaluateConfig(path, data=tiles, protocol="potsdam6")) as scoring:
-        assert scoring._order == [0, 1, 2, 3]
+    with ProtocolEvaluation(EvaluateConfig(path, data=tiles, protocol="potsdam6")) as evaluation:
+        assert evaluation.band_order == [0, 1, 2, 3]
 
 
 def test_predictions_do_not_see_labels(tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(make_model(bands=4), tmp_path / "m.safetensors")
     config = EvaluateConfig(tmp_path / "m.safetensors", data=tiles, protocol="potsdam6")
-    with ProtocolScoring(config) as scoring:
-        before = [ids for _, ids in scoring._predicted()]
+    with ProtocolEvaluation(config) as evaluation:
+        before = [image.predicted for image in evaluation.predict()]
     monkeypatch.setattr(Potsdam, "labels", lambda *_: np.zeros((200, 200), np.int16))
-    with ProtocolScoring(config) as scoring:
-        assert all(np.array_equal(a, b) for a, (_, b) in zip(before, scoring._predicted(), strict=True))
+    with ProtocolEvaluation(config) as evaluation:
+        assert all(np.array_equal(a, b.predicted) for a, b in zip(before, evaluation.predict(), strict=True))
 
 
 def test_the_protocol_is_that_of_the_training_unless_another_is_named(

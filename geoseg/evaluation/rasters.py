@@ -1,0 +1,171 @@
+"""Evaluation against label rasters: images and labels are paired and checked, then counted block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.classes import IGNORED
+from geoseg.config import EvaluateConfig
+from geoseg.errors import InputError, SettingError
+from geoseg.evaluation.confusion import Confusion
+from geoseg.evaluation.label_map import LabelMap, read_label_map
+from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
+from geoseg.evaluation.report import Counted, Report
+from geoseg.evaluation.sources import BLOCK_SIZE, ModelSource, RasterSource, Source
+from geoseg.location import Location
+from geoseg.raster.guards import find_rasters
+from geoseg.raster.scene import Scene
+
+_TOLERANCE = 0.01
+"""Pixels by which corners of two rasters on one grid may differ, because georeferences are rounded."""
+
+
+class RasterEvaluation:
+    """An evaluation against label rasters that is ready to run: everything is checked, nothing is predicted yet.
+
+    Args:
+        config: The settings, with `labels`.
+        pairs: Each image with its label raster, from `find_pairs`.
+        block_size: Side of a block in pixels; it bounds memory and does not change results.
+
+    Attributes:
+        unit: What `run` counts.
+        total: How many of them there are.
+
+    Raises:
+        InputMissingError, InputError, BandError: Files are missing, do not lie on one grid, or have label values that
+            the label map does not name.
+        SettingError, UnavailableError: Settings contradict each other, or the device is not available.
+    """
+
+    unit = "block"
+
+    def __init__(
+        self, config: EvaluateConfig, pairs: Sequence[tuple[Location, Path]], block_size: int = BLOCK_SIZE
+    ) -> None:
+        self._config, self._pairs, self._block_size = config, pairs, block_size
+        self._given = _read_label_map(config)
+        self._source: Source = (
+            ModelSource(config, block_size) if config.is_model else RasterSource(config.file, config, block_size)
+        )
+        self._label_map, self.total, self._max_id = self._survey()
+
+    def run(self) -> Generator[Counted, None, Report]:
+        """Predict and count block by block, yield each block, and return the report.
+
+        Raises:
+            InputError: No pixel has both a label and a prediction, or a file cannot be decoded.
+        """
+        confusion = Confusion(self._max_id, len(self._label_map.ids))
+        for image, label in self._pairs:
+            with (
+                self._source.open(image) as scene,
+                self._open_labels(label) as labels,
+                self._caching(scene, labels.scene),
+            ):
+                for block, predicted in self._source.predict(scene):
+                    confusion.add(predicted, self._label_map.class_indices(*labels.read(block.window)))
+                    yield Counted(image, block.window.pixels)
+        return self._report(confusion)
+
+    def _survey(self) -> tuple[LabelMap, int, int]:
+        """Check that all pairs fit; return the label map, the number of blocks and the highest possible cluster id."""
+        values: set[int] = set()
+        count = max_id = 0
+        for image, label in self._pairs:
+            with self._source.open(image) as scene, self._open_labels(label) as labels:
+                _check_grid(image, scene, label, labels.scene)
+                blocks = self._source.blocks(scene)
+                count += len(blocks)
+                max_id = max(max_id, self._source.max_id(scene))
+                with self._caching(labels.scene):
+                    found = labels.distinct_values(block.window for block in blocks)
+            if self._given is not None:
+                self._check_known(label, found, self._given)
+            values |= found
+        label_map = self._given or LabelMap.from_values(values, self._config.ignore)
+        if not any(label_map.index.get(value, IGNORED) != IGNORED for value in values):
+            raise InputError(f"{self._config.labels}: every pixel is ignored or nodata; there is nothing to score")
+        return label_map, count, max_id
+
+    def _open_labels(self, path: Path) -> LabelRaster:
+        return LabelRaster(path, self._given is not None and self._given.colours, self._config.beside)
+
+    def _check_known(self, label: Path, values: set[int], given: LabelMap) -> None:
+        unknown = sorted(values - given.index.keys())
+        if unknown:
+            shown = " and ".join(given.format_value(value) for value in unknown[:3]) + " and more" * (len(unknown) > 3)
+            raise InputError(
+                f"{label}: has {'colours' if given.colours else 'values'} {shown}, which {self._config.label_map} does "
+                "not name; add them there, as null if they are to be ignored"
+            )
+
+    def _report(self, confusion: Confusion) -> Report:
+        used = np.flatnonzero(confusion.counts.any(axis=1))
+        if not used.size:
+            raise InputError(f"{self._config.file}: is nodata wherever {self._config.labels} has a label")
+        known = self._source.names
+        count = max(len(known), int(used[-1]) + 1)
+        names = [*known, *(f"cluster {i + 1}" for i in range(len(known), count))]
+        facts = {"file": str(self._config.file), **self._source.facts(), "images": len(self._pairs)}
+        return Report.from_confusion(facts, names, self._label_map, confusion)
+
+    def _caching(self, *scenes: Scene) -> AbstractContextManager[Any]:
+        """A context in which these scenes are read side by side without decoding any stored block twice."""
+        largest = max(scenes, key=lambda scene: scene.cache_bytes(self._block_size))
+        return largest.caching(self._block_size * len(scenes))
+
+
+def find_pairs(config: EvaluateConfig) -> list[tuple[Location, Path]]:
+    """Return each image to score, or the class raster, with its label raster.
+
+    Raises:
+        InputMissingError: There is no such file or folder.
+        InputError: There are no images, or an image has no label raster, or several.
+    """
+    assert config.labels is not None, "evaluation against label rasters"
+    images: Sequence[Location] = [config.file]
+    if config.data is not None:
+        images = find_images(find_rasters(config.data), config.labels)
+    if not images:
+        raise InputError(f"{config.data}: holds no imagery apart from the labels {config.labels}")
+    return list(zip(images, find_labels(images, config.labels), strict=True))
+
+
+def _read_label_map(config: EvaluateConfig) -> LabelMap | None:
+    """The label map that is given, if any, with the values to ignore."""
+    if config.label_map is None:
+        return None
+    given = read_label_map(config.label_map)
+    if given.colours and config.ignore:
+        raise SettingError(
+            f"--ignore {config.ignore[0]} is a value, but {config.label_map} names colours; write null there for the "
+            "colours to ignore"
+        )
+    return given.ignoring(config.ignore)
+
+
+def _check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> None:
+    """Refuse two rasters that do not share a grid; if one has no georeference, only sizes are compared."""
+    remedy = "resample the labels to its grid, by nearest neighbour (gdalwarp -r near -te ... -ts ...)"
+    if scene.shape != labels.shape:
+        raise InputError(
+            f"{label}: is {labels.shape[1]} x {labels.shape[0]} px, {image} is {scene.shape[1]} x {scene.shape[0]} px; "
+            f"{remedy}"
+        )
+    ours, theirs = scene.georeference, labels.georeference
+    if ours.transform.is_identity or theirs.transform.is_identity:
+        return
+    if ours.crs and theirs.crs and ours.crs != theirs.crs:
+        raise InputError(f"{label}: has another CRS than {image}; {remedy}")
+    rows, cols = scene.shape
+    corners = [(x, y) for x in (0, cols) for y in (0, rows)]
+    mapped = [~ours.transform @ (theirs.transform @ corner) for corner in corners]
+    offset = max(max(abs(x - u), abs(y - v)) for (x, y), (u, v) in zip(corners, mapped, strict=True))
+    if offset > _TOLERANCE:
+        raise InputError(f"{label}: is up to {offset:.4g} px off {image}; {remedy}")
