@@ -11,10 +11,11 @@ import click
 from geoseg.config import EvaluateConfig
 from geoseg.recipes import ProtocolName
 
-from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, progress
+from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
+from .progress import run_job
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.report import Counted, Report
+    from geoseg.evaluation.report import Report
     from geoseg.evaluation.scores import Scores
 
 
@@ -65,17 +66,12 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     from geoseg.jobs.evaluate import EvaluateJob
 
     with EvaluateJob(config) as job:
-        for _ in progress(job.run(), job.total, job.unit, _describe, context.obj["quiet"]):
-            pass
+        run_job(job, context)
     if config.json:
         click.echo(json.dumps(job.report.to_json(), indent=1))
         return
     for line in _lines(job.report):
         click.echo(line.rstrip())
-
-
-def _describe(counted: Counted) -> str:
-    return f"{counted.image.name}, {counted.pixels / 1e6:.1f} Mpx"
 
 
 def _lines(report: Report) -> Iterator[str]:

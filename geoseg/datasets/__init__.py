@@ -1,4 +1,4 @@
-"""Where images and, for scoring only, labels come from: any folder of imagery, Potsdam, COCO-Stuff."""
+"""Data sets: images to train on and, for scoring only, labels. Any folder of imagery, Potsdam, COCO-Stuff."""
 
 from __future__ import annotations
 
@@ -6,37 +6,26 @@ from collections.abc import Sequence
 from typing import get_args
 
 from geoseg.config import Opening
+from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
-from geoseg.datasets.dataset import Dataset, DatasetImage, Faults, Mask
+from geoseg.datasets.dataset import Dataset
 from geoseg.datasets.orthophotos import Orthophotos
-from geoseg.datasets.potsdam import Potsdam, is_potsdam
-from geoseg.datasets.potsdam_files import is_label_raster
+from geoseg.datasets.potsdam import Potsdam, is_label_raster, is_potsdam
 from geoseg.errors import InputError, SettingError
 from geoseg.location import Location, Remote, local
 from geoseg.raster.guards import find_rasters
-from geoseg.raster.source import ImageSource
 from geoseg.recipes import ProtocolName
 
-__all__ = [
-    "CocoStuff",
-    "Dataset",
-    "DatasetImage",
-    "Faults",
-    "ImageSource",
-    "Mask",
-    "Orthophotos",
-    "Potsdam",
-    "ProtocolName",
-    "open_dataset",
-    "recognise",
-]
+__all__ = ["open_dataset", "recognise"]
 
 
 def recognise(folder: Location) -> ProtocolName | None:
-    """Return the protocol whose data `folder` looks like, complete or not, unpacked or not; None for other imagery.
+    """Return the protocol whose data a folder looks like, complete or not, unpacked or not.
 
-    Nothing tells potsdam3 from potsdam6: it is the latter. cocostuff3 is meant where only its list is there.
+    Returns:
+        'potsdam6' for Potsdam, as nothing distinguishes it from potsdam3; 'cocostuff3' where only its list exists, else
+        'cocostuff15', for COCO-Stuff; None for other imagery.
     """
     if isinstance(folder, Remote) or not folder.is_dir():
         return None
@@ -52,32 +41,36 @@ def open_dataset(
     folder: Location,
     recipe: str,
     bands: Sequence[int] | None = None,
-    faults: Faults | None = None,
+    bad_images: BadImages | None = None,
     opening: Opening | None = None,
 ) -> Dataset:
-    """Return the data in `folder` under the protocol of `recipe`; under any recipe but a ProtocolName, all its imagery,
-    without the label maps of a protocol it looks like.
+    """Open the data in a folder.
 
-    bands, opening: of imagery; a protocol has its own. faults: takes what is wrong with single images, which are then
-        not among the sources; without it, anything is an error.
+    Args:
+        folder: The folder; one file or remote raster where the recipe is not a protocol.
+        recipe: A ProtocolName for the data of that protocol. Any other recipe takes all imagery, but leaves out the
+            label maps of a protocol that the folder looks like.
+        bands: Of imagery; a protocol has its own.
+        bad_images: Takes images that cannot be used, which are then left out; None makes any of them an error.
+        opening: Of imagery.
 
     Raises:
-        InputMissingError, InputError, BandError: something is missing, still packed, damaged, or does not fit together.
-        SettingError: bands were chosen for a protocol.
+        InputMissingError, InputError, BandError: Something is missing, still packed, damaged, or does not fit together.
+        SettingError: Bands were chosen for a protocol.
     """
     if recipe not in get_args(ProtocolName):
-        return Orthophotos(_find_imagery(folder), bands, faults, opening)
+        return Orthophotos(_find_imagery(folder), bands, bad_images, opening)
     if bands is not None:
         raise SettingError(
             f"recipe {recipe} has bands of its own; leave --bands out, or take any imagery with --recipe orthophoto"
         )
     if isinstance(folder, Remote):
-        raise InputError(f"{folder}: recipe {recipe} learns from a folder here; copy the data set")
+        raise InputError(f"{folder}: recipe {recipe} needs a local folder; copy the data set")
     match recipe:
         case "potsdam3":
-            return Potsdam(folder, 3, faults)
+            return Potsdam(folder, 3, bad_images)
         case "potsdam6":
-            return Potsdam(folder, 6, faults)
+            return Potsdam(folder, 6, bad_images)
         case "cocostuff3":
             return CocoStuff(folder, 3)
         case _:
@@ -91,5 +84,5 @@ def _find_imagery(folder: Location) -> list[Location]:
     is_label = is_label_raster if protocol.startswith("potsdam") else is_label_map
     imagery: list[Location] = [path for path in local(*found) if not is_label(path.relative_to(folder))]
     if not imagery:
-        raise InputError(f"{folder}: holds label maps, but no imagery")
+        raise InputError(f"{folder}: contains label maps but no imagery")
     return imagery

@@ -1,11 +1,11 @@
-"""COCO-Stuff in the protocol of Ji et al. 2019 ("Invariant Information Clustering"), as their code has it.
+"""COCO-Stuff in the protocol of Ji et al. 2019 ("Invariant Information Clustering"), as their code implements it.
 
-The images of a curated list, of train2017 and val2017 together, at 0.33 of their size: all are trained on, matched and
-scored. Training sees crops anywhere, scoring the 128 x 128 pixels in the middle. Three bands: red, green, blue; the
-network adds the Sobel derivatives of their grey (`Recipe.edges`).
+The images of a curated list, of train2017 and val2017 together, at 0.33 of their size. All are trained on, matched and
+scored: training sees crops at any position, scoring the 128 x 128 pixels in the middle. Bands are red, green and blue;
+the network adds the Sobel derivatives of their grey value (`Recipe.edges`).
 
-The label maps also say which pixels count in the losses of training: those of the classes. So the protocol is
-unsupervised but for that mask: it tells the classes from the rest, never from each other.
+Label maps also decide which pixels count in the losses of training: those of the classes. So the protocol is
+unsupervised but for that mask, which separates the classes from the rest, but never from each other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import numpy as np
 from geoseg.classes import IGNORED
 from geoseg.datasets.cocostuff_files import Pair, find_pairs
 from geoseg.datasets.dataset import DatasetImage, Labels, Mask
-from geoseg.datasets.reading import decode_colours, decode_ids, image_size
-from geoseg.datasets.resize import centre, pick, shrink, shrunk
+from geoseg.datasets.reading import decode_ids, decode_rgb, image_size
+from geoseg.datasets.resize import centre_crop, shrink_image, shrink_labels, shrunk_length
 from geoseg.errors import InputError
 from geoseg.raster.source import Pixels
 
-CROP = 128
+CROP_SIZE = 128
+"""Pixels along a side of what is scored."""
 UNLABELLED = 255
+"""In label maps: not labelled."""
 
 CLASSES: dict[str, Sequence[int]] = {
     "ceiling": (101, 102),
@@ -45,28 +47,32 @@ CLASSES: dict[str, Sequence[int]] = {
     "structural": (98, 112, 137, 145, 163),
     "water": (119, 147, 154, 177, 178),
 }
-"""The ids in the label maps (stuff is 91 to 181) of each of the 15 classes, in their order."""
+"""The 15 classes in their order, each with its ids in the label maps (stuff is 91 to 181)."""
 
-_FEW = ("sky", "plant", "ground")
+_FEW_NAMES = ("sky", "plant", "ground")
 _FACTOR = 0.33
-_LAST_ID = 181
+_MAX_ID = 181
 
 
 class CocoStuff:
-    """The images of the curated list in `folder`.
+    """The images of a curated list. A `Dataset`.
 
-    classes: 15, or 3: sky, plant and ground.
-    masked: leave pixels outside the classes out of the losses, as the protocol does; label maps are then read for it.
+    Args:
+        folder: Of the data set.
+        classes: 15, or 3: sky, plant and ground.
+        masked: Leave pixels outside the classes out of the losses of training, as the protocol does; label maps are
+            then read for training.
 
     Raises:
-        InputMissingError, InputError: a folder or a list is missing or still packed, or a listed file is not there.
+        InputMissingError: A folder or a list is missing.
+        InputError: A folder is still packed, or a listed file does not exist.
     """
 
     def __init__(self, folder: Path, classes: Literal[3, 15] = 15, *, masked: bool = True) -> None:
         self.folder, self.name = folder, f"cocostuff{classes}"
-        self.class_names = _FEW if classes == 3 else tuple(CLASSES)
+        self.class_names = _FEW_NAMES if classes == 3 else tuple(CLASSES)
         self.bands = ("red", "green", "blue")
-        self._classes = _table(self.class_names)
+        self._classes = _class_table(self.class_names)
         self._pairs = find_pairs(folder, classes)
         self.sources = [self._source(pair, masked) for pair in self._pairs]
         self.labelled = range(len(self._pairs))
@@ -74,24 +80,24 @@ class CocoStuff:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """Number of images."""
         return len(self.sources)
 
     def image(self, index: int) -> Pixels:
-        """Return the 128 x 128 pixels in the middle; not valid, and 0, where the image ends."""
-        pixels, inside = _whole(self._pairs[index])
-        return centre(pixels, CROP), centre(inside, CROP)
+        """Return the 128 x 128 pixels in the middle and their validity; 0 and invalid beyond the image."""
+        pixels, valid = _load(self._pairs[index])
+        return centre_crop(pixels, CROP_SIZE), centre_crop(valid, CROP_SIZE)
 
     def labels(self, index: int) -> Labels:
-        """Return the classes (128, 128) of `image(index)`; IGNORED outside the classes and where the image ends.
+        """Return the classes of `image(index)`, int16 (128, 128); IGNORED outside the classes and beyond the image.
 
         Raises:
-            InputError: the label map is damaged, not of the image's size, or holds ids there are not.
+            InputError: The label map is damaged, of another size than the image, or holds unknown ids.
         """
-        return centre(self._labels(self._pairs[index]), CROP, IGNORED)
+        return centre_crop(self._labels(self._pairs[index]), CROP_SIZE, IGNORED)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     def __enter__(self) -> Self:
         return self
@@ -100,10 +106,15 @@ class CocoStuff:
         self.close()
 
     def _source(self, pair: Pair, masked: bool) -> DatasetImage:
-        mask = partial(self._mask, pair) if masked else None
-        dtype = np.dtype(np.uint8)
-        check = partial(_check, pair) if masked else partial(image_size, pair.image)
-        return DatasetImage(pair.image, self.bands, dtype, partial(_measure, pair), partial(_whole, pair), mask, check)
+        return DatasetImage(
+            pair.image,
+            self.bands,
+            np.dtype(np.uint8),
+            measure=partial(_measure, pair),
+            load=partial(_load, pair),
+            mask=partial(self._mask, pair) if masked else None,
+            check=partial(_check_sizes, pair) if masked else partial(image_size, pair.image),
+        )
 
     def _mask(self, pair: Pair) -> Mask:
         mask: Mask = self._labels(pair) != IGNORED
@@ -111,20 +122,20 @@ class CocoStuff:
 
     def _labels(self, pair: Pair) -> Labels:
         ids = decode_ids(pair.labels)
-        _check(pair)
-        strange = (ids > _LAST_ID) & (ids != UNLABELLED)
-        if strange.any():
-            row, col = (int(i) for i in np.argwhere(strange)[0])
+        _check_sizes(pair)
+        unknown = (ids > _MAX_ID) & (ids != UNLABELLED)
+        if unknown.any():
+            row, col = (int(i) for i in np.argwhere(unknown)[0])
             raise InputError(
-                f"{pair.labels}: {int(strange.sum())} of its {ids.size} pixels hold ids above {_LAST_ID}, the first "
-                f"is {ids[row, col]} at row {row}, column {col}; ids are 0 to {_LAST_ID}, and {UNLABELLED}"
+                f"{pair.labels}: {int(unknown.sum())} of its {ids.size} pixels hold ids above {_MAX_ID}, the first "
+                f"is {ids[row, col]} at row {row}, column {col}; ids are 0 to {_MAX_ID}, and {UNLABELLED}"
             )
-        classes: Labels = self._classes[pick(ids, _FACTOR)]
+        classes: Labels = self._classes[shrink_labels(ids, _FACTOR)]
         return classes
 
 
-def _check(pair: Pair) -> None:
-    """Raise InputError where an image and its label map differ in size, by their headers."""
+def _check_sizes(pair: Pair) -> None:
+    """Raise InputError where headers show that an image and its label map differ in size."""
     size, found = image_size(pair.image), image_size(pair.labels)
     if found != size:
         raise InputError(
@@ -132,18 +143,18 @@ def _check(pair: Pair) -> None:
         )
 
 
-def _whole(pair: Pair) -> Pixels:
-    pixels = shrink(decode_colours(pair.image), _FACTOR)
+def _load(pair: Pair) -> Pixels:
+    pixels = shrink_image(decode_rgb(pair.image), _FACTOR)
     return pixels, np.ones(pixels.shape[1:], dtype=bool)
 
 
 def _measure(pair: Pair) -> tuple[int, int]:
     rows, cols = image_size(pair.image)
-    return shrunk(rows, _FACTOR), shrunk(cols, _FACTOR)
+    return shrunk_length(rows, _FACTOR), shrunk_length(cols, _FACTOR)
 
 
-def _table(names: Sequence[str]) -> Labels:
-    """Id in a label map -> class."""
+def _class_table(names: Sequence[str]) -> Labels:
+    """Id in a label map -> class index or IGNORED, int16 (256,)."""
     table = np.full(256, IGNORED, dtype=np.int16)
     for index, name in enumerate(names):
         table[list(CLASSES[name])] = index

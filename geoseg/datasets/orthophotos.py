@@ -1,4 +1,4 @@
-"""Any folder of imagery: georeferenced or not, without labels."""
+"""A folder of any imagery, georeferenced or not, without labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.config import Opening
-from geoseg.datasets.dataset import Faults, Labels
+from geoseg.datasets.bad_images import BadImages
+from geoseg.datasets.dataset import Labels
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location, local
 from geoseg.raster.scene import Scene
@@ -15,12 +16,16 @@ from geoseg.raster.source import Pixels
 
 
 class Orthophotos:
-    """The scenes at `paths`, each of which is one image.
+    """Scenes, each of which is one image. A `Dataset` without labels.
 
-    bands, opening: see Scene. faults: takes what is wrong with single files; without it, anything is an error.
+    Args:
+        paths: Of the scenes.
+        bands: See `Scene`.
+        bad_images: Takes scenes that cannot be used, which are then left out; None makes any of them an error.
+        opening: See `Scene`.
 
     Raises:
-        InputMissingError, InputError, BandError: see Scene; all files that cannot be used are in one report.
+        InputMissingError, InputError, BandError: See `Scene`. All scenes that cannot be used are reported together.
     """
 
     name = "orthophoto"
@@ -31,15 +36,15 @@ class Orthophotos:
         self,
         paths: Sequence[Location],
         bands: Sequence[int] | None = None,
-        faults: Faults | None = None,
+        bad_images: BadImages | None = None,
         opening: Opening | None = None,
     ) -> None:
-        own = Faults() if faults is None else faults
-        self.sources = _open_all(paths, bands, own, opening)
+        bad = BadImages() if bad_images is None else bad_images
+        self.sources = _open_all(paths, bands, bad, opening)
         self.files = (*local(*paths), *(file for scene in self.sources for file in scene.files))
         try:
-            if faults is None or not self.sources:
-                own.settle(len(paths))
+            if bad_images is None or not self.sources:
+                bad.enforce_limit(len(paths))
         except BaseException:
             self.close()
             raise
@@ -51,7 +56,7 @@ class Orthophotos:
 
     @property
     def count(self) -> int:
-        """How many scenes there are."""
+        """Number of scenes."""
         return len(self.sources)
 
     def image(self, index: int) -> Pixels:
@@ -60,7 +65,7 @@ class Orthophotos:
         return scene.read(scene.extent)
 
     def labels(self, index: int) -> Labels:
-        """Raise ValueError: there are none."""
+        """Raise ValueError: scenes have no labels."""
         raise ValueError(f"{self.sources[index].path} has no labels")
 
     def close(self) -> None:
@@ -76,23 +81,23 @@ class Orthophotos:
 
 
 def _open_all(
-    paths: Sequence[Location], bands: Sequence[int] | None, faults: Faults, opening: Opening | None
+    paths: Sequence[Location], bands: Sequence[int] | None, bad_images: BadImages, opening: Opening | None
 ) -> list[Scene]:
-    """Open every file that can be used."""
+    """Open all scenes that can be used."""
     scenes: list[Scene] = []
-    first: dict[Location, Location] = {}
+    opened: dict[Location, Location] = {}
     try:
         for path in paths:
             picture = path.with_suffix("") if isinstance(path, Path) else path
-            other = first.get(picture)
+            other = opened.get(picture)
             try:
                 if other is not None:
-                    # The same picture again, or a preview of it: it would be learnt twice.
-                    raise InputError(f"{path}: is there twice, also as {other.name}; keep one of them")
+                    # The same picture in another format, or a preview of it: it would be learnt twice.
+                    raise InputError(f"{path}: is a duplicate of {other.name}; keep one of them")
                 scenes.append(Scene(path, bands, opening=opening, quiet=True))
-                first[picture] = path
+                opened[picture] = path
             except (InputError, InputMissingError) as error:
-                faults.add(path, error)
+                bad_images.add(path, error)
     except BaseException:
         for scene in scenes:
             scene.close()

@@ -1,4 +1,4 @@
-"""Label maps of Potsdam: colours as ISPRS delivers them, or the class indices 0..5 they stand for."""
+"""Label maps of Potsdam: colours as ISPRS delivers them, or class indices 0..5."""
 
 from __future__ import annotations
 
@@ -21,37 +21,44 @@ COLOURS = (
 """Name and colour of the classes 0..5."""
 
 TOLERANCE = 8
-"""How far a colour's values may be off: delivered tiles hold a few that are, such as (252, 255, 0)."""
+"""How far values of a colour may be off: some delivered tiles have such pixels, for instance (252, 255, 0)."""
 
 _UNKNOWN = -1
 
 
 def label_classes(pixels: NDArray[Any], path: object, first: tuple[int, int] = (0, 0), step: int = 1) -> Labels:
-    """Return the classes 0..5 (rows, cols) of label pixels: one band of indices, or red, green, blue.
+    """Return the classes of label pixels.
 
-    path, first, step: pixels are those of the file `path` from (row, col) `first` on, each `step`th; for messages.
+    Args:
+        pixels: (1, rows, cols) of indices, or (3, rows, cols) of red, green, blue.
+        path: The file that pixels were read from; for messages, as are the following.
+        first: (row, col) of the first pixel in the file.
+        step: Pixels of the file from one pixel to the next.
+
+    Returns:
+        Classes 0..5, int16 (rows, cols).
 
     Raises:
-        InputError: a colour or index that stands for no class; the message counts them and says where the first is.
+        InputError: A colour or index belongs to no class; the message counts such pixels and locates the first.
     """
     if len(pixels) not in (1, 3):
-        raise InputError(f"{path}: has {len(pixels)} bands; labels are three of colours, or one of indices 0 to 5")
-    classes = _of_colours(pixels) if len(pixels) == 3 else _of_indices(pixels[0])
-    strange = classes == _UNKNOWN
-    if strange.any():
-        row, col = (int(i) for i in np.argwhere(strange)[0])
+        raise InputError(f"{path}: has {len(pixels)} bands; labels have three of colours, or one of indices 0 to 5")
+    classes = _from_colours(pixels) if len(pixels) == 3 else _from_indices(pixels[0])
+    unknown = classes == _UNKNOWN
+    if unknown.any():
+        row, col = (int(i) for i in np.argwhere(unknown)[0])
         value = ", ".join(str(v) for v in pixels[:, row, col].tolist())
-        what = f"the colour ({value})" if len(pixels) == 3 else f"the index {value}"
+        kind = f"the colour ({value})" if len(pixels) == 3 else f"the index {value}"
         black = len(pixels) == 3 and not pixels[:, row, col].any()
+        hint = "black marks boundaries: use the labels without _noBoundary in their names" if black else "copy it again"
         raise InputError(
-            f"{path}: {int(strange.sum())} of the {strange.size} pixels read here are of no class, the first has "
-            f"{what} at row {first[0] + row * step}, column {first[1] + col * step}; "
-            + ("black is a boundary, which only the labels without _noBoundary leave out" if black else "copy it again")
+            f"{path}: {int(unknown.sum())} of the {unknown.size} pixels read here belong to no class, the first has "
+            f"{kind} at row {first[0] + row * step}, column {first[1] + col * step}; {hint}"
         )
     return classes
 
 
-def _of_colours(pixels: NDArray[Any]) -> Labels:
+def _from_colours(pixels: NDArray[Any]) -> Labels:
     low, high = pixels <= TOLERANCE, pixels >= 255 - TOLERANCE
     table = np.full(8, _UNKNOWN, dtype=np.int16)
     for index, (_, colour) in enumerate(COLOURS):
@@ -60,10 +67,10 @@ def _of_colours(pixels: NDArray[Any]) -> Labels:
 
 
 def _code(red: Any, green: Any, blue: Any) -> Any:
-    """One bit per colour, of arrays or numbers."""
+    """Three bits as one number, of arrays or numbers."""
     return red << 2 | green << 1 | blue
 
 
-def _of_indices(values: NDArray[Any]) -> Labels:
+def _from_indices(values: NDArray[Any]) -> Labels:
     known = (values >= 0) & (values < len(COLOURS))
     return np.where(known, values, _UNKNOWN).astype(np.int16)

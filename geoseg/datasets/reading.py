@@ -1,4 +1,4 @@
-"""Reading one file of a dataset, guarded: an image or label map by Pillow, a MATLAB array."""
+"""Reads one file of a data set after checking it: an image or label map by Pillow, or a MATLAB array."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from geoseg.errors import InputError, InputMissingError, first_line
 from geoseg.raster.guards import raster_driver, regular_file
 
 
-def decode_colours(path: Path) -> NDArray[np.uint8]:
-    """Return red, green, blue (3, rows, cols) of a JPEG or PNG; grey ones have the same in all three.
+def decode_rgb(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels of a JPEG or PNG, uint8 (3, rows, cols); of a grey image, the same in all three bands.
 
     Raises:
-        InputMissingError, InputError: no file, not such an image, or a damaged one.
+        InputMissingError: The file does not exist.
+        InputError: It is not such an image, or damaged.
     """
-    with _opened(path, "JPEG", "PNG") as image:
+    with _open_image(path, "JPEG", "PNG") as image:
         return np.ascontiguousarray(np.moveaxis(np.asarray(image.convert("RGB")), -1, 0))
 
 
 def decode_ids(path: Path) -> NDArray[np.uint8]:
-    """Return the values (rows, cols) that a PNG of one 8-bit band stores, of a palette image the indices.
+    """Return the values that a PNG with one band of 8 bits stores, uint8 (rows, cols); of a palette image, its indices.
 
     Raises:
-        InputMissingError, InputError: no file, not such an image, or a damaged one.
+        InputMissingError: The file does not exist.
+        InputError: It is not such an image, or damaged.
     """
-    with _opened(path, "PNG") as image:
+    with _open_image(path, "PNG") as image:
         if image.mode not in ("L", "P"):
             raise InputError(f"{path}: is a PNG of mode {image.mode}; a label map has one band of 8 bits")
         return np.array(image, dtype=np.uint8)
@@ -40,19 +42,24 @@ def decode_ids(path: Path) -> NDArray[np.uint8]:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return (rows, cols) of a JPEG or PNG, from its header."""
-    with _opened(path, "JPEG", "PNG") as image:
+    with _open_image(path, "JPEG", "PNG") as image:
         return image.height, image.width
 
 
 def read_matlab(path: Path, name: str) -> NDArray[Any]:
-    """Return the array `name` of a MATLAB file, of version 4 to 7.
+    """Return an array of integers from a MATLAB file of version 4 to 7.
+
+    Args:
+        path: The file.
+        name: Of the array.
 
     Raises:
-        InputMissingError, InputError: no file, no such file, or no such array in it.
+        InputMissingError: The file does not exist.
+        InputError: It is not such a file, or does not hold such an array.
     """
     from scipy.io import loadmat
 
-    with _matlab(path) as file:
+    with _guard_matlab(path) as file:
         content = loadmat(file, variable_names=[name])
     if name not in content:
         raise InputError(f"{path}: holds no array called {name}")
@@ -63,14 +70,14 @@ def read_matlab(path: Path, name: str) -> NDArray[Any]:
 
 
 def matlab_shape(path: Path, name: str) -> tuple[tuple[int, ...], str]:
-    """Return the shape of the array `name` of a MATLAB file, and its class, such as 'uint8', from its header.
+    """Return the shape of an array in a MATLAB file, and its class, such as 'uint8', from the header.
 
     Raises:
-        InputMissingError, InputError: as `read_matlab`.
+        InputMissingError, InputError: As `read_matlab`.
     """
     from scipy.io import whosmat
 
-    with _matlab(path) as file:
+    with _guard_matlab(path) as file:
         found = {each: (shape, kind) for each, shape, kind in whosmat(file)}
     if name not in found:
         raise InputError(f"{path}: holds no array called {name}")
@@ -78,8 +85,8 @@ def matlab_shape(path: Path, name: str) -> tuple[tuple[int, ...], str]:
 
 
 @contextmanager
-def _matlab(path: Path) -> Iterator[Path]:
-    """The file; whatever scipy raises names it."""
+def _guard_matlab(path: Path) -> Iterator[Path]:
+    """Yield the file after checking it; turn what scipy raises into an InputError that names it."""
     from scipy.io.matlab import MatReadError
 
     try:
@@ -91,8 +98,8 @@ def _matlab(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _opened(path: Path, *formats: str) -> Iterator[Image.Image]:
-    """The image, decoded by the code its first bytes call for; whatever Pillow raises names the file."""
+def _open_image(path: Path, *formats: str) -> Iterator[Image.Image]:
+    """Yield the image, opened by the decoder for its first bytes; turn what Pillow raises into an InputError."""
     file = regular_file(path)
     driver = raster_driver(file)
     if driver not in formats:

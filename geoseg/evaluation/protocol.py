@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config import EvaluateConfig
-from geoseg.datasets import Dataset, open_dataset
+from geoseg.datasets import open_dataset
+from geoseg.datasets.dataset import Dataset
 from geoseg.errors import BandError, SettingError
 from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap

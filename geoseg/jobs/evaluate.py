@@ -1,4 +1,4 @@
-"""The job of `geoseg evaluate`: a class raster or a model is scored against labels, and the scores are drawn."""
+"""geoseg evaluate: a class raster or a model is scored against labels, and the scores are drawn."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from geoseg.evaluation.protocol import ProtocolEvaluation
 from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
 from geoseg.evaluation.report import Counted, Report
 from geoseg.files.atomic import check_target
+from geoseg.jobs.job import Job
 from geoseg.location import local
 from geoseg.outputs.pictures import save_png
 
 
-class EvaluateJob:
-    """One evaluation: everything is checked, nothing is predicted or written yet. Use it as a context manager.
+class EvaluateJob(Job[Counted]):
+    """One evaluation. A context manager.
 
     Label rasters are scored as `config.labels` says; without it, a protocol says what the labels are.
-
-    Attributes:
-        total: How many steps `run` takes.
-        unit: What a step is: "block" or "image".
 
     Raises:
         InputMissingError, InputError, BandError: Files are missing, damaged, or do not fit together.
         OutputError: The picture cannot be written, or would replace a file that must stay.
         SettingError, UnavailableError: Settings contradict each other, or the device is not available.
     """
+
+    stage = "evaluate"
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
@@ -42,13 +41,11 @@ class EvaluateJob:
             raise
         self.total, self.unit = self._evaluation.total, self._evaluation.unit
 
-    def __enter__(self) -> EvaluateJob:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the data set, where it holds files open."""
         self._files.close()
 
-    def run(self) -> Generator[Counted]:
+    def run(self, command: str = "") -> Generator[Counted]:
         """Predict and count, yield every step, then write the picture; `report` is there at the end.
 
         Raises:
@@ -58,6 +55,10 @@ class EvaluateJob:
         self._report = yield from self._evaluation.run()
         if self.config.picture is not None:
             save_png(self._report.picture(), self.config.picture)
+
+    def describe(self, receipt: Counted) -> str:
+        """Return the image and its pixels."""
+        return f"{receipt.image.name}, {receipt.pixels / 1e6:.1f} Mpx"
 
     @property
     def report(self) -> Report:

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
-from geoseg.datasets import Dataset, Faults, ImageSource, Orthophotos, open_dataset, recognise
+from geoseg.datasets import open_dataset, recognise
+from geoseg.datasets.bad_images import BadImages
+from geoseg.datasets.dataset import Dataset
+from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.files.record import versions
@@ -35,6 +38,7 @@ from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
 from geoseg.outputs.pictures import colourise, mark_boundaries, montage, save_png, stretch
+from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import STRIDE, ProtocolName, WindowConfig
 
@@ -86,7 +90,7 @@ class TrainJob(Job[Step]):
         self.picture = config.out.with_suffix(".png")
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        self.faults = Faults(config.max_bad)
+        self.bad_images = BadImages(config.max_bad)
         with ExitStack() as stack:
             self.dataset = stack.enter_context(self._opened(scenes))
             # What is resumed was allowed to replace a model when it began.
@@ -96,7 +100,7 @@ class TrainJob(Job[Step]):
             stack.callback(self.checkpoints.close)
             self.resuming = self._resuming()
             self._protocol = not isinstance(self.dataset, Orthophotos)
-            self.faults.check(self.dataset.sources)
+            self.bad_images.check(self.dataset.sources)
             self.sources = self._usable()
             self._open = stack.pop_all()
 
@@ -119,7 +123,7 @@ class TrainJob(Job[Step]):
         spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)
         network = build(spec, config.seed, config.encoder_weights)
         sampler = PatchSampler(
-            Imagery(self.sources, self._protocol, self.faults),
+            Imagery(self.sources, self._protocol, self.bad_images),
             stats,
             config.superpixels,
             colour_scale(stats, dtype),
@@ -186,8 +190,8 @@ class TrainJob(Job[Step]):
     def _opened(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
         if scenes is not None:
-            return Orthophotos(scenes, config.bands, self.faults, config)
-        return open_dataset(config.data, config.recipe or "", config.bands, self.faults, config)
+            return Orthophotos(scenes, config.bands, self.bad_images, config)
+        return open_dataset(config.data, config.recipe or "", config.bands, self.bad_images, config)
 
     def _usable(self) -> list[ImageSource]:
         """The images that nothing is known to be wrong with.
@@ -195,14 +199,14 @@ class TrainJob(Job[Step]):
         Raises:
             InputMissingError, InputError: more of them than may be left out.
         """
-        sources = self.faults.usable(self.dataset.sources)
-        self.faults.settle(len(sources) + len(self.faults.found))
+        sources = self.bad_images.usable(self.dataset.sources)
+        self.bad_images.enforce_limit(len(sources) + len(self.bad_images.errors))
         return sources
 
     def _statistics(self) -> BandStats:
         """The statistics of the images; those that turn out to be damaged are left out, and of the sources too."""
         try:
-            stats = band_stats(self._measured(), on_error=self.faults.add)
+            stats = band_stats(self._measured(), on_error=self.bad_images.add)
         finally:
             measured, self.sources = self.sources, self._usable()
         return stats if len(self.sources) == len(measured) else band_stats(self._measured())

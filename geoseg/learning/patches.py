@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.datasets import DatasetImage, Faults, ImageSource
-from geoseg.datasets.dataset import Fault
+from geoseg.datasets.bad_images import BadImages, ImageError
+from geoseg.datasets.dataset import DatasetImage
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.learning.augment import jitter, transform
 from geoseg.learning.mixture import region_features
+from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.segments import device as segments_device
@@ -47,12 +48,12 @@ class Imagery:
     Windows of a JPEG or of a striped file cost as much as the whole file, and training reads them in random order.
 
     alike: all are drawn equally often; the header of none is read for it. Else as often as they have pixels.
-    faults: takes what turns out to be damaged; without it, that is an error.
+    bad_images: takes what turns out to be damaged; without it, that is an error.
     """
 
-    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False, faults: Faults | None = None) -> None:
+    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False, bad_images: BadImages | None = None) -> None:
         self.scenes = tuple(scenes)
-        self._faults = faults
+        self._bad_images = bad_images
         pixels = np.array([1 if alike else scene.extent.pixels for scene in scenes], dtype=np.float64)
         self.shares = pixels / pixels.sum()
         self._kept: OrderedDict[int, Drawn] = OrderedDict()
@@ -60,16 +61,16 @@ class Imagery:
         self._lock = threading.Lock()
         self._reading = [threading.Lock() for _ in range(_READERS)]
 
-    def leave_out(self, index: int, fault: Fault) -> None:
+    def leave_out(self, index: int, error: ImageError) -> None:
         """Go on without the image `index`.
 
         Raises:
             InputMissingError, InputError: no more may be left out.
         """
-        if self._faults is None:
-            raise fault
-        self._faults.add(self.scenes[index].path, fault)
-        self._faults.settle(len(self.scenes))
+        if self._bad_images is None:
+            raise error
+        self._bad_images.add(self.scenes[index].path, error)
+        self._bad_images.enforce_limit(len(self.scenes))
 
     def read(self, index: int, window: Window) -> Drawn:
         """Return pixels and validity of a window of scene `index`, as its `read` does, and where they count."""

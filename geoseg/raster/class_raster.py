@@ -114,7 +114,7 @@ class ClassRaster:
         if ids.dtype == np.int64:
             too_large |= ids <= -MAX_ID
         if bool(too_large[valid].any()):
-            raise InputError(f"{self.path}: has ids beyond ±{MAX_ID}; class ids are smaller")
+            raise InputError(f"{self.path}: has values beyond ±{MAX_ID}, which cannot be class ids")
         values: NDArray[Any] = ids.astype(np.uint16 if ids.dtype == np.uint8 else np.int64)
         values += values.dtype.type(self.offset)
         values[~valid] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,16 @@ from PIL import Image
 from scipy.io import savemat
 
 from geoseg.classes import IGNORED
-from geoseg.datasets import (
-    CocoStuff,
-    Dataset,
-    Orthophotos,
-    Potsdam,
-    cocostuff,
-    open_dataset,
-    recognise,
-    resize,
-)
+from geoseg.datasets import cocostuff, open_dataset, recognise
+from geoseg.datasets.bad_images import BadImages
+from geoseg.datasets.cocostuff import CocoStuff
+from geoseg.datasets.cocostuff_files import LISTS, find_list
+from geoseg.datasets.dataset import Dataset
+from geoseg.datasets.folders import read_list
+from geoseg.datasets.orthophotos import Orthophotos
+from geoseg.datasets.potsdam import Potsdam
+from geoseg.datasets.potsdam_tiles import LABELLED_TILES, open_tiles
+from geoseg.datasets.resize import centre_crop, shrink_image, shrink_labels, shrunk_length
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
 from geoseg.grid import Window
 from geoseg.learning.patches import Imagery, PatchSampler
@@ -88,27 +89,24 @@ def test_patches_are_cut_tile_by_tile_and_row_by_row(tmp_path: Path) -> None:
 
 
 def test_a_full_set_has_8550_patches_of_which_5400_are_labelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from geoseg.datasets import potsdam_files
-
     rows = {2: (10, 15), 3: (10, 15), 4: (10, 16), 5: (10, 16), 6: (7, 16), 7: (7, 14)}
     every = [f"{row}_{col}" for row, cols in rows.items() for col in range(*cols)]
     labelled = [name for name in every if int(name.split("_")[1]) < 13]
     assert (len(every), len(labelled)) == (38, 24)
     folder = make_tiles(tmp_path / "small", {name: name in labelled for name in every}, shape=(15, 15))
-    monkeypatch.setattr(potsdam_files, "_CUT", 1)
-    found = Potsdam(folder)
-    found.close()
-    assert (found.count, len(found.labelled)) == (8550, 5400)
+    with ExitStack() as files:
+        patches = open_tiles(folder, files, BadImages(), window_size=1)
+    assert (len(patches), sum(patch.labels is not None for patch in patches)) == (8550, 5400)
     assert not caplog.records
-    assert set(labelled) == potsdam_files._LABELLED
+    assert set(labelled) == LABELLED_TILES
 
 
 def test_a_part_of_the_tiles_is_taken_with_a_warning(tiles: Path, caplog: pytest.LogCaptureFixture) -> None:
     Potsdam(tiles).close()
     assert [r.getMessage() for r in caplog.records] == [
-        f"{tiles}: 3 tiles, 2 of them with labels; the protocol has 38 and 24, so scores do not compare"
+        f"{tiles}: 3 tiles, 2 of them with labels; the protocol has 38 and 24, so scores are not comparable"
     ]
 
 
@@ -144,7 +142,7 @@ def test_what_is_trained_on_is_the_patch(tiles: Path) -> None:
         window = Window.of(5, 17, 60, 183)
         assert np.array_equal(source.read(window)[0], found.image(3)[0][:, 5:65, 17:200])
         assert source.read(window)[1].shape == (60, 183)
-        with pytest.raises(ValueError, match="out of an image of 200 x 200"):
+        with pytest.raises(ValueError, match="beyond an image of 200 x 200"):
             source.read(Window.of(5, 17, 60, 184))
 
 
@@ -175,10 +173,10 @@ def test_every_colour_of_potsdam(tmp_path: Path, classes: Any, index: int) -> No
     [
         ((252, 255, 0), None),
         ((8, 247, 255), None),
-        ((9, 255, 255), "3 of the 40000 pixels read here are of no class, the first has the colour (9, 255, 255)"),
+        ((9, 255, 255), "3 of the 40000 pixels read here belong to no class, the first has the colour (9, 255, 255)"),
         ((255, 246, 0), "3 of the 40000"),
         ((255, 0, 255), "the colour (255, 0, 255) at row 40, column 418; copy it again"),
-        ((0, 0, 0), "row 40, column 418; black is a boundary"),
+        ((0, 0, 0), "row 40, column 418; black marks boundaries"),
     ],
 )
 def test_colours_of_no_class_are_counted_and_located(tmp_path: Path, colour: Any, told: str | None) -> None:
@@ -233,10 +231,10 @@ def test_lists_choose_and_order_patches(tmp_path: Path, tiles: Path) -> None:
     ("text", "told"),
     [
         ("", "is empty"),
-        ("\n \n", "names nothing"),
-        ("2\n7\n8\n", "2 of the 3 patches named in labelled_train.txt are not here, the first is 7; here they are"),
+        ("\n \n", "holds no name"),
+        ("2\n7\n8\n", "2 of the 3 patches named in labelled_train.txt are not here, the first is 7; patches here"),
         ("1\n", "none of the 1 patches has labels"),
-        (b"\xff\xfe1\x00", "is no text"),
+        (b"\xff\xfe1\x00", "is not text"),
     ],
 )
 def test_lists_that_cannot_be_followed(tmp_path: Path, text: Any, told: str) -> None:
@@ -285,13 +283,13 @@ def spoil_tiles(folder: Path, what: str) -> None:
         ("packed labels", InputError, r"participants.zip: is still packed; unpack it in .*, so that .*2_10_label\.tif"),
         ("packed images", InputError, r"4_Ortho_RGBIR/4_Ortho_RGBIR.zip: is still packed"),
         ("extension", InputError, r"looked for names like top_potsdam_2_10_RGBIR.tif, found .*\.png"),
-        ("other bands", InputError, "holds no tile; .* found top_potsdam_2_10_RGB.tif"),
+        ("other bands", InputError, "contains no tile; .* found top_potsdam_2_10_RGB.tif"),
         (
             "label size",
             InputError,
             r"label.tif: has 798 x 400 pixels, its tile top_potsdam_2_10_RGBIR.tif has 800 x 400",
         ),
-        ("label alone", InputError, r"2_11_label.tif: is the label map of no tile in .* \(1 of 2 are alone\)"),
+        ("label alone", InputError, r"2_11_label.tif: has no tile in .* \(1 of 2 label maps have none\)"),
         ("three bands", BandError, "has bands 1 to 3; there is no band 4"),
         ("16 bits", InputError, "800 x 400 pixels of uint16; a tile has 6000 x 6000 of uint8"),
         ("not a tif", InputError, "is an HTML page"),
@@ -324,11 +322,11 @@ def test_cut_patches_that_are_incomplete_or_damaged(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is 1 x 100 x 200; the labels of a patch are 200 x 200"):
             found.labels(1)
     (folder / "gt" / "4.mat").touch()
-    with pytest.raises(InputError, match=r"4.mat: has no image in .*imgs \(1 of 4 are alone\)"):
+    with pytest.raises(InputError, match=r"4.mat: has no image in .*imgs \(1 of 4 label maps have none\)"):
         Potsdam(folder)
     (folder / "gt" / "4.mat").unlink()
     (folder / "imgs" / "2.png").touch()
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match=r"is a duplicate of 2\.mat"):
         Potsdam(folder)
     (folder / "imgs" / "2.png").unlink()
     (folder / "gt").rename(folder / "labels")
@@ -377,7 +375,7 @@ def test_names_of_classes_stand_for_their_ids() -> None:
     ("length", "factor", "expected"), [(640, 0.33, 211), (480, 0.33, 158), (500, 0.5, 250), (1, 0.33, 1)]
 )
 def test_shrunk_lengths(length: int, factor: float, expected: int) -> None:
-    assert resize.shrunk(length, factor) == expected
+    assert shrunk_length(length, factor) == expected
 
 
 @pytest.mark.parametrize("factor", [0.33, 0.5])
@@ -390,7 +388,7 @@ def test_shrinking_is_bilinear_at_the_centres_of_pixels(factor: float) -> None:
         align_corners=False,
         recompute_scale_factor=False,
     )[0]
-    found = resize.shrink(image, factor)
+    found = shrink_image(image, factor)
     assert found.shape == tuple(expected.shape)
     assert np.abs(found - expected.numpy()).max() < 0.501
 
@@ -398,8 +396,8 @@ def test_shrinking_is_bilinear_at_the_centres_of_pixels(factor: float) -> None:
 def test_labels_are_picked_not_mixed() -> None:
     labels = np.random.default_rng(0).integers(0, 256, size=(480, 640), dtype=np.uint8)
     rows, cols = (np.array([int(i / 0.33) for i in range(n)]) for n in (158, 211))
-    assert np.array_equal(resize.pick(labels, 0.33), labels[np.ix_(rows, cols)])
-    assert np.array_equal(resize.pick(labels, 0.5), labels[::2, ::2])
+    assert np.array_equal(shrink_labels(labels, 0.33), labels[np.ix_(rows, cols)])
+    assert np.array_equal(shrink_labels(labels, 0.5), labels[::2, ::2])
 
 
 @pytest.mark.parametrize(
@@ -407,11 +405,11 @@ def test_labels_are_picked_not_mixed() -> None:
 )
 def test_the_centre(length: int, start: int) -> None:
     array = np.arange(1, length + 1)[None, :] + np.zeros((150, 1), int)
-    found = resize.centre(array, 128, -7)
+    found = centre_crop(array, 128, -7)
     assert found.shape == (128, 128)
     expected = [i + 1 if 0 <= i < length else -7 for i in range(start, start + 128)]
     assert found[60].tolist() == expected
-    assert np.array_equal(resize.centre(array.T, 128, -7), found.T)
+    assert np.array_equal(centre_crop(array.T, 128, -7), found.T)
 
 
 def test_cocostuff_in_the_order_of_its_list(coco: Path) -> None:
@@ -432,7 +430,7 @@ def test_cocostuff_counts_the_classes_and_scores_the_middle(coco: Path) -> None:
     with CocoStuff(coco) as found:
         jpeg = np.moveaxis(np.asarray(Image.open(coco / "val2017" / "000000000139.jpg")), -1, 0)
         ids = np.asarray(Image.open(coco / "stuffthingmaps" / "val2017" / "000000000139.png"))
-        whole = resize.shrink(jpeg, 0.33)
+        whole = shrink_image(jpeg, 0.33)
         classes = np.vectorize(lambda i: CLASS_OF.get(i, IGNORED))(ids)[
             np.ix_(*([int(i / 0.33) for i in range(n)] for n in (121, 165)))
         ]
@@ -542,11 +540,11 @@ def spoil_coco(folder: Path, what: str) -> None:
             InputMissingError,
             "has no list Coco164kFull_Stuff_Coarse_7.txt for train2017; .* put it at .*curated",
         ),
-        ("empty list", InputError, "Coarse_7.txt: names nothing"),
+        ("empty list", InputError, "Coarse_7.txt: holds no name"),
         (
             "list of absent images",
             InputError,
-            "2 of the 3 files it asks for are not in .*train2017, the first is 000000000030",
+            "2 of the 3 files it names are not in .*train2017, the first is 000000000030",
         ),
         (
             "wrong extension",
@@ -558,7 +556,7 @@ def spoil_coco(folder: Path, what: str) -> None:
             InputError,
             "1 of the 1 .*/stuffthingmaps/val2017, .*139.png; is stuffthingmaps_trainval2017.zip unp",
         ),
-        ("other ids", InputError, "139.png; those named _labelTrainIds are other ids"),
+        ("other ids", InputError, "139.png; files named _labelTrainIds hold other ids"),
     ],
 )
 def test_cocostuff_that_is_incomplete(tmp_path: Path, what: str, kind: type[Exception], told: str) -> None:
@@ -745,8 +743,6 @@ def test_every_real_sample_can_be_read(real_coco: Path) -> None:
 
 
 def test_real_lists_have_the_published_lengths(data: Callable[[str], Path]) -> None:
-    from geoseg.datasets.cocostuff_files import LISTS, find_list
-    from geoseg.datasets.folders import read_list
 
     folder = data("cocostuff_lists")
     lengths = {

@@ -15,7 +15,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from geoseg.config import TrainConfig
-from geoseg.datasets import Faults, Orthophotos
+from geoseg.datasets.bad_images import BadImages
+from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.jobs.train import TrainJob
@@ -55,7 +56,7 @@ def test_all_faults_are_in_one_report(folder: Path, tmp_path: Path, capsys: pyte
     assert [line.split(": ")[0] for line in outcome.said] == [
         *(str(folder / name) for name in ("1.tif", "3.tif")), "geoseg"
     ]  # fmt: skip
-    assert "is there twice, also as 3.png" in outcome.said[1]
+    assert "is a duplicate of 3.png" in outcome.said[1]
     assert "2 of 5 images cannot be used" in outcome.said[-1]
     assert "--max-bad 2" in outcome.said[-1]
 
@@ -181,7 +182,7 @@ def test_patches_of_potsdam_that_cannot_be_used(tmp_path: Path, capsys: pytest.C
         outcome = train(capsys, folder, "--recipe", "potsdam3", "--max-bad", 3)
     assert outcome.code == 65
     for told in (
-        "imgs/5.png: is there twice, also as 5.mat", "2.mat: is 4 x 200 x 190 of uint8; a patch is",
+        "imgs/5.png: is a duplicate of 5.mat", "2.mat: is 4 x 200 x 190 of uint8; a patch is",
         "3.mat: holds no array called img", "4.mat: cannot be read as a MATLAB file",
     ):  # fmt: skip
         assert told in outcome.err
@@ -206,11 +207,11 @@ def test_tiles_of_potsdam_that_cannot_be_used(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_faults_warn_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    faults = Faults(2)
+    bad = BadImages(2)
     for _ in range(3):
-        faults.add(tmp_path / "a", InputError("a: is bad"))
-        faults.add(tmp_path / "a", InputError("a: is worse"))
-        faults.settle(9)
+        bad.add(tmp_path / "a", InputError("a: is bad"))
+        bad.add(tmp_path / "a", InputError("a: is worse"))
+        bad.enforce_limit(9)
     assert [record.getMessage() for record in caplog.records] == ["left out: a: is bad"]
 
 

@@ -18,7 +18,8 @@ from helpers.rasters import make_raster
 
 from geoseg.classes import IGNORED
 from geoseg.config import EvaluateConfig
-from geoseg.datasets import CocoStuff, Potsdam
+from geoseg.datasets.cocostuff import CocoStuff
+from geoseg.datasets.potsdam import Potsdam
 from geoseg.evaluation.protocol import ProtocolEvaluation
 from geoseg.model.file import Model, save_model
 from geoseg.model.network import NetworkSpec

@@ -21,7 +21,11 @@ from helpers.rasters import landscape, make_raster
 from PIL import Image
 
 from geoseg.config import TrainConfig, Weights
-from geoseg.datasets import CocoStuff, DatasetImage, ImageSource, Orthophotos, Potsdam, potsdam_files
+from geoseg.datasets import potsdam_tiles
+from geoseg.datasets.cocostuff import CocoStuff
+from geoseg.datasets.dataset import DatasetImage
+from geoseg.datasets.orthophotos import Orthophotos
+from geoseg.datasets.potsdam import Potsdam
 from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.jobs import train as training_job
@@ -31,6 +35,7 @@ from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.file import load_model
 from geoseg.model.network import settle_statistics
 from geoseg.raster.scene import Scene
+from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
 
@@ -165,7 +170,7 @@ def test_training_on_potsdam_reads_no_label(tiles: Path, tmp_path: Path, monkeyp
         return read(scene, window)
 
     monkeypatch.setattr(Scene, "read", watched)
-    monkeypatch.setattr(potsdam_files, "label_classes", lambda *_, **__: pytest.fail("labels were read"))
+    monkeypatch.setattr(potsdam_tiles, "label_classes", lambda *_, **__: pytest.fail("labels were read"))
     monkeypatch.setattr(Potsdam, "labels", lambda *_: pytest.fail("labels were asked for"))
     assert trained(tiles, tmp_path / "m.safetensors")["recipe"]["name"] == "potsdam6"
 
