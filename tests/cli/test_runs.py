@@ -20,6 +20,7 @@ from helpers.commandline import Outcome, assert_refused, contents, geoseg, untou
 from helpers.rasters import landscape, make_raster
 
 from geoseg.files.lock import Lock
+from geoseg.jobs.status import run_status, status_json
 from geoseg.runs.directory import Run
 
 Predict = Callable[..., Outcome]
@@ -110,10 +111,14 @@ def test_status_of_an_unfinished_run(
     lock = Lock(unfinished / "lock")
     told = json.loads(geoseg(capsys, "status", unfinished, "--json").out)
     lock.release()
+    by_python = status_json(run_status(out))
+    assert by_python == {**told, "state": "stopped"}
     assert told["state"].startswith(f"at work: process {os.getpid()} on ")
     assert (told["finished"], told["blocks"], told["damaged"], told["command"]) == (2, 3, 0, command)
     assert predict().code == 0
     assert geoseg(capsys, "status", out).out == f"{out}: is finished\n"
+    finished = {"run": None, "state": "finished"}
+    assert json.loads(geoseg(capsys, "status", out, "--json").out) == status_json(run_status(out)) == finished
     assert_refused(geoseg(capsys, "status", unfinished), 66, unfinished, "neither a run nor a finished output")
     assert_refused(geoseg(capsys, "status", tmp_path), 65, tmp_path, "is no run directory")
 
