@@ -105,7 +105,7 @@ class Interruption:
 
     @property
     def announced(self) -> bool:
-        """Whether the user was told of the interruption."""
+        """Whether the interruption was printed."""
         return _state.announced
 
     def _watch(self) -> None:

@@ -76,8 +76,8 @@ class _Contents:
     """Checks what is in the files of a result.
 
     Attributes:
-        record: Path of the record.
-        said: What the record holds.
+        record_path: Path of the record.
+        record: Its content.
         files: The files it names that exist.
         scene: The scene to compare with, if one was given.
         names: Id -> name of the classes, once they are known.
@@ -85,8 +85,8 @@ class _Contents:
             was read and found intact.
     """
 
-    record: Path
-    said: Mapping[str, Any]
+    record_path: Path
+    record: Mapping[str, Any]
     files: list[Path]
     scene: Path | None
     names: dict[int, str] = field(default_factory=dict)
@@ -96,15 +96,15 @@ class _Contents:
         rasters = {self._layer_of(path): path for path in self.files if path.suffix.lower() in RASTERS}
         for path in rasters.values():
             findings = FileFindings(path)
-            yield from _guarded(findings, "layout", check_layout(findings, self.said))
+            yield from _guarded(findings, "layout", check_layout(findings, self.record))
         if "classes" in rasters:
             yield from self._check_classes(rasters["classes"], rasters.get("confidence"))
         elif SEGMENTS in rasters:
             path = rasters[SEGMENTS]
-            run = MapCheck(path, self.said, None, scene=self.scene).run()
+            run = MapCheck(path, self.record, None, scene=self.scene).run()
             yield from _guarded(FileFindings(path), "pixels", run)
         elif self.scene is not None:
-            yield FileFindings(self.record).failed("scene", "the record names no raster to compare with the scene")
+            yield FileFindings(self.record_path).failed("scene", "the record names no raster to compare with the scene")
         for path in self.files:
             if path.suffix.lower() in POLYGONS:
                 yield from _guarded(FileFindings(path), "polygons", self._check_polygons(path))
@@ -117,14 +117,14 @@ class _Contents:
             provenance = None
         if provenance is not None:
             return str(provenance["layer"])
-        if record_path(path) != self.record:
+        if record_path(path) != self.record_path:
             return "confidence"
-        return "classes" if "classes" in self.said else SEGMENTS
+        return "classes" if "classes" in self.record else SEGMENTS
 
     def _check_classes(self, path: Path, confidence: Path | None) -> Iterator[Finding]:
-        classes = ClassMap.from_json(self.said["classes"])
+        classes = ClassMap.from_json(self.record["classes"])
         self.names = {entry.id: entry.name for entry in classes.classes}
-        check = MapCheck(path, self.said, classes, confidence, self.scene)
+        check = MapCheck(path, self.record, classes, confidence, self.scene)
         intact = True
         for finding in _guarded(FileFindings(path), "pixels", check.run()):
             intact = intact and (finding.ok or finding.check not in ("type", "blocks", "pixels"))
@@ -134,15 +134,15 @@ class _Contents:
 
     def _check_polygons(self, path: Path) -> Iterator[Finding]:
         findings, driver = FileFindings(path), POLYGONS[path.suffix.lower()]
-        segments = "superpixels" in self.said
+        segments = "superpixels" in self.record
         layer = SEGMENTS if segments else LAYER
         polygons = summarise(path, driver, layer)
-        yield from check_polygons(findings, polygons, self.said.get("superpixels" if segments else "polygons"))
+        yield from check_polygons(findings, polygons, self.record.get("superpixels" if segments else "polygons"))
         if segments:
             lowest = min(polygons.areas, default=1)
             yield findings.judge("ids", f"has the id {lowest}" if lowest < 1 else None, "every id is above 0")
             return
-        if "raster" in self.said and not self._count(self.record.parent / self.said["raster"]["name"]):
+        if "raster" in self.record and not self._count(self.record_path.parent / self.record["raster"]["name"]):
             reason = "it is not there, or was polygonized with --min-area, --simplify or --classes"
             yield findings.passed("raster", f"areas are not compared with the raster: {reason}")
         if self.names:
@@ -154,9 +154,9 @@ class _Contents:
 
     def _count(self, raster: Path) -> bool:
         """Count the pixels of the raster that was polygonized; False unless it exists and all of it became polygons."""
-        settings = self.said["settings"]
+        settings = self.record["settings"]
         altered = any(settings.get(key) for key in ("min_area", "simplify", "classes"))
-        if altered or not raster.is_file() or raster.stat().st_size != self.said["raster"]["bytes"]:
+        if altered or not raster.is_file() or raster.stat().st_size != self.record["raster"]["bytes"]:
             return False
         pixels: dict[int, int] = {}
         with ClassRaster(raster) as source:
