@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from geoseg import __version__
 from geoseg.errors import GeosegError, WriteError
+from geoseg.version import __version__
 
 from .check import check
 from .evaluate import evaluate

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from geoseg import __version__
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, InputMissingError, SettingError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
+from geoseg.version import __version__
 
 RECORD = ".geoseg.json"
 """Suffix of a record."""

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
 
-from geoseg import __version__
 from geoseg.config import PolygonizeConfig
 from geoseg.files.atomic import Staging, interrupted, remove_leftovers
 from geoseg.files.record import record_path, write_record
@@ -16,6 +15,7 @@ from geoseg.outputs.names import check_polygons, stale_polygons
 from geoseg.outputs.polygons import ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
+from geoseg.version import __version__
 
 
 class PolygonizeJob(Job[RowsRead]):

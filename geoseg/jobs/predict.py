@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from geoseg import __version__
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError, SettingError
 from geoseg.files.atomic import check_space, remove_leftovers
@@ -37,6 +36,7 @@ from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.runs.directory import Run, work_facts
 from geoseg.runs.local import Receipt, compute
+from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
 

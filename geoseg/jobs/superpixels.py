@@ -7,7 +7,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from geoseg import __version__
 from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, remove_leftovers
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
@@ -24,6 +23,7 @@ from geoseg.runs.directory import VECTOR_PART, Run, work_facts
 from geoseg.runs.local import Receipt, compute
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.writer import vector_sidecars, write_layer
+from geoseg.version import __version__
 
 _MAX_WORKERS = 8
 """More threads than this wait for the reading of the next block."""

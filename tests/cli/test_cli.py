@@ -26,7 +26,6 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
-from geoseg import __version__
 from geoseg.cli.check import check
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
@@ -50,6 +49,7 @@ from geoseg.config import (
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block
 from geoseg.runs.directory import Run
+from geoseg.version import __version__
 
 # Command, what it needs at least, the settings that makes, and the options that carry another name than their field.
 COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_info, cog_validate
 
-from geoseg import __version__
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
 from geoseg.files.record import provenance_tags
@@ -25,6 +24,7 @@ from geoseg.grid import Block, Window, partition
 from geoseg.raster.cog import read_provenance, read_small, write_cog, write_part
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
+from geoseg.version import __version__
 
 CLASSES = ClassMap(
     (LandClass(1, "water & ice", "#0072b2"), LandClass(2, "forêt", "#009e73"), LandClass(3, "<built>", "#d55e00"))
