@@ -34,8 +34,8 @@ def test_every_option_is_documented_and_every_documented_option_exists(name: str
 
 
 def test_relative_links_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
@@ -46,3 +46,21 @@ def test_the_readme_has_one_line_to_try_and_one_to_test() -> None:
         assert len(lines) == 1
         assert lines[0].startswith("python3 -m venv .venv && ")
     assert "<!-- test -->" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_table_of_laws_and_the_names_of_tests_agree() -> None:
+    """Every law has tests of its number, in the files that its row names, and every such test has a law."""
+    found: dict[int, set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for number in re.findall(r"^def test_law_(\d+)_", path.read_text(), re.MULTILINE):
+            found.setdefault(int(number), set()).add(path.relative_to(ROOT).as_posix())
+    section = re.split(r"^## ", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|(.*)$", next(text for text in section if text.startswith("The laws")), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 10))
+    assert set(found) == set(range(1, 10)), "tests of a law that is not in the table, or a law without a test"
+    for number, row in rows:
+        named = set(re.findall(r"tests/[\w/]+\.py", row))
+        assert "tests/test_laws.py" in found[int(number)], f"law {number} has no test in tests/test_laws.py"
+        assert named == found[int(number)] - {"tests/test_laws.py", "tests/test_soak.py"}, (
+            f"files named for law {number}"
+        )

@@ -46,7 +46,7 @@ def test_touching_spans_are_those_that_share_a_pixel(length: int, tiling: tuple[
 
 
 @given(windows, st.integers(1, 17))
-def test_blocks_partition_the_extent_in_raster_order(extent: Window, block_size: int) -> None:
+def test_law_1_blocks_partition_the_extent_in_raster_order(extent: Window, block_size: int) -> None:
     blocks = list(partition(extent, block_size))
     times = np.zeros(extent.shape, dtype=int)
     for block in blocks:
@@ -94,7 +94,7 @@ def test_a_cut_of_a_cut_is_the_cut(outer: Window, other: Window) -> None:
 
 
 @given(st.integers(1, 150), st.integers(1, 150), tilings, windows)
-def test_windows_touching_an_area_cover_it(rows: int, cols: int, tiling: tuple[int, int], area: Window) -> None:
+def test_law_1_windows_touching_an_area_cover_it(rows: int, cols: int, tiling: tuple[int, int], area: Window) -> None:
     grid = Grid((rows, cols), *tiling)
     positions = grid.windows_touching(area)
     assert positions == sorted(positions)

@@ -107,25 +107,6 @@ def test_every_option_has_help(command: click.Command) -> None:
             assert parameter.human_readable_name in str(command.help), "an argument is told in the command's help"
 
 
-LOOK = """
-import sys
-from geoseg.cli.main import geoseg, main
-for arguments in (["--help"], *([name, "--help"] for name in geoseg.commands), ["--version"]):
-    try:
-        main(arguments)
-    except SystemExit as end:
-        assert end.code == 0, arguments
-heavy = ("torch", "rasterio", "numba", "geopandas", "numpy", "sklearn")
-print(*(name for name in heavy if name in sys.modules), file=sys.stderr)
-"""
-
-
-def test_law_9_help_imports_no_heavy_library() -> None:
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stderr.split() == []
-    assert done.stdout.count("Usage: geoseg") == 1 + len(COMMANDS)
-
-
 def test_version_of_the_module_and_of_the_checkout() -> None:
     root = Path(__file__).resolve().parents[2]
     # As a user in a checkout, where the folder hides the installed package.

@@ -1,4 +1,4 @@
-"""The fault harness: commands of geoseg that crash, are killed and fail on purpose, and a judge of what they leave.
+"""The fault harness: runs geoseg commands that crash or fail on purpose, and judges what they leave behind.
 
-README.md says how it works and how a case is written.
+README.md explains how it works and how to write a case.
 """

@@ -43,7 +43,7 @@ def assert_all_is_well(tally: Tally, *codes: int) -> None:
     assert set(tally.codes) <= set(codes)
 
 
-def test_crash_points_of_predict(crashed: Tally) -> None:
+def test_law_6_crash_points_of_predict(crashed: Tally) -> None:
     assert_all_is_well(crashed, 137)
     assert set(crashed.again) == {0}
 
@@ -62,11 +62,11 @@ def test_nothing_is_left_behind_by_the_dead(crashed: Tally) -> None:
     ],
     ids=lambda case: case.name,
 )
-def test_crash_points(bench: Bench, case: Case) -> None:
+def test_law_6_crash_points(bench: Bench, case: Case) -> None:
     assert_all_is_well(crashes(bench, case, spread(bench.operations(case), 4)), 137)
 
 
-def test_crash_points_of_train(bench: Bench) -> None:
+def test_law_6_crash_points_of_train(bench: Bench) -> None:
     """Somewhere, and in the midst of the model and of a checkpoint while an older one is there."""
     operations = bench.operations(TRAIN)
     writes = [(n, name) for n, name in enumerate(operations, 1) if name.startswith("write ")]

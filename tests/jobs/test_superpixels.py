@@ -103,7 +103,7 @@ def test_ids_are_those_of_the_whole_scene_and_nodata_stays_nodata(holed: Path) -
         np.testing.assert_array_equal(ids > 0, file.read(4) > 0)
 
 
-def test_block_independence_of_superpixels_that_reach_far(tmp_path: Path, striped: Path) -> None:
+def test_law_2_block_independence_of_superpixels_that_reach_far(tmp_path: Path, striped: Path) -> None:
     settings = {"compactness": 0.5, "iterations": 4}
     ids = first_band(cut(striped, tmp_path / "ids.tif", **settings, block_size=512))
     np.testing.assert_array_equal(ids, whole(striped, **settings))
@@ -117,7 +117,7 @@ def test_block_independence_of_superpixels_that_reach_far(tmp_path: Path, stripe
 
 
 @pytest.mark.parametrize(("block_size", "workers"), [(512, 1), (1024, 2)])
-def test_block_independence(tmp_path: Path, holed: Path, block_size: int, workers: int) -> None:
+def test_law_2_block_independence_of_superpixels(tmp_path: Path, holed: Path, block_size: int, workers: int) -> None:
     """Raster, polygons and statistics are the same to the last bit."""
     ids, frame = reference(holed)
     settings = {"block_size": block_size, "workers": workers}
@@ -288,7 +288,7 @@ def test_the_record_names_the_output_with_its_checksum(tmp_path: Path, scene_pat
 
 
 @pytest.mark.parametrize("name", ["ids.tif", "segments.gpkg", "segments.fgb"])
-def test_interrupted_equals_uninterrupted(
+def test_law_6_interrupted_superpixels_equal_uninterrupted(
     tmp_path: Path, holed: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

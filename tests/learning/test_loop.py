@@ -124,7 +124,7 @@ def resumed(trainer: Callable[..., Trainer], cut: int, leave_out: Sequence[str] 
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 6, 7])
-def test_resumed_equals_uninterrupted(trainer: Callable[..., Trainer], whole: Any, cut: int) -> None:
+def test_law_8_resumed_equals_uninterrupted(trainer: Callable[..., Trainer], whole: Any, cut: int) -> None:
     steps, second = resumed(trainer, cut)
     assert equal([vars(step) for step in steps], [vars(step) for step in whole[0]])
     assert [step.phase for step in steps] == [0, 0, 1, 1, 2, 2, 2, 2]

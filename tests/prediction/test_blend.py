@@ -44,7 +44,7 @@ def disagreeing(grid: Grid, stride: int, seed: int) -> dict[tuple[int, int], NDA
 
 
 @given(cases(), modes)
-def test_identity_comes_back_bit_for_bit(case: tuple[Grid, Window, int, int], mode: Blend) -> None:
+def test_law_3_identity_comes_back_bit_for_bit(case: tuple[Grid, Window, int, int], mode: Blend) -> None:
     grid, area, stride, seed = case
     whole = cells(grid.extent, stride)
     truth = np.random.default_rng(seed).normal(0, 100, size=(*whole.shape, 2)).astype(np.float32)

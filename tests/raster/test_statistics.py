@@ -77,7 +77,7 @@ def test_statistics_are_those_of_numpy(measure: Measure, dtype: str, nodata: boo
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_values_under_invalid_pixels_have_no_influence(measure: Measure, dtype: str) -> None:
+def test_law_5_values_under_invalid_pixels_have_no_influence(measure: Measure, dtype: str) -> None:
     pixels = numbers(dtype)
     valid = np.random.default_rng(1).random(pixels.shape[1:]) < 0.7
     found = []

@@ -190,7 +190,7 @@ def wrong_blocks(
 
 @PROPERTY
 @given(st.data())
-def test_blocks_with_a_halo_and_threads_give_the_scene(data: st.DataObject) -> None:
+def test_law_2_blocks_with_a_halo_and_threads_give_the_scene(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 7), "size")
     iterations = data.draw(st.integers(1, 3), "iterations")
     shape = data.draw(st.tuples(st.integers(1, 150), st.integers(1, 150)), "shape")
@@ -285,7 +285,7 @@ def test_every_id_is_one_region_near_its_seed(data: st.DataObject) -> None:
 
 @PROPERTY
 @given(st.integers(0, 99), st.integers(1, 5))
-def test_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: int) -> None:
+def test_law_5_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: int) -> None:
     features, valid = noise(seed, (50, 61), bands, holes=0.2)
     other = np.where(valid, features, np.random.default_rng(seed).integers(-32768, 32767, features.shape))
     before = segment(features, valid, size=6, iterations=3)

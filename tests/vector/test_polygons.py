@@ -205,7 +205,7 @@ def test_the_least_area_in_square_metres_of_degrees() -> None:
         Polygonizer(4, place("nowhere"), min_area=Area(50))
 
 
-def test_memory_is_flat() -> None:
+def test_law_7_memory_is_flat() -> None:
     """What is kept does not grow with the rows."""
     texture = np.random.default_rng(0).integers(1, 5, (64, 200)).astype(np.uint8)
     most = []
