@@ -65,15 +65,18 @@ def holder(path: Path) -> Holder | None:
 class Lock:
     """A held lock; release it, or let its process end.
 
-    path: the lock file; its folder is made where it is missing.
+    Args:
+        path: the lock file; its folder is made where it is missing.
+        beat: seconds between two heartbeats.
 
     Raises:
         LockedError: another process holds it; the message says which, and for how long it has been silent.
         OSError: the file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beat: float = BEAT_SECONDS) -> None:
         self.path = path
+        self._beat_seconds = beat
         self._file = _claimed(path)
         self._said = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
         try:
@@ -102,7 +105,7 @@ class Lock:
         os.close(self._file)
 
     def _beat(self) -> None:
-        while not self._released.wait(BEAT_SECONDS):
+        while not self._released.wait(self._beat_seconds):
             self._lost = self._lost or not self._own()
             if not self._lost:
                 with contextlib.suppress(OSError):

@@ -123,9 +123,8 @@ def test_a_lock_that_goes_while_it_is_asked_for_is_asked_for_again(path: Path, m
     lock.release()
 
 
-def test_a_lock_that_was_taken_over_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lockfile, "BEAT_SECONDS", 0.01)
-    lock = Lock(path)
+def test_a_lock_that_was_taken_over_is_noticed(path: Path) -> None:
+    lock = Lock(path, beat=0.01)
     other = path.with_name("other")
     other.write_text(json.dumps({"host": "far-away", "pid": 7}))
     other.replace(path)
@@ -140,9 +139,8 @@ def test_a_lock_that_was_taken_over_is_noticed(path: Path, monkeypatch: pytest.M
     assert path.exists()
 
 
-def test_the_heart_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lockfile, "BEAT_SECONDS", 0.01)
-    lock = Lock(path)
+def test_the_heart_beats(path: Path) -> None:
+    lock = Lock(path, beat=0.01)
     os.utime(path, (1, 1))
     waiting = threading.Event()
     for _ in range(1000):
