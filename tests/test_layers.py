@@ -63,6 +63,8 @@ LAZY = ("sklearn",)
 """Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training."""
 
 INTERFACES: dict[str, tuple[str, ...]] = {
+    "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),
+}  # fmt: skip
     "click": (),
     "tqdm": ("api.calls",),
     "geoseg.cli": ("__main__",),
