@@ -27,7 +27,7 @@ from geoseg.location import Location, Remote
 from geoseg.raster.header import EVERY_BAND, band_name, is_scaled, read_georeference, read_palette, select_bands
 from geoseg.raster.opening import open_raster
 from geoseg.raster.remote import identity
-from geoseg.raster.validity import Validity, is_alpha, nodata_values
+from geoseg.raster.validity import Validity, has_alpha, nodata_values
 from geoseg.units import Period
 
 __all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
@@ -90,7 +90,7 @@ class Scene:
                 remarks.append("is a palette image, read as red, green and blue")
             self.bands = select_bands(path, self._file, bands, self.palette is not None)
             nodata = nodata_values(path, self._file, self._opening.nodata, remarks)
-            alpha_is_data = self.palette is None and not inspecting and is_alpha(self._file, self.bands)
+            alpha_is_data = self.palette is None and not inspecting and has_alpha(self._file, self.bands)
             self._validity = Validity(nodata, self._opening.nodata, alpha_is_data)
             self.georeference = read_georeference(path, self._file, assume_crs, remarks)
         except BaseException:
@@ -223,7 +223,7 @@ class Scene:
         """Return the size of GDAL's cache with which no stored block is decoded twice.
 
         Args:
-            rows: The scene is read in raster order, in windows of so many rows.
+            rows: Height of the windows in which the scene is read, in raster order.
             floor: Lower bound; None for CACHE_FLOOR.
 
         Returns:

@@ -122,7 +122,7 @@ def nodata_values(name: object, file: Any, given: float | None, remarks: list[st
     return usable
 
 
-def is_alpha(file: Any, bands: Sequence[int]) -> bool:
+def has_alpha(file: Any, bands: Sequence[int]) -> bool:
     """Return whether one of `bands`, counted from 1, is tagged as alpha."""
     return any(file.colorinterp[band - 1] == ColorInterp.alpha for band in bands)
 

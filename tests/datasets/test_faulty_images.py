@@ -206,7 +206,7 @@ def test_tiles_of_potsdam_that_cannot_be_used(tmp_path: Path, capsys: pytest.Cap
     assert load_model(tmp_path / "m.safetensors").provenance["data"]["names"] == names[4:]
 
 
-def test_faults_warn_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_images_warn_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = BadImages(2)
     for _ in range(3):
         bad.add(tmp_path / "a", InputError("a: is bad"))
