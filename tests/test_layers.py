@@ -65,11 +65,6 @@ LAZY = ("sklearn",)
 INTERFACES: dict[str, tuple[str, ...]] = {
     "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),
 }  # fmt: skip
-    "click": (),
-    "tqdm": ("api.calls",),
-    "geoseg.cli": ("__main__",),
-    "cli": ("__main__",),
-}
 """What belongs to the command line -> the modules outside of it that import it all the same."""
 
 MAX_LINES = 350

@@ -63,8 +63,8 @@ class ProtocolEvaluation:
     Attributes:
         dataset: The images and labels.
         band_order: For each band of the model, the index of the band of the data that it takes.
-        unit: What `run` counts.
-        total: How many of them there are.
+        unit: What a step of `run` is.
+        total: The number of steps.
 
     Raises:
         InputMissingError, InputError: There is no model, or data is missing or inconsistent.
@@ -158,6 +158,6 @@ def _band_order(model: Model, dataset: Dataset, config: EvaluateConfig) -> list[
     if len(expected) != len(found):
         raise BandError(
             f"{config.file}: takes {len(expected)} bands ({', '.join(expected)}); {dataset.name} has {len(found)} "
-            f"({', '.join(found)})"
+            f"({', '.join(found)}): give a model that was trained on these"
         )
     return [found.index(name) for name in expected] if sorted(expected) == sorted(found) else list(range(len(found)))

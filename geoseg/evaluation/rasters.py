@@ -34,8 +34,8 @@ class RasterEvaluation:
         block_size: Side of a block in pixels; it bounds memory and does not change results.
 
     Attributes:
-        unit: What `run` counts.
-        total: How many of them there are.
+        unit: What a step of `run` is.
+        total: The number of steps.
 
     Raises:
         InputMissingError, InputError, BandError: Files are missing, do not lie on one grid, or have label values that

@@ -1,4 +1,4 @@
-"""geoseg evaluate: a class raster or a model is scored against labels, and the scores are drawn."""
+"""geoseg evaluate: score a class raster or a model against labels, and draw the confusion matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from geoseg.outputs.pictures import save_png
 class EvaluateJob(Job[Counted]):
     """One evaluation. A context manager.
 
-    Label rasters are scored as `config.labels` says; without it, a protocol says what the labels are.
+    The labels are the rasters in `config.labels`, or without it those of a data set's protocol.
 
     Raises:
         InputMissingError, InputError, BandError: Files are missing, damaged, or do not fit together.
@@ -64,7 +64,7 @@ class EvaluateJob(Job[Counted]):
     def report(self) -> Report:
         """The scores, once `run` is exhausted."""
         if self._report is None:
-            raise RuntimeError("there is no report before the job has run to its end")
+            raise RuntimeError("there is no report until the job has run to its end")
         return self._report
 
     def _open(self) -> RasterEvaluation | ProtocolEvaluation:

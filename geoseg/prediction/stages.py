@@ -1,4 +1,4 @@
-"""The stages from pixels to classes that every prediction goes through, whatever the pixels come from.
+"""The stages from pixels to classes that every prediction goes through, wherever its pixels come from.
 
 `Predictor` runs them on the blocks and windows of a scene, `geoseg.evaluation.protocol` on batches of small images.
 Images are (bands, rows, cols), validity and superpixels (rows, cols); logits are (h, w, K) in cells of `STRIDE` pixels.
