@@ -27,7 +27,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model, load_model, save_model
-from geoseg.model.inference import ready
+from geoseg.model.inference import inference_copy
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
 from geoseg.prediction.stages import pad
@@ -60,7 +60,7 @@ def network_alone(job: PredictJob) -> float:
         pixels, valid = job.scene.read(job.plan.grid.window(position))
         if valid.any():
             images.append(torch.from_numpy(pad(job.model.stats.normalise(pixels, valid)))[None])
-    network = ready(job.model.network, job.device, job.precision)
+    network = inference_copy(job.model.network, job.device, job.precision)
 
     def forward(image: torch.Tensor) -> None:
         torch.set_num_threads(1)

@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 from geoseg.errors import SettingError
 from geoseg.location import Location
 from geoseg.recipes import (
-    _FEW,
     COMPACT,
-    FEW,
+    LAND_COVER,
+    MAX_LAND_COVER_CLASSES,
     RECIPES,
     ProtocolName,
     Recipe,
@@ -137,11 +137,11 @@ class TrainConfig(Opening):
     def settled(self) -> Recipe:
         """The recipe, orthophoto where it is None, with this configuration's own values in place.
 
-        Few classes (`FEW`) asked of orthophoto are learnt as those of the protocols are.
+        Few classes (`MAX_LAND_COVER_CLASSES`) asked of orthophoto are learnt as those of the protocols are.
         """
         base = RECIPES[self.recipe or "orthophoto"]
-        if base is RECIPES["orthophoto"] and self.classes is not None and self.classes <= FEW:
-            base = replace(_FEW, steps=base.steps)
+        if base is RECIPES["orthophoto"] and self.classes is not None and self.classes <= MAX_LAND_COVER_CLASSES:
+            base = replace(LAND_COVER, steps=base.steps)
         names = ("classes", "steps", "batch_size", "patch_size", "superpixel_size")
         own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return Recipe(**{**base.__dict__, **own})

@@ -1,4 +1,4 @@
-"""What a model is learnt by: superpixels, windows, and recipes, the named sets of training settings."""
+"""Training settings: superpixels, windows, and recipes, which are named sets of hyper-parameters."""
 
 from __future__ import annotations
 
@@ -9,43 +9,41 @@ from typing import Literal, get_args
 from geoseg.errors import SettingError
 
 STRIDE = 4
-"""Pixels per cell of the network's logits, along each axis: superpixels give the edges."""
-
+"""Image pixels per logit along each axis. Superpixels restore the edges that this resolution loses."""
 
 COMPACT = "compact"
-"""The encoder of our own: six convolutions at stride 4, which see 39 pixels around."""
-
+"""Name of geoseg's own encoder: six convolutions at stride 4 with a receptive field of 39 x 39 pixels."""
 
 ENCODER_STRIDE = 32
-"""The network takes images whose sides are multiples of this."""
-
+"""The network takes images whose height and width are multiples of this."""
 
 Start = Literal["brightness", "hue"]
-
+"""What the initial mixture separates classes by (`Recipe.start`)."""
 
 ProtocolName = Literal["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"]
-
-
 RecipeName = Literal["orthophoto", "quick", ProtocolName]
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Raise SettingError unless `low <= value <= high`."""
     if not low <= value <= high:
         raise SettingError(f"{name} is {value}; it must be between {low} and {high}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise SettingError unless `value` is one of `choices`."""
     if value not in choices:
         raise SettingError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
 class SuperpixelConfig:
-    """How scenes are cut into superpixels (SLIC, Achanta et al. 2012, on a scene-anchored seed lattice).
+    """Superpixel settings: SLIC (Achanta et al. 2012) on a seed lattice anchored at the scene's pixel (0, 0).
 
-    size: side of a seed cell in pixels, 4..255.
-    compactness: weight of distance in space against distance in colour (CIELAB units), > 0.
-    iterations: assignment steps, 1..50; each widens the halo by two cells.
+    Attributes:
+        size: Side of a seed cell in pixels, 4..255.
+        compactness: Weight of spatial distance against colour distance (CIELAB units), greater than 0.
+        iterations: Assignment steps, 1..50. Each one widens the halo by two cells.
     """
 
     size: int = 16
@@ -61,9 +59,11 @@ class SuperpixelConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """What the network sees at once: windows of `tile_size` pixels that overlap by `overlap`.
+    """Size and overlap of the windows that the network sees in one forward pass.
 
-    Both are multiples of 32, the network's stride; overlap is at most half of tile_size.
+    Attributes:
+        tile_size: Side of a window in pixels; a multiple of 32, at least 64.
+        overlap: Overlap of neighbouring windows in pixels; a multiple of 32, at most half of `tile_size`.
     """
 
     tile_size: int = 1024
@@ -81,22 +81,31 @@ class WindowConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the classes are learnt. All values are our own choice: the paper's are not public.
+    """Hyper-parameters of one training. The paper does not publish its own; these values are geoseg's.
 
-    classes: number of classes K, 2..65534.
-    steps: optimiser steps. Until `start_share` of them, phase 0: the network learns the mixture of colours. From there
-        to `warm_share`, phase 1: mutual information. Then phase 2: with both regularisers.
-    batch_size, patch_size: patches per step and their side in pixels (a multiple of 32).
-    learning_rate, weight_decay: of AdamW; the rate follows a cosine to a hundredth after a short warm-up.
-    start: what the mixture tells classes apart by: brightness for a few classes, hue for many.
-    marginal_weight: mu, the weight of the marginal in the mutual information.
-    imbalance: classes are expected to have shares like 1 / rank^imbalance; 0 asks for equal ones.
-    anchor_weight: weight of the cross-entropy to the mixture, in phases 1 and 2.
-    averaging: the network that is kept is the average of the weights over the steps, of this decay in [0, 1).
-    adversarial_weight, geometric_weight: weights of the two regularisers in phase 2.
-    noise: root mean square of the adversarial noise per value of the normalised image.
-    superpixel_size: side of a superpixel in pixels, as in `SuperpixelConfig`.
-    edges: the network sees the Sobel derivatives of the image besides its bands.
+    Attributes:
+        classes: Number of classes K, 2..65534.
+        steps: Number of optimiser steps.
+        start: What the initial mixture separates classes by: brightness (for few classes) or hue (for many).
+        mixture_superpixels: Number of superpixels that the initial mixture is fitted to; at least 2 K are used.
+        start_share: Share of the steps in phase 0, in which the network learns the mixture.
+        warm_share: Share of the steps after which phase 1 (mutual information) becomes phase 2 (mutual information
+            and both regularisers); at least `start_share`.
+        batch_size: Patches per step.
+        patch_size: Side of a patch in pixels; a multiple of 32.
+        learning_rate: Peak learning rate of AdamW. After a short warm-up it follows a cosine down to a hundredth.
+        weight_decay: Weight decay of AdamW.
+        marginal_weight: mu, the weight of the marginal term in the mutual information.
+        imbalance: Exponent a of the class prior 1 / rank^a; 0 expects classes of equal size.
+        anchor_weight: Weight of the cross-entropy to the mixture in phases 1 and 2.
+        averaging: Decay of the moving average of the weights, in [0, 1). The model gets the averaged weights.
+        adversarial_weight: Weight of the adversarial term in phase 2.
+        geometric_weight: Weight of the geometric term in phase 2.
+        noise: Root mean square of the adversarial noise, in units of the normalised image.
+        superpixel_size: Side of a superpixel in pixels (`SuperpixelConfig.size`).
+        edges: Whether the network also gets the image's Sobel derivatives as input.
+        checkpoint_every: Steps between checkpoints. A training that diverges also falls back to the latest of these
+            states.
     """
 
     classes: int = 24
@@ -117,12 +126,16 @@ class Recipe:
     noise: float = 0.1
     superpixel_size: int = SuperpixelConfig.size
     edges: bool = False
+    mixture_superpixels: int = 20_000
+    checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
         check_range("classes", self.classes, 2, 65534)
         check_range("steps", self.steps, 1, 10**9)
         check_range("batch size", self.batch_size, 1, 4096)
         check_range("patch size", self.patch_size, 64, 4096)
+        check_range("mixture_superpixels", self.mixture_superpixels, 1, 10**9)
+        check_range("checkpoint_every", self.checkpoint_every, 1, 10**9)
         _ = SuperpixelConfig(self.superpixel_size)
         for name in ("learning_rate", "marginal_weight", "noise"):
             if not 0 < getattr(self, name) < math.inf:
@@ -142,27 +155,27 @@ class Recipe:
             raise SettingError(f"patch size is {self.patch_size}; it must be a multiple of {ENCODER_STRIDE}")
 
 
-FEW = 12
-"""As many classes, at most, somebody has names for beforehand: one cluster has to be one class. More of them, and each
-class is several clusters, to be joined by whoever knows the place."""
+MAX_LAND_COVER_CLASSES = 12
+"""Up to this many classes, each cluster is meant to be one land-cover class. With more, each class is meant to be
+several clusters, which somebody who knows the place joins afterwards."""
 
+LAND_COVER = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3)
+"""Base of the recipes for up to `MAX_LAND_COVER_CLASSES` classes."""
 
-_FEW = Recipe(classes=6, start="brightness", imbalance=0.7, anchor_weight=0.3)
-
-
-_POTSDAM = replace(_FEW, steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
-
-
-_COCOSTUFF = replace(_FEW, steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
-
+_POTSDAM = replace(LAND_COVER, steps=6000, batch_size=32, patch_size=192, superpixel_size=12)
+_COCOSTUFF = replace(LAND_COVER, steps=10_000, batch_size=64, patch_size=128, superpixel_size=8, edges=True)
 
 RECIPES: dict[RecipeName, Recipe] = {
     "orthophoto": Recipe(),
-    "quick": replace(_FEW, classes=8, steps=300, batch_size=16, patch_size=96),
+    "quick": replace(LAND_COVER, classes=8, steps=300, batch_size=16, patch_size=96),
     "potsdam3": replace(_POTSDAM, classes=3),
     "potsdam6": replace(_POTSDAM, classes=6),
     "cocostuff3": replace(_COCOSTUFF, classes=3),
     "cocostuff15": replace(_COCOSTUFF, classes=15),
 }
-"""orthophoto: any folder of imagery. quick: what `predict` learns from a scene when it has no model. The others go with
-the data of a protocol; their values are those of a few classes on other imagery (`docs/method.md`), not tuned on it."""
+"""The recipes by name.
+
+orthophoto is for any folder of imagery. quick is what `predict` trains with when there is no model. The others belong
+to the benchmark protocols; their values come from land-cover experiments on other imagery (`docs/method.md`) and were
+not tuned on the benchmarks.
+"""

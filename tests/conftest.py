@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,14 +64,6 @@ def _interruptible() -> None:
     """Whoever starts the tests in the background has them, and what they start, ignore SIGINT."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _brief_survey() -> Iterator[None]:
-    """A mixture for a training of a few steps needs no more superpixels than that: a tenth of what it is fitted to."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("geoseg.learning.loop._ENOUGH", 2000)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -28,29 +28,28 @@ from geoseg.files.record import versions
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
 from geoseg.learning.checkpoints import Checkpoints, interrupted
-from geoseg.learning.log import Metrics
-from geoseg.learning.loop import GOOD_EVERY, train
+from geoseg.learning.imagery import Imagery
+from geoseg.learning.log import TrainingLog
+from geoseg.learning.loop import train
 from geoseg.learning.losses import pool, pool_weights
-from geoseg.learning.patches import Imagery, PatchSampler
+from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location
 from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
-from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
+from geoseg.model.network import NetworkSpec, build
+from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.outputs.pictures import colourise, mark_boundaries, montage, save_png, stretch
 from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
-from geoseg.recipes import STRIDE, ProtocolName, WindowConfig
+from geoseg.recipes import STRIDE, ProtocolName, Recipe, SuperpixelConfig, WindowConfig
 
 log = logging.getLogger(__name__)
 
-_SETTLING = 16
-_SAMPLED = 2000
-"""Images of a protocol that band statistics are taken of, at most."""
+NORMALISATION_BATCHES = 16
+"""Batches that the final statistics of batch normalisation are estimated from."""
 
 _NAMED = 100
-_UNSEEN = 1 << 40
-"""A step no training reaches: its patches are fresh ones."""
 
 
 class TrainJob(Job[Step]):
@@ -64,6 +63,9 @@ class TrainJob(Job[Step]):
             orthophoto.
         scenes: Files to learn from, instead of `config.data`.
         reason: Why a model is learnt, to be shown before the work.
+
+        recipe: Overrides the hyper-parameters that `config` names.
+        statistics_images: Images of a protocol that band statistics are taken of, at most.
 
     Attributes:
         sources: The images that are learnt from; those that cannot be used are not among them.
@@ -79,11 +81,21 @@ class TrainJob(Job[Step]):
     stage = "train"
     unit = "step"
 
-    def __init__(self, config: TrainConfig, scenes: Sequence[Location] | None = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        scenes: Sequence[Location] | None = None,
+        reason: str = "",
+        recipe: Recipe | None = None,
+        statistics_images: int = 2000,
+    ) -> None:
         recognised = recognise(config.data) if scenes is None else None
         self._lines = [line for line in (reason, _about_protocol(config, recognised)) if line]
         self.config = config = _with_recipe(config, recognised)
-        self.total = config.settled.steps
+        self.recipe = config.settled if recipe is None else recipe
+        self.superpixels = SuperpixelConfig(self.recipe.superpixel_size, config.compactness)
+        self.total = self.recipe.steps
+        self._statistics_images = statistics_images
         self._steps = 0
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
@@ -116,7 +128,7 @@ class TrainJob(Job[Step]):
             WriteError: The disk failed.
             LockedError: Another process has taken over.
         """
-        config, recipe = self.config, self.config.settled
+        config, recipe = self.config, self.recipe
         remove_leftovers(self.out.parent, self.out.stem)
         stats = self._statistics()
         dtype = str(np.result_type(*{source.dtype for source in self.sources}))
@@ -125,7 +137,7 @@ class TrainJob(Job[Step]):
         sampler = PatchSampler(
             Imagery(self.sources, self._protocol, self.bad_images),
             stats,
-            config.superpixels,
+            self.superpixels,
             colour_scale(stats, dtype),
             recipe.patch_size,
             config.seed,
@@ -138,12 +150,12 @@ class TrainJob(Job[Step]):
             trainer.load(self.checkpoints.newest(fingerprint, trainer.state()))
         else:
             self.checkpoints.clear()
-        with Metrics(self.metrics, trainer.step) as metrics:
+        with TrainingLog(self.metrics, trainer.step) as training_log:
             for step in train(trainer, config.minutes):
-                metrics.add(step)
-                if trainer.step % GOOD_EVERY == 0 and not trainer.watch.in_trouble:
-                    metrics.sync()
-                    self.checkpoints.keep(trainer.step, fingerprint, trainer.state())
+                training_log.add(step)
+                if trainer.at_checkpoint:
+                    training_log.sync()
+                    self.checkpoints.save(trainer.step, fingerprint, trainer.state())
                 if not math.isnan(step.criterion):
                     with trainer.averages.applied(), frozen_statistics(network):
                         save_png(self._picture(trainer), self.picture)
@@ -185,7 +197,7 @@ class TrainJob(Job[Step]):
 
     def kept(self) -> str:
         """Return where the checkpoints are."""
-        return f"{self.checkpoints.path} holds the work so far" if self.checkpoints.there else ""
+        return f"{self.checkpoints.path} holds the work so far" if self.checkpoints.exist else ""
 
     def _opened(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
@@ -214,26 +226,27 @@ class TrainJob(Job[Step]):
     def _measured(self) -> Sequence[ImageSource]:
         """The images that band statistics are taken of: all scenes; of a protocol some, in equal steps."""
         sources = self.sources
-        count = min(len(sources), _SAMPLED) if self._protocol else len(sources)
+        count = min(len(sources), self._statistics_images) if self._protocol else len(sources)
         return [sources[i * len(sources) // count] for i in range(count)]
 
     def _settle(self, trainer: Trainer) -> None:
         """Fit the statistics of batch normalisation to the final weights, on patches no step has seen."""
         count = trainer.recipe.batch_size
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            batches = (trainer.sampler.batch(_UNSEEN + i, count, pool) for i in range(_SETTLING))
+        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            steps = range(NORMALISATION_STEPS, NORMALISATION_STEPS + NORMALISATION_BATCHES)
+            batches = (trainer.sampler.batch(step, count, threads) for step in steps)
             images = (batch.image.to(self.device) for batch in batches)
             settle_statistics(trainer.network, images, self.precision)
 
     def _publish(self, trainer: Trainer, dtype: str) -> None:
-        recipe, stats, chosen = self.config.settled, trainer.sampler.stats, trainer.averages.selected
+        recipe, stats, chosen = self.recipe, trainer.sampler.stats, trainer.averages.selected
         selected = self.config.weights == "selected" and chosen is not None
         model = Model(
             network=trainer.network,
             bands=self.dataset.bands,
             dtype=dtype,
             stats=stats,
-            superpixels=self.config.superpixels,
+            superpixels=self.superpixels,
             windows=WindowConfig(),
             classes=ClassMap.default(recipe.classes),
             provenance={
@@ -263,7 +276,7 @@ class TrainJob(Job[Step]):
         return sheet(trainer)
 
     def _resuming(self) -> bool:
-        config, there = self.config, self.checkpoints.there
+        config, there = self.config, self.checkpoints.exist
         if config.resume and not there:
             log.warning("%s: no interrupted training to resume; beginning anew", self.checkpoints.path)
         if there and not config.resume and not config.overwrite:
@@ -276,9 +289,9 @@ class TrainJob(Job[Step]):
     def _fingerprint(self, stats: BandStats) -> dict[str, Any]:
         config = self.config
         return {
-            "recipe": asdict(config.settled),
+            "recipe": asdict(self.recipe),
             "encoder": config.encoder,
-            "superpixels": asdict(config.superpixels),
+            "superpixels": asdict(self.superpixels),
             "seed": config.seed,
             "precision": str(self.precision),
             "data": {"scenes": len(self.sources), "names": self._digest(), "statistics": stats.to_json()},
@@ -314,15 +327,15 @@ _PATCHES = 6
 def sheet(trainer: Trainer) -> NDArray[np.uint8]:
     """Return a picture (rows, cols, 3) of six patches: the imagery, its superpixels, and the class of each."""
     stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
-    pixels, valid, labels = zip(*(trainer.sampler.plain(sample) for sample in range(_PATCHES)), strict=True)
-    images = torch.from_numpy(np.stack([stats.normalise(*each) for each in zip(pixels, valid, strict=True)]))
+    crops, labels = zip(*(trainer.sampler.preview(sample) for sample in range(_PATCHES)), strict=True)
+    images = torch.from_numpy(np.stack([stats.normalise(crop.pixels, crop.valid) for crop in crops]))
     superpixels = torch.from_numpy(np.stack(labels)).long()
     weights, _ = pool_weights(superpixels.to(trainer.device), int(superpixels.max()), STRIDE)
     with torch.inference_mode():
         best = pool(trainer.network(images.to(trainer.device)), weights).argmax(-1).cpu().numpy() + 1
     shown: list[list[Any]] = []
-    for each, cut, chosen in zip(pixels, labels, best, strict=True):
-        view = stretch(each, stats.low, stats.high)
+    for crop, cut, chosen in zip(crops, labels, best, strict=True):
+        view = stretch(crop.pixels, stats.low, stats.high)
         shown.append([view, mark_boundaries(view, cut), colourise(np.concatenate([[0], chosen])[cut], classes)])
     half = _PATCHES // 2
     return montage([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])

@@ -1,1 +1,1 @@
-"""InMARS: learning classes from superpixels without a label, step by step."""
+"""InMARS: learn classes from superpixels, step by step, without labels."""

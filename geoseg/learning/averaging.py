@@ -1,4 +1,4 @@
-"""The average of a network's weights over the steps of a training: up to the last step, and up to the best judged."""
+"""Moving averages of a network's weights: the latest one, and the one with the best criterion so far."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from torch import Tensor, nn
 
 
 class Averages:
-    """Exponential moving averages of the parameters of `network` (Tarvainen and Valpola 2017), of `decay` in [0, 1); 0
-    is the weights themselves.
+    """Exponential moving averages of a network's parameters (Tarvainen and Valpola 2017).
 
-    last: up to the last step. selected: a dict of `weights`, of their `step` and of their `criterion`; None at first.
+    Args:
+        network: Its parameters are averaged; buffers are not.
+        decay: In [0, 1); 0 keeps the current weights themselves.
+
+    Attributes:
+        last: The average up to the latest step, by parameter name.
+        selected: The average with the highest criterion so far, as a dict of `weights`, `step` and `criterion`; None
+            until `consider` has been called.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -23,21 +29,25 @@ class Averages:
         self.selected: dict[str, Any] | None = None
 
     @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Take in the weights after `step`; at first in larger steps, so that it is forgotten where they began."""
+    def update(self, step: int) -> None:
+        """Update `last` with the weights after `step`; the decay starts small, so that the initial weights fade."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, value in self._network.named_parameters():
             self.last[name].lerp_(value, 1 - decay)
 
     def consider(self, criterion: float, step: int) -> None:
-        """Select the average as it is now if its criterion is higher than that of what is selected."""
+        """Make a copy of `last` the selected average if its criterion is higher than that of the selected one."""
         if self.selected is None or criterion > self.selected["criterion"]:
             weights = {name: value.clone() for name, value in self.last.items()}
             self.selected = {"weights": weights, "step": step, "criterion": criterion}
 
     @contextmanager
     def applied(self, selected: bool = False) -> Iterator[None]:
-        """Within this context the network has the last average for weights; or what is selected, if anything is."""
+        """Give the network averaged weights within this context.
+
+        Args:
+            selected: Use `selected` instead of `last`, unless nothing is selected yet.
+        """
         own = self._copy()
         self._set(self.selected["weights"] if selected and self.selected is not None else self.last)
         try:
@@ -46,11 +56,11 @@ class Averages:
             self._set(own)
 
     def state(self) -> dict[str, Any]:
-        """Return what `load` continues from."""
+        """Return the state that `load` restores."""
         return {"last": self.last, "selected": self.selected}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Restore a state that `state` returned."""
         self.last = {name: value.to(self.last[name].device) for name, value in state["last"].items()}
         self.selected = state["selected"]
 

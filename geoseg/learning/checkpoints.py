@@ -1,10 +1,11 @@
-"""The checkpoints of a training: what it is resumed from, in a folder beside the model that is not there yet.
+"""The checkpoints that a training is resumed from, in a folder next to the model that it will write.
 
-    model.training/lock               this training is at work (`geoseg.files.lock`)
-    model.training/step-000025.pt     all that decides the steps to come, as torch keeps it
-    model.training/step-000025.json   its format and SHA-256, written after it: without this one it does not count
+    model.training/lock               held while the training runs (`geoseg.files.lock`)
+    model.training/step-000025.pt     the complete state after a step, written by torch.save
+    model.training/step-000025.json   its format and SHA-256; a checkpoint without this record does not count
 
-The last three are kept: a flipped bit goes unnoticed by torch, and with its hash it costs 25 steps instead of all.
+The latest three are kept. torch.load does not notice a flipped bit; the hash does, and the training then resumes from
+the checkpoint before.
 """
 
 from __future__ import annotations
@@ -26,31 +27,32 @@ from geoseg.files.lock import Lock
 
 log = logging.getLogger(__name__)
 
-FORMAT = "geoseg-checkpoint/1"
+FORMAT = "geoseg-checkpoint/2"
 KEPT = 3
+"""Number of checkpoints that are kept."""
 
-_ANEW = "begin anew with --overwrite"
+_START_OVER = "start over with --overwrite"
 
 
 def folder_of(model: Path) -> Path:
-    """Return the folder of the training that will write `model`."""
+    """Return the checkpoint folder of the training that will write `model`."""
     return model.with_suffix(".training")
 
 
 def interrupted(model: Path) -> bool:
-    """Return whether there is a checkpoint of a training that will write `model`."""
+    """Return whether there is a checkpoint of an interrupted training that will write `model`."""
     return bool(records(folder_of(model)))
 
 
 def records(folder: Path) -> list[Path]:
-    """Return the records of the checkpoints in `folder`, the oldest first."""
+    """Return the paths of the checkpoint records in `folder`, oldest first."""
     return sorted(folder.glob("step-*.json"))
 
 
 def verify(record: Path) -> str | None:
-    """Return what is wrong with the checkpoint of `record`, None where it is whole."""
+    """Return what is wrong with the checkpoint of `record`, or None if it is intact."""
     try:
-        _verified(record)
+        _load(record)
     except _DamagedError as error:
         return f"is damaged ({error})"
     except InputError as error:
@@ -59,20 +61,26 @@ def verify(record: Path) -> str | None:
 
 
 class Checkpoints:
-    """The checkpoints of the training that will write `model`, held by this process alone until `close`.
+    """The checkpoint folder of one training, locked by this process until `close`.
+
+    Args:
+        model: The model file that the training will write.
 
     Raises:
-        LockedError: another process trains this model. OutputError: the folder cannot be made.
+        LockedError: Another process is training this model.
+        OutputError: The folder cannot be created.
     """
 
     def __init__(self, model: Path) -> None:
         self.path = folder_of(model)
-        self._old = model.with_suffix(".checkpoint")
+        self._legacy_file = model.with_suffix(".checkpoint")
         self._closed = False
         try:
             self._lock = Lock(self.path / "lock")
         except FileExistsError as error:
-            raise OutputError(f"{self.path}: is in the way of the checkpoints; move it elsewhere") from error
+            raise OutputError(
+                f"{self.path}: is a file where the folder of checkpoints has to be; move it elsewhere"
+            ) from error
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be created ({error.strerror or error})") from error
         for leftover in self.path.glob(".*.tmp*"):
@@ -80,68 +88,78 @@ class Checkpoints:
                 leftover.unlink()
 
     @property
-    def there(self) -> bool:
-        """Whether there is a checkpoint, of whatever version of geoseg."""
-        return bool(records(self.path)) or self._old.is_file()
+    def exist(self) -> bool:
+        """Whether there is a checkpoint, written by any version of geoseg."""
+        return bool(records(self.path)) or self._legacy_file.is_file()
 
-    def keep(self, step: int, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Keep `state` as that after `step`, and no more than two of those before it.
+    def save(self, step: int, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Save the state after `step`, and remove all but the latest `KEPT` checkpoints.
+
+        Args:
+            step: Number of completed steps.
+            fingerprint: JSON values that a training must have in common with this one to continue it.
+            state: The state of the trainer, by name.
 
         Raises:
-            WriteError: the file system failed; what was kept before is intact.
-            LockedError: another process has taken over.
+            WriteError: The file system failed; earlier checkpoints are intact.
+            LockedError: Another process has taken over.
         """
         self.check()
         buffer = io.BytesIO()
         torch.save({"fingerprint": json.dumps(fingerprint), "trainer": state}, buffer)
         data, record = buffer.getvalue(), self.path / f"step-{step:06d}.json"
         publish_bytes(record.with_suffix(".pt"), data)
-        said = {"format": FORMAT, "step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        publish_bytes(record, json.dumps(said, sort_keys=True).encode())
-        kept = records(self.path)[-KEPT:]
-        self._remove({path for each in kept for path in (each, each.with_suffix(".pt"))})
+        content = {"format": FORMAT, "step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        publish_bytes(record, json.dumps(content, sort_keys=True).encode())
+        latest = records(self.path)[-KEPT:]
+        self._remove_except({path for each in latest for path in (each, each.with_suffix(".pt"))})
 
     def check(self) -> None:
         """Raise LockedError if another process has taken over."""
         self._lock.check()
 
     def newest(self, fingerprint: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Return the newest state that is whole; a warning names those that are damaged.
+        """Return the state of the newest intact checkpoint, and log a warning for each damaged one.
 
-        names: of all that a state has.
+        Args:
+            fingerprint: Of the training that wants to continue.
+            names: The names that a complete state has.
 
         Raises:
-            RunError: it is that of another fingerprint; the message says in what.
-            InputError: all are damaged, or kept by another version of geoseg.
+            RunError: The checkpoint has another fingerprint; the message names the entries that differ.
+            InputError: All checkpoints are damaged, or were written by another version of geoseg.
         """
-        kept = records(self.path)[::-1]
-        if not kept and self._old.is_file():
-            raise InputError(f"{self._old}: was kept by an older geoseg, which alone can go on from it; or {_ANEW}")
-        for record, before in zip(kept, [*kept[1:], None], strict=True):
+        newest_first = records(self.path)[::-1]
+        if not newest_first and self._legacy_file.is_file():
+            raise InputError(
+                f"{self._legacy_file}: was written by an older geoseg; finish the training with that version, or "
+                f"{_START_OVER}"
+            )
+        for record, before in zip(newest_first, [*newest_first[1:], None], strict=True):
             try:
-                found, state = _verified(record)
+                found, state = _load(record)
             except _DamagedError as error:
-                then = f"going on from {before.stem}" if before else "there is none before it"
+                then = f"resuming from {before.stem}" if before else "there is no earlier one"
                 log.warning("%s: is damaged (%s); %s", record.with_suffix(".pt"), error, then)
                 continue
             differing = [key for key in fingerprint if found.get(key) != json.loads(json.dumps(fingerprint[key]))]
             if differing:
                 raise RunError(
-                    f"{self.path}: was training with another {', '.join(differing)}; use the same settings and data, "
-                    f"or {_ANEW}"
+                    f"{self.path}: belongs to a training with different {', '.join(differing)}; use the same settings "
+                    f"and data, or {_START_OVER}"
                 )
             if state.keys() != set(names):
-                raise _foreign(record, "holds other things than it needs to go on")
+                raise _other_version(record, "does not hold the state that this geoseg needs")
             return state
-        raise InputError(f"{self.path}: none of its {len(kept)} checkpoints is whole; {_ANEW}")
+        raise InputError(f"{self.path}: all {len(newest_first)} checkpoints are damaged; {_START_OVER}")
 
     def clear(self) -> None:
-        """Remove all checkpoints, those of an older version too."""
-        self._remove(set())
-        self._old.unlink(missing_ok=True)
+        """Remove all checkpoints, including that of an older version."""
+        self._remove_except(set())
+        self._legacy_file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the folder, once; it goes if it holds nothing."""
+        """Release the lock, and remove the folder if it is empty. Later calls do nothing."""
         if self._closed:
             return
         self._closed = True
@@ -149,44 +167,44 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
-    def _remove(self, kept: Collection[Path]) -> None:
-        """Remove the checkpoints but for the files `kept`; records go first, for they make the others count."""
+    def _remove_except(self, kept: Collection[Path]) -> None:
+        """Remove all checkpoint files except `kept`; records first, because a checkpoint without one does not count."""
         for path in sorted(self.path.glob("step-*"), key=lambda path: path.suffix != ".json"):
             if path not in kept:
                 path.unlink(missing_ok=True)
 
 
 class _DamagedError(Exception):
-    """Not what was kept."""
+    """The file is not what was saved."""
 
 
-def _verified(record: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return fingerprint and state of a checkpoint whose bytes are those that were kept."""
-    said = _read(record)
-    if said.get("format") != FORMAT:
-        raise _foreign(record, f"has the format {said.get('format')!r}, not {FORMAT!r}")
+def _load(record: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return fingerprint and state of a checkpoint after verifying its hash."""
+    content = _read_record(record)
+    if content.get("format") != FORMAT:
+        raise _other_version(record, f"has the format {content.get('format')!r}, not {FORMAT!r}")
     try:
         data = record.with_suffix(".pt").read_bytes()
     except OSError as error:
         raise _DamagedError(error.strerror or error) from error
-    if hashlib.sha256(data).hexdigest() != said.get("sha256"):
+    if hashlib.sha256(data).hexdigest() != content.get("sha256"):
         raise _DamagedError("it does not match its checksum")
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return dict(json.loads(content["fingerprint"])), dict(content["trainer"])
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return dict(json.loads(loaded["fingerprint"])), dict(loaded["trainer"])
     except Exception as error:
         raise _DamagedError(type(error).__name__) from error
 
 
-def _read(record: Path) -> dict[str, Any]:
+def _read_record(record: Path) -> dict[str, Any]:
     try:
-        said = json.loads(record.read_bytes())
+        content = json.loads(record.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _DamagedError(f"{record.name} cannot be read") from error
-    if not isinstance(said, dict):
-        raise _DamagedError(f"{record.name} is no record")
-    return said
+    if not isinstance(content, dict):
+        raise _DamagedError(f"{record.name} is not a record")
+    return content
 
 
-def _foreign(record: Path, what: str) -> InputError:
-    return InputError(f"{record}: {what}; finish it with the geoseg that began it, or {_ANEW}")
+def _other_version(record: Path, problem: str) -> InputError:
+    return InputError(f"{record}: {problem}; finish the training with the geoseg that began it, or {_START_OVER}")

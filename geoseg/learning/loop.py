@@ -1,4 +1,4 @@
-"""train(): learn classes from imagery without a label. A generator of Steps; the library never prints."""
+"""The training loop, as a generator of steps: it learns classes from imagery without labels."""
 
 from __future__ import annotations
 
@@ -17,94 +17,98 @@ from numpy.typing import NDArray
 from geoseg.errors import DivergedError, InputError
 from geoseg.learning.losses import pool_weights
 from geoseg.learning.mixture import fit_mixture
-from geoseg.learning.patches import Batch
+from geoseg.learning.patches import MIXTURE_STEPS, VALIDATION_STEPS, Batch
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.recipes import STRIDE
 
-GOOD_EVERY = 25
-"""Steps between two states that training can be resumed from or fall back to."""
-
-_SURVEYED = 1 << 41
-_PROBED = 1 << 42
-"""Steps that no training reaches: their patches are never learnt from."""
-
-_SURVEYS = 200
-_ENOUGH = 20_000
-"""Superpixels that the mixture is fitted to."""
-
-_PROBES = 4
-_JUDGED = 20
-"""Times that the weights would be judged over a whole training, in equal steps; they are in its second half."""
+_MAX_MIXTURE_BATCHES = 200
+_VALIDATION_BATCHES = 4
+_VALIDATIONS = 20
+"""Equal parts of a training; the weights are validated at the end of those in its second half."""
 
 
 def train(trainer: Trainer, minutes: float | None = None) -> Iterator[Step]:
-    """Yield one Step per optimiser step until the recipe's steps, or `minutes`, are used up.
+    """Train until the recipe's steps or `minutes` are used up, and yield every step.
 
-    After every `GOOD_EVERY` steps `trainer.state()` is worth keeping. With `minutes` the schedule follows the
-    clock, whichever of the two ends first, so that two runs are then not alike to the bit.
+    `trainer.at_checkpoint` says after which of them its state can be resumed from.
+
+    Args:
+        trainer: A new trainer, or one that has loaded a checkpoint.
+        minutes: Time limit. The schedule then follows whichever of clock and steps is ahead, so that two runs differ.
 
     Raises:
-        DivergedError: the classes collapsed, or loss and gradients left the finite numbers, for good.
+        DivergedError: The classes collapsed, or loss and gradients stayed non-finite.
+        InputError: The imagery is damaged, or has too few superpixels for the classes.
     """
     recipe = trainer.recipe
-    workers = min(8, os.cpu_count() or 1)
     used = trainer.progress * minutes * 60 if minutes else 0.0
     started = time.perf_counter() - used
-    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as ahead:
-        _survey(trainer, pool)
-        probe = [trainer.sampler.batch(_PROBED + i, recipe.batch_size, pool).to(trainer.device) for i in range(_PROBES)]
-        good = copy.deepcopy(trainer.state())
-        upcoming: Iterator[Batch] = iter(())
-        expected = -1
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads, ThreadPoolExecutor(1) as prefetcher:
+        _fit_mixture(trainer, threads)
+        validation = [
+            trainer.sampler.batch(VALIDATION_STEPS + i, recipe.batch_size, threads).to(trainer.device)
+            for i in range(_VALIDATION_BATCHES)
+        ]
+        good_state = copy.deepcopy(trainer.state())
+        batches: Iterator[Batch] = iter(())
+        expected_step = -1
         while trainer.step < recipe.steps and trainer.progress < 1:
-            if expected != trainer.step:
-                upcoming = _read_ahead(trainer, pool, ahead)
+            if expected_step != trainer.step:
+                batches = _prefetched(trainer, threads, prefetcher)
             began = time.perf_counter()
-            step = trainer.advance(next(upcoming).to(trainer.device))
+            step = trainer.advance(next(batches).to(trainer.device))
             elapsed = time.perf_counter() - began
             clock = (time.perf_counter() - started) / (60 * minutes) if minutes else 0.0
             before, trainer.progress = trainer.progress, max(trainer.step / recipe.steps, clock)
-            expected = trainer.step
-            if trainer.watch.fall_back:
-                trainer.load({**copy.deepcopy(good), "step": trainer.step, "watch": trainer.watch.state()})
-                trainer.watch.fallen_back()
+            expected_step = trainer.step
+            if trainer.watch.needs_rollback:
+                trainer.load({**copy.deepcopy(good_state), "step": trainer.step, "watch": trainer.watch.state()})
+                trainer.watch.rolled_back()
             else:
-                # Not before: agreement is high while the network knows little besides the mixture.
-                late = trainer.progress > 0.5
-                if late and math.floor(trainer.progress * _JUDGED) > math.floor(before * _JUDGED):
-                    step = replace(step, criterion=trainer.judge(probe))
-                if trainer.step % GOOD_EVERY == 0 and not trainer.watch.in_trouble:
-                    good = copy.deepcopy(trainer.state())
+                if _validation_is_due(before, trainer.progress):
+                    step = replace(step, criterion=trainer.validate(validation))
+                if trainer.at_checkpoint:
+                    good_state = copy.deepcopy(trainer.state())
             yield replace(step, images_per_second=recipe.batch_size / elapsed)
-            if trainer.watch.hopeless:
-                raise DivergedError(trainer.watch.hopeless)
+            if trainer.watch.failure:
+                raise DivergedError(trainer.watch.failure)
 
 
-def _read_ahead(trainer: Trainer, pool: ThreadPoolExecutor, ahead: ThreadPoolExecutor) -> Iterator[Batch]:
-    """Yield the batches from the trainer's step on, each being made while the one before it is learnt from."""
+def _validation_is_due(before: float, progress: float) -> bool:
+    """Return whether a step that took the progress from `before` to `progress` ended a part of the second half.
+
+    In the first half agreement is high because the network knows little besides the mixture.
+    """
+    return progress > 0.5 and math.floor(progress * _VALIDATIONS) > math.floor(before * _VALIDATIONS)
+
+
+def _prefetched(trainer: Trainer, threads: ThreadPoolExecutor, prefetcher: ThreadPoolExecutor) -> Iterator[Batch]:
+    """Yield the batches from the trainer's step on; the next one is prepared while the network learns from one."""
     count = trainer.recipe.batch_size
-    following = ahead.submit(trainer.sampler.batch, trainer.step, count, pool)
+    following = prefetcher.submit(trainer.sampler.batch, trainer.step, count, threads)
     for step in itertools.count(trainer.step + 1):
-        current, following = following, ahead.submit(trainer.sampler.batch, step, count, pool)
+        current, following = following, prefetcher.submit(trainer.sampler.batch, step, count, threads)
         yield current.result()
 
 
-def _survey(trainer: Trainer, pool: ThreadPoolExecutor) -> None:
-    """Fit the mixture that training starts from, to superpixels of patches that no step sees; once."""
+def _fit_mixture(trainer: Trainer, threads: ThreadPoolExecutor) -> None:
+    """Fit the initial mixture to superpixels of patches that no step learns from, unless it exists or is not used."""
     recipe, sampler = trainer.recipe, trainer.sampler
     if trainer.mixture is not None or not (recipe.start_share or recipe.anchor_weight):
         return
+    min_superpixels = 2 * recipe.classes
+    wanted = max(recipe.mixture_superpixels, min_superpixels)
     found: list[NDArray[np.float32]] = []
-    for batch in range(_SURVEYS):
-        patches = sampler.batch(_SURVEYED + batch, recipe.batch_size, pool)
-        _, area = pool_weights(patches.labels, patches.regions, STRIDE)
-        found.append(patches.features[area > 0].numpy())
-        if sum(map(len, found)) >= _ENOUGH:
+    for index in range(_MAX_MIXTURE_BATCHES):
+        batch = sampler.batch(MIXTURE_STEPS + index, recipe.batch_size, threads)
+        _, area = pool_weights(batch.labels, batch.regions, STRIDE)
+        found.append(batch.descriptors[area > 0].numpy())
+        if sum(map(len, found)) >= wanted:
             break
-    features = np.concatenate(found)
-    if len(features) < 2 * recipe.classes:
+    descriptors = np.concatenate(found)
+    if len(descriptors) < min_superpixels:
         raise InputError(
-            f"the imagery has about {len(features)} superpixels, too few for {recipe.classes} classes; ask for "
-            "fewer --classes, a smaller --superpixel-size, or give more imagery"
+            f"the imagery has about {len(descriptors)} superpixels, too few for {recipe.classes} classes; ask for "
+            "fewer --classes or a smaller --superpixel-size, or add more imagery"
         )
-    trainer.mixture = fit_mixture(features, recipe.classes, sampler.seed, sampler.start).to(trainer.device)
+    trainer.mixture = fit_mixture(descriptors, recipe.classes, sampler.seed, sampler.start).to(trainer.device)

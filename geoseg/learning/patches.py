@@ -1,11 +1,12 @@
-"""Training patches. Every random choice is a function of (seed, step, sample), so that a resumed training sees
-the patches the uninterrupted one would have seen, for any number of reading threads."""
+"""Training patches.
+
+Every random choice is a function of (seed, step, sample), so that a resumed training sees the same patches as an
+uninterrupted one, whatever the number of reading threads.
+"""
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,109 +17,50 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.datasets.bad_images import BadImages, ImageError
-from geoseg.datasets.dataset import DatasetImage
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.learning.augment import jitter, transform
-from geoseg.learning.mixture import region_features
-from geoseg.raster.source import ImageSource
+from geoseg.learning.imagery import Crop, Imagery
+from geoseg.learning.mixture import region_descriptors
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.segments import device as segments_device
 from geoseg.segments.superpixels import colour, segment
 
-_WHOLE = 64 << 20
-_MEMORY = 1 << 30
-_TRIES = 1000
-_MOST_THREADS = 16
-_CHOOSY = 10
-_READERS = 64
-_PLAIN = 1 << 20
-"""A sample no batch reaches. (A shorter key would not do: numpy fills keys up with zeros.)"""
+NORMALISATION_STEPS = 1 << 40
+MIXTURE_STEPS = 1 << 41
+VALIDATION_STEPS = 1 << 42
+"""First of the steps that no training reaches, so that the network never learns from their patches. They serve for the
+statistics of batch normalisation, for the mixture, and for the criterion."""
 
-Drawn = tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]
-"""Pixels (bands, P, P) of a patch, their validity (P, P), and where they count in the losses (P, P): nowhere but where
-they are valid, and everywhere there unless the data set says otherwise."""
+_PREVIEW_SAMPLES = 1 << 20
+"""Samples of step 0 that no batch reaches. A shorter key would not be distinct: numpy pads keys with zeros."""
 
+_MAX_DRAWS = 1000
+_MAX_PICKY_DRAWS = 10
+"""Draws after which a patch with less than half of its pixels valid is accepted."""
 
-class Imagery:
-    """The scenes of a data set, or its images, with those that are small kept decoded, up to a gigabyte.
-
-    Windows of a JPEG or of a striped file cost as much as the whole file, and training reads them in random order.
-
-    alike: all are drawn equally often; the header of none is read for it. Else as often as they have pixels.
-    bad_images: takes what turns out to be damaged; without it, that is an error.
-    """
-
-    def __init__(self, scenes: Sequence[ImageSource], alike: bool = False, bad_images: BadImages | None = None) -> None:
-        self.scenes = tuple(scenes)
-        self._bad_images = bad_images
-        pixels = np.array([1 if alike else scene.extent.pixels for scene in scenes], dtype=np.float64)
-        self.shares = pixels / pixels.sum()
-        self._kept: OrderedDict[int, Drawn] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._reading = [threading.Lock() for _ in range(_READERS)]
-
-    def leave_out(self, index: int, error: ImageError) -> None:
-        """Go on without the image `index`.
-
-        Raises:
-            InputMissingError, InputError: no more may be left out.
-        """
-        if self._bad_images is None:
-            raise error
-        self._bad_images.add(self.scenes[index].path, error)
-        self._bad_images.enforce_limit(len(self.scenes))
-
-    def read(self, index: int, window: Window) -> Drawn:
-        """Return pixels and validity of a window of scene `index`, as its `read` does, and where they count."""
-        scene = self.scenes[index]
-        # An image of a data set is made whole whenever it is read.
-        if not isinstance(scene, DatasetImage) and _bytes(scene) > _WHOLE:
-            pixels, valid = scene.read(window)
-            return pixels, valid, valid
-        # Two threads never read the same image, and other images meanwhile.
-        with self._reading[index % _READERS]:
-            pixels, valid, counted = self._whole(index)
-        rows, cols = window.within(scene.extent)
-        return pixels[:, rows, cols], valid[rows, cols], counted[rows, cols]
-
-    def _whole(self, index: int) -> Drawn:
-        with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
-        scene = self.scenes[index]
-        pixels, valid = scene.read(scene.extent)
-        mask = scene.mask if isinstance(scene, DatasetImage) else None
-        found = pixels, valid, valid if mask is None else valid & mask()
-        with self._lock:
-            self._kept[index] = found
-            self._bytes += _size(found)
-            while self._bytes > _MEMORY:
-                self._bytes -= _size(self._kept.popitem(last=False)[1])
-        return found
+_MAX_SEGMENT_THREADS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B patches, each also seen through its spatial transform T.
+    """B patches of P x P pixels, each of them also under its random spatial transform T.
 
-    image, moved: (B, bands, P, P) float32, normalised; 0 where invalid.
-    labels, moved_labels: (B, P, P) int64 superpixels, moved together with the image; 0 where there is none, and where
-        pixels do not count.
-    features: (B, regions, F) float32, of the superpixels of the image before its colours were changed
-        (`mixture.region_features`).
-    regions: the largest label.
+    Attributes:
+        image: (B, bands, P, P) float32, normalised; 0 where invalid.
+        labels: (B, P, P) int64, superpixels 1..regions; 0 where there is none, or where pixels do not count.
+        moved: `image` under T, with other jitter.
+        moved_labels: `labels` under T.
+        descriptors: (B, regions, D) float32, of the superpixels before jitter (`mixture.region_descriptors`).
+        regions: The largest label of the batch.
     """
 
     image: Tensor
     labels: Tensor
     moved: Tensor
     moved_labels: Tensor
-    features: Tensor
+    descriptors: Tensor
     regions: int
 
     def to(self, device: torch.device) -> Batch:
@@ -128,16 +70,24 @@ class Batch:
             self.labels.to(device),
             self.moved.to(device),
             self.moved_labels.to(device),
-            self.features.to(device),
+            self.descriptors.to(device),
             self.regions,
         )
 
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws patches of `size` pixels, scenes by their shares and places in them uniformly.
+    """Draws patches: images by their shares, and positions in them uniformly.
 
-    Superpixels are cut on `device`. start: which of their features are taken.
+    Attributes:
+        imagery: What patches are drawn from.
+        stats: Band statistics that normalise them.
+        superpixels: How they are cut into superpixels.
+        colour_scale: (offset, scale) that superpixels see colours by (`raster.statistics.colour_scale`).
+        size: Side P of a patch in pixels.
+        seed: Decides every patch.
+        device: Where superpixels are computed; other than on CUDA, one patch per thread.
+        start: Kind of descriptors.
     """
 
     imagery: Imagery
@@ -149,88 +99,86 @@ class PatchSampler:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     start: Start = "brightness"
 
-    def batch(self, step: int, count: int, pool: ThreadPoolExecutor) -> Batch:
-        """Return the `count` patches of `step`; the same for the same arguments, always."""
+    def batch(self, step: int, count: int, threads: ThreadPoolExecutor) -> Batch:
+        """Return the `count` patches of `step`, which depend on nothing else.
+
+        Raises:
+            InputMissingError, InputError: The imagery is damaged, or almost all nodata.
+        """
         random = [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
-        drawn = list(pool.map(self._draw, random))
-        cut = self.cut_together(drawn, pool) if self.device.type == "cuda" else list(pool.map(self._cut, drawn))
-        regions = max(int(labels.max()) for labels in cut)
-        views = pool.map(self._views, drawn, cut, random, itertools.repeat(regions))
-        image, labels, moved, moved_labels, features = (
+        drawn = list(threads.map(self._draw, random))
+        if self.device.type == "cuda":
+            labels = self.segment_together(drawn, threads)
+        else:
+            labels = list(threads.map(self._segment, drawn))
+        regions = max(int(each.max()) for each in labels)
+        views = threads.map(self._views, drawn, labels, random, itertools.repeat(regions))
+        image, cut, moved, moved_cut, descriptors = (
             torch.from_numpy(np.stack(part)) for part in zip(*views, strict=True)
         )
-        return Batch(image, labels.long(), moved, moved_labels.long(), features, regions)
+        return Batch(image, cut.long(), moved, moved_cut.long(), descriptors, regions)
 
-    def plain(self, sample: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int32]]:
-        """Return pixels (bands, P, P), validity and superpixels of a patch that no step is trained on."""
-        drawn = self._draw(np.random.default_rng([self.seed, 0, _PLAIN + sample]))
-        return drawn[0], drawn[1], self._cut(drawn)
+    def preview(self, sample: int) -> tuple[Crop, NDArray[np.int32]]:
+        """Return the pixels of a patch that no step learns from, and its superpixels (P, P)."""
+        drawn = self._draw(np.random.default_rng([self.seed, 0, _PREVIEW_SAMPLES + sample]))
+        return drawn, self._segment(drawn)
 
-    def cut_together(self, drawn: Sequence[Drawn], pool: ThreadPoolExecutor) -> list[NDArray[np.int32]]:
-        """Return the superpixels (P, P) of each patch, all of them at once on the device: the same as one by one."""
-        features = torch.from_numpy(np.stack(list(pool.map(self._colour, drawn))))
-        valid = torch.from_numpy(np.stack([each[1] for each in drawn]))
-        found = segments_device.segment_batch(
-            features.to(self.device),
+    def segment_together(self, drawn: Sequence[Crop], threads: ThreadPoolExecutor) -> list[NDArray[np.int32]]:
+        """Return the superpixels (P, P) of each patch, computed on the device at once; the same as one by one."""
+        colours = torch.from_numpy(np.stack(list(threads.map(self._colours, drawn))))
+        valid = torch.from_numpy(np.stack([each.valid for each in drawn]))
+        segmented = segments_device.segment_batch(
+            colours.to(self.device),
             valid.to(self.device),
             **vars(self.superpixels),
-            threads=min(len(drawn), _MOST_THREADS),
+            threads=min(len(drawn), _MAX_SEGMENT_THREADS),
         )
-        return [each.labels for each in found]
+        return [each.labels for each in segmented]
 
-    def _colour(self, drawn: Drawn) -> NDArray[np.int16]:
+    def _colours(self, drawn: Crop) -> NDArray[np.int16]:
         offset, scale = self.colour_scale
-        return colour(drawn[0], drawn[1], offset=offset, scale=scale)
+        return colour(drawn.pixels, drawn.valid, offset=offset, scale=scale)
 
-    def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
-        return segment(self._colour(drawn), drawn[1], **vars(self.superpixels)).labels
+    def _segment(self, drawn: Crop) -> NDArray[np.int32]:
+        return segment(self._colours(drawn), drawn.valid, **vars(self.superpixels)).labels
 
     def _views(
-        self, drawn: Drawn, labels: NDArray[np.int32], random: np.random.Generator, regions: int
+        self, drawn: Crop, labels: NDArray[np.int32], random: np.random.Generator, regions: int
     ) -> tuple[NDArray[Any], ...]:
-        pixels, valid, counted = drawn
-        image = self.stats.normalise(pixels, valid)
-        # Below 0: a superpixel that is seen and does not count; so the mask moves as the superpixels do.
-        labels = np.where(counted, labels, -labels)
+        """Return what a patch contributes to a batch, in the order of the fields of `Batch`."""
+        image = self.stats.normalise(drawn.pixels, drawn.valid)
+        # Pixels that are visible but do not count have negative labels, so that the mask moves with the superpixels.
+        labels = np.where(drawn.counted, labels, -labels)
         moved, moved_labels = transform(image, labels, random)
-        features = region_features(self.stats.scale(pixels), labels.clip(min=0), regions, self.start)
+        descriptors = region_descriptors(self.stats.scale(drawn.pixels), labels.clip(min=0), regions, self.start)
         image, moved = jitter(image, labels != 0, random), jitter(moved, moved_labels != 0, random)
-        return image, labels.clip(min=0), moved, moved_labels.clip(min=0), features
+        return image, labels.clip(min=0), moved, moved_labels.clip(min=0), descriptors
 
-    def _draw(self, random: np.random.Generator) -> Drawn:
-        most = 0.0
-        for attempt in range(_TRIES):
-            index = int(random.choice(len(self.imagery.scenes), p=self.imagery.shares))
+    def _draw(self, random: np.random.Generator) -> Crop:
+        """Draw one patch; where nodata is common, the first that is mostly valid, or the best of several."""
+        best_share = 0.0
+        for attempt in range(_MAX_DRAWS):
+            index = int(random.choice(len(self.imagery.images), p=self.imagery.shares))
             try:
-                rows, cols = self.imagery.scenes[index].shape
+                rows, cols = self.imagery.images[index].shape
                 row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
                 window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
-                pixels, valid, counted = self.imagery.read(index, window)
+                drawn = self.imagery.read(index, window)
             except (InputError, InputMissingError) as error:
-                # Whatever was drawn before: so a resumed training draws the same patches.
-                self.imagery.leave_out(index, error)
+                # Its share stays as it is, so that a resumed training draws the same patches.
+                self.imagery.exclude(index, error)
                 continue
-            share = float(valid.mean()) if counted.any() else 0.0
-            if share > most:
-                most = share
-                best = _pad(pixels, self.size), _pad(valid, self.size), _pad(counted, self.size)
-            if most > 0.5 or (most > 0 and attempt >= _CHOOSY):
+            share = float(drawn.valid.mean()) if drawn.counted.any() else 0.0
+            if share > best_share:
+                best_share, best = share, Crop(*(_pad(part, self.size) for part in drawn))
+            if best_share > 0.5 or (best_share > 0 and attempt >= _MAX_PICKY_DRAWS):
                 return best
-        raise InputError(f"the imagery is almost all nodata: {_TRIES} random patches in a row had no valid pixel")
+        raise InputError(f"the imagery is almost all nodata: {_MAX_DRAWS} random patches in a row had no valid pixel")
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Fill (..., rows, cols) up to `size` x `size` with zeros, at the end of each axis."""
+    """Pad (..., rows, cols) with zeros to `size` x `size`, at the end of each axis."""
     rows, cols = array.shape[-2:]
     if (rows, cols) == (size, size):
         return array
     return np.pad(array, (*[(0, 0)] * (array.ndim - 2), (0, size - rows), (0, size - cols)))
-
-
-def _bytes(scene: ImageSource) -> int:
-    return scene.extent.pixels * len(scene.bands) * scene.dtype.itemsize
-
-
-def _size(kept: Drawn) -> int:
-    pixels, valid, counted = kept
-    return pixels.nbytes + valid.nbytes + (0 if counted is valid else counted.nbytes)

@@ -1,9 +1,9 @@
-"""Trainer: the network, its losses, and all that changes from step to step of a training.
+"""The trainer: the network, its losses, and all state that changes from step to step.
 
 Phase 1 maximises mutual information between superpixels and classes; phase 2 adds adversarial pixel noise and spatial
-transforms. This is our reconstruction of InMARS: its hyper-parameters are not public. Ours altogether are phase 0, in
-which the network learns a mixture of the superpixels' colours (`mixture`) to start from; the anchor that keeps it near;
-a marginal that expects unequal classes; the average of the weights over the steps, and the criterion that judges it.
+transforms. This is our reconstruction of InMARS, whose hyper-parameters are not public. Additions of ours: phase 0, in
+which the network learns a mixture of the superpixels' colours (`mixture`); the anchor that keeps it close to that
+mixture; a marginal term that expects classes of unequal size; averaged weights, and the criterion that selects them.
 """
 
 from __future__ import annotations
@@ -17,36 +17,50 @@ import torch
 from torch import Tensor
 
 from geoseg.learning.averaging import Averages
-from geoseg.learning.collapse import Watch
+from geoseg.learning.collapse import CollapseWatch
 from geoseg.learning.losses import (
     adversarial_noise,
     class_prior,
+    conditional_entropy,
     cross_entropy,
     divergence,
+    marginal,
     marginal_divergence,
-    mutual_information_loss,
     pool,
     pool_weights,
+    shares_entropy,
 )
 from geoseg.learning.mixture import Mixture
 from geoseg.learning.patches import Batch, PatchSampler
-from geoseg.model.network import SegmentationNetwork, frozen_statistics, running_statistics
+from geoseg.model.network import SegmentationNetwork
+from geoseg.model.normalisation import frozen_statistics, running_statistics
 from geoseg.recipes import STRIDE, Recipe
 
 _MARGINAL_MEMORY = 0.9
-_DRIFT = 0.1
-_MAX_NORM = 5.0
+"""Decay of the running class shares p_bar."""
+
+_CRITERION_CROSS_ENTROPY_WEIGHT = 0.1
+_MAX_GRADIENT_NORM = 5.0
+_WARM_UP_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step was like.
+    """The log entry of one optimiser step.
 
-    step: counted from 1, of `steps`. phase: 0, 1 or 2. loss: of the batch, nan where it was skipped.
-    information: mutual information of region and class in nats, of the batch; adversarial, geometric: the
-    divergences of phase 2; anchor: the cross-entropy to the mixture. perplexity: exp of the entropy of the running
-    class shares, in [1, K]. images_per_second: patches. note: what was done about trouble, empty mostly.
-    criterion: of the averaged weights after this step (`Trainer.judge`), nan where they were not judged.
+    Attributes:
+        step: Number of the step, from 1.
+        steps: Number of steps of the whole training.
+        phase: 0, 1 or 2.
+        loss: Loss of the batch; not finite if the step was skipped.
+        information: Mutual information of region and class in the batch, in nats.
+        adversarial: Divergence under adversarial noise, in nats; 0 before phase 2.
+        geometric: Divergence under the spatial transform, in nats; 0 before phase 2.
+        anchor: Cross-entropy to the mixture, in nats.
+        perplexity: exp of the entropy of the running class shares, in [1, K].
+        images_per_second: Patches per second.
+        note: What was done about a collapse or a non-finite step; empty in most cases.
+        criterion: Criterion of the averaged weights after this step (`Trainer.validate`); NaN if not computed.
     """
 
     step: int
@@ -64,7 +78,7 @@ class Step:
 
 
 class Terms(NamedTuple):
-    """The parts of a step's loss, as in `Step`."""
+    """The terms of a step's loss, as in `Step`."""
 
     information: float
     adversarial: float = 0.0
@@ -73,9 +87,25 @@ class Terms(NamedTuple):
 
 
 class Trainer:
-    """The network, its optimiser, and everything else that changes from step to step.
+    """The network, its optimiser, and all other state that changes from step to step.
 
-    `state()` holds all of it, so that `load(state)` continues bit for bit on the same machine and device.
+    `state()` holds all of it: after `load(state)`, training continues bit for bit on the same machine and device.
+
+    Args:
+        network: Is moved to `device` and trained in place.
+        sampler: Draws the patches.
+        recipe: Hyper-parameters.
+        device: Where the network is trained.
+        precision: float32, or the type that autocast computes in.
+
+    Attributes:
+        step: Number of completed steps.
+        progress: Share of the training that is completed, in [0, 1]; by steps or by the clock.
+        prior: (K,), expected class shares in descending order.
+        p_bar: (K,), running class shares.
+        watch: The collapse watch.
+        averages: Averages of the weights.
+        mixture: The mixture of phase 0 and of the anchor; None until it is fitted.
     """
 
     def __init__(
@@ -97,13 +127,18 @@ class Trainer:
         self.step = 0
         self.progress = 0.0
         self.prior = class_prior(recipe.classes, recipe.imbalance).to(device)
-        self.watch = Watch(recipe.classes, recipe.marginal_weight, float(_entropy(self.prior).exp()))
+        self.watch = CollapseWatch(recipe.classes, recipe.marginal_weight, float(shares_entropy(self.prior).exp()))
         self.p_bar = self.prior.clone()
         self.averages = Averages(self.network, recipe.averaging)
         self.mixture: Mixture | None = None
 
+    @property
+    def at_checkpoint(self) -> bool:
+        """Whether the current state is one to resume from, or to roll back to."""
+        return self.step % self.recipe.checkpoint_every == 0 and self.watch.stable
+
     def state(self) -> dict[str, Any]:
-        """Return everything that decides the steps to come; tensors, numbers and strings only."""
+        """Return everything that decides the following steps; tensors, numbers and strings only."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -116,7 +151,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state()` returned."""
+        """Restore a state that `state()` returned."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
@@ -127,56 +162,61 @@ class Trainer:
         mixture = state["mixture"]
         self.mixture = Mixture(**mixture).to(self.device) if mixture is not None else None
 
-    def judge(self, probe: Sequence[Batch]) -> float:
-        """Return the criterion of the averaged weights, which needs no label, and select them where it is the highest.
+    def validate(self, batches: Sequence[Batch]) -> float:
+        """Compute the criterion of the averaged weights, without labels, and select them if it is the highest so far.
 
-        It is the share of the superpixels' area, in the patches of `probe`, that keeps its class under the spatial
-        transform, less a tenth of the cross-entropy to the mixture in nats: classes should not hang on where and how a
-        superpixel is seen, and training should not drift from colour. `docs/method.md` tells how it goes with accuracy.
+        The criterion is the share of the superpixels' area that keeps its class under the spatial transform, minus a
+        tenth of the cross-entropy to the mixture in nats: classes should not depend on where and how a superpixel is
+        seen, and training should not drift away from colour. `docs/method.md` compares it with accuracy.
+
+        Args:
+            batches: Patches that the network never learns from.
         """
-        kept = seen = cost = 0.0
+        agreeing = total = cross = 0.0
         with self.averages.applied(), torch.no_grad(), frozen_statistics(self.network):
-            for batch in probe:
+            for batch in batches:
                 weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
                 moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                     logits, moved = (self.network(image).float() for image in (batch.image, batch.moved))
                 z = pool(logits, weights)
-                both = torch.minimum(area, moved_area)
+                shared_area = torch.minimum(area, moved_area)
                 same = z.argmax(-1) == pool(moved, moved_weights).argmax(-1)
-                kept, seen = kept + float((same * both).sum()), seen + float(both.sum())
+                agreeing += float((same * shared_area).sum())
+                total += float(shared_area.sum())
                 if self.mixture is not None:
-                    cost += float(cross_entropy(self.mixture.posterior(batch.features), z, area)) / len(probe)
-        criterion = kept / max(seen, 1.0) - _DRIFT * cost
+                    cross += float(cross_entropy(self.mixture.posterior(batch.descriptors), z, area)) / len(batches)
+        criterion = agreeing / max(total, 1.0) - _CRITERION_CROSS_ENTROPY_WEIGHT * cross
         self.averages.consider(criterion, self.step)
         return criterion
 
     def advance(self, batch: Batch) -> Step:
-        """Take one optimiser step on `batch`; a step whose loss or gradient is not finite changes no weight."""
+        """Take one optimiser step on `batch`; if loss or gradients are not finite, no weight changes."""
         phase = sum(self.progress >= share for share in (self.recipe.start_share, self.recipe.warm_share))
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._learning_rate()
         before = running_statistics(self.network)
-        # Encoders with dropout draw from torch's own generator: a resumed step has to draw the same.
+        # Encoders with dropout draw from torch's global generator; a resumed step must draw the same numbers.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._seed())
             loss, terms, p_bar = self._loss(batch, phase)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()
             self.p_bar = p_bar.detach()
-            self.averages.follow(self.step)
+            self.averages.update(self.step)
         else:
             self.network.load_state_dict(before, strict=False)
         self.step += 1
-        perplexity = float(_entropy(self.p_bar).exp())
-        note = self.watch.see(perplexity, finite, warm=phase > 0 and self.progress > 0.1)
+        perplexity = float(shares_entropy(self.p_bar).exp())
+        note = self.watch.update(perplexity, finite, past_start=phase > 0 and self.progress > 0.1)
         return Step(self.step, self.recipe.steps, phase, float(loss.detach()), *terms, perplexity, 0.0, note)
 
     def _loss(self, batch: Batch, phase: int) -> tuple[Tensor, Terms, Tensor]:
+        """Return the loss, its terms, and the running class shares."""
         recipe = self.recipe
         image = batch.image.contiguous(memory_format=torch.channels_last)
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
@@ -187,15 +227,16 @@ class Trainer:
                 logits, moved_logits = self.network(both).float().chunk(2)
             else:
                 logits = self.network(image).float()
-        z = pool(logits, weights)
-        conditional, marginal, p_bar = self._information(z, area)
+        z = pool(logits, weights)  # (B, R, K)
+        conditional, marginal_loss, p_bar = self._information(z, area)
         anchor = z.new_zeros(())
         if self.mixture is not None and (phase == 0 or recipe.anchor_weight > 0):
-            anchor = cross_entropy(self.mixture.posterior(batch.features), z, area)
-        terms = Terms(float(_entropy(p_bar.detach()) - conditional.detach()), anchor=float(anchor.detach()))
+            anchor = cross_entropy(self.mixture.posterior(batch.descriptors), z, area)
+        information = float(shares_entropy(p_bar.detach()) - conditional.detach())
+        terms = Terms(information, anchor=float(anchor.detach()))
         if phase == 0:
             return anchor, terms, p_bar
-        loss = conditional + self.watch.mu * marginal + recipe.anchor_weight * anchor
+        loss = conditional + self.watch.mu * marginal_loss + recipe.anchor_weight * anchor
         if phase == 2 and recipe.adversarial_weight > 0:
             adversarial = self._adversarial(image, weights, area)
             loss = loss + recipe.adversarial_weight * adversarial
@@ -208,20 +249,20 @@ class Trainer:
         return loss, terms, p_bar
 
     def _information(self, z: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean_s H(p_s), what the marginal costs, and p_bar, of a longer stretch of imagery than one batch.
+        """Return mean_s H(p_s), the marginal term, and p_bar, which covers more imagery than one batch.
 
-        Gradients flow through this batch's share of p_bar, and are scaled as if all of it were this batch's.
+        Gradients flow through the batch's part of p_bar, scaled as if all of p_bar came from the batch.
         """
-        conditional, batch_p_bar = mutual_information_loss(z, area, 0.0)
+        conditional = conditional_entropy(z, area)
         memory = min(_MARGINAL_MEMORY, 1 - 1 / (self.step + 1))
-        p_bar = memory * self.p_bar + (1 - memory) * batch_p_bar
-        cost = marginal_divergence(p_bar, self.prior)
-        return conditional, (cost - cost.detach() * memory) / (1 - memory), p_bar
+        p_bar = memory * self.p_bar + (1 - memory) * marginal(z, area)
+        divergence_ = marginal_divergence(p_bar, self.prior)
+        return conditional, (divergence_ - divergence_.detach() * memory) / (1 - memory), p_bar
 
     def _adversarial(self, image: Tensor, weights: Tensor, area: Tensor) -> Tensor:
-        """The divergence under adversarial noise of half of the patches, which halves the cost of its three passes.
+        """Return the divergence under adversarial noise of half of the patches, which halves the cost of its passes.
 
-        All of them in float32, on the same patches and without dropout: without noise the divergence is 0.
+        All three passes run in float32, on the same patches and without dropout: without noise the divergence is 0.
         """
         half = -(-len(image) // 2)
         image, weights, area = image[:half], weights[:half], area[:half]
@@ -236,11 +277,7 @@ class Trainer:
     def _seed(self) -> int:
         return (self.sampler.seed << 32) + self.step
 
-    def _rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / 20)
+    def _learning_rate(self) -> float:
+        warm_up = min(1.0, (self.step + 1) / _WARM_UP_STEPS)
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-        return self.recipe.learning_rate * warm * cosine * self.watch.rate_factor
-
-
-def _entropy(shares: Tensor) -> Tensor:
-    return -(shares * shares.clamp_min(1e-30).log()).sum()
+        return self.recipe.learning_rate * warm_up * cosine * self.watch.rate_factor

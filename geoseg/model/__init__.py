@@ -1,1 +1,1 @@
-"""The network, the model file that carries it, and the network made ready for a device."""
+"""The network, its preparation for a device, and the model file."""

@@ -1,7 +1,7 @@
-"""The model file: one safetensors file with the weights and a JSON card, so that predict needs nothing else.
+"""The model file: one safetensors file with the weights and a JSON card, so that prediction needs nothing else.
 
-The card describes the network, bands, statistics, superpixels, windows, classes, recipe, data and versions,
-and carries the SHA-256 of the tensors and its own; no code is stored, and none is run on loading.
+The card describes network, bands, statistics, superpixels, windows, classes, recipe, training data and versions. It
+holds the SHA-256 of the tensors and of itself. The file stores no code, and loading it runs none.
 """
 
 from __future__ import annotations
@@ -91,10 +91,11 @@ def save_model(model: Model, path: Path) -> Model:
 
 
 def load_model(path: Path) -> Model:
-    """Return the model at `path`, its network on the CPU in evaluation mode.
+    """Load a model; its network is on the CPU, in evaluation mode.
 
     Raises:
-        InputMissingError, InputError: no file, no geoseg model, a damaged one, or one of another format.
+        InputMissingError: There is no such file.
+        InputError: The file is not a geoseg model, is damaged, or has another format.
     """
     card = read_card(path)
     try:
@@ -102,7 +103,7 @@ def load_model(path: Path) -> Model:
         with safetensors.safe_open(str(path), framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         if _digest(state) != card["tensors_sha256"]:
-            raise InputError(f"{path}: its weights do not match its checksum; the file is damaged, copy it again")
+            raise InputError(f"{path}: its weights do not match their checksum; the file is damaged: copy it again")
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise InputError(f"{path}: has weights that are not finite; train it again")
         _check_fit(spec, state)
@@ -126,10 +127,10 @@ def load_model(path: Path) -> Model:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Return the JSON card of the model file `path`, without reading its weights.
+    """Return the card of a model file without reading its weights.
 
     Raises:
-        InputMissingError, InputError: as `load_model`.
+        InputMissingError, InputError: As for `load_model`.
     """
     file = regular_file(path)
     try:
@@ -137,9 +138,13 @@ def read_card(path: Path) -> dict[str, Any]:
             metadata = tensors.metadata() or {}
         card = parse_card(metadata["geoseg"])
     except KeyError:
-        raise InputError(f"{path}: is a safetensors file without geoseg's card; geoseg train writes models") from None
+        raise InputError(
+            f"{path}: is a safetensors file without a geoseg card; models are written by geoseg train"
+        ) from None
     except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: is no geoseg model ({first_line(error)}); geoseg train writes them") from error
+        raise InputError(
+            f"{path}: is not a geoseg model ({first_line(error)}); models are written by geoseg train"
+        ) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else None
         raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
@@ -157,17 +162,17 @@ def _with_sha256(model: Model, digest: str) -> Model:
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError unless `state` is that of the network of `spec`, before any memory is taken for it."""
+    """Raise ValueError unless `state` fits the network of `spec`, before memory is allocated for it."""
     try:
         with torch.device("meta"):
-            wanted = SegmentationNetwork(spec).state_dict()
+            expected = SegmentationNetwork(spec).state_dict()
     except RuntimeError:
-        # A few encoders look at values while they are built; load_state_dict compares them later.
+        # A few encoders read tensor values while they are built, which meta tensors lack; load_state_dict checks them.
         return
-    differing = {name for name in {*wanted, *state} if name not in wanted or name not in state}
+    differing = expected.keys() ^ state.keys()
     differing |= {
         name
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if name in state and (value.shape, value.dtype) != (state[name].shape, state[name].dtype)
     }
     if differing:

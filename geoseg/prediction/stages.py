@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.model.file import Model
-from geoseg.model.inference import ready
+from geoseg.model.inference import inference_copy
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import ENCODER_STRIDE, STRIDE
 from geoseg.segments.lattice import Chooser, choose
@@ -33,7 +33,7 @@ class Stages:
 
     def __init__(self, model: Model, dtype: np.dtype[Any], device: torch.device, precision: torch.dtype) -> None:
         self._model, self._device, self._precision = model, device, precision
-        self._network = ready(model.network, device, precision)
+        self._network = inference_copy(model.network, device, precision)
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
     def normalise(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -41,7 +41,8 @@ from geoseg.datasets.potsdam_tiles import LABELLED_TILES, open_tiles
 from geoseg.datasets.resize import centre_crop, shrink_image, shrink_labels, shrunk_length
 from geoseg.errors import BandError, InputError, InputMissingError, SettingError
 from geoseg.grid import Window
-from geoseg.learning.patches import Imagery, PatchSampler
+from geoseg.learning.imagery import Imagery
+from geoseg.learning.patches import PatchSampler
 from geoseg.raster.statistics import band_stats
 from geoseg.recipes import SuperpixelConfig
 

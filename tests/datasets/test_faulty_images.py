@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.commandline import Outcome, assert_refused, geoseg, untouched
+from helpers.commandline import Outcome, assert_refused, geoseg, training_with, untouched
 from helpers.miniatures import make_coco, make_patches, make_tiles
 from helpers.rasters import landscape, make_raster
 from PIL import Image
@@ -153,20 +153,19 @@ def test_ids_there_are_not_are_found_while_training(strange: Path, capsys: pytes
 
 
 def test_law_8_a_resumed_training_leaves_out_what_the_uninterrupted_one_did(
-    strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    strange: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in ("learning.loop", "jobs.train"):
-        monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
+    brief_training = training_with(checkpoint_every=2, mixture_superpixels=2000)
     config = TrainConfig(strange, tmp_path / "m.safetensors", **BRIEF, max_bad=1)
-    with TrainJob(config) as training:
+    with brief_training(config) as training:
         assert len(list(training.run())) == 6
     assert caplog.text.count("left out") == 1
     again = replace(config, out=tmp_path / "n.safetensors")
-    with TrainJob(again) as training:
+    with brief_training(again) as training:
         for step in training.run():
             if step.step == 3:
                 break
-    with TrainJob(replace(again, resume=True)) as training:
+    with brief_training(replace(again, resume=True)) as training:
         assert [step.step for step in training.run()] == [3, 4, 5, 6]
     assert again.out.read_bytes() == config.out.read_bytes()
 

@@ -18,8 +18,8 @@ from faults.points import Fault
 from geoseg.errors import OutputError
 from geoseg.model.file import save_model
 
-BRIEF = {"geoseg.learning.loop._ENOUGH": 300, "geoseg.learning.loop.GOOD_EVERY": 4, "geoseg.jobs.train.GOOD_EVERY": 4}
-"""A training of few steps, with several checkpoints."""
+BRIEF = {"mixture_superpixels": 300, "checkpoint_every": 4}
+"""Of the recipe of a training of few steps, with several checkpoints."""
 
 _OLD = b"what lay here before"
 
@@ -43,6 +43,7 @@ class Case:
     last: the output whose appearance says that all is done. changing: outputs that are replaced while the work goes
     on, so that another whole one may be met; of these, a log may end in the middle of a line. first, again: options of
     the first command only, and of that which goes on. theirs: outputs that are the user's own where they are there.
+    recipe: values of the recipe of a training, which no option has.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Case:
     first: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     theirs: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def command(self, inputs: Path, folder: Path, quiet: bool, again: bool) -> list[str]:
         """Return the arguments, for outputs in `folder`."""
@@ -143,7 +144,7 @@ class Bench:
     ) -> int:  # fmt: skip
         """Start a case under a fault; return its process."""
         arguments = case.command(self.inputs, folder, quiet, again)
-        return self.commands.start(arguments, fault, settings=case.settings, **options)
+        return self.commands.start(arguments, fault, recipe=case.recipe, **options)
 
     def whole(self, case: Case) -> tuple[dict[str, str], Ended]:
         """Return the hashes of an uninterrupted run's files, and how it went."""

@@ -71,16 +71,16 @@ class Commands:
 
     def start(
         self, arguments: Sequence[object], fault: Fault | None = None, *, cold: bool = False,
-        limits: Mapping[str, int] | None = None, settings: Mapping[str, Any] | None = None,
+        limits: Mapping[str, int] | None = None, recipe: Mapping[str, Any] | None = None,
     ) -> int:  # fmt: skip
         """Start `geoseg ARGUMENTS` and return its process.
 
-        cold: in a new interpreter. limits: of the process, by the names of `resource`. settings: values for names of
-        modules, such as "geoseg.learning.loop.GOOD_EVERY".
+        cold: in a new interpreter. limits: of the process, by the names of `resource`. recipe: values of the
+        recipe of `geoseg train` that no option has.
         """
         request = {
             "arguments": [str(argument) for argument in arguments], "fault": asdict(fault) if fault else None,
-            "cold": cold, "limits": dict(limits or {}), "settings": dict(settings or {}), "environment": {},
+            "cold": cold, "limits": dict(limits or {}), "recipe": dict(recipe or {}), "environment": {},
         }  # fmt: skip
         process: int = self._ask(request)["process"]
         return process

@@ -106,9 +106,11 @@ def run(request: dict[str, Any], tell: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from geoseg.cli.main import main
 
-    for name, value in request["settings"].items():
-        module, _, attribute = name.rpartition(".")
-        setattr(importlib.import_module(module), attribute, value)
+    if request["recipe"]:
+        from commandline import training_with
+
+        training_job: Any = importlib.import_module("geoseg.jobs.train")
+        training_job.Training = training_with(**request["recipe"])
     if request["fault"]:
         install(Fault(**request["fault"]), tell)
     for name, value in request["limits"].items():

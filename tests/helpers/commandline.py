@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,16 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.cli.main import main
+
+if TYPE_CHECKING:
+    from geoseg.jobs.train import TrainJob
+
+
+def training_with(**recipe: Any) -> Callable[..., TrainJob]:
+    """`TrainJob` with values of the recipe that no option has; the command runs it in place of the original."""
+    from geoseg.jobs.train import TrainJob
+
+    return lambda config, scenes=None, reason="": TrainJob(config, scenes, reason, replace(config.settled, **recipe))
 
 
 @dataclass(frozen=True)

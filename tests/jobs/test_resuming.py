@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.commandline import assert_refused, geoseg
+from helpers.commandline import assert_refused, geoseg, training_with
 from helpers.rasters import landscape, make_raster
 
 from geoseg.config import TrainConfig
@@ -26,7 +25,7 @@ from geoseg.files import atomic
 from geoseg.jobs import train as training_job
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import Checkpoints, folder_of
-from geoseg.learning.log import Metrics
+from geoseg.learning.log import TrainingLog
 from geoseg.learning.trainer import Step
 from geoseg.model.file import load_model
 
@@ -34,10 +33,14 @@ SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "clas
 OPTIONS = ("--steps", 9, "--batch-size", 2, "--patch-size", 64, "--classes", 4, "--precision", "float32")
 
 
+RECIPE = {"checkpoint_every": 2, "mixture_superpixels": 2000}
+brief_training = training_with(**RECIPE)
+
+
 @pytest.fixture(autouse=True)
-def _every_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("learning.loop", "jobs.train"):
-        monkeypatch.setattr(f"geoseg.{module}.GOOD_EVERY", 2)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `geoseg train` runs is as brief as what the tests run themselves."""
+    monkeypatch.setattr(training_job, "TrainJob", brief_training)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def config(folder: Path, tmp_path: Path) -> TrainConfig:
 
 def run(config: TrainConfig, until: int = 99) -> None:
     """Train until step `until` is in the log, or to the end."""
-    with TrainJob(config) as training:
+    with brief_training(config) as training:
         for step in training.run():
             if step.step == until:
                 break
@@ -105,7 +108,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_begun(config: TrainConfig) -> N
     for path in folder_of(config.out).glob("*.pt"):
         path.write_bytes(path.read_bytes()[:-1])
     log = config.out.with_suffix(".metrics.jsonl").read_bytes()
-    with pytest.raises(GeosegError, match="is whole; begin anew with --overwrite") as caught:
+    with pytest.raises(GeosegError, match="are damaged; start over with --overwrite") as caught:
         run(replace(config, resume=True))
     assert caught.value.exit_code == 65
     assert config.out.with_suffix(".metrics.jsonl").read_bytes() == log
@@ -115,7 +118,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_begun(config: TrainConfig) -> N
 
 def test_another_training_is_not_continued(config: TrainConfig) -> None:
     run(config, until=3)
-    with pytest.raises(GeosegError, match="was training with another seed") as caught:
+    with pytest.raises(GeosegError, match="belongs to a training with different seed") as caught:
         run(replace(config, resume=True, seed=1))
     assert caught.value.exit_code == 78
     with pytest.raises(OutputError, match="--resume continues it, --overwrite begins anew"):
@@ -192,14 +195,14 @@ class Full:
 def test_a_full_disk_is_74_and_one_line(
     config: TrainConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = Metrics.add
+    add = TrainingLog.add
 
-    def full(metrics: Metrics, step: Step) -> None:
+    def full(log: TrainingLog, step: Step) -> None:
         if step.step == 5:
-            monkeypatch.setattr(metrics, "_file", Full(metrics._file))
-        add(metrics, step)
+            monkeypatch.setattr(log, "_file", Full(log._file))
+        add(log, step)
 
-    monkeypatch.setattr(Metrics, "add", full)
+    monkeypatch.setattr(TrainingLog, "add", full)
     outcome = geoseg(capsys, "-q", "train", "--data", config.data, "-o", config.out, *OPTIONS)
     assert_refused(outcome, 74, "m.metrics.jsonl", "No space left")
     assert len(list(folder_of(config.out).glob("step-*.pt"))) == 2
@@ -210,15 +213,15 @@ def test_an_interrupted_training_says_how_to_go_on(
     config: TrainConfig, whole: Files, number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    keep = Checkpoints.keep
+    save = Checkpoints.save
 
     def interrupting(held: Checkpoints, step: int, *more: Any) -> None:
-        keep(held, step, *more)
+        save(held, step, *more)
         if step == 4:
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "keep", interrupting)
+        patch.setattr(Checkpoints, "save", interrupting)
         outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS)
     assert (outcome.code, outcome.out) == (code, "")
     again = shlex.join(["geoseg", "train", "--data", str(config.data), "-o", str(config.out), *map(str, OPTIONS)])
@@ -233,7 +236,7 @@ def test_an_interrupted_training_says_how_to_go_on(
 def test_a_second_training_to_the_same_model_is_75(
     config: TrainConfig, more: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TrainJob(config) as training:
+    with brief_training(config) as training:
         steps = training.run()
         for _ in range(3):
             next(steps)
@@ -251,16 +254,15 @@ def test_predict_goes_on_with_the_model_it_was_learning(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     chosen: list[TrainConfig] = []
-    made: Callable[..., None] = TrainJob.__init__
 
-    def brief(training: TrainJob, config: TrainConfig, scenes: Any = None) -> None:
+    def briefer(config: TrainConfig, scenes: Any = None, reason: str = "") -> TrainJob:
         chosen.append(config)
-        made(training, replace(config, **SETTINGS), scenes)
+        return brief_training(replace(config, **SETTINGS), scenes)
 
-    monkeypatch.setattr(TrainJob, "__init__", brief)
-    keep = Checkpoints.keep
+    monkeypatch.setattr("geoseg.jobs.predict.TrainJob", briefer)
+    save = Checkpoints.save
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "keep", lambda *given: keep(*given) or os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(Checkpoints, "save", lambda *given: save(*given) or os.kill(os.getpid(), signal.SIGTERM))
         assert geoseg(capsys, "predict", folder / "a.tif", "-o", "map.tif").code == 143
     assert (tmp_path / "map-model.training" / "step-000002.pt").exists()
     assert geoseg(capsys, "-q", "predict", folder / "a.tif", "-o", "map.tif").code == 0
@@ -269,14 +271,13 @@ def test_predict_goes_on_with_the_model_it_was_learning(
     assert load_model(tmp_path / "map-model.safetensors").provenance["steps"] == 9
 
 
-KILLED = """
+KILLED = f"""
 import sys
 import torch
+from commandline import training_with
 from geoseg.jobs import train as training_job
-from geoseg.learning import loop
-loop.GOOD_EVERY = training_job.GOOD_EVERY = 2
 # As the tests in this process have it.
-loop._ENOUGH = 2000
+training_job.TrainJob = training_with(**{RECIPE})
 torch.set_num_threads(1)
 from geoseg.cli.main import main
 print("ready", flush=True)
@@ -293,10 +294,13 @@ def test_law_8_killed_at_random_moments_a_training_ends_in_the_same_files(
     random = np.random.default_rng(0)
     settings = [str(value) for value in ("--data", config.data, "-o", config.out, *OPTIONS)]
     command = [sys.executable, "-c", KILLED, "-q", "train", *settings]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     kills = done = 0
     while kills < 20:
         more = ["--resume"] if folder_of(config.out).exists() else []
-        with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        ) as process:
             assert process.stdout is not None
             process.stdout.readline()
             try:

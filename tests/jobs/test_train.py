@@ -30,18 +30,24 @@ from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.jobs import train as training_job
 from geoseg.jobs.train import TrainJob
-from geoseg.learning.patches import Imagery, PatchSampler
+from geoseg.learning.imagery import Imagery
+from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.file import load_model
-from geoseg.model.network import settle_statistics
+from geoseg.model.normalisation import settle_statistics
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats
-from geoseg.recipes import RECIPES, RecipeName, SuperpixelConfig
+from geoseg.recipes import RECIPES, Recipe, RecipeName, SuperpixelConfig
 
 Train = Callable[..., Outcome]
 
 BRIEF: dict[str, Any] = {"steps": 2, "batch_size": 2, "patch_size": 64, "precision": "float32"}
+
+
+def small_mixture(config: TrainConfig) -> Recipe:
+    """The recipe of `config` with a mixture that takes no time: a training of a few steps needs no better one."""
+    return replace(config.settled, mixture_superpixels=2000)
 
 
 @pytest.fixture
@@ -65,9 +71,10 @@ def train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Train:
     return run
 
 
-def trained(folder: Path, out: Path, **settings: Any) -> dict[str, Any]:
+def trained(folder: Path, out: Path, statistics_images: int = 2000, **settings: Any) -> dict[str, Any]:
     """The provenance of the model that a brief training leaves at `out`."""
-    with TrainJob(TrainConfig(folder, out, **{**BRIEF, **settings})) as training:
+    config = TrainConfig(folder, out, **{**BRIEF, **settings})
+    with TrainJob(config, recipe=small_mixture(config), statistics_images=statistics_images) as training:
         assert len(list(training.run())) == 2
     return dict(load_model(out).provenance)
 
@@ -206,7 +213,7 @@ def bright(masked: bool, seed: int) -> DatasetImage:
 def sampling(*images: DatasetImage) -> PatchSampler:
     """Patches of 64 px, all of an image each."""
     stats = BandStats((125.0,) * 3, (60.0,) * 3, (0.0,) * 3, (255.0,) * 3, 1)
-    return PatchSampler(Imagery(images, alike=True), stats, SuperpixelConfig(8), (None, None), 64, seed=5)
+    return PatchSampler(Imagery(images, uniform=True), stats, SuperpixelConfig(8), (None, None), 64, seed=5)
 
 
 def test_pixels_outside_the_classes_are_seen_and_do_not_count() -> None:
@@ -226,9 +233,9 @@ def test_pixels_outside_the_classes_are_seen_and_do_not_count() -> None:
                 assert ((after > 0) == (image[:, 0] > 0))[before > 0].all()
                 assert image[:, 0][(after == 0) & (before > 0)].abs().min() > 0.5
                 assert not image[(before == 0)[:, None].expand_as(image)].any()
-    pixels, valid, labels = masked.plain(0)
-    assert ((labels > 0) == valid).all()
-    assert pixels.std() > 50
+    crop, labels = masked.preview(0)
+    assert ((labels > 0) == crop.valid).all()
+    assert crop.pixels.std() > 50
 
 
 def test_a_patch_without_a_pixel_that_counts_is_drawn_again() -> None:
@@ -244,12 +251,12 @@ def test_images_of_a_protocol_are_drawn_alike_and_not_measured_for_it(tiles: Pat
 
     load: Any = refuse
     unread = [DatasetImage(Path(str(i)), ("red",), np.dtype(np.uint8), refuse, load) for i in range(60_000)]
-    shares = Imagery(unread, alike=True).shares
+    shares = Imagery(unread, uniform=True).shares
     assert shares == pytest.approx(np.full(60_000, 1 / 60_000))
     with Scene(tiles / "4_Ortho_RGBIR" / "top_potsdam_2_10_RGBIR.tif") as scene, Potsdam(tiles) as patches:
         sources: list[ImageSource] = [scene, patches.sources[0]]
         assert Imagery(sources).shares == pytest.approx([8 / 9, 1 / 9])
-        assert Imagery(sources, alike=True).shares.tolist() == [0.5, 0.5]
+        assert Imagery(sources, uniform=True).shares.tolist() == [0.5, 0.5]
 
 
 class SeenError(Exception):
@@ -261,7 +268,7 @@ def test_a_protocol_gives_each_image_the_same_chance(
     recipe: Any, alike: bool, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(imagery: Imagery, *_: object) -> None:
-        assert len(imagery.scenes) == 3
+        assert len(imagery.images) == 3
         assert (len(set(imagery.shares)) == 1) == alike
         raise SeenError
 
@@ -270,19 +277,16 @@ def test_a_protocol_gives_each_image_the_same_chance(
         next(training.run())
 
 
-def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(
-    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training_job, "_SAMPLED", 4)
+def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(tiles: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
-    data = trained(tiles, out)["data"]
+    data = trained(tiles, out, statistics_images=4)["data"]
     with Potsdam(tiles) as found:
         assert load_model(out).stats == band_stats([found.sources[i] for i in (0, 1, 3, 4)])
     assert data["pixels"] == 6 * 200 * 200
     assert data["names"] == [f"{tile}_r00_c0{col}" for tile in ("2_10", "6_10", "6_7") for col in (0, 1)]
     scenes = [tiles / "4_Ortho_RGBIR" / f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")]
-    monkeypatch.setattr(training_job, "_SAMPLED", 1)
-    with TrainJob(TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3)), scenes) as training:
+    config = TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3))
+    with TrainJob(config, scenes, statistics_images=1) as training:
         assert training._measured() == training.dataset.sources
 
 
@@ -338,7 +342,8 @@ def watched(folder: Path, out: Path, **settings: Any) -> tuple[Trainer, list[Ste
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_job, "Trainer", Kept)
-        with TrainJob(TrainConfig(folder, out, **{**SHORT, **settings})) as training:
+        config = TrainConfig(folder, out, **{**SHORT, **settings})
+        with TrainJob(config, recipe=small_mixture(config)) as training:
             made = [(step, training.picture.exists()) for step in training.run()]
     return kept[0], [step for step, _ in made], [there for _, there in made]
 
@@ -350,7 +355,7 @@ def test_the_model_has_the_weights_that_were_asked_for(
         trainer.averages.consider(-trainer.step, trainer.step)
         return -trainer.step
 
-    monkeypatch.setattr(Trainer, "judge", falling)
+    monkeypatch.setattr(Trainer, "validate", falling)
     models, trainers = {}, {}
     for weights in get_args(Weights):
         out = tmp_path / f"{weights}.safetensors"
@@ -373,7 +378,8 @@ def test_statistics_of_normalisation_are_those_of_the_weights_in_the_model(plain
     network = load_model(tmp_path / "m.safetensors").network
     expected = copy.deepcopy(network)
     with ThreadPoolExecutor(1) as pool:
-        images = [trainer.sampler.batch(training_job._UNSEEN + i, 2, pool).image for i in range(training_job._SETTLING)]
+        count = training_job.NORMALISATION_BATCHES
+        images = [trainer.sampler.batch(NORMALISATION_STEPS + i, 2, pool).image for i in range(count)]
     settle_statistics(expected, images, torch.float32)
     for name, value in network.named_buffers():
         assert torch.allclose(value.float(), dict(expected.named_buffers())[name].float(), atol=1e-5)
@@ -383,7 +389,7 @@ def test_statistics_of_normalisation_are_those_of_the_weights_in_the_model(plain
 def test_a_training_that_was_never_judged_has_the_last_weights(
     plain: Path, tmp_path: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trainer, "judge", lambda *_: math.nan)
+    monkeypatch.setattr(Trainer, "validate", lambda *_: math.nan)
     trainer, _, pictures = watched(plain, tmp_path / "m.safetensors", weights=weights)
     model = load_model(tmp_path / "m.safetensors")
     assert (model.provenance["weights"], model.provenance["selected"]) == ("last", None)

@@ -44,7 +44,7 @@ def test_averages_are_exponential_and_forget_their_beginning_early(decay: float)
     expected = {name: value.double() for name, value in weights(subject).items()}
     for step in range(60):
         walk(subject, step)
-        averages.follow(step)
+        averages.update(step)
         kept = min(decay, (1 + step) / (10 + step))
         expected = {n: kept * expected[n] + (1 - kept) * v.double() for n, v in weights(subject).items()}
         assert all(torch.allclose(value.double(), expected[name], atol=1e-6) for name, value in averages.last.items())
@@ -56,7 +56,7 @@ def test_averages_do_not_touch_the_network() -> None:
     averages = Averages(subject, 0.9)
     walk(subject, 1)
     before = copy.deepcopy(subject.state_dict())
-    averages.follow(0)
+    averages.update(0)
     averages.consider(0.5, 1)
     assert same(dict(subject.state_dict()), before)
     assert not any(value.requires_grad for value in averages.last.values())
@@ -69,7 +69,7 @@ def test_the_highest_criterion_is_selected_and_the_first_of_equals() -> None:
     best: dict[str, Tensor] = {}
     for step, criterion in enumerate([-0.3, -0.5, 0.2, 0.2, 0.1], 1):
         walk(subject, step)
-        averages.follow(step)
+        averages.update(step)
         if step == 3:
             best = {name: value.clone() for name, value in averages.last.items()}
         averages.consider(criterion, step)
@@ -83,10 +83,10 @@ def test_averages_are_applied_within_a_context_only_even_after_an_error() -> Non
     subject = network()
     averages = Averages(subject, 0.9)
     walk(subject, 1)
-    averages.follow(5)
+    averages.update(5)
     averages.consider(1.0, 5)
     walk(subject, 2)
-    averages.follow(6)
+    averages.update(6)
     own, buffers = weights(subject), {name: value.clone() for name, value in subject.named_buffers()}
     with averages.applied():
         assert same(weights(subject), averages.last)
@@ -110,7 +110,7 @@ def test_where_nothing_is_selected_the_last_average_is_applied() -> None:
     subject = network()
     averages = Averages(subject, 0.9)
     walk(subject, 1)
-    averages.follow(3)
+    averages.update(3)
     with averages.applied(selected=True):
         assert same(weights(subject), averages.last)
 
@@ -123,7 +123,7 @@ def test_averages_that_were_kept_and_loaded_go_on_as_before(judged: bool) -> Non
     for step in range(6):
         for subject, averages in ((one, whole), (two, first if step < 3 else resumed)):
             walk(subject, step)
-            averages.follow(step)
+            averages.update(step)
             if judged and step == 1:
                 averages.consider(0.4, step)
         if step == 2:

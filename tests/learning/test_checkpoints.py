@@ -36,7 +36,7 @@ def held(model: Path) -> Iterator[Checkpoints]:
     """The checkpoints of a training of 125 steps."""
     kept = Checkpoints(model)
     for step in range(25, 126, 25):
-        kept.keep(step, FINGERPRINT, state(step))
+        kept.save(step, FINGERPRINT, state(step))
     yield kept
     kept.close()
 
@@ -69,7 +69,7 @@ def test_the_last_three_are_kept_with_their_hashes(held: Checkpoints, model: Pat
         assert verify(folder / f"{name}.json") is None
     assert newest(held) == 125
     assert interrupted(model)
-    assert held.there
+    assert held.exist
 
 
 def spoil(folder: Path, name: str, how: str) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert newest(held) == 100
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert f"{held.path / 'step-000125.pt'}: is damaged" in caplog.text
-    assert "going on from step-000100" in caplog.text
+    assert "resuming from step-000100" in caplog.text
     assert "is damaged" in str(verify(held.path / "step-000125.json"))
 
 
@@ -110,14 +110,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
 def test_where_all_are_damaged_the_way_out_is_told(held: Checkpoints, how: str) -> None:
     for step in (75, 100, 125):
         spoil(held.path, f"step-{step:06d}", how)
-    with pytest.raises(InputError, match=r"none of its 3 checkpoints is whole; .*--overwrite") as caught:
+    with pytest.raises(InputError, match=r"all 3 checkpoints are damaged; .*--overwrite") as caught:
         newest(held)
     assert "\n" not in str(caught.value)
 
 
 def test_every_byte_of_a_checkpoint_counts(model: Path) -> None:
     held = Checkpoints(model)
-    held.keep(25, FINGERPRINT, state(25))
+    held.save(25, FINGERPRINT, state(25))
     record, path = held.path / "step-000025.json", held.path / "step-000025.pt"
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
@@ -150,11 +150,11 @@ def test_code_in_a_checkpoint_is_never_run(held: Checkpoints, tmp_path: Path, ki
 
 
 def test_another_fingerprint_is_refused_by_what_differs(held: Checkpoints) -> None:
-    with pytest.raises(RunError, match=r"another recipe, seed; .*--overwrite"):
+    with pytest.raises(RunError, match=r"different recipe, seed; .*--overwrite"):
         held.newest({"recipe": {"steps": 99}, "seed": 1, "weights": (1, 2)}, ["step", "network"])
 
 
-@pytest.mark.parametrize("found", ["geoseg-checkpoint/2", None])
+@pytest.mark.parametrize("found", ["geoseg-checkpoint/1", None])
 def test_another_format_is_refused_by_name(held: Checkpoints, found: Any) -> None:
     record = held.path / "step-000125.json"
     record.write_text(json.dumps(json.loads(record.read_bytes()) | {"format": found}))
@@ -164,7 +164,7 @@ def test_another_format_is_refused_by_name(held: Checkpoints, found: Any) -> Non
 
 def test_a_state_of_other_things_is_refused(held: Checkpoints) -> None:
     for names in (["step"], ["step", "network", "averages"]):
-        with pytest.raises(InputError, match=r"step-000125.json: holds other things .*--overwrite"):
+        with pytest.raises(InputError, match=r"step-000125.json: does not hold the state .*--overwrite"):
             held.newest(FINGERPRINT, names)
 
 
@@ -172,13 +172,13 @@ def test_a_checkpoint_of_the_older_layout_is_refused_by_name(model: Path) -> Non
     old = model.with_suffix(".checkpoint")
     old.write_bytes(b"anything")
     held = Checkpoints(model)
-    assert held.there
+    assert held.exist
     assert not interrupted(model)
-    with pytest.raises(InputError, match=r"m.checkpoint: was kept by an older geoseg.*--overwrite"):
+    with pytest.raises(InputError, match=r"m.checkpoint: was written by an older geoseg.*--overwrite"):
         newest(held)
     held.clear()
     assert not old.exists()
-    assert not held.there
+    assert not held.exist
     held.close()
 
 
@@ -195,7 +195,7 @@ def test_a_training_that_was_taken_over_keeps_nothing_more(held: Checkpoints) ->
     held._lock._lost = True
     before = sorted(held.path.iterdir())
     with pytest.raises(LockedError, match="took over"):
-        held.keep(150, FINGERPRINT, state(150))
+        held.save(150, FINGERPRINT, state(150))
     assert sorted(held.path.iterdir()) == before
     held._lock._lost = False
 
@@ -203,7 +203,7 @@ def test_a_training_that_was_taken_over_keeps_nothing_more(held: Checkpoints) ->
 def test_the_folder_goes_when_it_holds_nothing(model: Path) -> None:
     held = Checkpoints(model)
     assert folder_of(model).is_dir()
-    held.keep(25, FINGERPRINT, state(25))
+    held.save(25, FINGERPRINT, state(25))
     held.clear()
     held.close()
     assert not folder_of(model).exists()
@@ -216,7 +216,7 @@ def test_what_a_killed_process_left_is_cleaned(held: Checkpoints, model: Path) -
     again = Checkpoints(model)
     assert not list(held.path.glob(".*"))
     assert newest(again) == 125
-    again.keep(175, FINGERPRINT, state(175))
+    again.save(175, FINGERPRINT, state(175))
     assert not (held.path / "step-000150.pt").exists()
     again.close()
 
@@ -234,10 +234,10 @@ def test_a_full_disk_leaves_what_was_kept(held: Checkpoints, failing: int, monke
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(WriteError, match="No space left"):
-            held.keep(150, FINGERPRINT, state(150))
+            held.save(150, FINGERPRINT, state(150))
     assert newest(held) == 125
     assert not list(held.path.glob(".*"))
-    held.keep(150, FINGERPRINT, state(150))
+    held.save(150, FINGERPRINT, state(150))
     assert newest(held) == 150
 
 
@@ -251,7 +251,7 @@ def test_a_record_never_speaks_of_another_file(held: Checkpoints, monkeypatch: p
 
     monkeypatch.setattr(checkpoints, "publish_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
-        held.keep(125, FINGERPRINT, state(126))
+        held.save(125, FINGERPRINT, state(126))
     assert newest(held) == 100
 
 

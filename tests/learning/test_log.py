@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from geoseg.errors import WriteError
-from geoseg.learning.log import Metrics
+from geoseg.learning.log import TrainingLog
 from geoseg.learning.trainer import Step
 
 
@@ -28,23 +28,23 @@ def steps_in(path: Path) -> list[int]:
 def log(tmp_path: Path) -> Path:
     """A log of five steps."""
     path = tmp_path / "m.metrics.jsonl"
-    with Metrics(path, 0) as metrics:
+    with TrainingLog(path, 0) as open_log:
         for number in range(1, 6):
-            metrics.add(step(number, note="raised: µ") if number == 3 else step(number, criterion=math.nan))
+            open_log.add(step(number, note="raised: µ") if number == 3 else step(number, criterion=math.nan))
     return path
 
 
 def test_a_line_is_there_at_once_and_has_no_nan(log: Path) -> None:
     assert steps_in(log) == [1, 2, 3, 4, 5]
-    with Metrics(log, 5) as metrics:
-        metrics.add(step(6, criterion=0.25))
+    with TrainingLog(log, 5) as open_log:
+        open_log.add(step(6, criterion=0.25))
         assert steps_in(log) == [1, 2, 3, 4, 5, 6]
     found = [json.loads(line)["criterion"] for line in log.read_text().splitlines()]
     assert found == [None, None, None, None, None, 0.25]
 
 
 def test_a_training_begun_anew_has_a_new_log(log: Path) -> None:
-    with Metrics(log, 0):
+    with TrainingLog(log, 0):
         assert log.read_bytes() == b""
 
 
@@ -58,20 +58,20 @@ def test_a_training_begun_anew_has_a_new_log(log: Path) -> None:
 def test_what_is_not_a_whole_line_of_a_step_that_counts_is_taken_away(log: Path, tail: bytes) -> None:
     whole = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(whole) + tail)
-    with Metrics(log, 4) as metrics:
+    with TrainingLog(log, 4) as open_log:
         assert log.read_bytes() == b"".join(whole[:4])
-        metrics.add(step(5))
+        open_log.add(step(5))
     assert steps_in(log) == [1, 2, 3, 4, 5]
 
 
 def test_steps_that_are_missing_are_told(log: Path, caplog: pytest.LogCaptureFixture) -> None:
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[2:]))
-    with Metrics(log, 5):
+    with TrainingLog(log, 5):
         pass
-    assert "tells of 3 of the 5 steps" in caplog.text
+    assert "has 3 of the 5 completed steps" in caplog.text
     log.unlink()
-    with Metrics(log, 5) as metrics:
-        metrics.add(step(6))
+    with TrainingLog(log, 5) as open_log:
+        open_log.add(step(6))
     assert steps_in(log) == [6]
 
 
@@ -94,19 +94,19 @@ class Full:
 @pytest.mark.parametrize("short", [False, True])
 def test_a_full_disk_leaves_no_half_line(log: Path, short: bool) -> None:
     before = log.read_bytes()
-    with Metrics(log, 5) as metrics:
-        file, inner = metrics._file, metrics
+    with TrainingLog(log, 5) as open_log:
+        file, inner = open_log._file, open_log
         inner._file = Full(file, short)  # type: ignore[assignment]
         with pytest.raises(WriteError, match=rf"{log.name}: cannot be written \(No space left"):
-            metrics.add(step(6))
+            open_log.add(step(6))
         assert log.read_bytes() == before
         inner._file = file
-        metrics.add(step(6))
+        open_log.add(step(6))
     assert steps_in(log) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_line_that_lost_its_end_is_not_joined_to_the_next(log: Path) -> None:
     log.write_bytes(log.read_bytes()[:-1])
-    with Metrics(log, 5) as metrics:
-        metrics.add(step(6))
+    with TrainingLog(log, 5) as open_log:
+        open_log.add(step(6))
     assert steps_in(log) == [1, 2, 3, 4, 6]

@@ -20,17 +20,28 @@ from numpy.typing import NDArray
 
 from geoseg.errors import DivergedError, InputError
 from geoseg.learning import loop
+from geoseg.learning.imagery import Imagery
 from geoseg.learning.loop import train
 from geoseg.learning.losses import class_prior, marginal_divergence, pool, pool_weights
 from geoseg.learning.mixture import fit_mixture
-from geoseg.learning.patches import Batch, Imagery, PatchSampler
+from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
-from geoseg.model.network import NetworkSpec, build, frozen_statistics, settle_statistics
+from geoseg.model.network import NetworkSpec, build
+from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats
 from geoseg.recipes import Recipe, SuperpixelConfig
 
-RECIPE = Recipe(classes=4, steps=8, start_share=0.25, warm_share=0.5, batch_size=2, patch_size=64)
+RECIPE = Recipe(
+    classes=4,
+    steps=8,
+    start_share=0.25,
+    warm_share=0.5,
+    batch_size=2,
+    patch_size=64,
+    superpixel_size=8,
+    mixture_superpixels=2000,
+)
 """Two steps of phase 0, two of phase 1, four of phase 2."""
 
 
@@ -57,7 +68,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def make_trainer(scene: Scene, poisoned: Any = (), encoder: str = "compact", **settings: Any) -> Trainer:
     """Return a fresh trainer; the same for the same arguments."""
     recipe = replace(RECIPE, **settings)
-    cut = SuperpixelConfig(size=8), (None, None), 64, 11, torch.device("cpu"), recipe.start
+    cut = SuperpixelConfig(recipe.superpixel_size), (None, None), 64, 11, torch.device("cpu"), recipe.start
     sampler = Sampler(Imagery([scene]), band_stats([scene]), *cut)
     object.__setattr__(sampler, "poisoned", frozenset(poisoned))
     network = build(NetworkSpec(encoder, 3, recipe.classes), seed=1)
@@ -259,33 +270,28 @@ def test_a_mixture_is_fitted_where_something_leans_on_it(
     assert len(made) == fitted
     assert all(math.isfinite(step.loss) for step in steps)
     assert all(math.isfinite(step.criterion) for step in steps[4:])
-    for features, classes, seed, start in made:
-        assert (classes, seed, start, features.shape[1]) == (4, 11, "brightness", 4)
-        assert np.isfinite(features).all()
-        assert (features[:, :3] > 0).any(axis=1).all(), "a superpixel that is none"
+    for descriptors, classes, seed, start in made:
+        assert (classes, seed, start, descriptors.shape[1]) == (4, 11, "brightness", 4)
+        assert np.isfinite(descriptors).all()
+        assert (descriptors[:, :3] > 0).any(axis=1).all(), "a superpixel that is none"
 
 
 def test_the_mixture_is_fitted_to_superpixels_enough(
     trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    monkeypatch.setattr(loop, "_ENOUGH", 1000)
     monkeypatch.setattr(loop, "fit_mixture", lambda *given: made.append(len(given[0])) or fit_mixture(*given))
-    next(iter(train(trainer())))
+    next(iter(train(trainer(mixture_superpixels=1000))))
     assert 1000 <= made[0] < 1300
-    monkeypatch.setattr(loop, "_SURVEYS", 1)
-    next(iter(train(trainer())))
-    assert made[1] < 300
+    # A batch has about 128; whatever is asked for, each class can have two.
+    next(iter(train(trainer(mixture_superpixels=1, classes=90))))
+    assert 180 <= made[1] < 400
 
 
-def test_too_few_superpixels_for_the_classes_are_refused(
-    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "_SURVEYS", 1)
-    with pytest.raises(InputError, match=r"about \d+ superpixels, too few for 90 classes.*--classes") as caught:
-        next(iter(train(trainer(classes=90))))
+def test_too_few_superpixels_for_the_classes_are_refused(trainer: Callable[..., Trainer]) -> None:
+    with pytest.raises(InputError, match=r"about \d+ superpixels, too few for 450 classes.*--classes") as caught:
+        next(iter(train(trainer(classes=450, superpixel_size=128, batch_size=1))))
     assert "\n" not in str(caught.value)
-    next(iter(train(trainer(classes=30))))
 
 
 def test_what_is_judged_is_never_learnt_from(trainer: Callable[..., Trainer]) -> None:
@@ -308,7 +314,7 @@ def plain_criterion(subject: Trainer, probe: Sequence[Batch]) -> float:
                 subject.network(image).repeat_interleave(4, 2).repeat_interleave(4, 3).double()
                 for image in (batch.image, batch.moved)
             ]
-        posterior = subject.mixture.posterior(batch.features).double()
+        posterior = subject.mixture.posterior(batch.descriptors).double()
         pixels = of_mixture = 0.0
         for b, region in np.ndindex(len(batch.image), batch.regions):
             where = [labels[b] == region + 1 for labels in (batch.labels, batch.moved_labels)]
@@ -332,7 +338,7 @@ def test_the_criterion_is_what_keeps_its_class_less_what_leaves_the_mixture(trai
         probe = [subject.sampler.batch(50 + i, 2 + i, pool) for i in range(2)]
     before = copy.deepcopy(subject.network.state_dict())
     best = subject.averages.selected
-    found = subject.judge(probe)
+    found = subject.validate(probe)
     assert equal(subject.network.state_dict(), before)
     assert subject.network.training
     with subject.averages.applied():
@@ -399,7 +405,7 @@ def test_three_bad_steps_in_a_row_fall_back_to_the_last_good_state(trainer: Call
     assert subject.averages.selected is not None
     for name in ("network", "averages", "p_bar"):
         assert not equal(subject.state()[name], good[name])
-    rate = subject._rate()
+    rate = subject._learning_rate()
     step = next(steps)
     assert "skipped" in step.note
     assert math.isnan(step.criterion)
@@ -418,7 +424,7 @@ def test_training_in_trouble_takes_nine_steps_to_give_up(trainer: Callable[..., 
     steps = train(trainer(poisoned=range(1000), steps=1000))
     seen = list(itertools.islice(steps, 9))
     assert [step.step for step in seen] == list(range(1, 10))
-    with pytest.raises(DivergedError, match="left the finite numbers three times"):
+    with pytest.raises(DivergedError, match="diverged three times"):
         next(steps)
 
 
@@ -431,11 +437,11 @@ def one_class(subject: Trainer) -> Trainer:
 
 @pytest.mark.parametrize("phase", [0, 1])
 def test_collapse_raises_the_weight_of_the_marginal_once_there_is_one(
-    trainer: Callable[..., Trainer], phase: int, monkeypatch: pytest.MonkeyPatch
+    trainer: Callable[..., Trainer], phase: int
 ) -> None:
-    monkeypatch.setattr("geoseg.learning.collapse._PATIENCE", 4)
     settings: dict[str, Any] = {"steps": 16, "warm_share": 1.0, "anchor_weight": 0.0, "learning_rate": 1e-9}
     subject = one_class(trainer(start_share=1.0 - phase, **settings))
+    subject.watch.patience = 4
     steps = list(train(subject))
     # Steps that began before a tenth of all was over do not count: there are two.
     raised = [step.step for step in steps if "classes are dying" in step.note]
@@ -505,7 +511,7 @@ def test_the_rate_warms_up_and_falls_to_a_hundredth(trainer: Callable[..., Train
     rates = []
     for step in range(1000):
         subject.step, subject.progress = step, step / 1000
-        rates.append(subject._rate())
+        rates.append(subject._learning_rate())
     assert np.argmax(rates) < 30
     assert (np.diff(rates[30:]) < 0).all()
     assert rates[0] == pytest.approx(RECIPE.learning_rate / 20)

@@ -12,17 +12,24 @@ from torch import Tensor, nn
 from geoseg.learning.losses import (
     adversarial_noise,
     class_prior,
+    conditional_entropy,
     cross_entropy,
     divergence,
     entropy,
     marginal,
     marginal_divergence,
-    mutual_information_loss,
     pool,
     pool_weights,
+    shares_entropy,
 )
-from geoseg.model.network import frozen_statistics
+from geoseg.model.normalisation import frozen_statistics
 from geoseg.segments.regions import region_means
+
+
+def mutual_information_loss(logits: Tensor, area: Tensor, mu: float) -> tuple[Tensor, Tensor]:
+    """mean_s H(p_s) - mu H(p_bar), and p_bar."""
+    p_bar = marginal(logits, area)
+    return conditional_entropy(logits, area) - mu * shares_entropy(p_bar), p_bar
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

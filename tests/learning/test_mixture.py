@@ -1,4 +1,4 @@
-"""The mixture that training starts from: features are those of numpy, posteriors those of scikit-learn."""
+"""The mixture that training starts from: descriptors are those of numpy, posteriors those of scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.learning.mixture import Mixture, fit_mixture, region_features
+from geoseg.learning.mixture import Mixture, fit_mixture, region_descriptors
 from geoseg.recipes import Start
 
 STARTS = get_args(Start)
 
 
 def reference(scaled: NDArray[Any], labels: NDArray[Any], region: int, start: Start) -> list[float]:
-    """The features of one superpixel, as the docstring tells them."""
+    """The descriptors of one superpixel, as the docstring tells them."""
     inside = np.clip(scaled[:, labels == region].astype(np.float64), 0, 2)
     if not inside.size:
         return [0.0] * len(scaled) + [np.log(0.02)]
@@ -30,11 +30,11 @@ def reference(scaled: NDArray[Any], labels: NDArray[Any], region: int, start: St
 
 @pytest.mark.parametrize("start", STARTS)
 @given(seed=st.integers(0, 1000), bands=st.integers(1, 5), count=st.integers(1, 9))
-def test_features_are_those_of_numpy(start: Start, seed: int, bands: int, count: int) -> None:
+def test_descriptors_are_those_of_numpy(start: Start, seed: int, bands: int, count: int) -> None:
     random = np.random.default_rng(seed)
     scaled = random.normal(0.6, 0.8, size=(bands, 20, 24)).astype(np.float32)
     labels = random.integers(0, count + 1, size=(5, 6)).repeat(4, axis=0).repeat(4, axis=1).astype(np.int32)
-    found = region_features(scaled, labels, count + 1, start)
+    found = region_descriptors(scaled, labels, count + 1, start)
     assert (found.shape, found.dtype) == ((count + 1, bands + 1), np.float32)
     expected = [reference(scaled, labels, region, start) for region in range(1, count + 2)]
     assert np.allclose(found, expected, atol=1e-5)
@@ -42,13 +42,13 @@ def test_features_are_those_of_numpy(start: Start, seed: int, bands: int, count:
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
-def test_features_are_of_pixels_with_a_label_only(start: Start, value: float) -> None:
+def test_descriptors_are_of_pixels_with_a_label_only(start: Start, value: float) -> None:
     random = np.random.default_rng(0)
     scaled = random.random((3, 16, 16), np.float32)
     labels = random.integers(0, 4, size=(16, 16)).astype(np.int32)
     other = np.where(labels == 0, np.float32(value), scaled)
-    found = region_features(other, labels, 4, start)
-    assert np.array_equal(found, region_features(scaled, labels, 4, start))
+    found = region_descriptors(other, labels, 4, start)
+    assert np.array_equal(found, region_descriptors(scaled, labels, 4, start))
     assert np.isfinite(found).all()
 
 
@@ -57,7 +57,7 @@ def test_hue_is_the_same_in_light_and_in_shade() -> None:
     scaled = np.array([1.9, 1.0, 1.5], np.float32)[:, None, None] * np.array([1, 0.5], np.float32).repeat(8)
     labels = np.array([[1] * 8 + [2] * 8], np.int32)
     for start in STARTS:
-        light, shade = region_features(scaled, labels, 2, start)[:, :3]
+        light, shade = region_descriptors(scaled, labels, 2, start)[:, :3]
         assert (np.ptp(light - shade) < 0.1) == (start == "hue")
 
 
@@ -75,26 +75,26 @@ def test_posterior_is_that_of_scikit_learn(start: Start) -> None:
     from sklearn.mixture import GaussianMixture
 
     random = np.random.default_rng(1)
-    features = (random.normal(size=(400, 4)) @ random.normal(size=(4, 4)) + 3).astype(np.float32)
-    mixture = fit_mixture(features, 5, 3, start)
+    descriptors = (random.normal(size=(400, 4)) @ random.normal(size=(4, 4)) + 3).astype(np.float32)
+    mixture = fit_mixture(descriptors, 5, 3, start)
     model = GaussianMixture(5)
     model.weights_, model.means_ = mixture.shares.numpy(), mixture.means.numpy()
     model.precisions_cholesky_ = mixture.roots.numpy()
-    expected = model.predict_proba((features.astype(float) - mixture.offset.numpy()) @ mixture.axes.numpy())
-    found = mixture.posterior(torch.from_numpy(features))
+    expected = model.predict_proba((descriptors.astype(float) - mixture.offset.numpy()) @ mixture.axes.numpy())
+    found = mixture.posterior(torch.from_numpy(descriptors))
     assert (found.shape, found.dtype) == ((400, 5), torch.float32)
     assert np.abs(found.numpy() - expected).max() < 1e-5
     assert float((expected.max(axis=1) < 0.9).mean()) > 0.05
-    patches = torch.from_numpy(features).view(4, 100, 4)
+    patches = torch.from_numpy(descriptors).view(4, 100, 4)
     assert torch.equal(mixture.posterior(patches), found.view(4, 100, 5))
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_known_gaussians_are_found(start: Start) -> None:
     means = [[0.2, 0.3, -2.0], [0.8, 0.3, -2.0], [0.3, 0.9, -1.0]]
-    features, truth = groups(means, [600, 300, 100])
-    mixture = fit_mixture(features, 3, 0, start)
-    found = mixture.posterior(torch.from_numpy(features)).argmax(-1).numpy()
+    descriptors, truth = groups(means, [600, 300, 100])
+    mixture = fit_mixture(descriptors, 3, 0, start)
+    found = mixture.posterior(torch.from_numpy(descriptors)).argmax(-1).numpy()
     of_truth = [int(np.bincount(found[truth == k]).argmax()) for k in range(3)]
     assert sorted(of_truth) == [0, 1, 2]
     assert (np.array(of_truth)[truth] == found).mean() > 0.99
@@ -104,12 +104,12 @@ def test_known_gaussians_are_found(start: Start) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_features_are_brought_to_a_variance_of_one(start: Start) -> None:
+def test_descriptors_are_brought_to_a_variance_of_one(start: Start) -> None:
     random = np.random.default_rng(2)
-    features = (random.normal(size=(500, 3)) * [0.5, 1, 30] + [5, 0, -9]).astype(np.float32)
-    features[:, 0] += features[:, 2] / 10
-    mixture = fit_mixture(features, 2, 0, start)
-    scaled = (features.astype(float) - mixture.offset.numpy()) @ mixture.axes.numpy()
+    descriptors = (random.normal(size=(500, 3)) * [0.5, 1, 30] + [5, 0, -9]).astype(np.float32)
+    descriptors[:, 0] += descriptors[:, 2] / 10
+    mixture = fit_mixture(descriptors, 2, 0, start)
+    scaled = (descriptors.astype(float) - mixture.offset.numpy()) @ mixture.axes.numpy()
     assert np.allclose(scaled.mean(axis=0), 0, atol=1e-5)
     assert np.allclose(scaled.var(axis=0, ddof=1), 1)
     covariance = np.cov(scaled.T)
@@ -120,20 +120,20 @@ def test_features_are_brought_to_a_variance_of_one(start: Start) -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_what_hardly_varies_is_not_blown_up(start: Start) -> None:
-    """Below a hundredth of the largest deviation a feature is noise, of rounding mostly."""
-    features = (np.random.default_rng(2).normal(size=(500, 2)) * [0.002, 1]).astype(np.float32)
-    axes = fit_mixture(features, 2, 0, start).axes.numpy()
-    assert np.abs((features.astype(float) @ axes).std(axis=0, ddof=1)).min() == pytest.approx(0.2, rel=0.1)
+    """Below a hundredth of the largest deviation a descriptor is noise, of rounding mostly."""
+    descriptors = (np.random.default_rng(2).normal(size=(500, 2)) * [0.002, 1]).astype(np.float32)
+    axes = fit_mixture(descriptors, 2, 0, start).axes.numpy()
+    assert np.abs((descriptors.astype(float) @ axes).std(axis=0, ddof=1)).min() == pytest.approx(0.2, rel=0.1)
 
 
 def test_hue_counts_as_much_as_brightness_where_it_is_asked_for() -> None:
     """Two hues under a light that differs thirty times as much; contrast says nothing."""
     random = np.random.default_rng(4)
     hue, light = random.integers(0, 2, 800), random.normal(0, 1, 800)
-    features = np.stack([light + 0.03 * hue, light - 0.03 * hue, random.normal(0, 0.1, 800)], 1).astype(np.float32)
+    descriptors = np.stack([light + 0.03 * hue, light - 0.03 * hue, random.normal(0, 0.1, 800)], 1).astype(np.float32)
     right = {}
     for start in STARTS:
-        found = fit_mixture(features, 2, 0, start).posterior(torch.from_numpy(features)).argmax(-1).numpy()
+        found = fit_mixture(descriptors, 2, 0, start).posterior(torch.from_numpy(descriptors)).argmax(-1).numpy()
         right[start] = max((found == hue).mean(), (found != hue).mean())
     assert right["hue"] > 0.99
     assert right["brightness"] < 0.7
@@ -144,41 +144,41 @@ def test_hue_counts_as_much_as_brightness_where_it_is_asked_for() -> None:
 def test_degenerate_imagery_is_divided_all_the_same(start: Start, kind: str) -> None:
     plain, truth = groups([[0.2, -3.0], [0.8, -3.0]], [300, 300], spread=0.02)
     grey, contrast = plain[:, :1], plain[:, 1:]
-    features = {
+    descriptors = {
         "constant band": np.hstack([grey, np.full_like(grey, 0.5), contrast]),
         "grey": np.hstack([grey, grey, grey, contrast]),
         "one band": plain,
         "almost constant": np.hstack([grey, 0.5 + 1e-6 * contrast, contrast]),
     }[kind]
-    mixture = fit_mixture(features, 2, 0, start)
-    posterior = mixture.posterior(torch.from_numpy(features))
+    mixture = fit_mixture(descriptors, 2, 0, start)
+    posterior = mixture.posterior(torch.from_numpy(descriptors))
     found = posterior.argmax(-1).numpy()
     assert max((found == truth).mean(), (found != truth).mean()) > 0.99
     assert torch.allclose(posterior.sum(-1), torch.ones(600))
-    beside = torch.from_numpy(features + np.float32(0.01))
+    beside = torch.from_numpy(descriptors + np.float32(0.01))
     assert torch.isfinite(mixture.posterior(beside)).all()
 
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("distinct", [1, 5])
 def test_fewer_colours_than_classes_are_no_error_and_no_warning(start: Start, distinct: int) -> None:
-    features = np.random.default_rng(0).normal(size=(distinct, 4)).astype(np.float32).repeat(20, axis=0)
+    descriptors = np.random.default_rng(0).normal(size=(distinct, 4)).astype(np.float32).repeat(20, axis=0)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        mixture = fit_mixture(features, 8, 0, start)
+        mixture = fit_mixture(descriptors, 8, 0, start)
     assert said == []
-    for sample in (features, features + 1, 1e4 * features):
+    for sample in (descriptors, descriptors + 1, 1e4 * descriptors):
         posterior = mixture.posterior(torch.from_numpy(sample))
         assert torch.isfinite(posterior).all()
-        assert torch.allclose(posterior.sum(-1), torch.ones(len(features)))
+        assert torch.allclose(posterior.sum(-1), torch.ones(len(descriptors)))
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_equal_superpixels_are_of_a_width_that_is_added(start: Start) -> None:
     """0.01 to all variances: points that are one keep some doubt around them."""
-    features = np.array([[0.0, 0.0]] * 50 + [[1.0, 1.0]] * 50, np.float32)
-    features[:, 1] = np.random.default_rng(0).normal(size=100)
-    mixture = fit_mixture(features, 2, 0, start)
+    descriptors = np.array([[0.0, 0.0]] * 50 + [[1.0, 1.0]] * 50, np.float32)
+    descriptors[:, 1] = np.random.default_rng(0).normal(size=100)
+    mixture = fit_mixture(descriptors, 2, 0, start)
     precisions = mixture.roots @ mixture.roots.transpose(1, 2)
     narrowest = 1 / torch.linalg.eigvalsh(precisions).max()
     assert float(narrowest) == pytest.approx(1e-2, rel=0.1)
@@ -195,8 +195,8 @@ def test_the_fit_goes_on_from_k_means(start: Start) -> None:
 
 
 def test_the_mixture_is_that_of_the_seed() -> None:
-    features = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
-    one, again, other = (fit_mixture(features, 6, seed, "hue") for seed in (1, 1, 2))
+    descriptors = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    one, again, other = (fit_mixture(descriptors, 6, seed, "hue") for seed in (1, 1, 2))
     assert all(torch.equal(value, getattr(again, name)) for name, value in vars(one).items())
     assert not torch.equal(one.means, other.means)
 
@@ -208,20 +208,22 @@ def test_the_global_generator_is_left_alone() -> None:
 
 
 def test_a_mixture_survives_a_file() -> None:
-    features = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
-    mixture = fit_mixture(features, 4, 0, "brightness")
+    descriptors = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    mixture = fit_mixture(descriptors, 4, 0, "brightness")
     assert {value.dtype for value in vars(mixture).values()} == {torch.float64}
     buffer = io.BytesIO()
     torch.save(dict(vars(mixture)), buffer)
     buffer.seek(0)
     loaded = Mixture(**torch.load(buffer, weights_only=True)).to(torch.device("cpu"))
-    assert torch.equal(loaded.posterior(torch.from_numpy(features)), mixture.posterior(torch.from_numpy(features)))
+    assert torch.equal(
+        loaded.posterior(torch.from_numpy(descriptors)), mixture.posterior(torch.from_numpy(descriptors))
+    )
 
 
 def test_a_device_without_float64_gets_float32() -> None:
     """The posteriors in float32 are nearly those in float64; seen here without such a device."""
-    features = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
-    mixture = fit_mixture(features, 4, 0, "hue")
+    descriptors = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    mixture = fit_mixture(descriptors, 4, 0, "hue")
     rough = Mixture(**{name: value.float() for name, value in vars(mixture).items()})
-    sample = torch.from_numpy(features)
+    sample = torch.from_numpy(descriptors)
     assert torch.allclose(rough.posterior(sample), mixture.posterior(sample), atol=1e-4)

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.learning import patches
 from geoseg.learning.augment import jitter, transform
-from geoseg.learning.mixture import region_features
-from geoseg.learning.patches import Batch, Imagery, PatchSampler
+from geoseg.learning.imagery import Imagery
+from geoseg.learning.mixture import region_descriptors
+from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
 
-PARTS = ("image", "labels", "moved", "moved_labels", "features")
+PARTS = ("image", "labels", "moved", "moved_labels", "descriptors")
 STATS = BandStats((120.0,) * 4, (50.0,) * 4, (10.0,) * 4, (230.0,) * 4, 1000)
 
 
@@ -55,11 +55,11 @@ def same(one: Batch, two: Batch) -> bool:
 
 
 def test_cutting_all_patches_at_once_is_cutting_each(sampler: PatchSampler, scenes: list[Scene]) -> None:
-    drawn = [sampler.plain(sample)[:2] for sample in range(3)]
+    drawn = [sampler.preview(sample)[0] for sample in range(3)]
     with ThreadPoolExecutor(2) as pool:
-        together = sampler.cut_together(drawn, pool)
+        together = sampler.segment_together(drawn, pool)
     for sample, labels in enumerate(together):
-        assert np.array_equal(labels, sampler.plain(sample)[2])
+        assert np.array_equal(labels, sampler.preview(sample)[1])
 
 
 def batch(sampler: PatchSampler, step: int, count: int, threads: int = 2) -> Batch:
@@ -87,7 +87,7 @@ def test_a_larger_batch_begins_with_the_smaller_one(sampler: PatchSampler) -> No
     small, large = batch(sampler, 2, 2), batch(sampler, 2, 5)
     for part in PARTS:
         one, two = getattr(small, part), getattr(large, part)[:2]
-        assert torch.equal(one, two[:, : small.regions] if part == "features" else two)
+        assert torch.equal(one, two[:, : small.regions] if part == "descriptors" else two)
 
 
 def test_shapes_and_types(sampler: PatchSampler) -> None:
@@ -115,22 +115,22 @@ def test_invalid_pixels_are_zero_and_unlabelled(sampler: PatchSampler) -> None:
 
 def test_labels_are_exactly_where_pixels_are_valid(sampler: PatchSampler) -> None:
     for sample in range(6):
-        pixels, valid, labels = sampler.plain(sample)
+        (pixels, valid, _), labels = sampler.preview(sample)
         assert pixels.shape == (4, 64, 64)
         assert np.array_equal(labels > 0, valid)
         assert not pixels[:, ~valid].any()
 
 
-def test_plain_patches_are_not_those_of_a_step(sampler: PatchSampler, scenes: list[Scene]) -> None:
+def test_previews_are_not_those_of_a_step(sampler: PatchSampler, scenes: list[Scene]) -> None:
     sampler = replace(sampler, imagery=Imagery(scenes[:1]))
-    plain = [torch.from_numpy(sampler.plain(sample)[2]).long() for sample in range(6)]
+    previews = [torch.from_numpy(sampler.preview(sample)[1]).long() for sample in range(6)]
     for step in range(6):
         trained = batch(sampler, step, 3).labels
-        assert not any(torch.equal(labels, other) for labels in plain for other in trained)
+        assert not any(torch.equal(labels, other) for labels in previews for other in trained)
 
 
 def test_the_narrow_scene_is_padded(sampler: PatchSampler) -> None:
-    widths = {int(valid.any(axis=0).sum()) for _, valid, _ in map(sampler.plain, range(40))}
+    widths = {int(crop.valid.any(axis=0).sum()) for crop, _ in map(sampler.preview, range(40))}
     assert widths == {50, 64}
 
 
@@ -200,21 +200,21 @@ def test_transforms_are_drawn_for_each_sample(sampler: PatchSampler) -> None:
 
 
 @pytest.mark.parametrize("start", get_args(Start))
-def test_features_are_of_the_superpixels_of_the_image_before_its_colours_change(
+def test_descriptors_are_of_the_superpixels_of_the_image_before_its_colours_change(
     sampler: PatchSampler, start: Start
 ) -> None:
     """They are the same in a sampler whose jitter is another, and those of the patch as it was read."""
     sampler = replace(sampler, start=start)
     found = batch(sampler, 3, 4)
-    assert found.features.shape == (4, found.regions, 5)
-    assert found.features.dtype == torch.float32
+    assert found.descriptors.shape == (4, found.regions, 5)
+    assert found.descriptors.dtype == torch.float32
     for sample in range(4):
         pixels, valid, _ = sampler._draw(np.random.default_rng([3, 3, sample]))
         labels = found.labels[sample].numpy().astype(np.int32)
         assert np.array_equal(labels > 0, valid)
         scaled = (pixels.astype(np.float32) - 10) / 220
-        expected = region_features(scaled, labels, found.regions, start)
-        assert np.allclose(found.features[sample].numpy(), expected, atol=1e-5)
+        expected = region_descriptors(scaled, labels, found.regions, start)
+        assert np.allclose(found.descriptors[sample].numpy(), expected, atol=1e-5)
         assert not np.allclose(expected[: int(labels.max())].std(axis=0), 0)
 
 
@@ -249,12 +249,8 @@ def test_imagery_of_nothing_is_an_error(tmp_path: Path, sampler: PatchSampler) -
 
 
 @pytest.mark.parametrize("limits", [(0, 1 << 30), (64 << 20, 1 << 30), (64 << 20, 100_000)])
-def test_what_is_kept_decoded_changes_nothing(
-    scenes: list[Scene], limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(patches, "_WHOLE", limits[0])
-    monkeypatch.setattr(patches, "_MEMORY", limits[1])
-    imagery = Imagery(scenes)
+def test_what_is_kept_decoded_changes_nothing(scenes: list[Scene], limits: tuple[int, int]) -> None:
+    imagery = Imagery(scenes, max_cached_image=limits[0], cache_size=limits[1])
     for index, window in ((0, Window.of(10, 20, 64, 64)), (1, Window.of(3, 0, 64, 50)), (0, Window.of(80, 60, 64, 64))):
         found, direct = imagery.read(index, window), scenes[index].read(window)
         assert all(np.array_equal(a, b) for a, b in zip(found, (*direct, direct[1]), strict=True))

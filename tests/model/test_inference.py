@@ -7,8 +7,9 @@ import torch
 from helpers.models import make_model
 from torch import nn
 
-from geoseg.model.inference import ready
-from geoseg.model.network import NetworkSpec, build, settle_statistics
+from geoseg.model.inference import inference_copy
+from geoseg.model.network import NetworkSpec, build
+from geoseg.model.normalisation import settle_statistics
 
 
 def trained_like(encoder: str) -> nn.Module:
@@ -23,7 +24,7 @@ def trained_like(encoder: str) -> nn.Module:
 def test_folded_network_gives_the_same_logits(encoder: str) -> None:
     network = trained_like(encoder)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    folded = ready(network, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    folded = inference_copy(network, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
     image = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected, found = network(image), folded(image)
@@ -41,7 +42,7 @@ def test_edges_are_there_after_folding(precision: torch.dtype, encoder: str) -> 
     network = build(NetworkSpec(encoder, 3, 5, edges=True), seed=2)
     image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
     settle_statistics(network, [image], torch.float32)
-    folded = ready(network, torch.device("cpu"), precision)
+    folded = inference_copy(network, torch.device("cpu"), precision)
     assert [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)] == LEFT[encoder]
     with torch.no_grad():
         expected, found = network(image), folded(image.to(precision))
@@ -52,7 +53,7 @@ def test_edges_are_there_after_folding(precision: torch.dtype, encoder: str) -> 
 
 @pytest.mark.parametrize("encoder", LEFT)
 def test_every_normalisation_that_follows_a_convolution_is_gone(encoder: str) -> None:
-    folded = ready(make_model(encoder=encoder).network, torch.device("cpu"), torch.float32)
+    folded = inference_copy(make_model(encoder=encoder).network, torch.device("cpu"), torch.float32)
     left = [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
     assert left == LEFT[encoder]
 
@@ -73,7 +74,7 @@ def test_a_fold_that_would_change_the_result_is_not_made() -> None:
 
     network = Forked().eval()
     network.norm.running_mean.fill_(0.7)  # type: ignore[union-attr, operator]
-    folded = ready(network, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    folded = inference_copy(network, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(folded(image), network(image), atol=1e-5)
@@ -81,6 +82,6 @@ def test_a_fold_that_would_change_the_result_is_not_made() -> None:
 
 @pytest.mark.parametrize("encoder", LEFT)
 def test_bfloat16_is_used_throughout(encoder: str) -> None:
-    folded = ready(make_model(encoder=encoder).network, torch.device("cpu"), torch.bfloat16)
+    folded = inference_copy(make_model(encoder=encoder).network, torch.device("cpu"), torch.bfloat16)
     assert {value.dtype for value in folded.parameters()} == {torch.bfloat16}
     assert folded(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -15,14 +15,8 @@ from torch import Tensor
 from geoseg.config import TrainConfig
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
 from geoseg.model.inference import select_device, select_precision
-from geoseg.model.network import (
-    NetworkSpec,
-    SegmentationNetwork,
-    build,
-    frozen_statistics,
-    settle_statistics,
-    with_edges,
-)
+from geoseg.model.network import NetworkSpec, SegmentationNetwork, build, with_edges
+from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.recipes import COMPACT
 
 ENCODER = "mobilenet_v2"
@@ -169,7 +163,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, donor: Segmentation
 def test_a_file_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("not weights at all, though long enough to be mistaken for a header")
-    with pytest.raises(InputError, match="is no weights file"):
+    with pytest.raises(InputError, match="is not a weights file"):
         build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
     path.unlink()
     with pytest.raises(InputMissingError):
@@ -189,7 +183,7 @@ class Payload:
 def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "encoder.pth", tmp_path / "mark"
     torch.save({"a": Payload(mark)}, path)
-    with pytest.raises(InputError, match="is no weights file"):
+    with pytest.raises(InputError, match="is not a weights file"):
         build(NetworkSpec(ENCODER, 3, 4), encoder_weights=str(path))
     assert not mark.exists()
 
@@ -204,8 +198,8 @@ def test_unknown_names_are_setting_errors() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"epoch": 3, "state_dict": {}}, "other things than tensors"),
-        ([1, 2], "other things than tensors"),
+        ({"epoch": 3, "state_dict": {}}, "more than tensors"),
+        ([1, 2], "more than tensors"),
         ({"conv1.weight": torch.full((4, 3, 3, 3), math.nan)}, "not finite"),
     ],
 )
