@@ -1,13 +1,13 @@
-"""The ladder: what each part of InMARS, and each of ours, brings on labelled aerial images. One command makes it.
+"""The ladder: what each part of InMARS, and each addition of ours, contributes on labelled aerial images.
 
     python benchmarks/learning DATA [--seeds 5] [--jobs 2] [--rows TEXT ...] [--out ladder.json]
     python benchmarks/learning DATA --picture sheet.png
 
 DATA holds `images` (RGB) and `labels` (PNG of the same names, 0 for no label, classes from 1), such as dubai72: 72
-tiles named tileS_partP of eight scenes S. All images train, without labels. They are scaled to 512 px on the longer
-side; all labelled pixels are scored at their full size, by one global match of clusters to classes. Settings were
-chosen by the scores of scenes 1 to 4 ("tuned"); scenes 5 to 8 ("other") are the honest figure. Every row is trained
-anew for every seed, on one thread; means and standard deviations are printed as they come.
+tiles named tileS_partP of eight scenes S. All images are used for training, without labels, scaled to 512 px on the
+longer side. All labelled pixels are scored at full size, with one global match of clusters to classes. Settings were
+chosen by the scores of scenes 1 to 4 ("tuned"); the scores of scenes 5 to 8 ("other") are the unbiased ones. Every row
+is trained from scratch for every seed, on one thread; means and standard deviations are printed as rows finish.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rows", nargs="*", help="only rows that contain one of these texts")
-    parser.add_argument("--out", type=Path, help="JSON of everything that was measured")
-    parser.add_argument("--picture", type=Path, help="PNG of what some of the rows make of two images; no table")
+    parser.add_argument("--rows", nargs="*", help="run only the rows that contain one of these texts")
+    parser.add_argument("--out", type=Path, help="write all measurements to this JSON file")
+    parser.add_argument("--picture", type=Path, help="draw maps of some rows to this PNG file; no table")
     given = parser.parse_args()
     chosen = [name for name in rows() if given.rows is None or any(text in name for text in given.rows)]
     with tempfile.TemporaryDirectory() as scaled:

@@ -1,4 +1,4 @@
-"""Labelled scenes at the scale of the comparison: images of 512 px a side at most, labels as they are."""
+"""Labelled scenes at the scale of the comparison: images of at most 512 px per side, labels at full size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from geoseg.segments.superpixels import colour, segment
 SIDE = 512
 SUPERPIXELS = SuperpixelConfig(11)
 TUNED = ("tile1", "tile2", "tile3", "tile4")
-"""Settings were chosen on these scenes; the others were looked at last."""
+"""Settings were chosen on these scenes; the others were scored last."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image512:
-    """path: of the image as PNG. pixels: (3, rows, cols) uint8. regions: (rows, cols) int32, superpixels 1..count.
-    labels: (R, C) uint8 of full size, 0 where there is none, classes 1..5."""
+    """A scaled image, its superpixels and its labels.
+
+    Attributes:
+        path: The image as PNG.
+        pixels: (3, rows, cols) uint8.
+        regions: (rows, cols) int32, superpixels 1..count.
+        labels: (R, C) uint8 at full size; 0 is unlabelled, classes are 1..5.
+    """
 
     path: Path
     pixels: NDArray[np.uint8]
@@ -36,15 +42,15 @@ class Image512:
         """Whether settings were chosen on this scene."""
         return self.path.stem.split("_")[0] in TUNED
 
-    def counts(self, clusters: NDArray[np.int64], most: int, classes: int) -> NDArray[np.int64]:
-        """Return (most, classes): labelled pixels by cluster (rows, cols) of the pixel they lie in, and class."""
+    def counts(self, clusters: NDArray[np.int64], cluster_count: int, classes: int) -> NDArray[np.int64]:
+        """Return (cluster_count, classes): labelled pixels by the cluster (rows, cols) they lie in, and by class."""
         rows, cols = (
             np.minimum(np.arange(full) * small // full, small - 1)
             for full, small in zip(self.labels.shape, clusters.shape, strict=True)
         )
         found = clusters[rows[:, None], cols] * (classes + 1) + self.labels
-        counts = np.bincount(found.ravel(), minlength=most * (classes + 1))
-        return counts.reshape(most, classes + 1)[:, 1:]
+        counts = np.bincount(found.ravel(), minlength=cluster_count * (classes + 1))
+        return counts.reshape(cluster_count, classes + 1)[:, 1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +72,7 @@ class Data:
 
 
 def prepare(source: Path, target: Path) -> None:
-    """Write the images of `source`/images to `target`, each with the longer side at `SIDE` px."""
+    """Write the images of `source`/images to `target`, scaled to `SIDE` px on the longer side."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted((source / "images").iterdir()):
         image = Image.open(path).convert("RGB")

@@ -1,4 +1,4 @@
-"""The rows of the ladder, and how one of them is run."""
+"""The rows of the ladder, and how to run one of them."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ WEIGHTS = {"raw": ", last weights", "last": ", last average", "selected": ", sel
 
 @cache
 def data(source: str, scaled: str) -> Data:
-    """The images, once for each process."""
-    logging.disable(logging.WARNING)  # PNG have no CRS, which is said of each
+    """Load the images, once per process."""
+    logging.disable(logging.WARNING)  # every PNG would be reported to have no CRS
     torch.set_num_threads(1)
     return load(Path(source), Path(scaled))
 
 
 def rows() -> list[str]:
-    """The names of all rows, in the order of the table."""
+    """Return the names of all rows, in the order of the table."""
     return [
         "k-means on pixels",
         "k-means on superpixels",
@@ -92,7 +92,7 @@ def rows() -> list[str]:
 
 
 def measure(task: tuple[str, int, str, str]) -> list[dict[str, Any]]:
-    """Run one row for one seed; return what was scored, and for the full method every time it was judged."""
+    """Run one row for one seed, and return its scores; for the full method also the scores at each validation."""
     name, seed, source, scaled = task
     images = data(source, scaled)
     began = time.perf_counter()
@@ -111,7 +111,7 @@ def measure(task: tuple[str, int, str, str]) -> list[dict[str, Any]]:
 
 
 def _trained(name: str, seed: int, images: Data, began: float) -> list[dict[str, Any]]:
-    kind, superpixels, encoder, every = Trainer, True, networks.COMPACT, False
+    kind, superpixels, encoder, all_weights = Trainer, True, networks.COMPACT, False
     if name in INMARS:
         settings, kind, superpixels = INMARS[name]
         recipe = reconstruction(K, STEPS, **settings)
@@ -120,27 +120,27 @@ def _trained(name: str, seed: int, images: Data, began: float) -> list[dict[str,
     elif name == f"K = {MANY}: InMARS":
         recipe = reconstruction(MANY, STEPS_MANY)
     elif name == f"K = {MANY}: geoseg":
-        recipe, every = ORTHOPHOTO, True
+        recipe, all_weights = ORTHOPHOTO, True
     else:
-        recipe, every = replace(FEW, **WITHOUT.get(name, {})), name == FULL
+        recipe, all_weights = replace(FEW, **WITHOUT.get(name, {})), name == FULL
         encoder = "mobilenet_v2" if "mobilenet" in name else encoder
-    judged, lasting = [], None
-    for step, lasting in learn(images, recipe, seed, kind, superpixels, encoder):
+    validations, trained = [], None
+    for step, trained in learn(images, recipe, seed, kind, superpixels, encoder):
         if name == FULL and step.criterion == step.criterion:
-            found = score(images, K, mapper(images, lasting, "last"))
-            judged.append({"step": step.step, "criterion": step.criterion, **_parts(found)})
-            lasting.network.train()
-    assert lasting is not None
-    told = []
-    for weights in WEIGHTS if every else ("last",):
-        found = score(images, recipe.classes, mapper(images, lasting, weights, superpixels))
-        suffix = WEIGHTS[weights] if every else ""
-        told.append({**_scored(name + suffix, seed, found, began), "perplexity": step.perplexity})
-    if judged:
-        told[-1]["judged"] = judged
-        best = max(judged, key=lambda each: each["tuned"]["accuracy"])
-        told.append({"row": f"{name}, best by labels (for comparison only)", "seed": seed, **best, "seconds": 0.0})
-    return told
+            found = score(images, K, mapper(images, trained, "last"))
+            validations.append({"step": step.step, "criterion": step.criterion, **_parts(found)})
+            trained.network.train()
+    assert trained is not None
+    results = []
+    for weights in WEIGHTS if all_weights else ("last",):
+        found = score(images, recipe.classes, mapper(images, trained, weights, superpixels))
+        suffix = WEIGHTS[weights] if all_weights else ""
+        results.append({**_scored(name + suffix, seed, found, began), "perplexity": step.perplexity})
+    if validations:
+        results[-1]["validations"] = validations
+        best = max(validations, key=lambda each: each["tuned"]["accuracy"])
+        results.append({"row": f"{name}, best by labels (for comparison only)", "seed": seed, **best, "seconds": 0.0})
+    return results
 
 
 def _scored(name: str, seed: int, found: dict[str, Score], began: float) -> dict[str, Any]:
@@ -152,18 +152,18 @@ def _parts(found: dict[str, Score]) -> dict[str, Any]:
 
 
 def line(name: str, found: list[dict[str, Any]]) -> str:
-    """One row of the table: for each part accuracy / mIoU with their standard deviations, and many-to-one."""
-    told = [f"{name:58s}"]
+    """Return one row of the table: accuracy and mIoU of each part with standard deviations, and many-to-one scores."""
+    cells = [f"{name:58s}"]
     for part in PARTS:
         if part not in found[0]:
             continue
         values = {key: [each[part][key] for each in found] for key in Score.__dataclass_fields__ if key != "ious"}
         mean = {key: statistics.fmean(value) for key, value in values.items()}
         spread = {key: statistics.pstdev(value) for key, value in values.items()}
-        told.append(
+        cells.append(
             f"{mean['accuracy']:5.1f} / {mean['miou']:4.1f} (sd {spread['accuracy']:.1f} / {spread['miou']:.1f}) "
             f"many {mean['many_accuracy']:5.1f} / {mean['many_miou']:4.1f}"
         )
-    told.append(f"used {min(each['all']['used'] for each in found)}")
-    told.append(f"{statistics.median(each['seconds'] for each in found):4.0f} s")
-    return " | ".join(told)
+    cells.append(f"used {min(each['all']['used'] for each in found)}")
+    cells.append(f"{statistics.median(each['seconds'] for each in found):4.0f} s")
+    return " | ".join(cells)

@@ -1,4 +1,4 @@
-"""What networks learn on the same patches in the same number of steps: InMARS and parts of it, IIC, and with labels."""
+"""Networks trained on the same patches for the same number of steps: InMARS and parts of it, IIC, and supervised."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from score import Mapper
 from torch import Tensor, nn
 
+from geoseg.learning.imagery import Crop, Imagery
 from geoseg.learning.loop import train
 from geoseg.learning.losses import pool, pool_weights
-from geoseg.learning.patches import Batch, Drawn, Imagery, PatchSampler
+from geoseg.learning.patches import NORMALISATION_STEPS, Batch, PatchSampler
 from geoseg.learning.trainer import Step, Terms, Trainer
-from geoseg.model.network import NetworkSpec, build, settle_statistics
+from geoseg.model.network import NetworkSpec, build
+from geoseg.model.normalisation import settle_statistics
 from geoseg.prediction.stages import pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
@@ -27,26 +29,25 @@ from geoseg.segments.regions import region_means
 
 PATCH = 128
 BATCH = 8
-_SETTLING = 12
-_UNSEEN = 1 << 40
+_NORMALISATION_BATCHES = 12
 
 
 class CellSampler(PatchSampler):
-    """Patches in which every cell of the network's logits is a region of its own: no superpixels."""
+    """Patches without superpixels: every cell of the network's logits is a region of its own."""
 
-    def _cut(self, drawn: Drawn) -> NDArray[np.int32]:
-        return cells(*drawn[1].shape)
+    def _segment(self, drawn: Crop) -> NDArray[np.int32]:
+        return cells(*drawn.valid.shape)
 
 
 class IicTrainer(Trainer):
-    """The objective of Ji et al. 2019: mutual information between the classes of a region and of the same moved."""
+    """The objective of IIC (Ji et al. 2019): mutual information between a region's classes before and after T."""
 
     def _loss(self, batch: Batch, phase: int) -> tuple[Tensor, Terms, Tensor]:
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
         moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            here, there = self.network(torch.cat([batch.image, batch.moved])).float().chunk(2)
-        p, q = pool(here, weights).softmax(-1), pool(there, moved_weights).softmax(-1)
+            logits, moved_logits = self.network(torch.cat([batch.image, batch.moved])).float().chunk(2)
+        p, q = pool(logits, weights).softmax(-1), pool(moved_logits, moved_weights).softmax(-1)
         both = torch.minimum(area, moved_area)
         joint = torch.einsum("brk,brl,br->kl", p, q, both / both.sum())
         joint = (joint + joint.T) / 2
@@ -57,13 +58,13 @@ class IicTrainer(Trainer):
 
 
 def cells(rows: int, cols: int) -> NDArray[np.int32]:
-    """Return (rows, cols): the number, from 1, of the cell of each pixel."""
+    """Return (rows, cols) int32: the number of the cell that each pixel lies in, from 1."""
     across = -(-cols // STRIDE)
     return (np.arange(rows)[:, None] // STRIDE * across + np.arange(cols) // STRIDE + 1).astype(np.int32)
 
 
 def trainer(data: Data, recipe: Recipe, seed: int, kind: type[Trainer], superpixels: bool, encoder: str) -> Trainer:
-    """Return a trainer that is ready to start, on one thread of the CPU."""
+    """Return a new trainer on the CPU."""
     sampler: type[PatchSampler] = PatchSampler if superpixels else CellSampler
     return kind(
         build(NetworkSpec(encoder, 3, recipe.classes), seed),
@@ -90,28 +91,30 @@ def learn(
     superpixels: bool = True,
     encoder: str = COMPACT,
 ) -> Iterator[tuple[Step, Trainer]]:
-    """Train; yield every step, and the trainer as it is after it."""
-    ready = trainer(data, recipe, seed, kind, superpixels, encoder)
-    for step in train(ready):
-        yield step, ready
+    """Train, and yield every step with the trainer after it."""
+    subject = trainer(data, recipe, seed, kind, superpixels, encoder)
+    for step in train(subject):
+        yield step, subject
 
 
-def mapper(data: Data, ready: Trainer, weights: str, superpixels: bool = True) -> Mapper:
-    """Return the map of the trainer's network: of its own weights ("raw"), their "last" average, or the "selected"."""
-    network = copy.deepcopy(ready.network)
+def mapper(data: Data, trained: Trainer, weights: str, superpixels: bool = True) -> Mapper:
+    """Return the mapper of a trainer's network, with its own weights ("raw") or the "last" or "selected" average."""
+    network = copy.deepcopy(trained.network)
     if weights != "raw":
-        chosen = ready.averages.selected if weights == "selected" else None
+        chosen = trained.averages.selected if weights == "selected" else None
         with torch.no_grad():
             for name, value in network.named_parameters():
-                value.copy_((chosen["weights"] if chosen else ready.averages.last)[name])
+                value.copy_((chosen["weights"] if chosen else trained.averages.last)[name])
     with ThreadPoolExecutor(1) as threads:
-        batches = (ready.sampler.batch(_UNSEEN + i, BATCH, threads).image for i in range(_SETTLING))
+        batches = (
+            trained.sampler.batch(NORMALISATION_STEPS + i, BATCH, threads).image for i in range(_NORMALISATION_BATCHES)
+        )
         settle_statistics(network, batches, torch.bfloat16)
     return mapped(data, network, superpixels)
 
 
 def mapped(data: Data, network: nn.Module, superpixels: bool) -> Mapper:
-    """Return the map of a network in evaluation mode: mean logits of superpixels, or of cells."""
+    """Return the mapper of a network in evaluation mode, by the mean logits of superpixels or of cells."""
 
     def mapper(image: Image512) -> NDArray[np.int64]:
         valid = np.ones(image.regions.shape, dtype=bool)
@@ -128,11 +131,12 @@ def mapped(data: Data, network: nn.Module, superpixels: bool) -> Mapper:
 
 
 def supervised(data: Data, steps: int, seed: int, tuned_only: bool) -> Mapper:
-    """The same network, the same number of patches, taught by the labels: of all scenes, or of those for tuning."""
+    """The same network, trained on as many patches with the labels of all scenes, or of the tuning scenes only."""
     random = np.random.default_rng(seed)
     images = [image for image in data.images if image.tuned or not tuned_only]
     samples = [
-        (data.stats.normalise(image.pixels, np.ones(image.regions.shape, bool)), _small(image)) for image in images
+        (data.stats.normalise(image.pixels, np.ones(image.regions.shape, bool)), _downscaled_labels(image))
+        for image in images
     ]
     network = build(NetworkSpec(COMPACT, 3, data.classes), seed).train()
     recipe = Recipe(classes=data.classes)
@@ -155,12 +159,12 @@ def supervised(data: Data, steps: int, seed: int, tuned_only: bool) -> Mapper:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    settle_statistics(network, (batch()[0] for _ in range(_SETTLING)), torch.bfloat16)
+    settle_statistics(network, (batch()[0] for _ in range(_NORMALISATION_BATCHES)), torch.bfloat16)
     return mapped(data, network, superpixels=True)
 
 
-def _small(image: Image512) -> NDArray[np.uint8]:
-    """The labels at the scale of the image, by the nearest."""
+def _downscaled_labels(image: Image512) -> NDArray[np.uint8]:
+    """Return the labels at the scale of the image, by nearest neighbour."""
     rows, cols = (
         ((np.arange(small) + 0.5) * full / small).astype(np.int64)
         for full, small in zip(image.labels.shape, image.regions.shape, strict=True)
@@ -171,17 +175,17 @@ def _small(image: Image512) -> NDArray[np.uint8]:
 def _patch(image: NDArray[Any], labels: NDArray[Any], random: np.random.Generator) -> tuple[NDArray[Any], ...]:
     turns, flip = int(random.integers(4)), bool(random.integers(2))
     row, col = (int(random.integers(max(1, side - PATCH + 1))) for side in labels.shape)
-    found = []
+    patch = []
     for array in (image, labels):
         cut = array[..., row : row + PATCH, col : col + PATCH]
         cut = np.pad(cut, [(0, 0)] * (cut.ndim - 2) + [(0, PATCH - side) for side in cut.shape[-2:]])
         cut = np.rot90(cut, turns, axes=(-2, -1))
-        found.append(np.ascontiguousarray(cut[..., ::-1] if flip else cut))
-    return tuple(found)
+        patch.append(np.ascontiguousarray(cut[..., ::-1] if flip else cut))
+    return tuple(patch)
 
 
 def reconstruction(classes: int, steps: int, **settings: Any) -> Recipe:
-    """Return InMARS as we read the paper's abstract, nothing of ours: random start, equal classes, mu of 1."""
+    """Return InMARS as we read the paper's abstract, without our additions: random start, equal classes, mu of 1."""
     plain = Recipe(
         classes=classes,
         steps=steps,

@@ -1,4 +1,4 @@
-"""What goes wrong, as pictures: one image, and what five ways of training make of it."""
+"""Failure modes as pictures: two images, and the maps of five ways of training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = ("tile1_part6", "tile2_part2")
 
 
 def draw(data: Data, path: Path) -> None:
-    """Write a sheet to `path`: the images, then without superpixels, IIC, MI, InMARS, and all that geoseg does."""
+    """Draw to `path` the images, then the maps of MI without superpixels, IIC, MI, InMARS, and geoseg."""
     mappers: list[Mapper] = []
     for name in (
         "MI, without superpixels",
@@ -27,8 +27,8 @@ def draw(data: Data, path: Path) -> None:
         "InMARS: MI + adversarial + geometric",
     ):
         settings, kind, superpixels = INMARS[name]
-        mappers.append(_learnt(data, reconstruction(K, STEPS, **settings), kind, superpixels))
-    mappers.append(_learnt(data, FEW, networks.Trainer, superpixels=True))
+        mappers.append(_trained(data, reconstruction(K, STEPS, **settings), kind, superpixels))
+    mappers.append(_trained(data, FEW, networks.Trainer, superpixels=True))
     sheet = []
     for image in data.images:
         if image.path.stem in SHOWN:
@@ -38,6 +38,6 @@ def draw(data: Data, path: Path) -> None:
     save_png(montage(sheet), path)
 
 
-def _learnt(data: Data, recipe: networks.Recipe, kind: type[networks.Trainer], superpixels: bool) -> Mapper:
-    *_, (_, ready) = learn(data, recipe, 0, kind, superpixels)
-    return mapper(data, ready, "last", superpixels)
+def _trained(data: Data, recipe: networks.Recipe, kind: type[networks.Trainer], superpixels: bool) -> Mapper:
+    *_, (_, trained) = learn(data, recipe, 0, kind, superpixels)
+    return mapper(data, trained, "last", superpixels)

@@ -1,4 +1,4 @@
-"""How well clusters fit labels, on the scenes that settings were chosen on, on the others, and on all."""
+"""Scores of clusters against labels: on the scenes that settings were chosen on, on the others, and on all."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ PARTS = ("all", "tuned", "other")
 
 @dataclass(frozen=True)
 class Score:
-    """Shares in %: accuracy and mIoU by one global one-to-one match, and by the best class for each cluster; IoU by
-    class, of the one-to-one match; used: clusters with at least a thousandth of the pixels."""
+    """Scores in %.
+
+    Attributes:
+        accuracy, miou: Of one global one-to-one match of clusters to classes.
+        many_accuracy, many_miou: With each cluster matched to its most frequent class.
+        ious: By class, of the one-to-one match.
+        used: Number of clusters with at least a thousandth of the pixels.
+    """
 
     accuracy: float
     miou: float

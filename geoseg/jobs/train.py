@@ -86,6 +86,7 @@ class TrainJob(Job[Step]):
         config: TrainConfig,
         scenes: Sequence[Location] | None = None,
         reason: str = "",
+        *,
         recipe: Recipe | None = None,
         statistics_images: int = 2000,
     ) -> None:

@@ -25,7 +25,7 @@ def training_with(**recipe: Any) -> Callable[..., TrainJob]:
     """`TrainJob` with values of the recipe that no option has; the command runs it in place of the original."""
     from geoseg.jobs.train import TrainJob
 
-    return lambda config, scenes=None, reason="": TrainJob(config, scenes, reason, replace(config.settled, **recipe))
+    return lambda config, *given, **more: TrainJob(config, *given, recipe=replace(config.settled, **recipe), **more)
 
 
 @dataclass(frozen=True)
