@@ -16,7 +16,7 @@ from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap, read_label_map
 from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
 from geoseg.evaluation.report import Counted, Report
-from geoseg.evaluation.sources import BLOCK_SIZE, ModelSource, RasterSource, Source
+from geoseg.evaluation.sources import Source
 from geoseg.location import Location
 from geoseg.raster.guards import find_rasters
 from geoseg.raster.scene import Scene
@@ -30,8 +30,8 @@ class RasterEvaluation:
 
     Args:
         config: The settings, with `labels`.
+        source: What predicts the images.
         pairs: Each image with its label raster, from `find_pairs`.
-        block_size: Side of a block in pixels; it bounds memory and does not change results.
 
     Attributes:
         unit: What a step of `run` is.
@@ -40,19 +40,14 @@ class RasterEvaluation:
     Raises:
         InputMissingError, InputError, BandError: Files are missing, do not lie on one grid, or have label values that
             the label map does not name.
-        SettingError, UnavailableError: Settings contradict each other, or the device is not available.
+        SettingError: Settings contradict each other.
     """
 
     unit = "block"
 
-    def __init__(
-        self, config: EvaluateConfig, pairs: Sequence[tuple[Location, Path]], block_size: int = BLOCK_SIZE
-    ) -> None:
-        self._config, self._pairs, self._block_size = config, pairs, block_size
+    def __init__(self, config: EvaluateConfig, source: Source, pairs: Sequence[tuple[Location, Path]]) -> None:
+        self._config, self._source, self._pairs = config, source, pairs
         self._given = _read_label_map(config)
-        self._source: Source = (
-            ModelSource(config, block_size) if config.is_model else RasterSource(config.file, config, block_size)
-        )
         self._label_map, self.total, self._max_id = self._survey()
 
     def run(self) -> Generator[Counted, None, Report]:
@@ -117,8 +112,8 @@ class RasterEvaluation:
 
     def _caching(self, *scenes: Scene) -> AbstractContextManager[Any]:
         """A context in which these scenes are read side by side without decoding any stored block twice."""
-        largest = max(scenes, key=lambda scene: scene.cache_bytes(self._block_size))
-        return largest.caching(self._block_size * len(scenes))
+        size = self._source.block_size
+        return max(scenes, key=lambda scene: scene.cache_bytes(size)).caching(size * len(scenes))
 
 
 def find_pairs(config: EvaluateConfig) -> list[tuple[Location, Path]]:

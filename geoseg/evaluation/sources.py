@@ -33,9 +33,11 @@ class Source(Protocol):
 
     Attributes:
         names: Names of the clusters 1..K, as far as they are known before anything is read.
+        block_size: Side of a block in pixels; it bounds memory and does not change results.
     """
 
     names: tuple[str, ...]
+    block_size: int
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says about the file, by name; always its "kind"."""
@@ -63,7 +65,7 @@ class ModelSource:
 
     Args:
         config: The settings; `config.file` is the model.
-        block_size: Side of a block in pixels; it bounds memory and does not change results.
+        block_size: Side of a block in pixels.
 
     Attributes:
         model: The model.
@@ -76,7 +78,7 @@ class ModelSource:
     """
 
     def __init__(self, config: EvaluateConfig, block_size: int = BLOCK_SIZE) -> None:
-        self._config, self._block_size = config, block_size
+        self._config, self.block_size = config, block_size
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.model = load_model(regular_file(config.file))
@@ -121,7 +123,7 @@ class ModelSource:
     def _plan(self, scene: Scene) -> Plan:
         windows = self.model.windows
         grid = Grid(scene.shape, windows.tile_size, windows.overlap)
-        return plan(grid, self.model.superpixels, scene.extent, self._block_size)
+        return plan(grid, self.model.superpixels, scene.extent, self.block_size)
 
 
 class RasterSource:
@@ -130,7 +132,7 @@ class RasterSource:
     Args:
         path: The class raster.
         opening: What may be opened, and how.
-        block_size: Side of a block in pixels; it bounds memory and does not change results.
+        block_size: Side of a block in pixels.
 
     Attributes:
         names: Names of the classes, if the record beside the raster says them.
@@ -140,7 +142,7 @@ class RasterSource:
     """
 
     def __init__(self, path: Location, opening: Opening, block_size: int = BLOCK_SIZE) -> None:
-        self._opening, self._block_size = opening, block_size
+        self._opening, self.block_size = opening, block_size
         with Scene(path, EVERY_BAND, stored=True, opening=opening, quiet=True) as scene:
             self._provenance = scene.provenance or {}
         if self._provenance.get("layer", "classes") != "classes":
@@ -172,7 +174,7 @@ class RasterSource:
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:
         """Return the blocks that are read."""
-        return tuple(partition(scene.extent, self._block_size))
+        return tuple(partition(scene.extent, self.block_size))
 
     def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
         """Read block by block.
@@ -187,3 +189,13 @@ class RasterSource:
                 wrong = ids.min() if ids.min() < 0 else ids.max()
                 raise InputError(f"{scene.path}: has the value {wrong}; class ids are 1 to {_MAX_ID}, 0 is nodata")
             yield block, ids
+
+
+def open_source(config: EvaluateConfig, block_size: int = BLOCK_SIZE) -> Source:
+    """Return the source of predictions that `config.file` is, by its name.
+
+    Raises:
+        InputMissingError, InputError: See `ModelSource` and `RasterSource`.
+        SettingError, UnavailableError: See `ModelSource`.
+    """
+    return ModelSource(config, block_size) if config.is_model else RasterSource(config.file, config, block_size)

@@ -11,6 +11,7 @@ from geoseg.errors import OutputError
 from geoseg.evaluation.protocol import ProtocolEvaluation
 from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
 from geoseg.evaluation.report import Counted, Report
+from geoseg.evaluation.sources import open_source
 from geoseg.files.atomic import check_target
 from geoseg.jobs.job import Job
 from geoseg.location import local
@@ -72,10 +73,10 @@ class EvaluateJob(Job[Counted]):
             evaluation = self._files.enter_context(ProtocolEvaluation(self.config))
             _check_picture(self.config, evaluation.dataset.files)
             return evaluation
-        # Label rasters are read to the end before the first prediction; a picture is refused before that.
-        pairs = find_pairs(self.config)
+        source, pairs = open_source(self.config), find_pairs(self.config)
+        # The evaluation reads all label rasters to check them, which takes time: the picture is refused before that.
         _check_picture(self.config, [path for pair in pairs for path in local(*pair)])
-        return RasterEvaluation(self.config, pairs)
+        return RasterEvaluation(self.config, source, pairs)
 
 
 def _check_picture(config: EvaluateConfig, inputs: Collection[Path]) -> None:

@@ -24,7 +24,7 @@ from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap
 from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
 from geoseg.evaluation.report import Counted, Report
-from geoseg.evaluation.sources import ModelSource
+from geoseg.evaluation.sources import ModelSource, open_source
 from geoseg.files.atomic import sha256
 from geoseg.jobs.evaluate import EvaluateJob
 from geoseg.model.file import save_model
@@ -147,7 +147,7 @@ def test_block_by_block_as_at_once(tmp_path: Path, scored: Callable[..., dict[st
     ]
     assert whole["confusion"] == np.array(expected).tolist()
     config = EvaluateConfig(classes, labels, ignore=(3,))
-    evaluation = RasterEvaluation(config, find_pairs(config), block_size=16)
+    evaluation = RasterEvaluation(config, open_source(config, 16), find_pairs(config))
     counted, report = exhausted(evaluation)
     assert len(counted) == evaluation.total == 5 * 6
     assert report.to_json() == whole
@@ -456,7 +456,7 @@ def test_evaluate_reads_a_large_raster_in_flat_memory(tmp_path: Path, monkeypatc
     add = Confusion.add
     monkeypatch.setattr(Confusion, "add", lambda self, p, t: (sizes.append(p.size), add(self, p, t))[1])
     config = EvaluateConfig(classes, labels)
-    evaluation = RasterEvaluation(config, find_pairs(config), block_size=64)
+    evaluation = RasterEvaluation(config, open_source(config, 64), find_pairs(config))
     counted, _ = exhausted(evaluation)
     assert max(sizes) == 64 * 64
     assert sum(sizes) == sum(block.pixels for block in counted) == 300 * 260
