@@ -12,11 +12,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from geoseg.config import PredictConfig, TrainConfig
-from geoseg.jobs.predict import PredictJob
-from geoseg.jobs.train import TrainJob
-from geoseg.model.file import load_model
-from geoseg.outputs.names import Outputs
+import geoseg
 
 DATA = Path(__file__).parent / "data"
 YEARS = ("2018", "2020")
@@ -25,31 +21,30 @@ YEARS = ("2018", "2020")
 def main(folder: Path, steps: int | None = None) -> None:
     """Write model.safetensors and a map of each year into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    model_path = folder / "model.safetensors"
-    config = TrainConfig(data=DATA, out=model_path, recipe="quick", steps=steps, overwrite=True)
-    with TrainJob(config) as training:
-        for step in training.run():
-            if step.step % 20 == 0:
-                print(f"step {step.step}/{step.steps}: loss {step.loss:.3f}, perplexity {step.perplexity:.1f}")
+    model = folder / "model.safetensors"
+    geoseg.train(DATA, model, recipe="quick", steps=steps, overwrite=True, progress=show)
 
-    model = load_model(model_path)
     maps = []
     for year in YEARS:
         scene, out = DATA / f"naip_{year}.tif", folder / f"classes_{year}.tif"
-        with PredictJob(PredictConfig((scene,), out, overwrite=True), scene, Outputs(out, None), model) as job:
-            for _ in job.run():
-                pass
+        classes = geoseg.predict(scene, out, model=model, overwrite=True).legend.classes
         with rasterio.open(out) as file:
             # The two dates share their upper left corner and columns; 2018 has one row more.
             maps.append(file.read(1)[:723])
 
-    count = len(model.classes)
+    count = len(classes)
     change = np.bincount((maps[0] * (count + 1) + maps[1]).ravel(), minlength=(count + 1) ** 2)
     shares = 100 * change.reshape(count + 1, count + 1)[1:, 1:] / maps[0].size
     print("\nper cent of the scene, 2018 in rows, 2020 in columns")
-    print("        " + "".join(f"{entry.id:>7}" for entry in model.classes.classes))
-    for entry, row in zip(model.classes.classes, shares, strict=True):
+    print("        " + "".join(f"{entry.id:>7}" for entry in classes))
+    for entry, row in zip(classes, shares, strict=True):
         print(f"{entry.name:8}" + "".join(f"{share:7.1f}" for share in row))
+
+
+def show(progress: geoseg.Progress) -> None:
+    """Print every twentieth step."""
+    if progress.kind == "step" and progress.done % 20 == 0:
+        print(f"step {progress.done}/{progress.total}: {progress.message}")
 
 
 if __name__ == "__main__":

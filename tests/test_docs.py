@@ -39,6 +39,23 @@ def test_relative_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_where_things_are() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    section = page.split("## Where things are")[1].split("\n## ")[0]
+    rows = re.findall(
+        r"^\| ([a-z][^|`]*|how `[^|]*|the [^|]*|w[^|]*) \| `((?:geoseg|cli)/[\w/]+\.py)`(?:, `([\w.]+)`)?[^|]* \|$",
+        section,
+        re.M,
+    )
+    assert len(rows) >= 10
+    for question, path, name in rows:
+        text = (ROOT / path).read_text()
+        for part in name.split(".") if name else ():
+            assert re.search(rf"^ *(def|class) {part}\b", text, re.M), f"{question}: {path} has no {part}"
+    packages = re.findall(r"^\| `(\w+)/` \|", section, re.M)
+    assert set(packages) == {path.parent.name for path in (ROOT / "geoseg").glob("*/__init__.py")} | {"cli"}
+
+
 def test_the_readme_has_one_line_to_try_and_one_to_test() -> None:
     readme = (ROOT / "README.md").read_text()
     for mark in ("try", "test"):

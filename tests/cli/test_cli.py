@@ -63,7 +63,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
 ]
 # What says how to tell, and decides nothing: these are no settings.
-PRESENTATION = {"--help", "--version", "--verbose", "--quiet", "--debug"}
+PRESENTATION = {"--help", "--version", "--verbose", "--quiet", "--progress", "--debug"}
 
 Predict = Callable[..., Outcome]
 

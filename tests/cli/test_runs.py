@@ -234,10 +234,21 @@ def test_an_old_map_keeps_all_that_belongs_to_it_until_the_new_one_is_whole(
     assert {name.split("/")[0] for name in set(after) - set(before)} == {"map.tif.run"}
 
 
-def test_an_option_of_the_group_behind_the_command_is_told_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = geoseg(capsys, "info", "scene.tif", "-q")
-    assert outcome.code == 2
-    assert "It goes before the command: geoseg -q info ..." in outcome.err
+@pytest.mark.parametrize("arguments", [("-q", "info", "{}"), ("info", "-q", "{}"), ("info", "{}", "--quiet")])
+def test_options_of_the_group_are_taken_wherever_they_stand(
+    arguments: tuple[str, ...], scene_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = geoseg(capsys, *(argument.format(scene_path) for argument in arguments))
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_what_looks_like_an_option_of_the_group_behind_two_dashes_is_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_raster(tmp_path / "-q", landscape(64, 80))
+    outcome = geoseg(capsys, "info", "--json", "--", "-q")
+    assert (outcome.code, json.loads(outcome.out)["kind"]) == (0, "scene")
 
 
 def test_a_missing_crs_is_told_once(

@@ -10,7 +10,8 @@ import torch
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
 from geoseg.model.file import Model
-from geoseg.model.network import NetworkSpec, build, settle_statistics
+from geoseg.model.network import NetworkSpec, build
+from geoseg.model.normalisation import settle_statistics
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 from helpers.rasters import landscape

@@ -1,0 +1,195 @@
+"""The Python API: the signatures are the settings, the page about it runs, and importing it costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.rasters import landscape, make_raster
+
+import geoseg
+from geoseg.classes import ClassMap
+from geoseg.config import (
+    EvaluateConfig,
+    Opening,
+    PolygonizeConfig,
+    PredictConfig,
+    SegmentConfig,
+    TrainConfig,
+)
+from geoseg.jobs.results import MapResult, PolygonsResult
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFIGS: dict[str, tuple[Any, set[str]]] = {
+    "train": (TrainConfig, set()),
+    "predict": (PredictConfig, {"dry_run"}),
+    "superpixels": (SegmentConfig, set()),
+    "polygonize": (PolygonizeConfig, set()),
+    "evaluate": (EvaluateConfig, {"json"}),
+}
+"""Function -> its settings, and those that are about the command line alone."""
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_function_has_the_settings_of_its_command_with_the_same_defaults(name: str) -> None:
+    config, left_out = CONFIGS[name]
+    parameters = dict(inspect.signature(getattr(geoseg, name)).parameters)
+    assert parameters.pop("progress").default is False
+    fields = {field.name: field for field in dataclasses.fields(config) if field.name not in left_out}
+    if name == "predict":
+        # Python has a loop for several scenes.
+        fields["scene"] = fields.pop("scenes")
+    assert set(parameters) == set(fields)
+    for setting, parameter in parameters.items():
+        default = fields[setting].default
+        wanted = inspect.Parameter.empty if default is dataclasses.MISSING else default
+        given = Path(parameter.default) if isinstance(default, Path) else parameter.default
+        assert given == wanted, setting
+
+
+@pytest.mark.parametrize("name", ["info", "open_scene"])
+def test_what_opens_a_raster_takes_the_settings_of_opening(name: str, scene_path: Path) -> None:
+    for field in dataclasses.fields(Opening):
+        found = getattr(geoseg, name)(scene_path, **{field.name: field.default})
+        if name == "open_scene":
+            found.close()
+    with pytest.raises(TypeError):
+        getattr(geoseg, name)(scene_path, tile_size=3)
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in geoseg.__all__:
+        assert name in dir(geoseg)
+        if name != "__version__":
+            assert inspect.getdoc(getattr(geoseg, name))
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        _ = geoseg.segment
+
+
+def test_importing_geoseg_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import geoseg; geoseg.__all__, dir(geoseg)\n"
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('geoseg')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["geoseg", "geoseg geoseg.version"]
+
+
+@pytest.mark.parametrize("name", ["train", "predict"])
+def test_no_module_takes_the_name_of_a_function(name: str) -> None:
+    """Importing `geoseg.train` would put the module in the function's place."""
+    assert not (ROOT / "geoseg" / name).exists()
+    assert not (ROOT / "geoseg" / f"{name}.py").exists()
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the page about Python works in."""
+    (tmp_path / "images").mkdir()
+    pixels = landscape(200, 260)
+    make_raster(tmp_path / "images" / "a.tif", pixels)
+    make_raster(tmp_path / "scene.tif", pixels)
+    make_raster(tmp_path / "labels.tif", (pixels[:1] // 100 + 1).astype(np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_page_about_python_runs(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "python.md").read_text()
+    names: dict[str, Any] = {}
+    snippets = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(snippets) >= 6
+    for snippet in snippets:
+        exec(compile(snippet, "docs/python.md", "exec"), names)
+    out = capsys.readouterr().out
+    assert "predict 0/1 blocks\n" in out
+    assert out.endswith("classes.tif: exists already; --overwrite replaces it\n")
+    assert (prepared / "polygons.gpkg").exists()
+
+
+def test_the_four_lines_of_the_readme_run(prepared: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(snippet.strip().splitlines()) == 4
+    assert "potsdam/" in snippet
+    brief = snippet.replace('"potsdam/"', '"images/", recipe="quick", steps=20')
+    exec(compile(brief, "README.md", "exec"), {})
+    assert (prepared / "classes.tif").exists()
+
+
+def test_a_model_is_learnt_from_several_files(prepared: Path) -> None:
+    files = [prepared / "images" / "a.tif", str(prepared / "scene.tif")]
+    trained = geoseg.train(files, "m.safetensors", recipe="quick", steps=4, classes=3)
+    assert (trained.classes, trained.steps) == (3, 4)
+    assert geoseg.open_model(trained.model).provenance["data"]["names"] == ["a.tif", "scene.tif"]
+    with pytest.raises(geoseg.SettingError, match="data is empty"):
+        geoseg.train([])
+
+
+def test_progress_is_told_in_order(scene_path: Path, model_path: Path, tmp_path: Path) -> None:
+    told: list[geoseg.Progress] = []
+    geoseg.predict(scene_path, tmp_path / "map.tif", model=model_path, progress=told.append)
+    assert [(each.kind, each.done, each.total) for each in told] == [("start", 0, 1), ("step", 1, 1), ("end", 1, 1)]
+    assert {(each.stage, each.unit) for each in told} == {("predict", "block")}
+    assert [each.seconds for each in told] == sorted(each.seconds for each in told)
+
+
+def test_a_callback_that_raises_ends_the_work_and_the_same_call_continues_it(
+    scene_path: Path, model_path: Path, tmp_path: Path
+) -> None:
+    def stop(progress: geoseg.Progress) -> None:
+        if progress.kind == "step":
+            raise RuntimeError("enough")
+
+    settings: dict[str, Any] = {"model": model_path, "block_size": 512, "precision": "float32"}
+    whole = geoseg.predict(scene_path, tmp_path / "whole.tif", **settings)
+    with pytest.raises(RuntimeError, match="enough"):
+        geoseg.predict(scene_path, tmp_path / "map.tif", **settings, progress=stop)
+    assert not (tmp_path / "map.tif").exists()
+    told: list[geoseg.Progress] = []
+    result = geoseg.predict(scene_path, tmp_path / "map.tif", **settings, progress=told.append)
+    assert "reused" in [each.message for each in told]
+    assert result.classes.read_bytes() == whole.classes.read_bytes()
+
+
+def test_a_bar_for_true(scene_path: Path, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    geoseg.superpixels(scene_path, tmp_path / "ids.tif", progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "superpixels: 100%" in captured.err
+
+
+def test_predict_learns_a_model_where_there_is_none(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Callable[..., Any] = TrainConfig.__init__
+    monkeypatch.setattr(TrainConfig, "__init__", lambda self, **given: made(self, **{**given, "steps": 6}))
+    told: list[geoseg.Progress] = []
+    result = geoseg.predict("scene.tif", "map.tif", progress=told.append)
+    assert list(dict.fromkeys(each.stage for each in told)) == ["train", "predict"]
+    assert "first learning one from the scene" in told[0].message
+    assert result.classes == Path("map.tif")
+    assert Path("map-model.safetensors").exists()
+
+
+def test_a_notebook_shows_picture_and_legend(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"\x89PNG")
+    legend = ClassMap.from_json([{"id": 1, "name": "<water>", "colour": "#0072b2"}])
+    file = tmp_path / "a & b.tif"
+    shown = MapResult(file, None, None, file, tmp_path / "p.png", file, legend)._repr_html_()
+    assert 'src="data:image/png;base64,iVBORw=="' in shown
+    assert "&lt;water&gt;" in shown
+    assert "#0072b2" in shown
+    assert "a &amp; b.tif" in shown
+    assert "confidence" not in shown
+    polygons = PolygonsResult(file, file, 7, legend.classes)._repr_html_()
+    assert "<td>7</td>" in polygons
+    assert "&lt;water&gt;" in polygons
