@@ -41,6 +41,9 @@ class Geoseg(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except KeyboardInterrupt:
+            # Of itself, click would print an empty line first.
+            raise click.Abort from None
         except Exception as error:
             if ctx.params["debug"]:
                 raise

@@ -50,7 +50,15 @@ LIGHT = ("version", "errors", "units", "location", "recipes", "config", "classes
 """Top-level modules that import only the standard library and one another."""
 
 ROOMS = {
-    "rasterio": ("raster.aoi", "raster.cog", "raster.header", "raster.opening", "raster.remote", "raster.scene"),
+    "rasterio": (
+        "raster.aoi",
+        "raster.cog",
+        "raster.header",
+        "raster.opening",
+        "raster.remote",
+        "raster.scene",
+        "raster.validity",
+    ),
     "pyogrio": ("checks.polygon_rows", "vector.writer"),
     "pyarrow": ("checks.polygon_rows", "vector.arrow", "vector.writer"),
     "geopandas": ("raster.aoi", "vector.polygons"),
