@@ -1,4 +1,4 @@
-"""A training from folder to model file: data, statistics, steps, picture, model."""
+"""geoseg train: imagery to a model file, with its log and picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
@@ -31,7 +30,6 @@ from geoseg.learning.checkpoints import Checkpoints, interrupted
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
-from geoseg.learning.losses import pool, pool_weights
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location
@@ -39,10 +37,11 @@ from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import frozen_statistics, settle_statistics
-from geoseg.outputs.pictures import colourise, mark_boundaries, montage, save_png, stretch
+from geoseg.outputs.pictures import save_png
+from geoseg.outputs.training_picture import training_picture
 from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
-from geoseg.recipes import STRIDE, ProtocolName, Recipe, SuperpixelConfig, WindowConfig
+from geoseg.recipes import ProtocolName, Recipe, SuperpixelConfig, WindowConfig
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,6 @@ class TrainJob(Job[Step]):
             orthophoto.
         scenes: Files to learn from, instead of `config.data`.
         reason: Why a model is learnt, to be shown before the work.
-
         recipe: Overrides the hyper-parameters that `config` names.
         statistics_images: Images of a protocol that band statistics are taken of, at most.
 
@@ -274,7 +272,7 @@ class TrainJob(Job[Step]):
         self.checkpoints.clear()
 
     def _picture(self, trainer: Trainer) -> NDArray[np.uint8]:
-        return sheet(trainer)
+        return training_picture(trainer)
 
     def _resuming(self) -> bool:
         config, there = self.config, self.checkpoints.exist
@@ -320,23 +318,3 @@ def _about_protocol(config: TrainConfig, recognised: ProtocolName | None) -> str
     if config.recipe.rstrip("0123456789") != recognised.rstrip("0123456789"):
         return f"{config.data} looks like {name}: --recipe {recognised} trains by its protocol"
     return ""
-
-
-_PATCHES = 6
-
-
-def sheet(trainer: Trainer) -> NDArray[np.uint8]:
-    """Return a picture (rows, cols, 3) of six patches: the imagery, its superpixels, and the class of each."""
-    stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
-    crops, labels = zip(*(trainer.sampler.preview(sample) for sample in range(_PATCHES)), strict=True)
-    images = torch.from_numpy(np.stack([stats.normalise(crop.pixels, crop.valid) for crop in crops]))
-    superpixels = torch.from_numpy(np.stack(labels)).long()
-    weights, _ = pool_weights(superpixels.to(trainer.device), int(superpixels.max()), STRIDE)
-    with torch.inference_mode():
-        best = pool(trainer.network(images.to(trainer.device)), weights).argmax(-1).cpu().numpy() + 1
-    shown: list[list[Any]] = []
-    for crop, cut, chosen in zip(crops, labels, best, strict=True):
-        view = stretch(crop.pixels, stats.low, stats.high)
-        shown.append([view, mark_boundaries(view, cut), colourise(np.concatenate([[0], chosen])[cut], classes)])
-    half = _PATCHES // 2
-    return montage([left + right for left, right in zip(shown[:half], shown[half:], strict=True)])
