@@ -48,6 +48,7 @@ BAD: list[tuple[Callable[..., Any], str, Any]] = [
     *((Recipe, "start_share", value) for value in (-0.1, 0.6, 1.5, math.nan)),
     *((Recipe, "warm_share", value) for value in (-0.1, 0.2, 1.5, math.nan)),
     *((Recipe, name, value) for name in ("imbalance", "anchor_weight") for value in (-0.1, math.nan, math.inf)),
+    *((Recipe, name, value) for name in ("mixture_superpixels", "checkpoint_every") for value in (-1, 0)),
     *((Recipe, "averaging", value) for value in (-0.1, 1.0, 2.0, math.nan)),
     *((training, "weights", value) for value in ("best", "")),
     *((training, "recipe", value) for value in ("potsdam9", "")),

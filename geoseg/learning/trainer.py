@@ -256,8 +256,8 @@ class Trainer:
         conditional = conditional_entropy(z, area)
         memory = min(_MARGINAL_MEMORY, 1 - 1 / (self.step + 1))
         p_bar = memory * self.p_bar + (1 - memory) * marginal(z, area)
-        divergence_ = marginal_divergence(p_bar, self.prior)
-        return conditional, (divergence_ - divergence_.detach() * memory) / (1 - memory), p_bar
+        kl = marginal_divergence(p_bar, self.prior)
+        return conditional, (kl - kl.detach() * memory) / (1 - memory), p_bar
 
     def _adversarial(self, image: Tensor, weights: Tensor, area: Tensor) -> Tensor:
         """Return the divergence under adversarial noise of half of the patches, which halves the cost of its passes.

@@ -391,7 +391,7 @@ def test_a_run_directory_is_checked_part_by_part(
 def test_the_folder_of_a_training_is_checked_checkpoint_by_checkpoint(tmp_path: Path) -> None:
     held = Checkpoints(tmp_path / "m.safetensors")
     for step in (1, 2):
-        held.keep(step, {}, {"step": step})
+        held.save(step, {}, {"step": step})
     assert any("is at work" in each.message for each in found(held.path))
     held.close()
     assert wrong(held.path) == {}
