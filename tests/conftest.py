@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults.cases import Bench
+from faults.commands import Commands, working_folder
 from helpers.miniatures import make_coco, make_tiles
 from helpers.models import make_model
 from helpers.rasters import landscape, make_raster
@@ -51,6 +53,13 @@ def data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """The fault harness: inputs, uninterrupted runs, and a process that forks commands, which takes long to start."""
+    with working_folder() as folder, Commands() as commands:
+        yield Bench(folder, commands)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -21,7 +21,6 @@ import shapely
 import torch
 from affine import Affine
 from faults.cases import Bench
-from faults.commands import Commands, working_folder
 from faults.table import PREDICT
 from faults.trials import kills
 from helpers.class_rasters import PIXELS, bands, classes
@@ -291,11 +290,10 @@ def test_law_5_nodata_never_enters_a_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="commands are forked and killed by way of /proc")
-def test_law_6_interrupted_equals_uninterrupted() -> None:
+def test_law_6_interrupted_equals_uninterrupted(bench: Bench) -> None:
     """Killed at random moments, up to four times in a row, and run again: the same files to the byte, none ever torn.
     The rest of it is in tests/faults."""
-    with working_folder() as folder, Commands() as commands:
-        tally = kills(Bench(folder, commands), PREDICT, 4)
+    tally = kills(bench, PREDICT, 4)
     assert (tally.torn, tally.different, tally.wrong) == ([], [], [])
     # 73: it was killed when the last mark of the work was gone, and the map is there.
     assert {-signal.SIGKILL} <= set(tally.codes) <= {-signal.SIGKILL, 0, 73}

@@ -8,26 +8,17 @@ from __future__ import annotations
 import itertools
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from faults.bad_models import flips, refusals, worn_card
 from faults.cases import CASES, Bench, Case, Tally
-from faults.commands import Commands, working_folder
 from faults.interference import KINDS, at_once, damaged_parts, neighbours, stops
 from faults.table import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
 from faults.trials import ERRORS, crashes, failures, full_disks, limited, losses, spread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected by way of /proc and POSIX signals")
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    """Inputs, uninterrupted runs, and a process that forks commands."""
-    with working_folder() as folder, Commands() as commands:
-        yield Bench(folder, commands)
 
 
 @pytest.fixture(scope="module")
