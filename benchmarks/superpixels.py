@@ -1,20 +1,21 @@
-"""Superpixels measured against other libraries: speed, peak memory, quality; and held against themselves.
+"""Superpixels compared with other libraries, in speed, peak memory and quality; and with themselves, for exactness.
 
     python benchmarks/superpixels.py --image orthophoto.tif --bsds folder/of/jpg/and/mat --scenes a.tif b.tif
 
-Speed and memory: the top left `--crop` pixels from `--corner` on of a uint8 RGB raster, colour conversion and
-connectivity included; runs of all implementations take turns, medians are shown. Each timed run follows an untimed one
-of its own, for memory that the system hands out anew costs as much as the work. Every peer that can be imported takes
-part: scikit-image, fast-slic, OpenCV (contrib) and SimpleITK, at the same number of seeds and of iterations.
+Speed and memory: `--crop` x `--crop` pixels of a uint8 RGB raster from `--corner` on, colour conversion and
+connectivity included. All implementations run in turn; medians are shown. Each timed run follows an untimed one of the
+same implementation, because fresh memory from the system costs as much time as the work. Every peer that can be
+imported takes part: scikit-image, fast-slic, OpenCV (contrib) and SimpleITK, with the same numbers of seeds and
+iterations.
 
 Quality: BSDS500, mean over images and over the human segmentations G of each, for superpixels S of N pixels in all:
 - boundary recall: share of the pixels of boundaries of G with a boundary of S within 2 pixels (a square of 5 x 5);
 - undersegmentation error: 1/N sum over G sum over S that meet G of min(|S and G|, |S - G|) (Neubert, Protzel 2012);
 - achievable segmentation accuracy: 1/N sum over S of max over G of |S and G| (Liu et al. 2011).
-Counts never agree exactly, so scikit-image is run at many counts and its means are interpolated (log count) at ours.
+Counts never agree exactly, so scikit-image runs at many counts, and its means are interpolated at ours (in log count).
 
-Exactness: the ids of whole scenes against those of blocks of several sizes, of two threads, and of a torch device
-(`--device cuda` for a GPU, with its speed).
+Exactness: the ids of whole scenes are compared with those of blocks of several sizes, of two threads, and of a torch
+device (`--device cuda` for a GPU, with its speed).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ Run = Callable[[Image], NDArray[Any]]
 def geoseg(image: Image, size: int, iterations: int, threads: int) -> NDArray[Any]:
     pixels = np.moveaxis(image, 2, 0)
     valid = np.ones(image.shape[:2], bool)
-    features = colour(pixels, valid, threads=threads)
-    return segment(features, valid, size=size, iterations=iterations, threads=threads).labels
+    colours = colour(pixels, valid, threads=threads)
+    return segment(colours, valid, size=size, iterations=iterations, threads=threads).labels
 
 
 def scikit_image(image: Image, size: float, iterations: int, sigma: float = 0) -> NDArray[Any]:
@@ -78,7 +79,7 @@ def simple_itk(image: Image, size: int, iterations: int) -> NDArray[Any]:
 
 
 def contestants(size: int, iterations: int) -> dict[str, Run]:
-    """Return what can be imported; ours first."""
+    """Return the implementations that can be imported, geoseg first."""
     fixed: dict[str, Any] = {"size": size, "iterations": iterations}
     runs: dict[str, Run] = {f"geoseg, {t} threads": partial(geoseg, threads=t, **fixed) for t in (1, 2)}
     runs["scikit-image"] = partial(scikit_image, **fixed)
@@ -210,7 +211,7 @@ def average(run: Run, pairs: list[tuple[Image, list[NDArray[Any]]]]) -> NDArray[
 def measure_quality(folder: Path, limit: int) -> Iterator[str]:
     """Yield the lines of the table of quality: ours, and the difference to scikit-image at the same count."""
     pairs = read_bsds(folder, limit)
-    yield f"{len(pairs)} images; differences are ours - scikit-image (as it comes; then with sigma 1)"
+    yield f"{len(pairs)} images; differences are geoseg - scikit-image (with its defaults; then with sigma 1)"
     yield f"{'size':>5}{'iterations':>11}{'regions':>9}{'recall':>9}{'':18}{'under.':>9}{'':18}{'accuracy':>9}"
     sides = (36, 31, 27, 23, 19, 16, 13.5, 11.5)
     curves = [
@@ -228,32 +229,32 @@ def measure_quality(folder: Path, limit: int) -> Iterator[str]:
 
 
 def measure_exactness(path: Path, device: str) -> Iterator[str]:
-    """Yield, for one scene, how many pixels have another id when it is cut in another way; all should be 0."""
+    """Yield how many pixels of a scene get other ids in blocks, with threads and on a device; all should be 0."""
     import torch
 
     from geoseg.raster.scene import Scene
     from geoseg.raster.statistics import band_stats, colour_scale
-    from geoseg.segments.device import TorchChooser
+    from geoseg.segments.device import TorchBackend
 
     with Scene(path) as scene:
         pixels, valid = scene.read(scene.extent)
         stats = band_stats([scene])
     offset, scale = colour_scale(stats, str(pixels.dtype))
-    features = colour(pixels, valid, offset=offset, scale=scale)
+    colours = colour(pixels, valid, offset=offset, scale=scale)
     settings: dict[str, Any] = {"size": 16, "iterations": 5}
-    whole = segment(features, valid, **settings)
+    whole = segment(colours, valid, **settings)
     expected = whole.ids[whole.labels]
     count = len(whole.ids) - 1
     yield f"{path.name}: {pixels.dtype} {pixels.shape}, {1 - valid.mean():.0%} invalid, {count} superpixels"
-    twice = segment(features, valid, **settings, threads=2)
+    twice = segment(colours, valid, **settings, threads=2)
     yield f"  2 threads: {np.count_nonzero(twice.ids[twice.labels] != expected)} pixels differ"
     for side in (512, 1000, 2048):
-        differing = sum(_differing(features, valid, block, expected, settings) for block in _blocks(valid.shape, side))
+        differing = sum(_differing(colours, valid, block, expected, settings) for block in _blocks(valid.shape, side))
         yield f"  blocks of {side}: {differing} pixels differ"
-    chooser = TorchChooser(torch.device(device))
-    found = segment(features, valid, **settings, chooser=chooser)
+    backend = TorchBackend(torch.device(device))
+    found = segment(colours, valid, **settings, backend=backend)
     start = time.perf_counter()
-    segment(features, valid, **settings, chooser=chooser, threads=8)
+    segment(colours, valid, **settings, backend=backend, threads=8)
     speed = valid.size / 1e6 / (time.perf_counter() - start)
     yield f"  torch on {device}: {np.count_nonzero(found.ids[found.labels] != expected)} differ; {speed:.1f} Mpx/s"
 
@@ -265,7 +266,7 @@ def _blocks(shape: tuple[int, ...], side: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _differing(
-    features: NDArray[np.int16],
+    colours: NDArray[np.int16],
     valid: NDArray[np.bool_],
     block: tuple[slice, slice],
     expected: NDArray[np.uint32],
@@ -277,7 +278,7 @@ def _differing(
     rows, cols = (slice(start, span.stop + by) for start, span in zip(starts, block, strict=True))
     core = tuple(slice(span.start - start, span.stop - start) for start, span in zip(starts, block, strict=True))
     part = segment(
-        np.ascontiguousarray(features[:, rows, cols]), np.ascontiguousarray(valid[rows, cols]), **settings,
+        np.ascontiguousarray(colours[:, rows, cols]), np.ascontiguousarray(valid[rows, cols]), **settings,
         origin=(starts[0], starts[1]), scene_shape=valid.shape, core=(core[0], core[1]),
     )  # fmt: skip
     return int(np.count_nonzero(part.ids[part.labels][core] != expected[block]))
@@ -293,9 +294,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bsds", type=Path, help="folder of BSDS500 images (jpg) and segmentations (mat)")
     parser.add_argument("--limit", type=int, default=200, help="images of BSDS500 to use (default %(default)s)")
-    parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rasters to cut in several ways")
+    parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rasters to segment in several ways")
     parser.add_argument(
-        "--device", default="cpu", help="torch device to hold against the kernels (default %(default)s)"
+        "--device", default="cpu", help="torch device to compare with the kernels (default %(default)s)"
     )
     options = parser.parse_args()
     if not (options.image or options.bsds or options.scenes):

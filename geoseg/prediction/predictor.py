@@ -26,7 +26,7 @@ from geoseg.prediction.stages import Stages
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
-from geoseg.segments.device import chooser_for
+from geoseg.segments.device import backend_for
 from geoseg.segments.regions import paint
 from geoseg.segments.superpixels import Superpixels
 
@@ -140,7 +140,7 @@ class Predictor:
             scene_shape=self.scene.shape,
             core=block.window.within(area),
             threads=self.workers,
-            chooser=chooser_for(self.device),
+            backend=backend_for(self.device),
         )
 
     def logits(self, prepared: Prepared) -> Blended | None:

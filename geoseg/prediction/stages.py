@@ -16,7 +16,7 @@ from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import ENCODER_STRIDE, STRIDE
-from geoseg.segments.lattice import Chooser, choose
+from geoseg.segments.lattice import Backend, cpu_backend
 from geoseg.segments.regions import classify, region_means
 from geoseg.segments.superpixels import Superpixels, colour, segment
 
@@ -52,7 +52,7 @@ class Stages:
         scene_shape: tuple[int, int] | None = None,
         core: tuple[slice, slice] | None = None,
         threads: int = 1,
-        chooser: Chooser = choose,
+        backend: Backend = cpu_backend,
     ) -> Superpixels:
         """Return the superpixels of an image, or of a part of a scene, with the model's settings.
 
@@ -61,7 +61,7 @@ class Stages:
             valid: bool (rows, cols).
             origin, scene_shape, core: Where the pixels lie in their scene; see `geoseg.segments.superpixels.segment`.
             threads: How many threads to use; the result does not depend on it.
-            chooser: What computes the iterations; the result does not depend on it.
+            backend: What computes the iterations; the result does not depend on it.
         """
         settings = self._model.superpixels
         return segment(
@@ -74,7 +74,7 @@ class Stages:
             scene_shape=scene_shape,
             core=core,
             threads=threads,
-            chooser=chooser,
+            backend=backend,
         )
 
     def forward(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

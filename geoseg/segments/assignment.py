@@ -1,4 +1,15 @@
-"""The iterations of SLIC on cells: assignment of pixels, exact sums, centres. For the arrays see `slic.cells`."""
+"""The iterations of SLIC on cells: assignment of pixels, exact sums, centres.
+
+    +-----+-----+-----+     A pixel of the cell in the middle chooses among the seeds of the 3 x 3 cells around it,
+    |  0  |  1  |  2  |     its candidates, numbered in raster order. The seed of a cell may lie anywhere by now; its
+    +-----+-----+-----+     position is stored relative to the origin of its own cell.
+    |  3  |  4  |  5  |
+    +-----+-----+-----+     Sums are kept, not computed anew: a pixel that changes from one candidate to another is
+    |  6  |  7  |  8  |     moved from one seed's sums to the other's. They are integers, so nothing is rounded.
+    +-----+-----+-----+
+
+For the arrays see `geoseg.segments.cells`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import compiled, inlined, prefetch, trailing_zeros
+from geoseg.kernels import compiled, inlined
 from geoseg.segments.cells import NONE
 from geoseg.segments.nearest import CANDIDATES, CHUNK, nearest
 
 _FAR = np.int32(2**31 - CANDIDATES)
-"""More than sixteen times any squared distance: the constant of a candidate that is not there."""
-
-
-_AHEAD = 4096
-"""int16 between what is computed and what is fetched into the cache: memory is slower than this arithmetic."""
+"""Stands for the distance to a candidate that does not exist: more than sixteen times any squared distance."""
 
 
 @compiled
@@ -29,10 +36,22 @@ def update_centres(
     centres: NDArray[np.int32],
     moved: NDArray[np.bool_],
 ) -> None:
-    """Set the centres of the cells rows x cols to the rounded means of their pixels; `moved` where that changed one.
+    """Set the centres of the cells rows x cols to the rounded means of their pixels; a centre without pixels stays.
 
-    Band b, the cell rows bands[b]..bands[b + 1], keeps its sums for the seeds of these rows and of one row more on
-    either side, seed row i at sums[slots[b] + i]. A centre without pixels stays where it is.
+    The lattice is divided into bands of cell rows, each computed by one thread at a time. The pixels of a band may also
+    choose seeds one row above and below it, so every band has sums of its own for these rows too, and the sums of a
+    seed are those of up to three bands added up:
+
+        band 0  rows 0..2     sums for rows -1..3
+        band 1  rows 3..5     sums for rows  2..6
+
+    Args:
+        sums: int64 (rows of sums, cell cols, 3 + channels): number of pixels, then sums of row, column and colours.
+        slots: int64 (bands,); band b has the sums of seed row i at sums[slots[b] + i].
+        bands: int64 (bands + 1,); band b is the cell rows bands[b] .. bands[b + 1].
+        rows, cols: ranges of cells.
+        centres: int32 (cell rows, cell cols, 2 + channels), updated.
+        moved: bool (cell rows, cell cols), set to whether the centre changed.
     """
     values = sums.shape[2]
     total = np.zeros(values, np.int64)
@@ -61,7 +80,7 @@ def _write_coefficients(
     pitch: int,
     coefficients: NDArray[np.int32],
 ) -> None:
-    """Write what `nearest` compares for the nine candidates of cell (i, j)."""
+    """Write the coefficients of `nearest` for the nine candidates of cell (i, j), (2 + pairs, 9)."""
     for k in range(CANDIDATES):
         down, right = k // 3 - 1, k % 3 - 1
         row, col = i + down, j + right
@@ -89,7 +108,8 @@ def _move(
     sign: int,
     seed: NDArray[np.int64],
 ) -> None:
-    """Add pixel p to the sums of its candidate k, or take it away, position relative to the seed's cell."""
+    """Add pixel p to the sums `seed` of its candidate k (sign 1), or subtract it (-1); positions count from the origin
+    of the seed's cell."""
     seed[0] += sign
     seed[1] += sign * (place[p, 0] - (k // 3 - 1) * pitch)
     seed[2] += sign * (place[p, 1] - (k % 3 - 1) * pitch)
@@ -109,9 +129,9 @@ def _replace_choices(
     col: int,
     sums: NDArray[np.int64],
 ) -> None:
-    """Store the new choices of a cell, and move the pixels that chose anew from one seed's sums to another's.
+    """Store the new choices of a cell, and move the pixels whose choice changed from one seed's sums to the other's.
 
-    Eight choices at once are compared as a word. Integer sums are exact: this equals summing all anew.
+    Choices are compared eight at a time, as uint64 words, for few change after the first iterations.
     """
     for w in range(index_words.shape[0]):
         old, new = choice_words[w], index_words[w]
@@ -119,11 +139,11 @@ def _replace_choices(
         if differing == 0:
             continue
         choice_words[w] = new
-        while differing != 0:
-            byte = trailing_zeros(differing) >> np.uint64(3)
-            shift = byte << np.uint64(3)
-            differing &= ~(np.uint64(0xFF) << shift)
-            p = 8 * w + np.int64(byte)
+        for byte in range(8):
+            shift = np.uint64(8 * byte)
+            if (differing >> shift) & np.uint64(0xFF) == 0:
+                continue
+            p = 8 * w + byte
             k = np.int64((old >> shift) & np.uint64(15))
             _move(tile, place, p, k, pitch, -1, sums[row + k // 3 - 1, col + k % 3 - 1])
             k = np.int64((new >> shift) & np.uint64(15))
@@ -132,7 +152,7 @@ def _replace_choices(
 
 @inlined
 def _any_moved(moved: NDArray[np.bool_], i: int, j: int) -> Any:
-    """Say whether a seed of the 3 x 3 cells around cell (i, j) moved."""
+    """Return whether a seed of the 3 x 3 cells around cell (i, j) moved."""
     for row in range(max(i - 1, 0), min(i + 2, moved.shape[0])):
         for col in range(max(j - 1, 0), min(j + 2, moved.shape[1])):
             if moved[row, col]:
@@ -156,14 +176,24 @@ def assign(
     slot: int,
     sums: NDArray[np.int64],
 ) -> None:
-    """Give every pixel of the cells rows x cols the nearest of its nine centres, and keep the sums exact.
+    """Give every pixel of the cells rows x cols the nearest of its nine centres, and update the sums.
 
-    Seed row i has its sums at sums[slot + i].
+    A cell is skipped if none of its candidates moved.
+
+    Args:
+        tiles, choice, holes: colours, choices and cells with invalid pixels; see `geoseg.segments.cells`.
+        choice_words: uint64 (cell rows, cell cols, T / 8), a view of `choice`.
+        centres: int32 (cell rows, cell cols, 2 + channels).
+        alive: bool (cell rows, cell cols), whether the cell has a seed.
+        moved: bool (cell rows, cell cols), whether the seed moved in this iteration.
+        place: int16 (T, 2), from `places`.
+        pitch: width of a cell in steps.
+        rows, cols: ranges of cells.
+        slot: the sums of seed row i are at sums[slot + i].
+        sums: int64 (rows of sums, cell cols, 3 + channels), updated.
     """
     pairs, T = tiles.shape[2:4]
     coefficients = np.empty((2 + pairs, CANDIDATES), np.int32)
-    cell = 2 * pairs * T
-    ahead = max(_AHEAD // cell * cell, min(cell, _AHEAD))
     words = np.empty(T // 8, np.uint64)
     index = words.view(np.uint8)
     for i in range(rows[0], rows[1]):
@@ -173,11 +203,9 @@ def assign(
             _write_coefficients(centres, alive, i, j, pitch, coefficients)
             tile = tiles[i, j]
             for first in range(0, T, CHUNK):
-                for pair in range(pairs):
-                    prefetch(tile, 2 * (pair * T + first) + ahead)
                 nearest(tile, place, coefficients, first, index)
             if holes[i, j]:
-                now = choice[i, j]
+                old = choice[i, j]
                 for p in range(T):
-                    index[p] = NONE if now[p] == NONE else index[p]
+                    index[p] = NONE if old[p] == NONE else index[p]
             _replace_choices(tile, place, words, choice_words[i, j], pitch, slot + i, j, sums)

@@ -1,15 +1,26 @@
-"""Cells: the array cut into cells, colours smoothed on the way, and the first centre of each.
+"""Cells: an array of colours, smoothed and rearranged cell by cell, and the first centre of each cell.
 
-All index pairs are (row, col). `tiles` int16 (cell rows, cell cols, channel pairs, T, 2) holds the colours, channels
-two by two (an odd last one beside 0), and `choice` uint8 (cell rows, cell cols, T) the seed of each pixel of a cell of
-`size` x `size` pixels; T >= size * size is a multiple of CHUNK. A choice in 0..8 names one of the 3 x 3 cells around
-the pixel's own, in raster order; NONE is a pixel without a superpixel: invalid, or padding of a cell cut by the edge.
+    array (channels, rows, cols)             tiles[i, j, pair]: T x 2
+    +-------+-------+---+
+    | 0 1 2 | 0 1 2 | 0 |   size = 3         pixel   0  1  2  3  4  5  6  7  8 | padding up to a multiple of CHUNK
+    | 3 4 5 | 3 4 5 | 3 |                    low     L* of each pixel          |
+    | 6 7 8 | 6 7 8 | 6 |                    high    a* of each pixel          |
+    +-------+-------+---+
+    cell (0, 0)  (0, 1)  (0, 2), cut by the edge: its other pixels are padding too
 
-Colours and positions are whole steps of 1 / QUANTUM of a unit of L*, position weighted by compactness: a cell is
-`pitch` steps wide, the whole number nearest to QUANTUM * compactness, and pixel row y of it is at y * pitch / size,
-rounded. (Beyond a compactness of WIDEST / QUANTUM colours are scaled down instead.) Colours do not exceed MOST, so that
-sixteen times a squared distance fits into 32 bits. Positions are relative to the origin of a cell, so that nothing
-depends on where an array begins. A centre is int32 (row, col, channels), the rounded mean of its pixels.
+All index pairs are (row, col). The arrays are
+- `tiles`, int16 (cell rows, cell cols, channel pairs, T, 2): the colours, channels two by two, the last one of an odd
+  number next to 0. T >= size * size is a multiple of CHUNK;
+- `choice`, uint8 (cell rows, cell cols, T): the seed of each pixel. 0..8 is one of the 3 x 3 cells around the pixel's
+  own, in raster order; NONE is a pixel without a superpixel: invalid, or padding;
+- `holes`, bool (cell rows, cell cols): whether the cell has a pixel whose choice is NONE;
+- `centres`, int32 (cell rows, cell cols, 2 + channels): row, col and colours, the rounded means of a seed's pixels.
+
+Colours and positions are whole steps of 1 / QUANTUM of a unit of L*. Positions are weighted by compactness: a cell is
+`pitch` steps wide, the whole number nearest to QUANTUM * compactness, and its pixel row y is at y * pitch / size,
+rounded. (Beyond a compactness of MAX_PITCH / QUANTUM, colours are scaled down instead.) Colours do not exceed
+MAX_COLOUR, so that sixteen times a squared distance fits into 32 bits. Positions count from the origin of a cell, so
+that nothing depends on where an array begins.
 """
 
 from __future__ import annotations
@@ -26,8 +37,8 @@ from geoseg.segments.nearest import CHUNK
 NONE = 9
 OWN = 4
 QUANTUM = 8
-MOST = 2047
-WIDEST = 1023
+MAX_COLOUR = 2047
+MAX_PITCH = 1023
 
 
 def tile_pixels(size: int) -> int:
@@ -36,15 +47,15 @@ def tile_pixels(size: int) -> int:
 
 
 def scale(compactness: float, channels: int) -> tuple[int, np.float32, int]:
-    """Return the pitch of cells in steps, the steps per unit of features, and the bound on colours in steps."""
-    wanted = QUANTUM * compactness
-    shrink = min(1.0, WIDEST / wanted) if wanted else 1.0
-    bound = int(MOST * min(1.0, np.sqrt(3 / channels)))
-    return int(np.rint(wanted * shrink)), np.float32(QUANTUM * shrink / STEPS), bound
+    """Return the pitch of cells in steps, steps per unit of `colour`, and the bound on colours in steps."""
+    pitch = QUANTUM * compactness
+    shrink = min(1.0, MAX_PITCH / pitch) if pitch else 1.0
+    bound = int(MAX_COLOUR * min(1.0, np.sqrt(3 / channels)))
+    return int(np.rint(pitch * shrink)), np.float32(QUANTUM * shrink / STEPS), bound
 
 
 def places(size: int, pitch: int) -> NDArray[np.int16]:
-    """Return the position of each pixel of a cell, in steps from its origin: (T, 2)."""
+    """Return row and column of each pixel of a cell, in steps from its origin: int16 (T, 2)."""
     pixel = np.arange(tile_pixels(size))
     rows_cols = np.stack([np.minimum(pixel // size, size - 1), pixel % size], axis=1)
     return ((2 * rows_cols * pitch + size) // (2 * size)).astype(np.int16)
@@ -52,14 +63,18 @@ def places(size: int, pitch: int) -> NDArray[np.int16]:
 
 @compiled
 def _sum_columns(
-    features: NDArray[np.int16],
+    colours: NDArray[np.int16],
     valid: NDArray[np.bool_],
     row: int,
     left: int,
     weights: NDArray[np.int32],
     totals: NDArray[np.int32],
 ) -> None:
-    """Sum three pixel rows with weights 1, 2, 1 of valid pixels, from column left - 1 on; 0 outside the array."""
+    """Sum the valid pixels of rows row - 1, row, row + 1 with weights 1, 2, 1, from column left - 1 on.
+
+    Outside of the array everything is 0. weights: int32 (n,), sums of the weights of valid pixels. totals: int32
+    (channels, n), weighted sums of colours.
+    """
     H, W = valid.shape
     weights[:] = 0
     totals[:] = 0
@@ -72,22 +87,25 @@ def _sum_columns(
         weight = weights[skipped : skipped + last - first]
         for x in range(last - first):
             weight[x] += factor if ok[x] else np.int32(0)
-        for c in range(features.shape[0]):
-            source = features[c, y, first:last]
+        for c in range(colours.shape[0]):
+            source = colours[c, y, first:last]
             total = totals[c, skipped : skipped + last - first]
             for x in range(last - first):
                 total[x] += factor * np.int32(source[x]) if ok[x] else np.int32(0)
 
 
 @compiled
-def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], whole: bool, means: NDArray[np.int16]) -> None:
-    """Write the weighted means of one pixel row, rounded half up; 0 where no pixel near is valid."""
+def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], all_valid: bool, means: NDArray[np.int16]) -> None:
+    """Write the binomial means of one pixel row, (n,), rounded half up; 0 where none of the 3 x 3 pixels is valid.
+
+    total, weight: (n + 2,), from `_sum_columns`. all_valid: whether all pixels of the three rows are.
+    """
     n = means.shape[0]
     left, middle, right = total[:n], total[1 : n + 1], total[2 : n + 2]
     for x in range(n):
         means[x] = np.int16((left[x] + np.int32(2) * middle[x] + right[x] + np.int32(8)) >> np.int32(4))
-    # Where all is valid inside, the ends may still lie at the edge of the array.
-    for x in range(0, n, max(n - 1, 1) if whole else 1):
+    # Even if all pixels are valid, the first and the last may lie at the edge of the array.
+    for x in range(0, n, max(n - 1, 1) if all_valid else 1):
         share = weight[x] + 2 * weight[x + 1] + weight[x + 2]
         if share != 16:
             double = 2 * int(left[x] + 2 * middle[x] + right[x])
@@ -96,7 +114,7 @@ def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], whole: bool
 
 @compiled
 def _all_equal(values: NDArray[np.int32], value: int) -> Any:
-    """Say whether all values are `value`."""
+    """Return whether all values are `value`."""
     different = 0
     for x in range(values.shape[0]):
         different += 0 if values[x] == value else 1
@@ -105,7 +123,7 @@ def _all_equal(values: NDArray[np.int32], value: int) -> Any:
 
 @compiled
 def _clear_holes(choice: NDArray[np.uint8], tile: NDArray[np.int32]) -> Any:
-    """Set the colours of pixels without a choice to 0, two channels in one; say whether there are any."""
+    """Set the colours of pixels without a choice to 0; return whether there are any. tile: int32, pairs of channels."""
     count = 0
     for p in range(choice.shape[0]):
         count += 1 if choice[p] == NONE else 0
@@ -121,7 +139,7 @@ def _clear_holes(choice: NDArray[np.uint8], tile: NDArray[np.int32]) -> Any:
 def _join(
     low: NDArray[np.int16], high: NDArray[np.int16], factor: np.float32, bound: np.float32, pairs: NDArray[np.int32]
 ) -> None:
-    """Quantise two channels of a pixel row and put them side by side in int32."""
+    """Quantise two channels of a pixel row to steps within ±bound, and pack them into int32, `low` in the low half."""
     for x in range(pairs.shape[0]):
         a = np.rint(np.float32(low[x]) * factor)
         b = np.rint(np.float32(high[x]) * factor)
@@ -132,7 +150,7 @@ def _join(
 
 @compiled
 def pack(
-    features: NDArray[np.int16],
+    colours: NDArray[np.int16],
     valid: NDArray[np.bool_],
     corner: tuple[int, int],
     shape: tuple[int, int],
@@ -144,11 +162,19 @@ def pack(
     choice: NDArray[np.uint8],
     holes: NDArray[np.bool_],
 ) -> None:
-    """Fill the cell rows `rows` of `tiles`, smoothed, and `choice` from the pixels corner .. corner + shape.
+    """Smooth the colours, and fill the cell rows `rows` of `tiles`, `choice` and `holes`.
 
-    `tiles` is seen as int32, two channels in one. `holes` says which cells have pixels without a choice.
+    Args:
+        colours: int16 (channels, array rows, array cols), from `geoseg.segments.superpixels.colour`.
+        valid: bool (array rows, array cols).
+        corner, shape: (row, col) of the first pixel to cut into cells, and (rows, cols) of pixels from there on.
+        size: pixels on a side of a cell.
+        factor, bound: from `scale`.
+        rows: range of cell rows.
+        tiles: int32 (cell rows, cell cols, channel pairs, T), a view of `tiles`.
+        choice, holes: see above.
     """
-    C = features.shape[0]
+    C = colours.shape[0]
     weights = np.empty(shape[1] + 2, np.int32)
     totals = np.empty((C, shape[1] + 2), np.int32)
     means = np.zeros((2, shape[1]), np.int16)
@@ -160,20 +186,20 @@ def pack(
             tiles[i] = 0
         for y in range(height):
             row = corner[0] + i * size + y
-            _sum_columns(features, valid, row, corner[1], weights, totals)
-            whole = _all_equal(weights[1:-1], 4)
+            _sum_columns(colours, valid, row, corner[1], weights, totals)
+            all_valid = _all_equal(weights[1:-1], 4)
             for pair in range(tiles.shape[2]):
-                _smooth_row(totals[2 * pair], weights, whole, means[0])
+                _smooth_row(totals[2 * pair], weights, all_valid, means[0])
                 if 2 * pair + 1 < C:
-                    _smooth_row(totals[2 * pair + 1], weights, whole, means[1])
+                    _smooth_row(totals[2 * pair + 1], weights, all_valid, means[1])
                 else:
                     means[1] = 0
                 _join(means[0], means[1], factor, np.float32(bound), joined)
                 for j in range(choice.shape[1]):
-                    colours = joined[j * size : min((j + 1) * size, shape[1])]
-                    target = tiles[i, j, pair, y * size : y * size + colours.shape[0]]
-                    for x in range(colours.shape[0]):
-                        target[x] = colours[x]
+                    packed = joined[j * size : min((j + 1) * size, shape[1])]
+                    target = tiles[i, j, pair, y * size : y * size + packed.shape[0]]
+                    for x in range(packed.shape[0]):
+                        target[x] = packed[x]
             ok = valid[row, corner[1] : corner[1] + shape[1]]
             for j in range(choice.shape[1]):
                 piece = ok[j * size : min((j + 1) * size, shape[1])]
@@ -188,7 +214,7 @@ def pack(
 def _sum_cell(
     tile: NDArray[np.int32], choice: NDArray[np.uint8], place: NDArray[np.int16], pixels: int, sums: NDArray[np.int64]
 ) -> None:
-    """Sum a cell's own pixels: their number, rows, columns and colours; colours without a choice are 0."""
+    """Sum number, rows and columns of the first `pixels` pixels of a cell that have a choice, and all colours."""
     for p in range(pixels):
         if choice[p] != NONE:
             sums[0] += 1
@@ -216,20 +242,29 @@ def start(
     centres: NDArray[np.int32],
     alive: NDArray[np.bool_],
 ) -> None:
-    """Sum every cell's own pixels and set its first centre: the pixel in the middle, or the mean if it is invalid.
+    """Sum every cell's own pixels, and set its first centre: the pixel in the middle or, if that is invalid, the mean.
 
-    `inside` is the size in pixels of the scene from the array's origin on: a cell at its edge is a part of a cell.
+    Args:
+        tiles, choice, holes: as filled by `pack`, for the cell rows `rows`.
+        place: int16 (T, 2), from `places`.
+        size: pixels on a side of a cell.
+        rows: range of cell rows.
+        inside: (rows, cols) of the scene from the array's first pixel on: the scene may cut cells.
+        slot: the sums of seed row i are at sums[slot + i].
+        sums: int64 (rows of sums, cell cols, 3 + channels), set.
+        centres: int32 (cell rows, cell cols, 2 + channels), set.
+        alive: bool (cell rows, cell cols), set to whether the cell has a valid pixel, hence a seed.
     """
-    whole = np.zeros(3, np.int64)
+    full = np.zeros(3, np.int64)
     for p in range(size * size):
-        whole[0] += 1
-        whole[1] += place[p, 0]
-        whole[2] += place[p, 1]
+        full[0] += 1
+        full[1] += place[p, 0]
+        full[2] += place[p, 1]
     for i in range(rows[0], rows[1]):
         for j in range(choice.shape[1]):
             own = sums[slot + i, j]
             if not holes[i, j]:
-                own[:3] = whole
+                own[:3] = full
             _sum_cell(tiles[i, j], choice[i, j], place, size * size if holes[i, j] else 0, own)
             alive[i, j] = own[0] > 0
             if not alive[i, j]:

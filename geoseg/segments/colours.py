@@ -1,4 +1,4 @@
-"""Colour features for superpixels: int16 steps of 1/STEPS of a unit of CIELAB lightness, by table look-up."""
+"""Colours for superpixels: int16 steps of 1 / STEPS of a unit of CIELAB lightness, by table look-up."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ STEPS = 64
 """Integer steps in one unit of L*, a* or b* (or of the L*-like scale of other bands)."""
 
 LEVELS = 65536
+"""Levels of the tables: a value in 0..1 is quantised to 0..LEVELS - 1."""
+
 # Linear sRGB to CIE XYZ, IEC 61966-2-1; each row is divided by its sum, the D65 white point, so that white is 1, 1, 1.
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
 def root_table() -> NDArray[np.float32]:
-    """Return f(t) of CIELAB for t = 0..LEVELS - 1 over LEVELS - 1: the cube root, linear near black."""
+    """Return f(t) of CIELAB (CIE 15) for t = 0, 1 / (LEVELS - 1), .., 1: the cube root, linear near black."""
     t = np.arange(LEVELS) / (LEVELS - 1)
     return np.where(t > (6 / 29) ** 3, np.cbrt(t), t * (29 / 6) ** 2 / 3 + 4 / 29).astype(np.float32)
 
 
 def xyz_table(srgb: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return what each band's level adds to X, Y, Z over white, times LEVELS - 1: (3 bands, levels, 4) float32.
+    """Return what each level of each band adds to X, Y and Z relative to white, times LEVELS - 1.
 
-    `srgb` (3, levels) holds the sRGB value in 0..1 of every level of every band; the fourth entry is padding.
+    Args:
+        srgb: float64 (3 bands, levels), the sRGB value in [0, 1] of every level of a band.
+
+    Returns:
+        float32 (3 bands, levels, 4): X, Y, Z and padding.
     """
     linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
     table = np.zeros((*srgb.shape, 4), np.float32)
@@ -46,7 +52,7 @@ def _write_lab(
     row: int,
     col: int,
 ) -> None:
-    """Convert the levels of one pixel; lab (3, rows, cols)."""
+    """Write L*, a*, b* of the pixel with the levels r, g, b to lab[:, row, col], in steps."""
     half = np.float32(0.5)
     x = root[np.int64(table[0, r, 0] + table[1, g, 0] + table[2, b, 0] + half)]
     y = root[np.int64(table[0, r, 1] + table[1, g, 1] + table[2, b, 1] + half)]
@@ -65,7 +71,7 @@ def lab_of_bytes(
     rows: tuple[int, int],
     lab: NDArray[np.int16],
 ) -> None:
-    """Convert pixel rows of uint8 (3, rows, cols); a level is the byte itself."""
+    """Convert a range of pixel rows of uint8 (3, rows, cols) to `lab` of the same shape; a level is the byte itself."""
     for row in range(rows[0], rows[1]):
         for col in range(pixels.shape[2]):
             if valid[row, col]:
@@ -77,7 +83,7 @@ def lab_of_bytes(
 
 @compiled
 def _unit(value: Any, offset: float, scale: float) -> Any:
-    """Normalise one value and clip it to 0..1; NaN stays."""
+    """Normalise a value and clip it to [0, 1]; NaN stays NaN."""
     unit = (np.float64(value) - offset) * scale
     return min(max(unit, 0.0), 1.0) if unit == unit else unit
 
@@ -93,7 +99,10 @@ def lab_of_numbers(
     rows: tuple[int, int],
     lab: NDArray[np.int16],
 ) -> None:
-    """Convert pixel rows (3, rows, cols) of any real dtype; a level is the normalised value times LEVELS - 1."""
+    """Convert a range of pixel rows (3, rows, cols) of any real dtype to `lab`; pixels with a NaN become 0.
+
+    A level is the normalised value, (value - offset) * scale, times LEVELS - 1.
+    """
     for row in range(rows[0], rows[1]):
         for col in range(pixels.shape[2]):
             r = _unit(pixels[0, row, col], offset[0], scale[0])
@@ -124,18 +133,18 @@ def scaled(
     scale: NDArray[np.float64],
     steps: float,
     rows: tuple[int, int],
-    features: NDArray[np.int16],
+    colours: NDArray[np.int16],
 ) -> None:
-    """Normalise pixel rows (bands, rows, cols) to 0..steps; a pixel with one NaN is 0 in every band."""
+    """Normalise a range of pixel rows (bands, rows, cols) to 0..steps in `colours`; a pixel with a NaN becomes 0."""
     bands = pixels.shape[0]
     for row in range(rows[0], rows[1]):
         for band in range(bands):
             for col in range(pixels.shape[2]):
                 unit = _unit(pixels[band, row, col], offset[band], scale[band])
                 ok = valid[row, col] and unit == unit
-                features[band, row, col] = np.int16(unit * steps + 0.5) if ok else np.int16(0)
+                colours[band, row, col] = np.int16(unit * steps + 0.5) if ok else np.int16(0)
         for band in range(bands):
             for col in range(pixels.shape[2]):
                 value = np.float64(pixels[band, row, col])
                 if value != value:
-                    features[:, row, col] = 0
+                    colours[:, row, col] = 0

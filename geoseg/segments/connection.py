@@ -1,10 +1,22 @@
-"""One connected region per superpixel: components by runs, small ones merged, global ids.
+"""Connectivity: labels become connected regions, by runs, and small components join a neighbour.
 
-A run is a maximal piece of a pixel row with one label. Cells are numbered in raster order in a lattice with `stride`
-columns that has one cell more on every side than the array, for pixels at its edge may belong to seeds beyond. A
-label is the number of the seed's cell, or -1 for pixels without a superpixel; the runs of -1 are kept, so that the
-runs of a row tile it. Components are numbered in raster order of their first pixels.
-All work is linear in pixels or in runs.
+A run is a maximal piece of a pixel row with one label:
+
+    pixels    5 5 5 5 - - 6 6 5      starts   0  4  6  8        The runs of a row tile it, those
+                                     labels   5 -1  6  5        without a label (-1) included.
+
+    5 5 5 5 6 6 6      The label 5 has two components. The larger one is its main component; the other one is an
+    5 5 5 6 6 5 6      orphan, which joins the region with which it has the longest border, here that of 6.
+    5 5 5 6 6 6 6
+
+A label is the number of the seed's cell, in raster order on a lattice of `stride` columns that has one more cell on
+every side than the array: pixels at the array's edge may belong to seeds outside of it. Components are numbered in the
+raster order of their first pixels. All work is linear in pixels or in runs.
+
+Arrays of runs: `starts` int32 (runs,), first column; `labels` int32 (runs,); `component` int32 (runs,), -1 without a
+label; `bounds` int64 (rows + 1,), the runs of pixel row y are bounds[y] .. bounds[y + 1]. `width` is the number of
+columns. Arrays of components: `label`, `pixels` and `first`, the cell of the first pixel, int32 (n,); `extent` int8
+(n, 4); `owner` int32 (n,), the label of the region that the component belongs to, -1 for an orphan.
 """
 
 from __future__ import annotations
@@ -20,7 +32,10 @@ from geoseg.segments.cells import NONE
 
 @compiled
 def find_runs(choice: NDArray[np.uint8], size: int, width: int, rows: tuple[int, int]) -> Any:
-    """Cut the pixel rows into runs: (start columns int32, labels int32, number of runs of each row int64)."""
+    """Cut the pixel rows `rows` into runs: return starts, labels, and int64 (rows,) the number of runs of each row.
+
+    choice: uint8 (cell rows, cell cols, T), see `geoseg.segments.cells`. size: pixels on a side of a cell.
+    """
     cell_cols = choice.shape[1]
     stride = cell_cols + 2
     step = np.empty(NONE, np.int32)
@@ -42,17 +57,17 @@ def find_runs(choice: NDArray[np.uint8], size: int, width: int, rows: tuple[int,
         label = np.int32(-2)
         for j in range(cell_cols):
             cell = np.int32((i + 1) * stride + j + 1)
-            kept = np.uint8(255)
+            previous = np.uint8(255)
             for x in range(min(size, width - j * size)):
                 k = choice[i, j, offset + x]
-                if k == kept:
+                if k == previous:
                     continue
-                kept = k
-                here = np.int32(-1) if k == NONE else cell + step[k]
-                if here != label:
-                    label = here
+                previous = k
+                new_label = np.int32(-1) if k == NONE else cell + step[k]
+                if new_label != label:
+                    label = new_label
                     starts[n] = j * size + x
-                    labels[n] = here
+                    labels[n] = label
                     n += 1
         counts[row - rows[0]] = n - first
     return starts[:n], labels[:n], counts
@@ -60,7 +75,7 @@ def find_runs(choice: NDArray[np.uint8], size: int, width: int, rows: tuple[int,
 
 @compiled
 def _grown(array: NDArray[np.int32], n: int, capacity: int) -> NDArray[np.int32]:
-    """Copy the first n values to a longer array."""
+    """Return an array of `capacity` values that begins with the first n of `array`."""
     grown = np.empty(capacity, np.int32)
     grown[:n] = array[:n]
     return grown
@@ -68,7 +83,7 @@ def _grown(array: NDArray[np.int32], n: int, capacity: int) -> NDArray[np.int32]
 
 @inlined
 def _root(parent: NDArray[np.int32], run: int) -> Any:
-    """Find the root of a run, halving the path to it."""
+    """Return the root of a run, halving the path to it."""
     while parent[run] != run:
         parent[run] = parent[parent[run]]
         run = parent[run]
@@ -77,10 +92,7 @@ def _root(parent: NDArray[np.int32], run: int) -> Any:
 
 @compiled
 def join_runs(starts: NDArray[np.int32], labels: NDArray[np.int32], bounds: NDArray[np.int64], width: int) -> Any:
-    """Number the 4-connected components: (component of each run, -1 without a label, int32; their number).
-
-    The runs of pixel row y are bounds[y]..bounds[y + 1].
-    """
+    """Return the 4-connected component of each run, and the number of components (union-find, row by row)."""
     parent = np.arange(starts.shape[0]).astype(np.int32)
     for row in range(bounds.shape[0] - 2):
         a, b = bounds[row], bounds[row + 1]
@@ -121,9 +133,10 @@ def measure(
     size: int,
     stride: int,
 ) -> Any:
-    """Measure components: (label int32, pixels int32, cell of the first pixel int32, extent int8 (n, 4)).
+    """Return label, pixels, first and extent of n components.
 
-    Extent: first and last cell row, first and last cell column touched, relative to the seed's cell: -1, 0 or 1.
+    Extent is the first and last cell row, then the first and last cell column that the component touches, relative to
+    the seed's cell: -1, 0 or 1.
     """
     label = np.empty(n, np.int32)
     pixels = np.zeros(n, np.int32)
@@ -153,7 +166,7 @@ def measure(
 
 @compiled
 def choose_main(label: NDArray[np.int32], pixels: NDArray[np.int32], labels: int) -> Any:
-    """Find the largest component of each label, the first of equals; -1 for a label without pixels (int32)."""
+    """Return the largest component of each label, the first of equals: int32 (labels,); -1 for a label without any."""
     main = np.full(labels, -1, np.int32)
     for c in range(label.shape[0]):
         rival = main[label[c]]
@@ -164,7 +177,7 @@ def choose_main(label: NDArray[np.int32], pixels: NDArray[np.int32], labels: int
 
 @inlined
 def _place(region: int, corner_row: int, corner_col: int, stride: int) -> Any:
-    """Return which of the 3 x 3 cells from the corner on is that of the region's seed: 0..8, or -1."""
+    """Return which of the 3 x 3 cells from the corner on is the cell of the region's seed: 0..8, or -1 for none."""
     down = region // stride - corner_row
     right = region % stride - corner_col
     return 3 * down + right if 0 <= down < 3 and 0 <= right < 3 else -1
@@ -172,7 +185,7 @@ def _place(region: int, corner_row: int, corner_col: int, stride: int) -> Any:
 
 @compiled
 def _run_at(starts: NDArray[np.int32], first: int, stop: int, col: int) -> Any:
-    """Find the run among first..stop that holds the column."""
+    """Return the run in first .. stop that contains the column, by bisection."""
     while stop - first > 1:
         middle = (first + stop) // 2
         if starts[middle] <= col:
@@ -193,7 +206,8 @@ def _count_borders(
     corner: NDArray[np.int32],
     stride: int,
 ) -> NDArray[np.int32]:
-    """Count the pixel pairs between each orphan and the regions of the 3 x 3 cells at its corner: (orphans, 9)."""
+    """Count the pairs of adjacent pixels of each orphan and the regions whose seeds lie in the 3 x 3 cells from its
+    corner on: int32 (orphans, 9). orphans: int32 (n,), index of each component among the orphans, -1 for others."""
     borders = np.zeros((orphans.max() + 1 if orphans.shape[0] else 0, 9), np.int32)
     rows = bounds.shape[0] - 1
     for row in range(rows):
@@ -229,11 +243,11 @@ def merge_orphans(
     owner: NDArray[np.int32],
     stride: int,
 ) -> None:
-    """One pass: every component with owner -1 joins the region with the longest border to it, in place.
+    """Let every orphan join the region with which it has the longest border, of equals that with the least id.
 
-    All decide on the state before the pass. Only regions that can hold the orphan within the 3 x 3 cells of their
-    seed are candidates: of the nine cells around the first cell row and column that the orphan touches, those no
-    further than one cell from the last.
+    This is one pass; it updates `owner`, and all orphans decide on the state before it. Candidates are the regions that
+    with the orphan still lie within the 3 x 3 cells of their seeds. Those seeds lie in the 3 x 3 cells around the first
+    cell row and column that the orphan touches (`corner` is the first of the nine), at most one cell from the last.
     """
     n = label.shape[0]
     orphans = np.full(n, -1, np.int32)
@@ -260,16 +274,17 @@ def merge_orphans(
 
 @compiled
 def rank_orphans(label: NDArray[np.int32], first: NDArray[np.int32], main: NDArray[np.int32]) -> Any:
-    """Count, for each component, the components up to it that are not main and begin in the same cell (int32).
+    """Return the rank of each component, int32 (n,): the number of components up to it, itself included, that are not
+    main and begin in the same cell; 0 for a main component.
 
-    All of them are counted, merged or not, so that the number depends on nothing further away than their labels.
+    Merged orphans count too, so that the rank depends on nothing further away than the labels of these components.
     """
-    seen = np.zeros(main.shape[0], np.int32)
+    counts = np.zeros(main.shape[0], np.int32)
     rank = np.zeros(label.shape[0], np.int32)
     for c in range(label.shape[0]):
         if main[label[c]] != c:
-            seen[first[c]] += 1
-            rank[c] = seen[first[c]]
+            counts[first[c]] += 1
+            rank[c] = counts[first[c]]
     return rank
 
 
@@ -282,7 +297,8 @@ def paint(
     rows: tuple[int, int],
     painted: NDArray[np.int32],
 ) -> None:
-    """Write the local index of each run's component into the pixel rows; 0 where there is none."""
+    """Write local[component], int32, of each run into the pixel rows `rows` of `painted`, int32 (rows, cols); 0 for
+    runs without a component."""
     for row in range(rows[0], rows[1]):
         for run in range(bounds[row], bounds[row + 1]):
             end = starts[run + 1] if run + 1 < bounds[row + 1] else painted.shape[1]

@@ -1,8 +1,9 @@
-"""Superpixels on a torch device: the iterations of `superpixels` as tensor operations, equal to the pixel.
+"""Superpixels on a torch device: the iterations of `geoseg.segments.superpixels` as tensor operations, with results
+that are equal in every pixel.
 
-Colours, positions and centres are the integers of `geoseg.segments.cells`. Products and sums of them are exact in
-floating point as long as they fit its mantissa, in whatever order a device adds; the one division is IEEE's, and
-rounded alike.
+Colours, positions and centres are the integers of `geoseg.segments.cells`. Their products and sums are exact in
+floating point as long as they fit its mantissa, in whatever order a device adds them; the one division is that of IEEE
+754, and is rounded in the same way.
 """
 
 from __future__ import annotations
@@ -15,67 +16,81 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.kernels import Each, Rows, team
+from geoseg.kernels import ParallelMap, Range, worker_threads
 from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
-from geoseg.segments.lattice import Area, Chooser, Rule, choose, connect
+from geoseg.segments.lattice import Backend, Domain, SlicParameters, connect, cpu_backend
 from geoseg.segments.nearest import CANDIDATES
 from geoseg.segments.superpixels import Superpixels
 
 
 @dataclass(frozen=True)
-class TorchChooser:
-    """The chooser of `superpixels.segment` on a torch device."""
+class TorchBackend:
+    """The backend of `geoseg.segments.superpixels.segment` on a torch device."""
 
     device: torch.device
 
     def __call__(
-        self, features: NDArray[np.int16], valid: NDArray[np.bool_], area: Area, rule: Rule, _threads: int, _each: Each
+        self,
+        colours: NDArray[np.int16],
+        valid: NDArray[np.bool_],
+        domain: Domain,
+        parameters: SlicParameters,
+        _threads: int,
+        _parallel_map: ParallelMap,
     ) -> NDArray[np.uint8]:
-        """Return the choices of the wanted cells, (cell rows, cell cols, T)."""
-        (top, left), (H, W) = area.corner, area.shape
-        # Smoothing looks one pixel beyond the area.
+        """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T)."""
+        (top, left), (H, W) = domain.corner, domain.shape
+        # Smoothing reads one pixel beyond the domain.
         rows, cols = slice(max(top - 1, 0), top + H + 1), slice(max(left - 1, 0), left + W + 1)
-        given = torch.from_numpy(features[None, :, rows, cols]), torch.from_numpy(valid[None, rows, cols])
         inner = slice(min(top, 1), min(top, 1) + H), slice(min(left, 1), min(left, 1) + W)
-        found = segment_iterations(given[0].to(self.device), given[1].to(self.device), rule, inner, area.inside)
-        result: NDArray[np.uint8] = found[0, slice(*area.rows), slice(*area.cols)].cpu().numpy()
+        choice = segment_iterations(
+            torch.from_numpy(colours[None, :, rows, cols]).to(self.device),
+            torch.from_numpy(valid[None, rows, cols]).to(self.device),
+            parameters, inner, domain.inside,
+        )  # fmt: skip
+        result: NDArray[np.uint8] = choice[0, slice(*domain.rows), slice(*domain.cols)].cpu().numpy()
         return result
 
 
-def chooser_for(device: torch.device) -> Chooser:
-    """Return what computes superpixels beside a network on `device`: CUDA takes them too, others leave them here."""
-    return TorchChooser(device) if device.type == "cuda" else choose
+def backend_for(device: torch.device) -> Backend:
+    """Return the backend to use with a network on `device`: a CUDA device itself, the kernels on the CPU for others."""
+    return TorchBackend(device) if device.type == "cuda" else cpu_backend
 
 
 def segment_iterations(
-    features: Tensor,
+    colours: Tensor,
     valid: Tensor,
-    rule: Rule,
+    parameters: SlicParameters,
     inner: tuple[slice, slice] = (slice(None), slice(None)),
     inside: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Return the choice of each pixel of each cell: uint8 (patches, cell rows, cell cols, T).
+    """Return the choice of each pixel of each cell.
 
-    features: int16 (patches, channels, rows, cols). valid: bool (patches, rows, cols), on the same device.
-    inner: the part that is cut into cells; what is around it only smooths. inside: (rows, cols) of the scene from the
-    first pixel of that part on; those of the part unless given.
-    T is `tile_pixels(size)`. 0..8 is one of the 3 x 3 cells around the pixel's own in raster order, 9 none: an invalid
-    pixel, or padding.
+    Args:
+        colours: int16 (patches, channels, rows, cols), from `geoseg.segments.superpixels.colour`.
+        valid: bool (patches, rows, cols), on the same device.
+        parameters: of the segmentation.
+        inner: slices (rows, cols) of the part that is cut into cells; pixels around it only take part in smoothing.
+        inside: (rows, cols) of the scene from the first pixel of that part on; None for the shape of the part.
+
+    Returns:
+        uint8 (patches, cell rows, cell cols, T): 0..8 is one of the 3 x 3 cells around the pixel's own, in raster
+        order; `NONE` is an invalid pixel, or padding. T is `tile_pixels(size)`.
     """
-    size = rule.size
-    pitch, factor, bound = scale(rule.compactness, features.shape[1])
-    colours = torch.round(_smooth(features, valid).float() * float(factor)).clamp(-bound, bound)
-    colours, valid = colours[..., inner[0], inner[1]], valid[..., inner[0], inner[1]]
+    size, channels = parameters.size, colours.shape[1]
+    pitch, factor, bound = scale(parameters.compactness, channels)
+    steps = torch.round(_smooth(colours, valid).float() * float(factor)).clamp(-bound, bound)
+    steps, valid = steps[..., inner[0], inner[1]], valid[..., inner[0], inner[1]]
     known = _cells(valid[:, None].float(), size)[:, :, :, 0] > 0  # (B, I, J, T)
     place = torch.from_numpy(places(size, pitch)).to(valid.device).T.float()  # (2, T)
-    tiles = _cells(colours, size)
+    tiles = _cells(steps, size)
     points = torch.cat([place.expand(*tiles.shape[:3], 2, -1), tiles], dim=3)  # (B, I, J, 2 + C, T)
-    points = points.to(exact_type(pitch, float(colours.abs().amax()), features.shape[1], size))
+    points = points.to(exact_type(pitch, float(steps.abs().amax()), channels, size))
     count = known.sum(-1, dtype=torch.int32)
     height, width = inside or valid.shape[-2:]
     centres, alive = _first_centres(points, known, count, size, (height, width)), count > 0
     choice = _choose(points, known, centres, alive, pitch)
-    for _ in range(rule.iterations - 1):
+    for _ in range(parameters.iterations - 1):
         total = _gather_sums(points, choice, pitch)
         means = torch.round(total[..., 1:].double() / total[..., :1].clamp(min=1).double()).to(points.dtype)
         centres = torch.where(total[..., :1] > 0, means, centres)
@@ -83,15 +98,18 @@ def segment_iterations(
     return choice.to(torch.uint8)
 
 
-def exact_type(pitch: int, most: float, channels: int, size: int) -> torch.dtype:
-    """Return float32 where its 24 bits hold every sum that is built of products, float64 otherwise."""
-    products = 3 * channels * most**2 + 30 * pitch**2  # a centre is within 3 cells of a pixel's own
-    sums = size * size * max(most, 2.0 * pitch)
+def exact_type(pitch: int, max_colour: float, channels: int, size: int) -> torch.dtype:
+    """Return float32 if its 24 bits hold all distances and sums exactly, else float64.
+
+    pitch, max_colour: width of a cell and largest absolute colour, in steps. size: pixels on a side of a cell.
+    """
+    products = 3 * channels * max_colour**2 + 30 * pitch**2  # a centre is within 3 cells of a pixel's own
+    sums = size * size * max(max_colour, 2.0 * pitch)
     return torch.float32 if max(products, sums) < 2**24 else torch.float64
 
 
 def segment_batch(
-    features: Tensor,
+    colours: Tensor,
     valid: Tensor,
     *,
     size: int,
@@ -100,29 +118,33 @@ def segment_batch(
     min_size: int | None = None,
     threads: int = 1,
 ) -> list[Superpixels]:
-    """Return the superpixels of each patch, as `superpixels.segment_batch` does: only connectivity runs on the CPU.
+    """Return the superpixels of each patch, every patch a scene of its own; only connectivity runs on the CPU.
 
-    features, valid: as of `segment_iterations`; the other arguments as of `superpixels.segment`.
+    Args:
+        colours: int16 (patches, channels, rows, cols), from `geoseg.segments.superpixels.colour`.
+        valid: bool (patches, rows, cols), on the same device.
+        size, compactness, iterations, min_size: as for `geoseg.segments.superpixels.segment`.
+        threads: number of threads for connectivity.
     """
-    choices = segment_iterations(features, valid, Rule(size, compactness, iterations))
+    choices = segment_iterations(colours, valid, SlicParameters(size, compactness, iterations))
     choice: NDArray[np.uint8] = choices.cpu().numpy()
     H, W = valid.shape[-2:]
-    least = size * size // 4 if min_size is None else min_size
+    min_pixels = size * size // 4 if min_size is None else min_size
 
-    def one(patch: Rows) -> Superpixels:
+    def connect_patch(patch: Range) -> Superpixels:
         labels = np.zeros((H, W), np.int32)
-        with team(1) as alone:
-            ids = connect(choice[patch[0]], size, least, (0, 0), (H, W), labels, 1, alone)
+        with worker_threads(1) as serial_map:
+            ids = connect(choice[patch[0]], size, min_pixels, (0, 0), (H, W), labels, 1, serial_map)
         return Superpixels(labels, ids)
 
-    with team(threads) as each:
-        return each(one, [(b, b + 1) for b in range(len(choice))])
+    with worker_threads(threads) as parallel_map:
+        return parallel_map(connect_patch, [(b, b + 1) for b in range(len(choice))])
 
 
-def _smooth(features: Tensor, valid: Tensor) -> Tensor:
+def _smooth(colours: Tensor, valid: Tensor) -> Tensor:
     """Return binomial means over 3 x 3 valid pixels, rounded half up, 0 where invalid: int32."""
     ok = valid[:, None].to(torch.int32)
-    both = torch.cat([features.to(torch.int32) * ok, ok], dim=1)
+    both = torch.cat([colours.to(torch.int32) * ok, ok], dim=1)
     for axis in (2, 3):
         pad = functional.pad(both, (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0))
         n = both.shape[axis]
@@ -142,7 +164,7 @@ def _cells(image: Tensor, size: int) -> Tensor:
 
 
 def _first_centres(points: Tensor, known: Tensor, count: Tensor, size: int, inside: tuple[int, int]) -> Tensor:
-    """Return the pixel in the middle of each cell, or the mean where it is invalid: (B, I, J, 2 + C)."""
+    """Return the pixel in the middle of each cell, or the mean if that is invalid: (B, I, J, 2 + C)."""
     ys, xs = (
         (inside[a] - torch.arange(known.shape[1 + a], device=known.device) * size).clamp(max=size) // 2 for a in (0, 1)
     )
@@ -162,7 +184,7 @@ def _neighbours(field: Tensor, k: int, fill: float) -> Tensor:
 
 
 def _choose(points: Tensor, known: Tensor, centres: Tensor, alive: Tensor, pitch: int) -> Tensor:
-    """Return the nearest of nine centres for each pixel, the first of equals; NONE where not known."""
+    """Return the nearest of nine centres for each pixel, the first of equals; NONE for pixels that are not known."""
     best = torch.full(points[..., 0, :].shape, torch.inf, device=points.device, dtype=points.dtype)
     choice = torch.full(best.shape, OWN, device=points.device, dtype=torch.uint8)
     for k in range(CANDIDATES):

@@ -1,4 +1,4 @@
-"""The state of a segmentation, and its steps in bands of rows, each in whatever thread is free."""
+"""The state of a segmentation and its steps, which run in bands of cell rows, each in any thread that is free."""
 
 from __future__ import annotations
 
@@ -9,69 +9,93 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import Each, Rows, stripes
+from geoseg.kernels import ParallelMap, Range, stripes
 from geoseg.segments import assignment, cells, connection
 
 PASSES = 3
-"""How often orphans may join a region."""
+"""Number of passes in which orphans may join a region."""
 
-SMALL = 65536
+SINGLE_THREAD_PIXELS = 65536
 """Pixels up to which one thread is as fast as several."""
 
 
 @dataclass(frozen=True)
-class Area:
-    """The part of an array of the scene that is computed, and the cells whose choices are wanted.
+class Domain:
+    """The part of an array of the scene that is computed, and the cells in it whose choices are returned.
 
-    corner, shape: its first pixel in the array, and pixels. inside: (rows, cols) of the scene from that pixel on.
-    rows, cols: the wanted cells, counted from its first.
+    Attributes:
+        corner: (row, col) of its first pixel in the array.
+        shape: (rows, cols) of pixels.
+        inside: (rows, cols) of the scene from its first pixel on.
+        rows, cols: ranges of the returned cells, counted from its first cell.
     """
 
     corner: tuple[int, int]
     shape: tuple[int, int]
     inside: tuple[int, int]
-    rows: Rows
-    cols: Rows
+    rows: Range
+    cols: Range
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What decides the choices: side of a cell in pixels, weight of position, iterations."""
+class SlicParameters:
+    """What decides which seed a pixel chooses.
+
+    Attributes:
+        size: pixels on a side of a cell.
+        compactness: weight of position against colour.
+        iterations: of assigning pixels and moving centres.
+    """
 
     size: int
     compactness: float
     iterations: int
 
 
-Chooser = Callable[[NDArray[np.int16], NDArray[np.bool_], Area, Rule, int, Each], NDArray[np.uint8]]
-"""Computes the choices of the wanted cells, (cell rows, cell cols, T), from features, validity, area, rule, threads."""
+Backend = Callable[[NDArray[np.int16], NDArray[np.bool_], Domain, SlicParameters, int, ParallelMap], NDArray[np.uint8]]
+"""Computes the choices of the cells of a domain, uint8 (cell rows, cell cols, T), from colours, validity, domain,
+parameters, number of threads, and the map that uses these."""
 
 
-def choose(
-    features: NDArray[np.int16], valid: NDArray[np.bool_], area: Area, rule: Rule, threads: int, each: Each
+def cpu_backend(
+    colours: NDArray[np.int16],
+    valid: NDArray[np.bool_],
+    domain: Domain,
+    parameters: SlicParameters,
+    threads: int,
+    parallel_map: ParallelMap,
 ) -> NDArray[np.uint8]:
-    """Return the choices of the wanted cells, by the kernels for the CPU."""
-    lattice = Lattice(features, valid, area, rule, threads, each)
-    lattice.run(rule.iterations, area.rows, area.cols)
-    return lattice.choice[slice(*area.rows), slice(*area.cols)]
+    """Return the choices of the domain's cells, computed by the kernels for the CPU; see `Backend`."""
+    lattice = Lattice(colours, valid, domain, parameters, threads, parallel_map)
+    lattice.run(parameters.iterations, domain.rows, domain.cols)
+    return lattice.choice[slice(*domain.rows), slice(*domain.cols)]
 
 
 class Lattice:
-    """The cells of an array and their centres: the state that the iterations move."""
+    """The cells of an array and their centres: the state of the iterations. For the arrays see `geoseg.segments.cells`.
+
+    Args:
+        colours: int16 (channels, rows, cols).
+        valid: bool (rows, cols).
+        domain: the part of these arrays to compute.
+        parameters: of the segmentation.
+        threads: number of threads.
+        parallel_map: map that uses them.
+    """
 
     def __init__(
         self,
-        features: NDArray[np.int16],
+        colours: NDArray[np.int16],
         valid: NDArray[np.bool_],
-        area: Area,
-        rule: Rule,
+        domain: Domain,
+        parameters: SlicParameters,
         threads: int,
-        each: Each,
+        parallel_map: ParallelMap,
     ) -> None:
-        (H, W), size, pairs = area.shape, rule.size, -(-len(features) // 2)
+        (H, W), size, pairs = domain.shape, parameters.size, -(-len(colours) // 2)
         shape, pixels = (-(-H // size), -(-W // size)), cells.tile_pixels(size)
-        self.size, self.shape, self.each = size, shape, each
-        self.pitch, factor, bound = cells.scale(rule.compactness, len(features))
+        self.size, self.shape, self._map = size, shape, parallel_map
+        self.pitch, factor, bound = cells.scale(parameters.compactness, len(colours))
         self.place = cells.places(size, self.pitch)
         self.tiles = np.empty((*shape, pairs, pixels, 2), np.int16)
         joined = self.tiles.view(np.int32)[..., 0]
@@ -80,8 +104,7 @@ class Lattice:
         self.alive = np.empty(shape, np.bool_)
         self.moved = np.ones(shape, np.bool_)
         self.centres = np.zeros((*shape, 2 * pairs + 2), np.int32)
-        self.threads = threads if H * W > SMALL else 1
-        self.bands = stripes(0, shape[0], self.threads)
+        self.bands = stripes(0, shape[0], threads if H * W > SINGLE_THREAD_PIXELS else 1)
         self.slots = 2 * np.arange(len(self.bands)) + 1
         self.edges = np.array([0, *(stop for _, stop in self.bands)])
         self.sums = np.zeros((shape[0] + 2 * len(self.bands), shape[1], 2 * pairs + 3), np.int64)
@@ -89,27 +112,27 @@ class Lattice:
         def fill(band: int) -> None:
             rows, slot = self.bands[band], int(self.slots[band])
             measures = size, factor, bound, rows
-            cells.pack(features, valid, area.corner, area.shape, *measures, joined, self.choice, self.holes)
+            cells.pack(colours, valid, domain.corner, domain.shape, *measures, joined, self.choice, self.holes)
             seeds = self.sums, self.centres, self.alive
-            cells.start(joined, self.choice, self.holes, self.place, size, rows, area.inside, slot, *seeds)
+            cells.start(joined, self.choice, self.holes, self.place, size, rows, domain.inside, slot, *seeds)
 
         self._each_band(fill)
         self.started = False
 
     def _each_band(self, work: Callable[[int], Any]) -> None:
-        self.each(lambda band: work(band[0]), [(b, b + 1) for b in range(len(self.bands))])
+        self._map(lambda band: work(band[0]), [(b, b + 1) for b in range(len(self.bands))])
 
-    def run(self, iterations: int, rows: Rows, cols: Rows) -> None:
-        """Iterate until the choices in the cells rows x cols are those of `iterations` iterations of all cells.
+    def run(self, iterations: int, rows: Range, cols: Range) -> None:
+        """Iterate until the choices in the cells rows x cols are those after `iterations` iterations of all cells.
 
-        A choice depends on centres one cell away, and they on choices one cell further: each iteration needs two
-        cells less on every side than the one before.
+        A choice depends on centres one cell away, and these depend on choices one cell further. So each iteration needs
+        two cells less on every side than the one before it.
         """
         for remaining in reversed(range(iterations)):
             self._iterate(widen(rows, 2 * remaining), widen(cols, 2 * remaining))
 
-    def _iterate(self, rows: Rows, cols: Rows) -> None:
-        """Move the centres, but not before the first iteration, then assign the pixels of the cells rows x cols."""
+    def _iterate(self, rows: Range, cols: Range) -> None:
+        """Move the centres, unless it is the first iteration, then assign the pixels of the cells rows x cols."""
         near, cols = widen(rows, 1), clip(cols, self.shape[1])
         seed_cols = clip(widen(cols, 1), self.shape[1])
 
@@ -139,24 +162,38 @@ def connect(
     scene_shape: tuple[int, int],
     painted: NDArray[np.int32],
     threads: int,
-    each: Each,
+    parallel_map: ParallelMap,
 ) -> NDArray[np.uint32]:
-    """Paint the regions of the cells of `choice` into `painted`, as local indices; return their ids.
+    """Make connected regions of choices, and paint them as local indices.
 
-    painted (rows, cols) has the pixels of these cells; `first` is the cell of the scene that they begin with.
+    Args:
+        choice: uint8 (cell rows, cell cols, T).
+        size: pixels on a side of a cell.
+        min_size: pixels below which a main component is an orphan.
+        first: (row, col) in the scene of the first cell of `choice`.
+        scene_shape: (rows, cols) of pixels.
+        painted: int32 (rows, cols), the pixels of these cells; set to 1..n, or 0 without a region.
+        threads: number of threads.
+        parallel_map: map that uses them.
+
+    Returns:
+        The ids of the regions, uint32 (n + 1,), ascending; ids[0] is 0.
+
+    Raises:
+        ValueError: an id exceeds uint32.
     """
     height, width = painted.shape
-    pieces = stripes(0, height, threads if height * width > SMALL else 1)
-    found = each(lambda r: connection.find_runs(choice, size, width, r), pieces)
+    pieces = stripes(0, height, threads if height * width > SINGLE_THREAD_PIXELS else 1)
+    found = parallel_map(lambda r: connection.find_runs(choice, size, width, r), pieces)
     starts, labels, counts = (np.concatenate([run[k] for run in found]) for k in range(3))
     bounds = np.concatenate([[0], np.cumsum(counts)])
     component, cell, rank = _regions(starts, labels, bounds, width, choice.shape, size, min_size)
-    # The lattice of `slic.connection` begins one cell earlier.
+    # The lattice of `connection` begins one cell earlier in both directions.
     row = cell // (choice.shape[1] + 2) + first[0] - 1
     col = cell % (choice.shape[1] + 2) + first[1] - 1
     ids, inverse = np.unique(_ids(row, col, rank, size, scene_shape), return_inverse=True)
     local: NDArray[np.int32] = np.add(inverse, 1, dtype=np.int32, casting="same_kind")
-    each(lambda r: connection.paint(starts, bounds, component, local, r, painted), pieces)
+    parallel_map(lambda r: connection.paint(starts, bounds, component, local, r, painted), pieces)
     return np.concatenate([np.zeros(1, np.uint32), ids])
 
 
@@ -165,15 +202,16 @@ def _regions(
     labels: NDArray[np.int32],
     bounds: NDArray[np.int64],
     width: int,
-    cells: tuple[int, ...],
+    cell_shape: tuple[int, ...],
     size: int,
     min_size: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Find components and merge orphans: (component of each run, cell and rank that name each component's region)."""
-    stride = cells[1] + 2
+    """Find components and merge orphans; return the component of each run, and the cell and the rank that make the id
+    of each component's region."""
+    stride = cell_shape[1] + 2
     component, n = connection.join_runs(starts, labels, bounds, width)
     label, pixels, begin, extent = connection.measure(starts, labels, bounds, width, component, n, size, stride)
-    main = connection.choose_main(label, pixels, (cells[0] + 2) * stride)
+    main = connection.choose_main(label, pixels, (cell_shape[0] + 2) * stride)
     is_main = main[label] == np.arange(n)
     owner = np.where(is_main & (pixels >= min_size), label, -1).astype(np.int32)
     for _ in range(PASSES):
@@ -190,7 +228,7 @@ def _ids(
     size: int,
     scene_shape: tuple[int, int],
 ) -> NDArray[np.uint32]:
-    """Return the scene-wide ids of regions of cell (row, col) in the scene, rank 0 for that of the seed itself."""
+    """Return the ids of regions from their cells (row, col) in the scene and their ranks, 0 for that of the seed."""
     cell_rows, cell_cols = (-(-extent // size) for extent in scene_shape)
     ids = rank * (cell_rows * cell_cols) + row * cell_cols + col + 1
     if ids.size and ids.max() > np.iinfo(np.uint32).max:
@@ -200,11 +238,12 @@ def _ids(
     return ids.astype(np.uint32)
 
 
-def widen(span: Rows, by: int) -> Rows:
+def widen(span: Range, by: int) -> Range:
+    """Return the range with `by` more on either side."""
     return span[0] - by, span[1] + by
 
 
-def clip(span: Rows, stop: int, start: int = 0) -> Rows:
-    """Return the part of `span` within [start, stop), possibly empty."""
+def clip(span: Range, stop: int, start: int = 0) -> Range:
+    """Return the part of `span` within [start, stop); it may be empty."""
     low = max(span[0], start)
     return low, max(low, min(span[1], stop))

@@ -1,7 +1,13 @@
-"""Pooling over superpixels and painting back; statistics of the pixels of regions.
+"""Means, sums and statistics over the pixels of superpixels, and painting values back to pixels.
 
-A region's value is the mean over its pixels of a field given in cells of `stride` pixels. Sums are integers
-(fixed point), so a mean is the same to the last bit whatever block or thread met the pixels first.
+    field, stride = 2     labels
+    +-----+-----+         1 1 1 2
+    |  A  |  B  |         1 1 2 2      sum of region 1 = 4 A + B + 2 C
+    +-----+-----+         1 1 2 2
+    |  C  |  D  |         0 0 2 2
+    +-----+-----+
+
+Sums are integers (fixed point), so a mean is the same to the last bit for any blocks and any number of threads.
 """
 
 from __future__ import annotations
@@ -13,10 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import Rows, compiled, stripes, team
+from geoseg.kernels import Range, compiled, stripes, worker_threads
 
 _FRACTION = float(1 << 14)
+"""Steps of the fixed-point numbers in 1."""
+
 _LIMIT = float(1 << 16)
+"""Largest absolute value of a field."""
 
 
 def region_means(
@@ -27,48 +36,59 @@ def region_means(
     offset: tuple[int, int],
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """Return the mean (count + 1, K) of `field` over the pixels of each region; row 0 and empty regions are 0.
+    """Return the mean of a field over the pixels of each region: float32 (count + 1, K); row 0 and empty regions are 0.
 
-    field: (h, w, K) float32, within ±65536; resolved to 2^-14.
-    labels: (rows, cols) int32 in [0, count]; 0 belongs to no region.
-    offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
+    Args:
+        field: float32 (h, w, K); values are clipped to ±65536 and rounded to 2^-14.
+        labels: int32 (rows, cols) in [0, count]; 0 belongs to no region.
+        count: number of regions.
+        stride: pixels on a side of a cell of `field`.
+        offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
+        threads: number of threads.
     """
     fixed = np.rint(np.clip(field, -_LIMIT, _LIMIT) * _FRACTION).astype(np.int32)
 
-    def task(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def accumulate(rows: Range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
         sizes = np.zeros(count + 1, dtype=np.int64)
         _accumulate(fixed, labels, *rows, stride, offset[0], offset[1], sums, sizes)
         return sums, sizes
 
-    with team(threads) as each:
-        parts = each(task, stripes(0, labels.shape[0], threads))
+    with worker_threads(threads) as parallel_map:
+        parts = parallel_map(accumulate, stripes(0, labels.shape[0], threads))
     sums, sizes = parts[0]
-    for other, more in parts[1:]:
-        sums += other
-        sizes += more
+    for more_sums, more_sizes in parts[1:]:
+        sums += more_sums
+        sizes += more_sizes
     means: NDArray[np.float32] = (sums / (np.maximum(sizes, 1) * _FRACTION)[:, None]).astype(np.float32)
     means[0] = 0
     return means
 
 
 def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return per region the class id (1..K; the lowest of equals) and its probability in (0, 1], from mean
-    logits (regions, K)."""
+    """Return the class id of each region, 1..K, the lowest of equals, and its softmax probability in (0, 1].
+
+    means: mean logits, float32 (regions, K).
+    """
     best = means.argmax(axis=1)
     shifted = np.exp((means - means.max(axis=1, keepdims=True)).astype(np.float64))
     return best + 1, (1.0 / shifted.sum(axis=1)).astype(np.float32)
 
 
 def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
-    """Return values[labels]: each pixel gets its region's value; (regions + 1,) and (rows, cols)."""
+    """Return the value of each pixel's region, (rows, cols); values: (regions + 1,), labels: int32 (rows, cols)."""
     return values[labels]
 
 
 @dataclass(frozen=True, eq=False)
 class RegionStatistics:
-    """Of each region 1..n: pixels, int64 (n,), and per band the mean and population standard deviation of its pixels,
-    float64 (bands, n). A region without a pixel has 0 everywhere."""
+    """Statistics of the regions 1..n; all 0 for a region without pixels.
+
+    Attributes:
+        pixels: int64 (n,), number of pixels.
+        mean: float64 (bands, n).
+        std: float64 (bands, n), population standard deviation.
+    """
 
     pixels: NDArray[np.int64]
     mean: NDArray[np.float64]
@@ -78,32 +98,39 @@ class RegionStatistics:
 def region_statistics(
     pixels: Sequence[NDArray[Any]], labels: NDArray[np.int32], count: int, threads: int = 1
 ) -> RegionStatistics:
-    """Return the statistics of the bands `pixels`, (rows, cols) each, over the regions 1..count of `labels`.
+    """Return the statistics of bands over regions.
 
-    The pixels of a region are summed in raster order, in two passes, so the result is the same to the last bit in every
-    array that holds the whole region, and for any number of threads.
+    The pixels of a region are summed in raster order, in two passes. So the result is the same to the last bit in every
+    array that contains all of the region, and for any number of threads.
+
+    Args:
+        pixels: the bands, (rows, cols) each, of any real dtype.
+        labels: int32 (rows, cols) in [0, count]; 0 belongs to no region.
+        count: number of regions.
+        threads: number of threads; each computes one band at a time.
     """
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
 
-    def task(band: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def moments_of(band: Range) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         moments: tuple[NDArray[np.float64], NDArray[np.float64]]
         moments = _moments(pixels[band[0]], labels, np.maximum(sizes, 1))
         return moments
 
-    with team(threads) as each:
-        mean, std = zip(*each(task, [(band, band + 1) for band in range(len(pixels))]), strict=True)
+    with worker_threads(threads) as parallel_map:
+        mean, std = zip(*parallel_map(moments_of, [(band, band + 1) for band in range(len(pixels))]), strict=True)
     return RegionStatistics(sizes[1:], np.stack(mean)[:, 1:], np.stack(std)[:, 1:])
 
 
 def region_sums(values: NDArray[np.float64], labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
-    """Return the sum (count,) of `values` (rows, cols) over each region 1..count, in raster order."""
+    """Return the sum of `values` (rows, cols) over each region 1..count, float64 (count,), added in raster order."""
     sums = np.zeros(count + 1)
     _sum(values, labels, sums)
     return sums[1:]
 
 
 def first_pixels(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (row, col) of the first pixel in raster order of each region 0..count, (count + 1,) each; -1 for none."""
+    """Return row and col of the first pixel, in raster order, of each region 0..count: int64 (count + 1,) each; -1 for
+    a region without pixels."""
     first = np.full(count + 1, -1, np.int64)
     _find_first(labels, first)
     rows, cols = np.divmod(first, labels.shape[1])
@@ -130,7 +157,7 @@ def _sum(values: Any, labels: Any, sums: Any) -> None:
 
 @compiled
 def _moments(values: Any, labels: Any, sizes: Any) -> Any:
-    """Return mean and population standard deviation per label; that of label 0 means nothing."""
+    """Return mean and population standard deviation of each label, (n,); those of label 0 are meaningless."""
     rows, cols = labels.shape
     mean, spread = np.zeros(len(sizes)), np.zeros(len(sizes))
     for row in range(rows):
@@ -151,6 +178,7 @@ def _moments(values: Any, labels: Any, sizes: Any) -> Any:
 def _accumulate(
     fixed: Any, labels: Any, start: int, stop: int, stride: int, row0: int, col0: int, sums: Any, sizes: Any
 ) -> None:
+    """Add the field, int32 (h, w, K), over the pixel rows start .. stop of `labels` to sums and sizes of regions."""
     cols = labels.shape[1]
     channels = fixed.shape[2]
     for row in range(start, stop):

@@ -20,10 +20,11 @@ from skimage import segmentation as skimage_segmentation
 from skimage.measure import label
 
 from geoseg import kernels
-from geoseg.kernels import team
-from geoseg.segments import nearest, superpixels
-from geoseg.segments.lattice import Area, Lattice, Rule
-from geoseg.segments.superpixels import STEPS, Superpixels, colour, halo, segment, segment_batch
+from geoseg.kernels import worker_threads
+from geoseg.segments import nearest
+from geoseg.segments.colours import STEPS
+from geoseg.segments.lattice import PASSES, Domain, Lattice, SlicParameters
+from geoseg.segments.superpixels import Superpixels, colour, halo, segment
 
 connected: Any = label  # typed too narrowly by scikit-image
 astronaut: Any = data.astronaut
@@ -33,29 +34,29 @@ PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 def noise(
     seed: int, shape: tuple[int, int], bands: int = 3, spread: int = 1500, holes: float = 0.0
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-    """Return features of smooth blobs under noise, so that regions are ragged, and validity with holes."""
+    """Return colours of smooth blobs under noise, so that regions are ragged, and validity with holes."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(-3000, 3000, (bands, shape[0] // 7 + 1, shape[1] // 7 + 1))
     blobs = np.kron(coarse, np.ones((7, 7)))[:, : shape[0], : shape[1]]
-    features = (blobs + rng.integers(-spread, spread + 1, (bands, *shape))).astype(np.int16)
+    colours = (blobs + rng.integers(-spread, spread + 1, (bands, *shape))).astype(np.int16)
     valid = np.ones(shape, bool)
     if holes:
         valid = rng.random(shape) >= holes
         top, left = rng.integers(0, shape[0]), rng.integers(0, shape[1])
         valid[top : top + shape[0] // 3, left : left + shape[1] // 3] = False
-    return features, valid
+    return colours, valid
 
 
 def id_map(result: Superpixels) -> NDArray[np.uint32]:
     return result.ids[result.labels]
 
 
-def smooth_plainly(features: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDArray[np.int16]:
+def smooth_plainly(colours: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDArray[np.int16]:
     """Return weighted means over 3 x 3 valid pixels, rounded half up; 0 where a pixel is invalid."""
     H, W = valid.shape
-    total, weight = np.zeros(features.shape, np.int64), np.zeros((H, W), np.int64)
+    total, weight = np.zeros(colours.shape, np.int64), np.zeros((H, W), np.int64)
     known = np.pad(valid, 1)
-    colours = np.pad(np.where(valid, features, 0).astype(np.int64), ((0, 0), (1, 1), (1, 1)))
+    colours = np.pad(np.where(valid, colours, 0).astype(np.int64), ((0, 0), (1, 1), (1, 1)))
     for y, x in np.ndindex(3, 3):
         share = (2 - abs(y - 1)) * (2 - abs(x - 1))
         total += share * colours[:, y : y + H, x : x + W]
@@ -65,18 +66,18 @@ def smooth_plainly(features: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDA
 
 
 def assign_plainly(
-    features: NDArray[np.int16], valid: NDArray[np.bool_], size: int, compactness: float, iterations: int
+    colours: NDArray[np.int16], valid: NDArray[np.bool_], size: int, compactness: float, iterations: int
 ) -> NDArray[np.int64]:
     """Iterate as the rule says, in whole steps, cell by cell; label = cell row * cell columns + cell column, or -1."""
     H, W = valid.shape
     rows, cols = -(-H // size), -(-W // size)
-    colours = np.rint(smooth_plainly(features, valid) / (STEPS / 8)).astype(np.int64)
+    colours = np.rint(smooth_plainly(colours, valid) / (STEPS / 8)).astype(np.int64)
     ys, xs = np.mgrid[:H, :W]
     cell = ys // size * cols + xs // size
     pitch = round(8 * compactness)
     within = [(2 * (at % size) * pitch + size) // (2 * size) for at in (ys, xs)]
     points = np.concatenate([[within[0] + ys // size * pitch, within[1] + xs // size * pitch], colours])
-    corner = {c: np.array([c // cols * pitch, c % cols * pitch] + [0] * len(features)) for c in range(rows * cols)}
+    corner = {c: np.array([c // cols * pitch, c % cols * pitch] + [0] * len(colours)) for c in range(rows * cols)}
 
     def mean(of: NDArray[np.bool_], c: int) -> NDArray[np.int64]:
         """Return the rounded mean of the pixels relative to the corner of the cell c."""
@@ -117,7 +118,7 @@ def connect_plainly(labels: NDArray[np.int64], size: int, min_size: int) -> NDAr
         if name[p] not in main or parts[p].sum() > parts[main[name[p]]].sum():
             main[name[p]] = p
     owner = {p: name[p] for p in order if main[name[p]] == p and parts[p].sum() >= min_size}
-    for _ in range(superpixels.PASSES):
+    for _ in range(PASSES):
         region = np.full((H + 2, W + 2), -1)
         for p, j in owner.items():
             region[1:-1, 1:-1][parts[p]] = j
@@ -153,7 +154,7 @@ def connect_plainly(labels: NDArray[np.int64], size: int, min_size: int) -> NDAr
 
 
 def block_ids(
-    features: NDArray[np.int16], valid: NDArray[np.bool_], block: tuple[slice, slice], by: int, size: int,
+    colours: NDArray[np.int16], valid: NDArray[np.bool_], block: tuple[slice, slice], by: int, size: int,
     iterations: int, **settings: Any,
 ) -> tuple[NDArray[np.uint32], tuple[slice, slice]]:  # fmt: skip
     """Return the ids of the block's read area, computed with `by` pixels of halo, and where the area lies."""
@@ -164,20 +165,20 @@ def block_ids(
         core.append(slice(span.start - start, span.stop - start))
     rows, cols = area
     result = segment(
-        features[:, rows, cols], valid[rows, cols], size=size, iterations=iterations, core=(core[0], core[1]),
+        colours[:, rows, cols], valid[rows, cols], size=size, iterations=iterations, core=(core[0], core[1]),
         origin=(rows.start, cols.start), scene_shape=valid.shape, **settings,
     )  # fmt: skip
     return id_map(result), (rows, cols)
 
 
 def wrong_blocks(
-    whole: NDArray[np.uint32], features: NDArray[np.int16], valid: NDArray[np.bool_], blocks: list[tuple[slice, slice]],
+    whole: NDArray[np.uint32], colours: NDArray[np.int16], valid: NDArray[np.bool_], blocks: list[tuple[slice, slice]],
     by: int, **settings: Any,
 ) -> int:  # fmt: skip
     """Count the blocks whose ids, or the whole of whose regions, differ from those of the scene."""
     wrong = 0
     for block in blocks:
-        ids, area = block_ids(features, valid, block, by, **settings)
+        ids, area = block_ids(colours, valid, block, by, **settings)
         inside = np.zeros(valid.shape, bool)
         inside[block] = True
         full = np.zeros_like(whole)
@@ -194,7 +195,7 @@ def test_law_2_blocks_with_a_halo_and_threads_give_the_scene(data: st.DataObject
     size = data.draw(st.integers(1, 7), "size")
     iterations = data.draw(st.integers(1, 3), "iterations")
     shape = data.draw(st.tuples(st.integers(1, 150), st.integers(1, 150)), "shape")
-    features, valid = noise(
+    colours, valid = noise(
         data.draw(st.integers(0, 99), "seed"), shape, data.draw(st.integers(1, 5), "bands"),
         data.draw(st.sampled_from([0, 300, 3000]), "spread"), data.draw(st.sampled_from([0.0, 0.02, 0.4]), "holes"),
     )  # fmt: skip
@@ -202,27 +203,27 @@ def test_law_2_blocks_with_a_halo_and_threads_give_the_scene(data: st.DataObject
         "size": size, "iterations": iterations, "compactness": data.draw(st.sampled_from([0.0, 1.0, 10.0, 60.0])),
         "min_size": data.draw(st.sampled_from([0, size * size // 4, 2 * size * size])),
     }  # fmt: skip
-    whole = id_map(segment(features, valid, **settings))
+    whole = id_map(segment(colours, valid, **settings))
     blocks = []
     for _ in range(3):
         top, left = data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))
         high, wide = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
         blocks.append((slice(top, min(top + high, shape[0])), slice(left, min(left + wide, shape[1]))))
-    assert wrong_blocks(whole, features, valid, blocks, halo(size, iterations), **settings) == 0
+    assert wrong_blocks(whole, colours, valid, blocks, halo(size, iterations), **settings) == 0
 
 
 @pytest.mark.parametrize("bands", [2, 3])
 def test_threads_change_nothing(bands: int) -> None:
-    features, valid = noise(5, (400, 500), bands, holes=0.05)
+    colours, valid = noise(5, (400, 500), bands, holes=0.05)
     core = (slice(130, 210), slice(90, 333))
     one, two, part = (
-        segment(features, valid, size=9, threads=1),
-        segment(features, valid, size=9, threads=2),
-        segment(features, valid, size=9, iterations=4, core=core, threads=3),
+        segment(colours, valid, size=9, threads=1),
+        segment(colours, valid, size=9, threads=2),
+        segment(colours, valid, size=9, iterations=4, core=core, threads=3),
     )
     assert np.array_equal(one.labels, two.labels)
     assert np.array_equal(one.ids, two.ids)
-    whole = segment(features, valid, size=9, iterations=4)
+    whole = segment(colours, valid, size=9, iterations=4)
     assert np.array_equal(id_map(part)[core], id_map(whole)[core])
 
 
@@ -230,23 +231,23 @@ def test_threads_change_nothing(bands: int) -> None:
 def test_halo_is_wide_enough_and_half_of_it_is_not(iterations: int) -> None:
     # Noise of 2 x 2 pixels without compactness and with a large min_size makes the longest chains of decisions.
     rng = np.random.default_rng(3)
-    features = np.kron(rng.integers(-8000, 8000, (3, 150, 150)), np.ones((2, 2))).astype(np.int16)
+    colours = np.kron(rng.integers(-8000, 8000, (3, 150, 150)), np.ones((2, 2))).astype(np.int16)
     valid = np.ones((300, 300), bool)
     settings: dict[str, Any] = {"size": 4, "iterations": iterations, "compactness": 0.0, "min_size": 16}
-    whole = id_map(segment(features, valid, **settings))
+    whole = id_map(segment(colours, valid, **settings))
     blocks = [(slice(y, y + 12), slice(x, x + 13)) for y in range(0, 300, 20) for x in range(0, 300, 20)]
     full = halo(4, iterations)
-    assert wrong_blocks(whole, features, valid, blocks, full, **settings) == 0
-    assert wrong_blocks(whole, features, valid, blocks, full // 2, **settings) > 0
+    assert wrong_blocks(whole, colours, valid, blocks, full, **settings) == 0
+    assert wrong_blocks(whole, colours, valid, blocks, full // 2, **settings) > 0
 
 
 def test_shrinking_work_leaves_the_choices_exact() -> None:
-    features, valid = noise(4, (200, 200), spread=3000)
-    area = Area((0, 0), (200, 200), (200, 200), (0, 40), (0, 40))
+    colours, valid = noise(4, (200, 200), spread=3000)
+    domain = Domain((0, 0), (200, 200), (200, 200), (0, 40), (0, 40))
 
     def choices(rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
-        with team(1) as each:
-            lattice = Lattice(features, valid, area, Rule(5, 1.0, 6), 1, each)
+        with worker_threads(1) as serial_map:
+            lattice = Lattice(colours, valid, domain, SlicParameters(5, 1.0, 6), 1, serial_map)
         lattice.run(6, rows, cols)
         return lattice.choice[rows[0] : rows[1], cols[0] : cols[1]]
 
@@ -257,7 +258,7 @@ def test_shrinking_work_leaves_the_choices_exact() -> None:
 
 
 def test_halo_is_what_its_derivation_says() -> None:
-    assert superpixels.PASSES == 3
+    assert PASSES == 3
     assert [halo(16, 5), halo(16, 10), halo(1, 1)] == [288, 448, 10]
 
 
@@ -266,8 +267,8 @@ def test_halo_is_what_its_derivation_says() -> None:
 def test_every_id_is_one_region_near_its_seed(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 9), "size")
     shape = data.draw(st.tuples(st.integers(1, 60), st.integers(1, 60)), "shape")
-    features, valid = noise(data.draw(st.integers(0, 99), "seed"), shape, holes=data.draw(st.sampled_from([0.0, 0.3])))
-    result = segment(features, valid, size=size, iterations=2, compactness=data.draw(st.sampled_from([0.0, 10.0])))
+    colours, valid = noise(data.draw(st.integers(0, 99), "seed"), shape, holes=data.draw(st.sampled_from([0.0, 0.3])))
+    result = segment(colours, valid, size=size, iterations=2, compactness=data.draw(st.sampled_from([0.0, 10.0])))
     ids = id_map(result)
     assert result.labels.dtype == np.int32
     assert result.ids.dtype == np.uint32
@@ -286,9 +287,9 @@ def test_every_id_is_one_region_near_its_seed(data: st.DataObject) -> None:
 @PROPERTY
 @given(st.integers(0, 99), st.integers(1, 5))
 def test_law_5_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: int) -> None:
-    features, valid = noise(seed, (50, 61), bands, holes=0.2)
-    other = np.where(valid, features, np.random.default_rng(seed).integers(-32768, 32767, features.shape))
-    before = segment(features, valid, size=6, iterations=3)
+    colours, valid = noise(seed, (50, 61), bands, holes=0.2)
+    other = np.where(valid, colours, np.random.default_rng(seed).integers(-32768, 32767, colours.shape))
+    before = segment(colours, valid, size=6, iterations=3)
     after = segment(other.astype(np.int16), valid, size=6, iterations=3)
     assert np.array_equal(before.labels, after.labels)
     assert np.array_equal(before.ids, after.ids)
@@ -304,36 +305,36 @@ def test_law_5_what_lies_under_invalid_pixels_changes_nothing(seed: int, bands: 
 def test_equals_plain_code_to_the_pixel(
     seed: int, shape: tuple[int, int], size: int, bands: int, iterations: int, compactness: float, min_size: int
 ) -> None:
-    features, valid = noise(seed, shape, bands, holes=0.03)
+    colours, valid = noise(seed, shape, bands, holes=0.03)
     if bands == 4:
-        features = (features // 512 * 64).astype(np.int16)  # so few colours that many distances are equal
-    labels = assign_plainly(features, valid, size, compactness, iterations)
+        colours = (colours // 512 * 64).astype(np.int16)  # so few colours that many distances are equal
+    labels = assign_plainly(colours, valid, size, compactness, iterations)
     expected = connect_plainly(labels, size, min_size)
     settings: dict[str, Any] = {"size": size, "compactness": compactness, "iterations": iterations}
-    assert np.array_equal(id_map(segment(features, valid, min_size=min_size, **settings)), expected)
+    assert np.array_equal(id_map(segment(colours, valid, min_size=min_size, **settings)), expected)
 
 
 def test_a_channel_that_never_moves_does_not_hide_that_others_do() -> None:
-    features, valid = noise(7, (70, 83), 2, spread=500, holes=0.02)
-    features[-1] = 0
-    expected = connect_plainly(assign_plainly(features, valid, 10, 10.0, 10), 10, 25)
-    assert np.array_equal(id_map(segment(features, valid, size=10)), expected)
+    colours, valid = noise(7, (70, 83), 2, spread=500, holes=0.02)
+    colours[-1] = 0
+    expected = connect_plainly(assign_plainly(colours, valid, 10, 10.0, 10), 10, 25)
+    assert np.array_equal(id_map(segment(colours, valid, size=10)), expected)
 
 
 def test_position_alone_leaves_the_cells() -> None:
-    features, valid = noise(2, (65, 78), spread=4000)
+    colours, valid = noise(2, (65, 78), spread=4000)
     ys, xs = np.mgrid[:65, :78]
-    result = segment(features, valid, size=13, compactness=1e9)
+    result = segment(colours, valid, size=13, compactness=1e9)
     assert np.array_equal(id_map(result), ys // 13 * 6 + xs // 13 + 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 13])
 @pytest.mark.parametrize("processor", ["this one", "avx2", "any"])
 def test_nearest_is_the_least_distance_on_every_processor(channels: int, processor: str) -> None:
-    features = llvmlite.binding.get_host_cpu_features()
-    if processor == "avx2" and not features.get("avx2"):
+    cpu_features = llvmlite.binding.get_host_cpu_features()
+    if processor == "avx2" and not cpu_features.get("avx2"):
         pytest.skip("this processor has no AVX2")
-    known = {"this one": features, "avx2": {"avx2": True}, "any": {}}[processor]
+    known = {"this one": cpu_features, "avx2": {"avx2": True}, "any": {}}[processor]
     function = nearest.make_nearest(nearest.multiply_for(known))
 
     @numba.njit
@@ -375,22 +376,14 @@ def test_regions_are_as_pure_as_those_of_scikit_image() -> None:
 
 
 def test_origin_only_moves_ids() -> None:
-    features, valid = noise(1, (48, 48))
-    alone = segment(features, valid, size=8)
-    placed = segment(features, valid, size=8, origin=(80, 160), scene_shape=(400, 300))
+    colours, valid = noise(1, (48, 48))
+    alone = segment(colours, valid, size=8)
+    placed = segment(colours, valid, size=8, origin=(80, 160), scene_shape=(400, 300))
     cells = alone.ids[1:].astype(np.int64) - 1
     inside = cells < 36
     rows, cols = cells[inside] // 6 + 10, cells[inside] % 6 + 20
     assert np.array_equal(placed.labels > 0, alone.labels > 0)
     assert np.array_equal(placed.ids[1:][: inside.sum()], rows * 38 + cols + 1)
-
-
-def test_batch_equals_patches_alone() -> None:
-    pairs = [noise(seed, (40, 44), holes=0.1) for seed in range(5)]
-    features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
-    batch = segment_batch(features, valid, size=7, threads=2)
-    for one, f, v in zip(batch, features, valid, strict=True):
-        assert np.array_equal(id_map(one), id_map(segment(f, v, size=7)))
 
 
 def test_lab_agrees_with_scikit_image_for_every_kind_of_number() -> None:
@@ -414,9 +407,9 @@ def test_lab_agrees_with_scikit_image_for_every_kind_of_number() -> None:
 @pytest.mark.parametrize("bands", [1, 2, 4, 13])
 def test_other_bands_span_the_same_distance(bands: int) -> None:
     ramp = np.stack([np.full((2, 2), v) for v in (-5.0, 10.0, 20.0)] * bands).reshape(bands, 3, 4)
-    features = colour(ramp, np.ones((3, 4), bool), offset=[10] * bands, scale=[0.1] * bands)
-    assert features.min() == 0
-    assert abs(np.sqrt((features[:, 2, 0].astype(float) ** 2).sum()) - 100 * 3**0.5 * STEPS) < 2
+    colours = colour(ramp, np.ones((3, 4), bool), offset=[10] * bands, scale=[0.1] * bands)
+    assert colours.min() == 0
+    assert abs(np.sqrt((colours[:, 2, 0].astype(float) ** 2).sum()) - 100 * 3**0.5 * STEPS) < 2
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
@@ -425,8 +418,8 @@ def test_invalid_and_nan_pixels_have_no_colour(bands: int) -> None:
     pixels[bands - 1, 1, 2] = np.nan
     valid = np.ones((4, 5), bool)
     valid[3, 3] = False
-    features = colour(pixels, valid, offset=[0] * bands, scale=[1] * bands)
-    assert np.array_equal((features != 0).any(axis=0), valid & ~np.isnan(pixels).any(axis=0))
+    colours = colour(pixels, valid, offset=[0] * bands, scale=[1] * bands)
+    assert np.array_equal((colours != 0).any(axis=0), valid & ~np.isnan(pixels).any(axis=0))
 
 
 def test_scene_without_a_valid_pixel_has_no_superpixels() -> None:
@@ -448,23 +441,23 @@ def test_scene_without_a_valid_pixel_has_no_superpixels() -> None:
         ({"core": (slice(0, 4, 2), slice(0, 4))}, "step 1"),
         ({"valid": np.ones((4, 4), bool)}, "valid must be bool"),
         ({"valid": np.ones((20, 20), np.uint8)}, "valid must be bool"),
-        ({"features": np.zeros((3, 20, 20))}, "features must be int16"),
-        ({"features": np.zeros((20, 20), np.int16)}, "features must be int16"),
+        ({"colours": np.zeros((3, 20, 20))}, "colours must be int16"),
+        ({"colours": np.zeros((20, 20), np.int16)}, "colours must be int16"),
         ({"size": 1, "origin": (0, 0), "scene_shape": (1 << 17, 1 << 17), "core": None}, "no 32-bit ids"),
     ],
 )
 def test_segment_refuses(change: dict[str, object], message: str) -> None:
     arguments: dict[str, object] = {
-        "features": np.zeros((3, 20, 20), np.int16),
+        "colours": np.zeros((3, 20, 20), np.int16),
         "valid": np.ones((20, 20), bool),
         "size": 4,
     }
     arguments |= change
     if "no 32-bit" in message:
         arguments["origin"] = (100000, 0)
-    features, valid = arguments.pop("features"), arguments.pop("valid")
+    colours, valid = arguments.pop("colours"), arguments.pop("valid")
     with pytest.raises(ValueError, match=message):
-        segment(features, valid, **arguments)  # type: ignore[arg-type]
+        segment(colours, valid, **arguments)  # type: ignore[arg-type]
 
 
 def test_colour_refuses() -> None:
@@ -486,14 +479,14 @@ def test_colour_refuses() -> None:
 def test_a_lesser_processor_that_numba_compiles_for_gives_the_same(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from geoseg.segments.superpixels import segment\n"
-        "features = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)\n"
-        "found = segment(features, np.ones((60, 60), bool), size=10)\n"
+        "colours = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)\n"
+        "found = segment(colours, np.ones((60, 60), bool), size=10)\n"
         "sys.stdout.write(found.ids[found.labels].tobytes().hex())"
     )
     lesser = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=lesser, capture_output=True, text=True, check=True)
-    features = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)
-    expected = id_map(segment(features, np.ones((60, 60), bool), size=10))
+    colours = np.random.default_rng(0).integers(-4000, 4000, (3, 60, 60)).astype(np.int16)
+    expected = id_map(segment(colours, np.ones((60, 60), bool), size=10))
     assert done.stdout == expected.tobytes().hex()
 
 
@@ -519,24 +512,23 @@ def test_torch_gives_the_same_superpixels(bands: int, compactness: float) -> Non
     from geoseg.segments import device
 
     pairs = [noise(seed, (93, 110), bands, spread=800, holes=0.02) for seed in range(3)]
-    features, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
+    colours, valid = np.stack([f for f, _ in pairs]), np.stack([v for _, v in pairs])
     for size in (7, 12):
         settings: dict[str, Any] = {"size": size, "compactness": compactness}
-        ours = segment_batch(features, valid, **settings)
-        theirs = device.segment_batch(torch.from_numpy(features), torch.from_numpy(valid), **settings)
-        for a, b in zip(ours, theirs, strict=True):
-            assert np.array_equal(id_map(a), id_map(b))
+        theirs = device.segment_batch(torch.from_numpy(colours), torch.from_numpy(valid), threads=2, **settings)
+        for patch, found in zip(pairs, theirs, strict=True):
+            assert np.array_equal(id_map(segment(*patch, **settings)), id_map(found))
 
 
 def test_torch_gives_a_block_of_the_scene() -> None:
     torch = pytest.importorskip("torch")
-    from geoseg.segments.device import TorchChooser
+    from geoseg.segments.device import TorchBackend
 
-    features, valid = noise(11, (260, 310), holes=0.05)
-    whole = id_map(segment(features, valid, size=6, iterations=2))
+    colours, valid = noise(11, (260, 310), holes=0.05)
+    whole = id_map(segment(colours, valid, size=6, iterations=2))
     block = (slice(100, 141), slice(77, 200))
-    chooser = TorchChooser(torch.device("cpu"))
-    ids, area = block_ids(features, valid, block, halo(6, 2), 6, 2, chooser=chooser)
+    backend = TorchBackend(torch.device("cpu"))
+    ids, area = block_ids(colours, valid, block, halo(6, 2), 6, 2, backend=backend)
     full = np.zeros_like(whole)
     full[area] = ids
     assert np.array_equal(full[block], whole[block])
