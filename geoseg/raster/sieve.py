@@ -1,14 +1,15 @@
-"""The sieve: regions below a least area join the neighbour with the longest common edge, in a raster of any length.
+"""The sieve: regions below a minimum area join the neighbour with the longest common edge, in a raster of any length.
 
-The rule, as if all of the raster were at hand. Of the 4-connected regions of equal value that are smaller than the
-least area and have a neighbour other than nodata, the one with the smallest area (of equals, the one whose first pixel
-in raster order comes first) takes the value with which it has the longest common edge. Neighbours of one value count
-together, for they become one region with it; of equals, the value counts whose adjacent pixel comes first in raster
-order. This is repeated until no such region is left. Nodata, 0, is neither taken nor given away.
+The rule, as if the whole raster were in memory: consider the 4-connected regions of equal value that are smaller than
+the minimum and have a neighbour other than nodata. The smallest of them (of equals, the one whose first pixel comes
+first in raster order) takes the value with which it has the longest common edge. Neighbours of one value count
+together, because they become one region with it; of equals, the value whose adjacent pixel comes first in raster order
+is taken. This is repeated until no such region is left. Nodata, 0, is neither sieved nor taken.
 
-A region does not have to wait for its turn: it may go as soon as it comes before all its small neighbours, for nothing
-that comes earlier can change those, or itself. A neighbour of which more may come counts with what is there, for it
-can only grow. So rows leave as soon as all their regions are settled, and nothing depends on how many come at once.
+A region need not wait until it is the smallest of all: it may merge as soon as it precedes all its small neighbours,
+because no earlier merge can change them or itself. A neighbour that may continue in later rows counts with its area so
+far, as it can only grow. So rows are returned as soon as all their regions are settled, and nothing depends on how many
+rows are pushed at once.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from geoseg.units import Area
 
 
 def sieve(
-    bands: Iterable[NDArray[Any]], least: int, weights: Iterable[NDArray[np.int64]] | None = None
+    bands: Iterable[NDArray[Any]], min_area: int, weights: Iterable[NDArray[np.int64]] | None = None
 ) -> Iterator[NDArray[Any]]:
-    """Yield the rows of a class raster, sieved, in bands of other heights than they came in.
+    """Yield the sieved rows of a class raster, in bands of other heights than those of `bands`.
 
-    bands: (rows, cols) of class values from the top down; 0 is nodata. least, weights: see `Sieve`; of each band.
+    Args:
+        bands: class values (rows, cols) from top to bottom; 0 is nodata.
+        min_area: see `Sieve`.
+        weights: those of each band, see `Sieve.push`; None for 1 everywhere.
     """
-    work = Sieve(least)
+    work = Sieve(min_area)
     for band, areas in zip(bands, repeat(None) if weights is None else weights, strict=False):
         settled = work.push(band, areas)
         if len(settled):
@@ -47,57 +51,64 @@ def sieve(
 
 
 class Sieve:
-    """Takes rows and gives them back once they are settled.
+    """Takes rows and returns them, sieved, once all their regions are settled.
 
-    least: the area below which a region is small: in pixels, or in the unit of the weights that come with the rows.
+    In memory are the rows from the first unsettled small region on, and about as many again.
 
-    In memory are the rows down from the first that small regions without a decision reach, and about as many more.
+    Args:
+        min_area: area below which a region is small, in pixels, or in the unit of the weights pushed with the rows.
     """
 
-    def __init__(self, least: int) -> None:
-        self._least = least
+    def __init__(self, min_area: int) -> None:
+        self._min_area = min_area
         self._values: list[NDArray[Any]] = []
         self._weights: list[NDArray[np.int64]] = []
-        # Of the waiting rows, those that were looked at and not settled; before them, once there is one, is a row that
-        # was settled.
-        self._old = self._new = self._above = 0
+        # Rows that wait: the last settled row (1, or 0 at the top), examined rows that are not settled, and new ones.
+        self._context_rows = self._examined_rows = self._new_rows = 0
 
     def push(self, band: NDArray[Any], weights: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """Take the next rows (rows, cols); return those that are settled since, none or some.
+        """Take the next rows (rows, cols); return the rows that are settled now, possibly none.
 
-        weights: areas of the pixels, int64, (rows, 1) or (rows, cols); 1 where there are none.
+        weights: areas of the pixels, int64, (rows, 1) or (rows, cols); None for 1 everywhere.
         """
         self._values.append(band)
         self._weights.append(np.ones((len(band), 1), np.int64) if weights is None else weights)
-        self._new += len(band)
-        # Another look at the old rows is worth it for as many new ones.
-        return self._settle(last=False) if self._new >= max(self._old, 1) else band[:0]
+        self._new_rows += len(band)
+        # Unsettled rows are examined again only with as many new ones, so that the work stays linear in rows.
+        return self._settle(last=False) if self._new_rows >= max(self._examined_rows, 1) else band[:0]
 
     def finish(self) -> NDArray[Any]:
-        """Return the rows that are left; no more will come."""
+        """Return the remaining rows; no more rows may be pushed."""
         return self._settle(last=True) if self._values else np.empty((0, 0), np.uint8)
 
     def _settle(self, last: bool) -> NDArray[Any]:
         values, weights = np.concatenate(self._values), np.concatenate(self._weights)
-        settled = merge_small(values, weights, self._least, bool(self._above), last)
-        done, kept = values[self._above : settled], max(settled - 1, 0)
-        self._above = min(settled, 1)
+        settled = merge_small(values, weights, self._min_area, bool(self._context_rows), last)
+        done, kept = values[self._context_rows : settled], max(settled - 1, 0)
+        self._context_rows = min(settled, 1)
         self._values, self._weights = [values[kept:].copy()], [weights[kept:]]
-        self._old, self._new = len(values) - settled, 0
+        self._examined_rows, self._new_rows = len(values) - settled, 0
         return done
 
 
 def sieve_parts(
-    folder: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]], least: Area
+    folder: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area
 ) -> list[tuple[Block, Path]]:
-    """Write the class raster that `parts` make up, sieved, as parts of 512 full rows in `folder`, and return these.
+    """Sieve a class raster that exists as parts, and return it as new parts.
+
+    Args:
+        folder: where to write the new parts, each of `TIFF_BLOCK` full rows.
+        spec: of the raster.
+        parts: its blocks and their files; a block without a part is nodata.
+        min_area: smaller regions are sieved.
 
     Raises:
-        SettingError: an area in square metres where there are none. WriteError: the file system failed.
+        SettingError: `min_area` is in square metres, and the raster has no CRS with metres.
+        WriteError: the file system failed.
     """
     sieved = []
     extent, row = spec.extent, 0
-    for index, slab in enumerate(_slabs(_settled(spec, parts, least))):
+    for index, slab in enumerate(_slabs(_settled(spec, parts, min_area))):
         window = Window.of(extent.rows.start + row, extent.cols.start, *slab.shape)
         path = folder / f"part-sieved-{index:06d}.tif"
         write_part(path, slab)
@@ -106,10 +117,11 @@ def sieve_parts(
     return sieved
 
 
-def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], area: Area) -> Iterator[NDArray[Any]]:
+def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area) -> Iterator[NDArray[Any]]:
+    """Yield the sieved rows of the parts, in bands of any height, 0 included."""
     ground = Ground(spec.georeference)
-    least, weighted = ground.threshold(area)
-    sieve, row = Sieve(least), 0
+    min_sum, weighted = ground.threshold(min_area)
+    sieve, row = Sieve(min_sum), 0
     for band in read_rows(spec, parts, TIFF_BLOCK):
         yield sieve.push(band, ground.weights(Window.of(row, 0, *band.shape)) if weighted else None)
         row += len(band)
@@ -117,7 +129,7 @@ def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], area: Area) 
 
 
 def _slabs(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Yield the same rows, 512 at a time."""
+    """Yield the same rows, `TIFF_BLOCK` at a time."""
     rows: NDArray[Any] | None = None
     for band in bands:
         if not len(band):
@@ -126,7 +138,7 @@ def _slabs(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         while len(rows) >= TIFF_BLOCK:
             yield rows[:TIFF_BLOCK]
             rows = rows[TIFF_BLOCK:]
-        # Not a view, so that what was yielded may go.
+        # A copy, so that the rows already yielded are not kept in memory.
         rows = rows.copy()
     if rows is not None and len(rows):
         yield rows

@@ -1,4 +1,16 @@
-"""Small regions of a piece of a raster join their neighbours: the work of `raster.sieve`, whose rule it follows."""
+"""Merging of small regions in consecutive rows of a raster, by the rule of `geoseg.raster.sieve`.
+
+    row 0    1 1 1 2 2 2         runs      0: 1 1 1    1: 2 2 2
+    row 1    1 3 3 2 2 2                   2: 1   3: 3 3    4: 2 2 2
+    row 2    1 1 1 2 2 2                   5: 1 1 1    6: 2 2 2
+
+    regions  0 (runs 0, 2, 5)    1 (runs 1, 4, 6)    3 (run 3): a region is named by its first run
+    contacts of region 3         left: run 2, 1 edge; right: run 4, 1; above: run 0, 2; below: run 5, 2
+                                 with value 1 it has 5 common edges, with value 2 one: it becomes part of region 0
+
+Each row is cut into runs of equal value, runs are united to regions (union-find), the contacts of small regions are
+listed, and small regions merge in the order of their areas, from a heap.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +24,34 @@ from geoseg.kernels import compiled, inlined
 
 
 class Regions(NamedTuple):
-    """The regions, a forest of runs of equal value; what is said of a region stands at its first run in raster order.
+    """Regions of n runs; the attributes of a region are those at its first run in raster order.
 
-    areas: at most the least area, which stands for anything larger. open: whether more of the region may come.
-    lone: whether all of it is known, and that it has no neighbour but nodata. contacts: its first and last one.
+    Attributes:
+        parents: int32 (n,), union-find forest of runs.
+        values: int64 (n,).
+        areas: int64 (n,); the minimum area stands for anything larger.
+        open: bool (n,), whether the region may continue in later rows.
+        isolated: bool (n,), whether the region is complete and has no neighbour but nodata.
+        contacts: int32 (n, 2), first and last of its list of contacts; -1 for none.
     """
 
     parents: NDArray[np.int32]
     values: NDArray[np.int64]
     areas: NDArray[np.int64]
     open: NDArray[np.bool_]
-    lone: NDArray[np.bool_]
+    isolated: NDArray[np.bool_]
     contacts: NDArray[np.int32]
 
 
 class Contacts(NamedTuple):
-    """Common edges of small regions: with the region of which run, the length, where the neighbour's first pixel along
-    it lies, and the region's next contact."""
+    """Common edges of small regions with their neighbours, as linked lists.
+
+    Attributes:
+        runs: int32 (m,), a run of the neighbour.
+        lengths: int32 (m,), in edges of pixels.
+        pixels: int64 (m,), row * cols + col of the neighbour's first adjacent pixel.
+        following: int32 (m,), the region's next contact; -1 for none.
+    """
 
     runs: NDArray[np.int32]
     lengths: NDArray[np.int32]
@@ -36,12 +59,15 @@ class Contacts(NamedTuple):
     following: NDArray[np.int32]
 
 
-def merge_small(values: NDArray[Any], weights: NDArray[np.int64], least: int, above: bool, last: bool) -> int:
-    """Change the values (rows, cols) of small regions in place, where that can be decided; return how many rows are
-    settled.
+def merge_small(values: NDArray[Any], weights: NDArray[np.int64], min_area: int, above: bool, last: bool) -> int:
+    """Merge small regions as far as these rows decide about them; return the number of settled rows at the top.
 
-    weights: (rows, 1) or (rows, cols), areas of pixels. above: the first row was settled before, and all regions in it
-    with it. last: the last row is the last of the raster.
+    Args:
+        values: integers (rows, cols), changed in place; 0 is nodata.
+        weights: int64 (rows, 1) or (rows, cols), areas of the pixels.
+        min_area: area below which a region is small.
+        above: whether the first row was settled before, and with it all regions in it.
+        last: whether the last row is the last of the raster.
     """
     offsets, starts, found = _runs(values)
     count = len(found)
@@ -50,12 +76,12 @@ def merge_small(values: NDArray[Any], weights: NDArray[np.int64], least: int, ab
         np.zeros(count, np.bool_), np.full((count, 2), -1, np.int32),
     )  # fmt: skip
     cols = values.shape[1]
-    _label(offsets, starts, cols, weights, regions, least, above, last)
-    total = _touch(offsets, starts, cols, regions, least, _contacts(0))
+    _label(offsets, starts, cols, weights, regions, min_area, above, last)
+    total = _touch(offsets, starts, cols, regions, min_area, _contacts(0))
     contacts = _contacts(total)
-    _touch(offsets, starts, cols, regions, least, contacts)
-    _merge(regions, contacts, least)
-    return int(_paint(values, offsets, starts, regions, least))
+    _touch(offsets, starts, cols, regions, min_area, contacts)
+    _merge(regions, contacts, min_area)
+    return int(_paint(values, offsets, starts, regions, min_area))
 
 
 def _contacts(count: int) -> Contacts:
@@ -65,7 +91,8 @@ def _contacts(count: int) -> Contacts:
 
 @compiled
 def _runs(values: Any) -> Any:
-    """Return where the runs of each row begin in the list of all, the column each starts in, and its value."""
+    """Return the runs: where those of each row begin, int64 (rows + 1,), their first columns, int32 (n,), and their
+    values, int64 (n,)."""
     rows, cols = values.shape
     offsets = np.zeros(rows + 1, np.int64)
     for row in range(rows):
@@ -85,6 +112,7 @@ def _runs(values: Any) -> Any:
 
 @inlined
 def _root(parents: Any, run: int) -> int:
+    """Return the first run of a run's region, halving the path to it."""
     while parents[run] != run:
         parents[run] = parents[parents[run]]
         run = parents[run]
@@ -92,24 +120,26 @@ def _root(parents: Any, run: int) -> int:
 
 
 @inlined
-def _unite(parents: Any, areas: Any, still_open: Any, one: int, other: int, least: int) -> int:
-    """Make one region of two; return its first run."""
+def _unite(parents: Any, areas: Any, still_open: Any, one: int, other: int, min_area: int) -> int:
+    """Unite two regions; return the first run of the result."""
     first, second = min(one, other), max(one, other)
     parents[second] = first
-    areas[first] = min(areas[first] + areas[second], least)
+    areas[first] = min(areas[first] + areas[second], min_area)
     still_open[first] |= still_open[second]
     return first
 
 
 @inlined
 def _stop(starts: Any, run: int, end: int, cols: int) -> int:
+    """Return the column after a run; `end` is the first run of the next row."""
     return starts[run + 1] if run + 1 < end else cols
 
 
 @compiled
 def _label(
-    offsets: Any, starts: Any, cols: int, weights: Any, regions: Any, least: int, above: bool, last: bool
+    offsets: Any, starts: Any, cols: int, weights: Any, regions: Any, min_area: int, above: bool, last: bool
 ) -> None:
+    """Unite the runs to regions, and set areas and open."""
     parents, values, areas, still_open = regions.parents, regions.values, regions.areas, regions.open
     rows = len(offsets) - 1
     for row in range(rows):
@@ -119,7 +149,7 @@ def _label(
             area = (stop - start) * weights[row, 0]
             if weights.shape[1] > 1:
                 area = weights[row, start:stop].sum()
-            areas[run] = least if row == 0 and above else min(area, least)
+            areas[run] = min_area if row == 0 and above else min(area, min_area)
             still_open[run] = row == rows - 1 and not last
         i, j = begin if row == 0 else offsets[row - 1], begin
         while i < begin and j < end:
@@ -127,14 +157,14 @@ def _label(
             if values[i] == values[j]:
                 one, other = _root(parents, i), _root(parents, j)
                 if one != other:
-                    _unite(parents, areas, still_open, one, other, least)
+                    _unite(parents, areas, still_open, one, other, min_area)
             i += upper <= lower
             j += lower <= upper
 
 
 @compiled
-def _touch(offsets: Any, starts: Any, cols: int, regions: Any, least: int, contacts: Any) -> int:
-    """Put the contacts of all small regions, where there is room for them; return how many there are."""
+def _touch(offsets: Any, starts: Any, cols: int, regions: Any, min_area: int, contacts: Any) -> int:
+    """Write the contacts of all small regions, unless `contacts` is empty; return their number."""
     parents, values, areas, own = regions.parents, regions.values, regions.areas, regions.contacts
     runs, lengths, pixels, following = contacts.runs, contacts.lengths, contacts.pixels, contacts.following
     count = 0
@@ -143,7 +173,7 @@ def _touch(offsets: Any, starts: Any, cols: int, regions: Any, least: int, conta
         for run in range(begin + 1, end):
             pixel = row * cols + starts[run]
             for one, other, place in ((run - 1, run, pixel), (run, run - 1, pixel - 1)):
-                if values[one] != 0 and values[other] != 0 and areas[_root(parents, one)] < least:
+                if values[one] != 0 and values[other] != 0 and areas[_root(parents, one)] < min_area:
                     _meet(parents, own, one, other, 1, place, runs, lengths, pixels, following, count)
                     count += 1
         i, j = begin if row == 0 else offsets[row - 1], begin
@@ -153,7 +183,7 @@ def _touch(offsets: Any, starts: Any, cols: int, regions: Any, least: int, conta
                 start = max(starts[i], starts[j])
                 pixel, length = row * cols + start, min(upper, lower) - start
                 for one, other, place in ((i, j, pixel), (j, i, pixel - cols)):
-                    if areas[_root(parents, one)] < least:
+                    if areas[_root(parents, one)] < min_area:
                         _meet(parents, own, one, other, length, place, runs, lengths, pixels, following, count)
                         count += 1
             i += upper <= lower
@@ -166,7 +196,7 @@ def _meet(
     parents: Any, own: Any, run: int, other: int, length: int, place: int,
     runs: Any, lengths: Any, pixels: Any, following: Any, at: int,
 ) -> None:  # fmt: skip
-    """Put a contact of a run's region, if there is room for any."""
+    """Append contact number `at` to the list of the run's region, unless the arrays of contacts are empty."""
     if len(runs):
         runs[at], lengths[at], pixels[at], following[at] = other, length, place, -1
         _append(own, following, _root(parents, run), at, at)
@@ -174,7 +204,7 @@ def _meet(
 
 @inlined
 def _append(own: Any, following: Any, root: int, first: int, last: int) -> None:
-    """Let the contacts from `first` to `last` be those of a region too."""
+    """Append the linked contacts `first` .. `last` to the list of a region."""
     if own[root, 0] < 0:
         own[root, 0] = first
     else:
@@ -183,12 +213,12 @@ def _append(own: Any, following: Any, root: int, first: int, last: int) -> None:
 
 
 @compiled
-def _merge(regions: Any, contacts: Any, least: int) -> None:
-    """Let small regions join a neighbour, in the order of their areas, but for those whose turn it may not be yet."""
+def _merge(regions: Any, contacts: Any, min_area: int) -> None:
+    """Merge small regions into neighbours in the order of their areas, except those that may have to wait."""
     parents, areas, still_open = regions.parents, regions.areas, regions.open
     heap = [(np.int64(0), np.int64(0)) for _ in range(0)]
     for run in range(len(parents)):
-        if parents[run] == run and areas[run] < least and regions.values[run] != 0 and not still_open[run]:
+        if parents[run] == run and areas[run] < min_area and regions.values[run] != 0 and not still_open[run]:
             heap.append((areas[run], np.int64(run)))
     heapify(heap)
     table = np.empty((16, 3), np.int64)
@@ -197,7 +227,7 @@ def _merge(regions: Any, contacts: Any, least: int) -> None:
         if parents[region] != region or areas[region] != area:
             continue
         count, table = _neighbours(regions, contacts, region, table)
-        regions.lone[region] = count == 0
+        regions.isolated[region] = count == 0
         if count <= 0:
             continue
         best = 0
@@ -205,15 +235,17 @@ def _merge(regions: Any, contacts: Any, least: int) -> None:
             longer = table[k, 1] - table[best, 1]
             if longer > 0 or (longer == 0 and table[k, 2] < table[best, 2]):
                 best = k
-        joined = _give(regions, contacts, region, table[best, 0], least)
-        if areas[joined] < least and not still_open[joined]:
+        joined = _give(regions, contacts, region, table[best, 0], min_area)
+        if areas[joined] < min_area and not still_open[joined]:
             heappush(heap, (areas[joined], np.int64(joined)))
 
 
 @compiled
 def _neighbours(regions: Any, contacts: Any, region: Any, table: Any) -> Any:
-    """Put value, length of the common edge and first adjacent pixel of each neighbouring value in the table; return how
-    many there are, -1 where a neighbour's turn comes before the region's."""
+    """List the neighbouring values in `table`, int64 (k, 3): value, length of the common edge, first adjacent pixel.
+
+    Return their number, -1 if a neighbour precedes the region, and the table, enlarged if need be.
+    """
     parents, areas, count = regions.parents, regions.areas, 0
     contact = regions.contacts[region, 0]
     while contact >= 0:
@@ -236,18 +268,18 @@ def _neighbours(regions: Any, contacts: Any, region: Any, table: Any) -> Any:
 
 
 @compiled
-def _give(regions: Any, contacts: Any, region: Any, value: Any, least: int) -> int:
-    """Let a region and its neighbours of a value be one; return its first run."""
+def _give(regions: Any, contacts: Any, region: Any, value: Any, min_area: int) -> int:
+    """Unite a region with all its neighbours of a value; return the first run of the result."""
     own, following = regions.contacts, contacts.following
     contact, end = own[region, 0], own[region, 1]
     joined = region
     while contact >= 0:
         other = _root(regions.parents, contacts.runs[contact])
-        # The list grows at its end, by the contacts of those that join.
+        # The contacts of united neighbours are appended while the list is walked: stop at its former end.
         after = following[contact] if contact != end else -1
         if other != joined and regions.values[other] == value:
             kept, more = own[joined].copy(), own[other].copy()
-            joined = _unite(regions.parents, regions.areas, regions.open, joined, other, least)
+            joined = _unite(regions.parents, regions.areas, regions.open, joined, other, min_area)
             regions.values[joined] = value
             own[joined] = kept
             if more[0] >= 0:
@@ -257,8 +289,8 @@ def _give(regions: Any, contacts: Any, region: Any, value: Any, least: int) -> i
 
 
 @compiled
-def _paint(values: Any, offsets: Any, starts: Any, regions: Any, least: int) -> Any:
-    """Put the values of the regions; return the first row with a region that is not settled."""
+def _paint(values: Any, offsets: Any, starts: Any, regions: Any, min_area: int) -> Any:
+    """Write the values of the regions to their pixels; return the first row with a region that is not settled."""
     rows, cols = values.shape
     settled = rows
     for row in range(rows):
@@ -266,7 +298,7 @@ def _paint(values: Any, offsets: Any, starts: Any, regions: Any, least: int) -> 
         for run in range(offsets[row], end):
             region = _root(regions.parents, run)
             value = regions.values[region]
-            if value != 0 and regions.areas[region] < least and not regions.lone[region]:
+            if value != 0 and regions.areas[region] < min_area and not regions.isolated[region]:
                 settled = min(settled, row)
             if values[row, starts[run]] != value:
                 values[row, starts[run] : _stop(starts, run, end, cols)] = value
