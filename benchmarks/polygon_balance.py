@@ -1,18 +1,18 @@
-"""Law 4 on a large map: polygons and pixels are the same thing, to the last one.
+"""Law 4 on a large map: the areas of polygons are those of their pixels, to the last one.
 
     python benchmarks/polygon_balance.py --folder scratch
 
-Makes a map as `polygons.py` does, of `--side` px squared (10,000), in which the first class is nodata. It becomes
-polygons in a GeoPackage and a FlatGeobuf, as it is and with `--min-area`; each file is read back and held against the
-map, or against the map sieved by `geoseg.raster.sieve`:
+Makes a map as `polygons.py` does, of `--side` px squared (10,000), in which the first class is nodata. It is
+polygonized to a GeoPackage and to a FlatGeobuf, with and without `--min-area`. Each file is read back and compared with
+the map, sieved by `geoseg.raster.sieve` where `--min-area` was given:
 
-- every polygon is valid (shapely), and has its vertices at corners of pixels and its edges along them, so that it
-  consists of whole pixels; and its area is what its columns say;
-- of each class, the sum of areas over the area of a pixel is the number of its pixels;
-- burnt back by GDAL, all values added up, the polygons give the map: no gap, no overlap, nothing missing;
-- the area of the union of all (shapely) is the sum of their areas.
+- every polygon is valid (shapely), its vertices are corners of pixels and its edges run along pixels, so that it
+  consists of whole pixels; and its area is that in its column;
+- for each class, the sum of areas divided by the area of a pixel is the number of its pixels;
+- burnt back by GDAL, with all values added up, the polygons give the map: no gap, no overlap, nothing missing;
+- the area of the union of all polygons (shapely) is the sum of their areas.
 
-All of it in whole numbers. Ends with an error at the first thing that is not so.
+All comparisons are of whole numbers. The first one that fails ends the program with an error.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ from geoseg.raster.sieve import sieve
 from geoseg.units import Area
 
 TRANSFORM = Affine(0.5, 0, 400_000, 0, -0.5, 5_800_000)
-"""Of numbers that have few binary digits, so that no product of them is rounded."""
+"""Its numbers have few binary digits, so that no product of them is rounded."""
 
 PIXEL = 0.25
 MARK = 1000
-"""Added to what is burnt, so that no sum of two is a class."""
+"""Added to the class ids that are burnt, so that the sum of two overlapping polygons is not a class."""
 
 GROUP = 5000
+"""Polygons that are burnt at once."""
 
 
 class Polygons(NamedTuple):
-    """Those of a file: ids (n,), areas in m² as the column says (n,), and shapes (n,) in pixels, x to the right and y
-    down."""
+    """The polygons of a file: class ids (n,), areas in m² from the column (n,), and shapes (n,) in pixels, x to the
+    right and y down."""
 
     ids: NDArray[Any]
     areas: NDArray[np.float64]
@@ -66,7 +67,7 @@ def bands(path: Path) -> Iterator[NDArray[np.uint8]]:
 
 
 def make_map(path: Path, side: int) -> Path:
-    """Write the map, unless it is there."""
+    """Write the map, unless the file exists, and return its path."""
     if path.exists():
         return path
     profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8", "nodata": 0}
@@ -86,7 +87,7 @@ def polygonize(raster: Path, out: Path, min_area: Area | None) -> int:
 
 
 def read(path: Path) -> Polygons:
-    """Return the polygons of a file, in pixels."""
+    """Return the polygons of a file."""
     with pyogrio.open_arrow(path, layer="classes", columns=["class_id", "area_m2"], use_pyarrow=True) as (_, stream):
         table = stream.read_all()
     shapes = shapely.from_wkb(table.column(table.num_columns - 1).to_numpy())
@@ -95,16 +96,16 @@ def read(path: Path) -> Polygons:
     return Polygons(ids, areas, shapely.transform(shapes, lambda points: (points - origin) / steps))
 
 
-def require(holds: Any, what: str) -> None:
+def require(holds: Any, claim: str) -> None:
     if not bool(np.all(holds)):
-        raise SystemExit(f"NOT SO: {what}")
+        raise SystemExit(f"FAILED: {claim}")
 
 
 def check(path: Path, values: NDArray[np.uint8]) -> str:
-    """Hold the polygons of a file against a class raster; return what was found.
+    """Compare the polygons of a file with a class raster, uint8 (rows, cols); return a summary.
 
     Raises:
-        SystemExit: they are not the same.
+        SystemExit: they differ.
     """
     found = read(path)
     points = shapely.get_coordinates(found.shapes)
@@ -115,28 +116,27 @@ def check(path: Path, values: NDArray[np.uint8]) -> str:
     require(shapely.is_valid(found.shapes), "every polygon is valid")
     pixels = shapely.area(found.shapes).astype(np.int64)
     require(pixels == shapely.area(found.shapes), "every area is a whole number of pixels")
-    require(pixels * PIXEL == found.areas, "every area is what the column says")
+    require(pixels * PIXEL == found.areas, "every area is that in the column")
     counted = np.bincount(values.ravel(), minlength=CLASSES)
     summed = np.array([pixels[found.ids == value].sum() for value in range(CLASSES)])
-    require(counted[1:] == summed[1:], "of each class, the areas are those of its pixels")
+    require(counted[1:] == summed[1:], "for each class, the areas are those of its pixels")
     burnt = burn(found, values.shape)
-    require(burnt == np.where(values > 0, values.astype(np.int32) + MARK, 0), "what is burnt back is the map")
+    require(burnt == np.where(values > 0, values.astype(np.int32) + MARK, 0), "the burnt polygons are the map")
     union = int(shapely.area(shapely.union_all(found.shapes)))
-    require(union == pixels.sum(), "the union is as large as the sum")
+    require(union == pixels.sum(), "the area of the union is the sum of areas")
     sums = ", ".join(f"{value}: {count:,}" for value, count in enumerate(summed) if value)
     return (
         f"{len(pixels):,} polygons, {len(points) - len(rings):,} vertices, {len(rings) - len(pixels):,} holes, all "
         f"valid\n  pixels of class {sums}\n  sum of areas {pixels.sum():,} px, their union {union:,} px, pixels "
-        f"{counted[1:].sum():,}; burnt back: {values.size:,} of {values.size:,} px alike"
+        f"{counted[1:].sum():,}; burnt back: {values.size:,} of {values.size:,} px equal"
     )
 
 
 def burn(found: Polygons, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return the sum of all that GDAL burns at each pixel."""
+    """Return the sum of the values that GDAL burns at each pixel: int32 `shape`."""
     burnt = np.zeros(shape, np.int32)
     for start in range(0, len(found.ids), GROUP):
         some = slice(start, start + GROUP)
-        # rasterio takes what says so for what it is.
         pairs = zip(found.shapes[some], (found.ids[some] + MARK).tolist(), strict=True)
         rasterize(pairs, out=burnt, transform=Affine.identity(), merge_alg=MergeAlg.add)
     return burnt
@@ -151,8 +151,8 @@ def main() -> None:
     options.folder.mkdir(exist_ok=True)
     raster = make_map(options.folder / f"balance-{options.side}.tif", options.side)
     expected = {None: np.concatenate(list(bands(raster)))}
-    least = Area(float(options.min_area), "px")
-    expected[least] = np.concatenate(list(sieve(bands(raster), options.min_area)))
+    min_area = Area(float(options.min_area), "px")
+    expected[min_area] = np.concatenate(list(sieve(bands(raster), options.min_area)))
     for area, values in expected.items():
         for suffix in ("gpkg", "fgb"):
             start, out = time.perf_counter(), options.folder / f"balance-{suffix}.{suffix}"

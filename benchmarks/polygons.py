@@ -2,17 +2,17 @@
 
     python benchmarks/polygons.py --folder scratch
 
-Makes class maps in the folder (kept for the next time): tiled GeoTIFFs of six classes, each pixel the class with the
-largest of six smooth random fields, in two octaves. All of it is a function of (row, col), so that a map is written in
-bands, and a longer one begins with a shorter one.
+Makes class maps in the folder and keeps them for the next run: tiled GeoTIFFs of six classes, where each pixel is the
+class with the largest of six smooth random fields, in two octaves. Every value depends on (row, col) alone, so a map is
+written in bands, and a longer map begins with a shorter one.
 
-- `--side` px squared (10,000): about 105,000 polygons. Ours and peers take turns; medians, and ratios of medians.
-  Peers: rasterio.features.shapes -> GeoDataFrame -> GeoPackage, and gdal_polygonize.py where it is installed.
-- The same number of pixels, with about 5 million polygons: ours alone.
-- 100,000 and 200,000 rows of 10,000 px: ours alone; the peaks should be alike.
+- `--side` px squared (10,000): about 105,000 polygons. geoseg and its peers run in turn; medians, and ratios of
+  medians. Peers: rasterio.features.shapes -> GeoDataFrame -> GeoPackage, and gdal_polygonize.py if it is installed.
+- The same number of pixels, with about 5 million polygons: geoseg alone.
+- 100,000 and 200,000 rows of 10,000 px: geoseg alone; both should have the same peak memory.
 
-Seconds are from opening the raster to the complete file, without the start of Python and imports, but for
-gdal_polygonize, which is a program. CPU is of all threads. Peak memory is that of the process, libraries included.
+Seconds are from opening the raster to the complete file, without the start of Python and imports, except for
+gdal_polygonize, which is a program. CPU is that of all threads. Peak memory is that of the process, libraries included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +83,14 @@ def _fill(out: Any, first: int, coarse: int, fine: int, weight: float) -> None:
 
 
 def texture(first: int, rows: int, cols: int, kind: tuple[int, int, float] = SMOOTH) -> NDArray[np.uint8]:
-    """Return some rows of a map that has no end, (rows, cols) of classes 1..6."""
+    """Return rows of an endless map, from row `first` on: classes 1..6, uint8 (rows, cols)."""
     out = np.empty((rows, cols), np.uint8)
     _fill(out, first, *kind)
     return out
 
 
 def make_map(path: Path, rows: int, cols: int, kind: tuple[int, int, float]) -> Path:
-    """Write a map, unless it is there."""
+    """Write a map, unless the file exists, and return its path."""
     import rasterio
     from affine import Affine
     from rasterio.windows import Window
@@ -147,7 +146,7 @@ def gdal_polygonize(raster: Path, out: Path) -> int:
 
 
 def warm(run: Callable[[Path, Path], int]) -> None:
-    """Import, and load what is compiled, before the clock starts."""
+    """Import libraries and load compiled kernels before the clock starts."""
     if run is not geoseg:
         import geopandas  # noqa: F401
 
@@ -159,7 +158,7 @@ def warm(run: Callable[[Path, Path], int]) -> None:
         small = Path(folder) / "small.tif"
         profile = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8", "nodata": 0}
         with rasterio.open(small, "w", **profile, crs="EPSG:32633", transform=Affine(0.5, 0, 0, 0, -0.5, 0)) as file:
-            # Not the maps' own values: compiling what makes those would count as memory.
+            # Not values of `texture`: compiling it would count as memory.
             file.write(np.arange(64, dtype=np.uint8).reshape(8, 8) % 7, 1)
         geoseg(small, small.with_suffix(".gpkg"))
 
@@ -184,7 +183,7 @@ def _high_water() -> float:
 
 def measure(run: Callable[[Path, Path], int], raster: Path, out: Path) -> Measured:
     """Run once in a process of its own."""
-    # Ours waits for the disk at its end; not for what the one before has left to be written.
+    # geoseg syncs its output; it should not have to wait for data that an earlier run left in the page cache.
     os.sync()
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
@@ -195,8 +194,8 @@ def measure(run: Callable[[Path, Path], int], raster: Path, out: Path) -> Measur
     return measured
 
 
-def told(name: str, runs: list[Measured], reference: list[Measured] | None = None) -> str:
-    """Return a line of the table: medians, and the ratio of the reference's to these."""
+def table_row(name: str, runs: list[Measured], reference: list[Measured] | None = None) -> str:
+    """Return a row of the table: medians, and their ratios to those of `reference`."""
     seconds, cpu, peak = (statistics.median(run[k] for run in runs) for k in range(3))
     line = f"{name:44}{seconds:9.2f}{cpu:9.2f}{peak:9.0f}{runs[0][3]:11,}"
     if reference is not None:
@@ -207,8 +206,7 @@ def told(name: str, runs: list[Measured], reference: list[Measured] | None = Non
 
 
 def compare(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
-    """Yield the lines of ours and of peers, which take turns."""
-    ours = {f"geoseg -> {suffix}": partial(geoseg) for suffix in ("gpkg", "fgb", "parquet")}
+    """Yield the rows of geoseg and of its peers, which run in turn."""
     runs: dict[str, Callable[[Path, Path], int]] = {
         "geoseg -> gpkg": geoseg, "geoseg -> fgb": geoseg, "geoseg -> parquet": geoseg,
         "rasterio.features.shapes, GeoDataFrame -> gpkg": rasterio_geopandas,
@@ -221,7 +219,7 @@ def compare(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
             measured[name].append(measure(run, raster, folder / f"polygons.{name.rsplit(' ', 1)[1]}"))
     first = measured["geoseg -> gpkg"]
     for name, found in measured.items():
-        yield told(name, found, None if name in ours else first)
+        yield table_row(name, found, None if runs[name] is geoseg else first)
 
 
 def main() -> None:
@@ -238,10 +236,10 @@ def main() -> None:
     for line in compare(folder, raster, options.repeats):
         print(line, flush=True)
     rough = make_map(folder / f"rough-{side}.tif", side, side, ROUGH)
-    print(told("geoseg -> gpkg, rough", [measure(geoseg, rough, folder / "rough.gpkg")]), flush=True)
+    print(table_row("geoseg -> gpkg, rough", [measure(geoseg, rough, folder / "rough.gpkg")]), flush=True)
     for rows in options.long:
         raster = make_map(folder / f"smooth-{rows}x{side}.tif", rows, side, SMOOTH)
-        print(told(f"geoseg -> gpkg, {rows:,} rows", [measure(geoseg, raster, folder / "long.gpkg")]), flush=True)
+        print(table_row(f"geoseg -> gpkg, {rows:,} rows", [measure(geoseg, raster, folder / "long.gpkg")]), flush=True)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,9 @@ ROOMS = {
         "raster.scene",
         "raster.validity",
     ),
-    "pyogrio": ("checks.polygon_rows", "vector.writer"),
-    "pyarrow": ("checks.polygon_rows", "vector.arrow", "vector.writer"),
-    "geopandas": ("raster.aoi", "vector.polygons"),
+    "pyogrio": ("checks.polygon_rows", "vector.readback", "vector.writer"),
+    "pyarrow": ("checks.polygon_rows", "vector.arrow", "vector.readback", "vector.writer"),
+    "geopandas": ("raster.aoi", "vector.geodataframe"),
     "sklearn": ("learning.mixture",),
     "fiona": (),
 }

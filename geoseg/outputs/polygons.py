@@ -22,10 +22,11 @@ from geoseg.outputs.names import POLYGONS, sld_of_polygons
 from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
-from geoseg.vector.arrow import PARQUET, Column, Names, VectorSpec, batch_of
-from geoseg.vector.polygons import MEASURES, WGS84, Features, Polygonizer
-from geoseg.vector.simplify import Wkb, simplify
-from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, Layer, companions, writing_layer
+from geoseg.vector.arrow import PARQUET, Categorical, Column, VectorSpec, record_batch
+from geoseg.vector.polygons import MEASURES, WGS84, PolygonBatch, Polygonizer
+from geoseg.vector.simplify import simplify
+from geoseg.vector.wkb import Wkb
+from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, LayerWriter, companions, writing_layer
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +102,11 @@ class ClassLayer:
             log.warning("%s: %s", self._raster.path.name, told)
         if self._wgs84:
             log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON has them", self._out)
-        kept: list[Features] = []
+        kept: list[PolygonBatch] = []
         spans = list(self._raster.spans)
         cache = self._raster.scene.caching(max(map(len, spans)), floor=_CACHE)
         with cache, writing_layer(at or self._out, self.spec, self._dress) as layer:
-            put: Callable[[Features], None] = partial(self._put, layer)
+            put: Callable[[PolygonBatch], None] = partial(self._put, layer)
             if self._tolerance is not None:
                 put = partial(self._keep, kept)
             for rows, values in self._read(spans):
@@ -160,16 +161,16 @@ class ClassLayer:
         if self.spec.driver == "GPKG":
             add_layer_style(path, LAYER, GEOPACKAGE_GEOMETRY, self.classes, self._field)
 
-    def _put(self, layer: Layer, features: Features, wkb: Wkb | None = None) -> None:
+    def _put(self, layer: LayerWriter, features: PolygonBatch, wkb: Wkb | None = None) -> None:
         self.count += len(features)
         layer.put(partial(self._batch, features, wkb))
 
-    def _batch(self, features: Features, wkb: Wkb | None) -> Batch:
+    def _batch(self, features: PolygonBatch, wkb: Wkb | None) -> Batch:
         """Return the features for the file, with other geometries where these are given."""
-        batch = batch_of(self.spec, self._values(features), *(wkb or features.wkb))
+        batch = record_batch(self.spec, self._values(features), *(wkb or features.wkb))
         return batch, features.bounds if self.spec.driver == PARQUET else None
 
-    def _keep(self, kept: list[Features], features: Features) -> None:
+    def _keep(self, kept: list[PolygonBatch], features: PolygonBatch) -> None:
         kept.append(features)
         if sum(len(batch.rings.vertices) for batch in kept) > _MOST_VERTICES:
             raise SettingError(
@@ -177,7 +178,7 @@ class ClassLayer:
                 "--simplify needs all of them in memory; raise --min-area, or choose --classes"
             )
 
-    def _put_simplified(self, layer: Layer, kept: list[Features], tolerance: float) -> None:
+    def _put_simplified(self, layer: LayerWriter, kept: list[PolygonBatch], tolerance: float) -> None:
         for features, wkb in zip(kept, simplify([features.wkb for features in kept], tolerance), strict=True):
             self._put(layer, features, wkb)
 
@@ -193,10 +194,10 @@ class ClassLayer:
             raise SettingError(f"field is {self._field!r}; a Shapefile's names have at most {_LONGEST} letters")
         return {_SHORT.get(name, name): kind for name, kind in names.items()}
 
-    def _values(self, features: Features) -> Mapping[str, Column]:
+    def _values(self, features: PolygonBatch) -> Mapping[str, Column]:
         ids = features.values - self._raster.offset
         present, places = np.unique(ids, return_inverse=True)
-        names = Names(places, [self._raster.land_class(value).name for value in present.tolist()])
+        names = Categorical(places, [self._raster.land_class(value).name for value in present.tolist()])
         self._present |= set(present.tolist())
         columns: list[Any] = [ids, names, features.area, features.perimeter, features.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

@@ -24,8 +24,9 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale, is_srgb
 from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
 from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment
-from geoseg.vector.arrow import VectorSpec, packed
-from geoseg.vector.rings import polygons, trace
+from geoseg.vector.arrow import VectorSpec, ipc_stream
+from geoseg.vector.tracing import trace
+from geoseg.vector.wkb import encode
 
 LAYER = "superpixels"
 
@@ -144,7 +145,7 @@ class Segmenter:
             columns |= {f"mean_{name}": mean, f"std_{name}": std}
         rings = trace(labels)
         origin = (place.rows.start, place.cols.start)
-        return packed(spec, columns, *polygons(rings, self.scene.georeference.transform, origin))
+        return ipc_stream(spec, columns, *encode(rings, self.scene.georeference.transform, origin))
 
 
 def column_names(bands: Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
-"""Polygons as Arrow record batches with WKB geometries, and GeoParquet 1.1 (OGC, geoparquet.org): no polygon is ever an
-object of its own."""
+"""Polygons as Arrow record batches with WKB geometries, and GeoParquet 1.1 (geoparquet.org).
+
+Polygons stay columns of numbers from the raster to the file: no Python object is made for any of them.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +17,41 @@ import pyproj
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from geoseg.kernels import compiled
-
 GEOMETRY = "geometry"
-"""Name of the column of geometries, in every format."""
+"""Name of the geometry column in a record batch, and in every format that does not set its own."""
 
 PARQUET = "Parquet"
-"""In place of a driver of GDAL's, whose wheels have none for it."""
-
+"""Stands for a GDAL driver: the GDAL in pyogrio's wheels has no Parquet driver, so Arrow writes the file."""
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 
-class Names(NamedTuple):
-    """A column of names: each feature's place in the list of all."""
+class Categorical(NamedTuple):
+    """A column of text with few different values.
 
-    places: NDArray[Any]
-    names: Sequence[str]
+    Attributes:
+        codes: integers (n,), the index of each row's text in `categories`.
+        categories: the different texts.
+    """
+
+    codes: NDArray[Any]
+    categories: Sequence[str]
 
 
-Column = NDArray[Any] | Names
+Column = NDArray[Any] | Categorical
 
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """A layer of polygons: GDAL's driver that writes it, its name, the columns (name -> numpy type, or "string"), and
-    the WKT of the CRS as it was read (None: none)."""
+    """A polygon layer to write.
+
+    Attributes:
+        driver: GDAL driver that writes the file, or `PARQUET`.
+        layer: name of the layer.
+        columns: column name -> numpy dtype, or "string"; the geometry is not among them.
+        wkt: CRS as it was read from the raster; None without a CRS.
+    """
 
     driver: str
     layer: str
@@ -50,85 +60,81 @@ class VectorSpec:
 
     @property
     def schema(self) -> Any:
-        """The columns and the geometry in Arrow's terms."""
-        kinds = {
-            name: pa.string() if kind == "string" else pa.from_numpy_dtype(kind) for name, kind in self.columns.items()
+        """The Arrow schema: the columns, then the geometry as large binary."""
+        types = {
+            name: pa.string() if dtype == "string" else pa.from_numpy_dtype(dtype)
+            for name, dtype in self.columns.items()
         }
-        return pa.schema([*(pa.field(*item) for item in kinds.items()), pa.field(GEOMETRY, pa.large_binary())])
+        return pa.schema([*(pa.field(*item) for item in types.items()), pa.field(GEOMETRY, pa.large_binary())])
 
 
-def batch_of(
+def record_batch(
     spec: VectorSpec, columns: Mapping[str, Column], wkb: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> Any:
-    """Return features as a record batch: the columns of `spec`, and the geometries that lie between `offsets` in the
-    bytes `wkb`."""
+    """Return n polygons as an Arrow record batch; the geometries are not copied.
+
+    Args:
+        spec: names, types and order of the columns.
+        columns: the values of each column of `spec`, (n,).
+        wkb: uint8, the geometries one after the other.
+        offsets: int64 (n + 1,), where each geometry begins and the last one ends.
+    """
     count = len(offsets) - 1
     geometries = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(wkb)])
-    given = [columns[name] for name in spec.columns]
-    arrays = [pa.array(c.names, pa.string()).take(pa.array(c.places)) if isinstance(c, Names) else c for c in given]
+    ordered = [columns[name] for name in spec.columns]
+    arrays = [
+        pa.array(column.categories, pa.string()).take(pa.array(column.codes))
+        if isinstance(column, Categorical)
+        else column
+        for column in ordered
+    ]
     return pa.record_batch([*arrays, geometries], schema=spec.schema)
 
 
-def packed(
+def ipc_stream(
     spec: VectorSpec, columns: Mapping[str, Column], wkb: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> bytes:
-    """Return the features of `batch_of` as a stream of Arrow."""
+    """Return `record_batch` of the same arguments as an Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, spec.schema) as stream:
-        stream.write_batch(batch_of(spec, columns, wkb, offsets))
+        stream.write_batch(record_batch(spec, columns, wkb, offsets))
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def octet_sum(octets: NDArray[np.uint8]) -> int:
-    """Return the sum of bytes, (n,) and contiguous, which does not depend on the order of features."""
-    lead = min(-octets.ctypes.data % 8, len(octets))
-    stop = lead + (len(octets) - lead) // 8 * 8
-    words = octets[lead:stop].view(np.uint64)
-    return int(_octet_sum(words)) + int(octets[:lead].sum(dtype=np.int64)) + int(octets[stop:].sum(dtype=np.int64))
-
-
-@compiled
-def _octet_sum(words: Any) -> Any:
-    """Sum the bytes of uint64: eight at a time, in lanes of 16 bits, which hold those of 128 words."""
-    total, even, lane = np.uint64(0), np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFFFF)
-    for start in range(0, len(words), 128):
-        lanes = np.uint64(0)
-        for k in range(start, min(start + 128, len(words))):
-            lanes += (words[k] & even) + ((words[k] >> np.uint64(8)) & even)
-        for shift in range(0, 64, 16):
-            total += (lanes >> np.uint64(shift)) & lane
-    return total
 
 
 def write_geoparquet(
     path: Path, schema: Any, wkt: str | None, batches: Iterable[Any], bounds: Callable[[], Bounds | None]
 ) -> None:
-    """Write record batches of polygons, a row group each, with the CRS as PROJJSON.
+    """Write record batches of polygons as GeoParquet, one row group for each, with the CRS as PROJJSON.
 
-    bounds: asked for after the last batch.
+    Args:
+        path: file to write.
+        schema: that of the batches.
+        wkt: CRS of the coordinates; None without one.
+        batches: the record batches.
+        bounds: called after the last batch; returns the bounds of all polygons, or None if there is no polygon.
     """
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
         "orientation": "counterclockwise",
         "edges": "planar",
-        # Without the member, readers would take OGC:CRS84 for granted.
+        # If the member were missing, readers would assume OGC:CRS84.
         "crs": None if wkt is None else pyproj.CRS.from_wkt(wkt).to_json_dict(),
     }
-    # Arrow's own schema would tell readers of 64-bit offsets, which not all of them know.
+    # The stored Arrow schema would announce 64-bit offsets, which some readers do not support.
     with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as file:
         for batch in batches:
             file.write_batch(batch)
-        found = bounds()
-        if found is not None:
-            column["bbox"] = list(found)
-        described = {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
-        file.add_key_value_metadata({"geo": json.dumps(described)})
+        total_bounds = bounds()
+        if total_bounds is not None:
+            column["bbox"] = list(total_bounds)
+        metadata = {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+        file.add_key_value_metadata({"geo": json.dumps(metadata)})
 
 
 def read_geometries(path: Path) -> Iterator[Any]:
-    """Yield the geometries of a file, an Arrow array for each row group."""
+    """Yield the geometries of a GeoParquet file as large-binary Arrow arrays, one or more for each row group."""
     with parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             for chunk in file.read_row_group(group, columns=[GEOMETRY]).column(0).chunks:

@@ -1,8 +1,16 @@
 """Outlines of closed components: from the edges that `geoseg.vector.sweep` kept to rings in a fixed form.
 
-A ring begins with its first vertex in raster order, keeps its region to the left as seen with rows downwards, and none
-touches itself: one that came back to a corner is divided there. The exterior of a component is the first of its rings,
-then come its holes in the order of their first vertices.
+A ring begins with its first vertex in raster order, keeps its region to the left as seen with rows downwards, and never
+touches itself: a ring that came back to a corner is divided there. The exterior of a component comes first, then its
+holes in the order of their first vertices.
+
+    +--------+
+    | 1  1  1|      Around its own pixels, the ring of this region passes X twice: from the right it turns north,
+    |  +--+  |      around the hole, comes back and goes on downwards. Divided at X, it is an exterior and a hole
+    | 1| 0| 1|      that touch there.
+    |  +--X--+
+    | 1  1|
+    +-----+
 """
 
 from __future__ import annotations
@@ -13,28 +21,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined
-from geoseg.vector.rings import Rings, arranged
+from geoseg.vector.rings import Rings, reordered
 from geoseg.vector.sweep_kernels import COL, EDGES, END, HOLES, NEXT, OTHER, OUTER, ROW, START
 
 
 def outlines(closed: NDArray[np.int64], edges: NDArray[np.int32]) -> tuple[Rings, NDArray[np.int64], NDArray[np.int32]]:
-    """Return the rings of closed components, labelled by their places; int64 (n, 2), the lengths of the outlines of
-    each, in rows and in columns of pixels; and one edge of each ring that was kept, for `Sweep.release`."""
+    """Return the rings of closed components.
+
+    Args:
+        closed: int64 (n, 8), from `Sweep.take`.
+        edges: int32 (m, 4), of the same sweep.
+
+    Returns:
+        The rings, labelled by the indices 0..n - 1 of their components;
+        the total length of the vertical and of the horizontal edges of each component, int64 (n, 2), in pixels;
+        and one edge of every ring that the sweep kept, int32, for `Sweep.release`.
+    """
     vertices = 2 * int(closed[:, EDGES].sum())
     found = _outlines(closed, edges, np.empty((vertices, 2), np.int32), 2 * int(closed[:, EDGES].max(initial=0)))
     points, offsets, owners, lengths, freed = found
     firsts = points[offsets[:-1]]
     order = np.lexsort((firsts[:, 1], firsts[:, 0], owners))
-    return arranged(points, offsets, owners, np.diff(owners, prepend=-1) == 0, order), lengths, freed
+    rings = reordered(Rings(points, offsets, owners, np.zeros(len(owners), np.bool_)), order)
+    holes = np.diff(rings.labels, prepend=-1) == 0
+    return Rings(rings.vertices, rings.offsets, rings.labels, holes), lengths, freed
 
 
 @compiled
-def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
+def _outlines(closed: Any, edges: Any, points: Any, max_vertices: int) -> Any:
+    """Return vertices, offsets, owner of each ring, lengths and one edge of each ring walked; a ring before it is
+    divided has at most `max_vertices`."""
     count = len(points) // 4
     offsets, owners = np.zeros(count + 1, np.int64), np.empty(count, np.int32)
     lengths, freed = np.zeros((len(closed), 2), np.int64), np.empty(count, np.int32)
-    walked, flags = np.empty((most + 1, 2), np.int32), np.empty(most + 1, np.uint8)
-    stack, table = np.empty(most + 1, np.int32), np.full((64, 2), -1, np.int64)
+    walked, flags = np.empty((max_vertices + 1, 2), np.int32), np.empty(max_vertices + 1, np.uint8)
+    stack, table = np.empty(max_vertices + 1, np.int32), np.full((64, 2), -1, np.int64)
     rings = freed_count = 0
     for place in range(len(closed)):
         first, edge = rings, closed[place, OUTER]
@@ -42,7 +63,7 @@ def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
         while edge >= 0:
             length, marked = _walk(edges, edge, walked, flags, lengths[place])
             if marked < 2:
-                rings = _put_whole(walked, length, points, offsets, rings)
+                rings = _put_undivided(walked, length, points, offsets, rings)
             else:
                 while len(table) < 4 * marked:
                     table = np.full((2 * len(table), 2), -1, np.int64)
@@ -58,8 +79,11 @@ def _outlines(closed: Any, edges: Any, points: Any, most: int) -> Any:
 
 @inlined
 def _walk(edges: Any, first: int, walked: Any, flags: Any, lengths: Any) -> Any:
-    """Write the vertices of the ring of the edge `first`, and whether each is marked; return how many there are, and
-    how many are marked. Where an edge was divided, or has no length, one vertex stands for two."""
+    """Write the vertices of the ring of the edge `first`, and whether each is marked as a corner that the ring may come
+    back to; return how many vertices there are, and how many are marked.
+
+    An edge that the sweep divided shares its vertex with the next one, and so does an edge without length.
+    """
     count = marked = 0
     before = first
     row, packed = edges[first, ROW], edges[first, COL]
@@ -86,10 +110,11 @@ def _walk(edges: Any, first: int, walked: Any, flags: Any, lengths: Any) -> Any:
 def _divide(
     walked: Any, flags: Any, length: int, stack: Any, table: Any, marked: int, points: Any, offsets: Any, rings: int
 ) -> int:
-    """Put the rings into which a ring falls apart at the corners it comes back to; return the number of rings now.
+    """Append the rings into which a ring falls apart at the corners it comes back to; return the number of rings.
 
-    Where it comes back, all since it was there first is a ring. The pieces never interlock: two regions that meet at a
-    corner and are one elsewhere part what lies between them (Jordan).
+    Vertices go on a stack; a hash table (open addressing) knows where on it each marked corner is. At a corner that was
+    met before, the vertices since then leave the stack as a ring. The pieces never interlock: by Jordan's theorem, two
+    parts of a region that meet at a corner and are connected elsewhere separate what lies between them.
     """
     size = 16
     while size < 2 * marked:
@@ -112,8 +137,8 @@ def _divide(
 
 
 @inlined
-def _put_whole(walked: Any, length: int, points: Any, offsets: Any, rings: int) -> int:
-    """Put a ring as it was walked, from its first vertex in raster order on."""
+def _put_undivided(walked: Any, length: int, points: Any, offsets: Any, rings: int) -> int:
+    """Append a ring as it was walked, but from its first vertex in raster order on."""
     first = 0
     for k in range(1, length):
         if walked[k, 0] < walked[first, 0] or (walked[k, 0] == walked[first, 0] and walked[k, 1] < walked[first, 1]):
@@ -130,12 +155,12 @@ def _put_whole(walked: Any, length: int, points: Any, offsets: Any, rings: int) 
 
 @inlined
 def _put(walked: Any, stack: Any, start: int, stop: int, points: Any, offsets: Any, rings: int) -> int:
-    """Put a ring that a part of the stack names, from its first vertex in raster order on."""
+    """Append the ring of the vertices stack[start:stop], from its first vertex in raster order on."""
     first = start
     for k in range(start + 1, stop):
-        least, found = stack[first], stack[k]
-        if walked[found, 0] < walked[least, 0] or (
-            walked[found, 0] == walked[least, 0] and walked[found, 1] < walked[least, 1]
+        best, other = stack[first], stack[k]
+        if walked[other, 0] < walked[best, 0] or (
+            walked[other, 0] == walked[best, 0] and walked[other, 1] < walked[best, 1]
         ):
             first = k
     at = offsets[rings]

@@ -1,4 +1,4 @@
-"""Simplification of a coverage: common edges move together, so that no gap and no overlap appears."""
+"""Simplification of a coverage: neighbours' common edges move together, so that neither gap nor overlap appears."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-Wkb = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""All bytes of some geometries, and the offsets between them."""
+from geoseg.vector.wkb import Wkb
 
 
-def simplify(parts: Sequence[Wkb], tolerance: float) -> list[Wkb]:
-    """Return polygons with fewer vertices.
+def simplify(batches: Sequence[Wkb], tolerance: float) -> list[Wkb]:
+    """Return the polygons of all batches with fewer vertices (Visvalingam and Whyatt 1993, by GEOS).
 
-    parts: together a coverage, in which neighbours share all vertices of their common edges.
-    tolerance: the square root of the area of the largest triangle of neighbouring vertices that may go (Visvalingam and
-    Whyatt 1993, as GEOS takes it), in units of the coordinates. Edges with one side alone stay as they are: that of the
-    raster, and those to nodata.
+    Edges on the boundary of the coverage, which are those of the raster and those next to nodata, stay as they are.
+
+    Args:
+        batches: together a coverage, in which neighbours share all vertices of their common edges.
+        tolerance: square root of the largest area of a triangle of consecutive vertices whose middle one is removed, in
+            units of the coordinates.
     """
-    geometries = np.concatenate([_geometries(part) for part in parts]) if parts else np.empty(0, object)
-    simple = shapely.coverage_simplify(geometries, tolerance, simplify_boundary=False)
-    simple = shapely.orient_polygons(simple)
-    ends = np.cumsum([0, *(len(offsets) - 1 for _, offsets in parts)])
-    return [_wkb(simple[start:stop]) for start, stop in pairwise(ends.tolist())]
+    geometries = np.concatenate([_decode(batch) for batch in batches]) if batches else np.empty(0, object)
+    simplified = shapely.coverage_simplify(geometries, tolerance, simplify_boundary=False)
+    simplified = shapely.orient_polygons(simplified)
+    ends = np.cumsum([0, *(len(offsets) - 1 for _, offsets in batches)])
+    return [_encode(simplified[start:stop]) for start, stop in pairwise(ends.tolist())]
 
 
-def _geometries(part: Wkb) -> NDArray[np.object_]:
-    wkb, offsets = part
+def _decode(batch: Wkb) -> NDArray[np.object_]:
+    wkb, offsets = batch
     content = wkb.tobytes()
-    pieces = [content[start:stop] for start, stop in pairwise(offsets.tolist())]
-    found: NDArray[np.object_] = shapely.from_wkb(pieces)
-    return found
+    geometries: NDArray[np.object_] = shapely.from_wkb(
+        [content[start:stop] for start, stop in pairwise(offsets.tolist())]
+    )
+    return geometries
 
 
-def _wkb(geometries: NDArray[np.object_]) -> Wkb:
+def _encode(geometries: NDArray[np.object_]) -> Wkb:
     pieces = shapely.to_wkb(geometries, byte_order=1).tolist()
     offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
     return np.frombuffer(b"".join(pieces), np.uint8), offsets

@@ -1,7 +1,12 @@
-"""Components: the 4-connected regions of equal value in a raster that comes row by row, with their outlines and sums.
+"""Connected components: the 4-connected regions of equal value in a raster that arrives row by row, with their outlines
+and sums over their pixels.
 
-A component is closed when the ring around it is; its holes were closed before. Nothing depends on how many rows come
-at once, and what is kept is the outlines of what is open, eight bytes for a vertex.
+    rows swept           1 1 1 2 2 2      2 is closed: the ring around it is complete
+                         1 3 3 3 2 2
+    row below the line   1 3 1 3 3 3      the two arms of 1 and all of 3 are open
+
+A component is closed when the ring around it is; its holes were closed before. Nothing depends on how many rows arrive
+at once, and only the outlines of open components are kept, at eight bytes for each vertex.
 """
 
 from __future__ import annotations
@@ -42,18 +47,27 @@ from geoseg.vector.sweep_kernels import (
 
 _BATCH = 1 << 12
 _BATCH_EDGES = 1 << 15
+"""Closed components, and edges of these, from which on they are due."""
 
 
 class Sweep:
-    """The state of a sweep over rows of `cols` pixels.
+    """The state of a sweep over the rows of a raster, from top to bottom.
 
-    noded: also give rings a vertex where two other regions meet beside them, so that neighbours share all vertices.
+    Args:
+        cols: pixels in a row.
+        noded: whether rings also get a vertex where two other regions meet at their side, so that neighbours share all
+            vertices.
+
+    Attributes:
+        edges: int32 (m, 4), the pool of edges; see `geoseg.vector.sweep_kernels`.
+        row: number of rows swept.
     """
 
     def __init__(self, cols: int, noded: bool = False) -> None:
         self.noded, self.row = noded, 0
         size = cols + 3
-        # A line needs no more than four edges for a column; the last one, before which nobody looks, needs one.
+        # One line adds at most four edges for each column. Space is checked before a line, but not before the last one,
+        # in `finish`, which adds at most one.
         self._reserve = 6 * size
         self.edges = np.zeros((max(1 << 15, self._reserve), 4), np.int32)
         self._runs = Runs(np.ones(2, np.int64), np.full((2, size, 5), NONE, np.int32), np.zeros((2, size), np.int64))
@@ -67,19 +81,24 @@ class Sweep:
     def advance(
         self, band: NDArray[Any], row: int, weights: NDArray[np.int64], confidence: NDArray[Any] | None = None
     ) -> int:
-        """Sweep over `band`, integers (rows, cols) with 0 for nothing, from its row `row` on; return the row to go on
-        with, once what is closed was taken where that is `due`.
+        """Sweep the rows of `band` from `row` on, until it ends or components are `due` to be taken.
 
-        weights: int64 (rows, 1) or (rows, cols), to be summed over the pixels of each component.
-        confidence: unsigned (rows, cols); what is not 0 is summed and counted.
+        Args:
+            band: integers (rows, cols); 0 belongs to no component.
+            row: index in `band` of the first row to sweep.
+            weights: int64 (rows, 1) or (rows, cols), summed over the pixels of each component.
+            confidence: unsigned (rows, cols); values other than 0 are summed and counted.
+
+        Returns:
+            The index in `band` of the row to continue with; len(band) at its end.
         """
-        seen = band[:0] if confidence is None else confidence
+        confidence = band[:0] if confidence is None else confidence
         while row < len(band) and not self.due:
-            if not self._roomy:
+            if not self._has_space:
                 more = np.zeros((max(len(self.edges) // 2, self._reserve), 4), np.int32)
                 self.edges = np.concatenate([self.edges, more])
             done = _advance(
-                band, seen, weights, row, self.row - row, self._reserve, self.noded,
+                band, confidence, weights, row, self.row - row, self._reserve, self.noded,
                 self._runs, self.edges, self._labels, self._closed, self._counters,
             )  # fmt: skip
             self.row += done - row
@@ -87,33 +106,37 @@ class Sweep:
         return row
 
     def finish(self) -> None:
-        """Close what reaches the last row."""
+        """Close the components that reach the last row."""
         below = 1 - self._counters[ABOVE]
         self._runs.counts[below], self._runs.places[below, 1, LEFT] = 1, BEYOND
         sweep_line(self.row, self.noded, self._runs, self.edges, self._labels, self._closed, self._counters)
 
     @property
     def due(self) -> bool:
-        """Whether it is time to take what is closed; that depends on the rows alone, not on how they came."""
+        """Whether so many components are closed that they must be taken; depends on the rows, not on the bands."""
         return bool(self._counters[CLOSED] >= _BATCH or self._counters[CLOSED_EDGES] >= _BATCH_EDGES)
 
     @property
     def kept(self) -> int:
-        """How many edges are kept: of open components, and of closed ones that were not released."""
+        """Number of edges in use: those of open components, and of closed ones that were not released."""
         return int(self._counters[USED] - self._counters[SPARE])
 
     @property
-    def _roomy(self) -> bool:
+    def _has_space(self) -> bool:
         return len(self.edges) - self.kept >= self._reserve
 
     def take(self) -> NDArray[np.int64]:
-        """Return what is closed, (n, 8), in the order in which it was, and forget it but for its edges."""
+        """Return the closed components in the order in which they were closed, and forget all but their edges.
+
+        Returns:
+            int64 (n, 8); the columns are those from `VALUE` on in `geoseg.vector.sweep_kernels`.
+        """
         closed: NDArray[np.int64] = self._closed[: self._counters[CLOSED]].copy()
         self._counters[CLOSED] = self._counters[CLOSED_EDGES] = 0
         return closed
 
     def release(self, rings: NDArray[np.int32], count: int) -> None:
-        """Use the edges of rings again, `count` of them; each ring is named by one of them."""
+        """Return the edges of rings to the pool; rings: one edge of each; count: how many edges they have in all."""
         self._counters[FREE] = _release(self.edges, rings, self._counters[FREE])
         self._counters[SPARE] += count
 
@@ -130,7 +153,10 @@ def _advance(
     band: Any, confidence: Any, weights: Any, first: int, line: int, reserve: int, noded: bool,
     runs: Any, edges: Any, labels: Any, closed: Any, counters: Any,
 ) -> int:  # fmt: skip
-    """Return the row before which too much is closed, or too few edges are left; above row r is the line `line` + r."""
+    """Sweep rows until too many components are closed or too few edges are left; return the row to continue with.
+
+    The line above row r of the band is the line `line` + r of the raster.
+    """
     for row in range(first, len(band)):
         due = counters[CLOSED] >= _BATCH or counters[CLOSED_EDGES] >= _BATCH_EDGES
         if due or len(edges) - counters[USED] + counters[SPARE] < reserve:
@@ -150,7 +176,11 @@ def _advance(
 
 @compiled
 def _encode(row: Any, places: Any, values: Any) -> int:
-    """Put the runs of a row, and return how many there are."""
+    """Write the runs of a row of pixels, and return their number; run 0 lies left of the raster, with value 0.
+
+    row     0 0 7 7 7 5          places[:, LEFT]   .  2  5  6  BEYOND
+    run     0 0 1 1 1 2 3        values            0  7  5  0
+    """
     count, before = 1, row[0]
     if before != 0:
         places[1, LEFT], values[1], count = 0, before, 2
@@ -170,7 +200,7 @@ def _encode(row: Any, places: Any, values: Any) -> int:
 
 @compiled
 def _settle(count: int, places: Any, values: Any, labels: Any, counters: Any) -> None:
-    """Give each run of a row the label of its component; those of which others have become part are free again."""
+    """Give each run of a row the label of its component; labels that were merged into others become free."""
     sums = labels.sums
     for run in range(1, count):
         if values[run] == 0:
@@ -194,6 +224,7 @@ def _settle(count: int, places: Any, values: Any, labels: Any, counters: Any) ->
 
 @compiled
 def _add(count: int, places: Any, values: Any, sums: Any, weights: Any) -> None:
+    """Add the pixels of a row, and their weights, (1,) or (cols,), to the sums of their components."""
     for run in range(1, count):
         if values[run] == 0:
             continue
@@ -208,6 +239,7 @@ def _add(count: int, places: Any, values: Any, sums: Any, weights: Any) -> None:
 
 @compiled
 def _add_confidence(count: int, places: Any, values: Any, sums: Any, confidence: Any) -> None:
+    """Add the confidence (cols,) of the pixels of a row to the sums of their components."""
     for run in range(1, count):
         if values[run] == 0:
             continue

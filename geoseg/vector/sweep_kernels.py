@@ -1,11 +1,24 @@
-"""One line of the pixel lattice: how the outlines of regions go on between the row above it and the row below.
+"""One line of the pixel lattice: how the outlines of regions continue from the row above it to the row below.
 
-Of the outlines only the horizontal edges are kept: an edge knows the line it lies in, the column in which its ring
-leaves it, and the edge that follows; between two edges that follow each other lies a vertical one. Edges that hang
-together form chains, whose two ends wait at the row that was swept last.
+                       x, the corner at hand
+        row above   a  |  b            north: edge below b, walked eastwards,   -->
+    line  ----------- -+- -----------         with b to its left
+        row below   c  |  d            south: edge above d, walked westwards,   <--
+                                              with d to its left
 
-While regions grow nobody knows whether two pixels that meet at a corner will prove to be of one: a ring turns around
-its own pixel there, and marks the corner. `geoseg.vector.outlines` divides the rings that came back to one.
+The sweep visits the corners of a line at which one of the two rows changes its value, from left to right:
+
+    row above      1  1  1 |2  2 |1  1      |  corner that is visited
+    line           +-----+-+-----+-+--
+    row below      1  1 |3  3  3 |1  1
+
+Of the outlines only the horizontal edges are stored. An edge knows its line, the column at which its ring leaves it,
+and the edge that follows; between two consecutive edges lies a vertical one. Connected edges form chains, each with two
+open ends at the row swept last.
+
+While regions grow, it is not known whether two pixels that meet at a corner will turn out to be of the same region: a
+ring turns around its own pixel there, and marks the corner. `geoseg.vector.outlines` divides the rings that came back
+to a marked corner.
 """
 
 from __future__ import annotations
@@ -18,31 +31,48 @@ from numpy.typing import NDArray
 from geoseg.kernels import compiled, inlined
 
 ROW, COL, NEXT, OTHER = range(4)
-"""Columns of edges, int32 (n, 4): line; 4 * column where the ring leaves the edge + START, END; next edge of the ring,
-or of the free ones; at the ends of a chain its other end, and at the first edge of a hole that of the next hole."""
+"""Columns of edges, int32 (n, 4).
+
+ROW: the line. COL: 4 * the column at which the ring leaves the edge, + START, + END. NEXT: the next edge of the ring,
+or of the list of free edges. OTHER: at either end of a chain, the edge at its other end; at the first edge of a closed
+hole, that of the component's next hole."""
 
 START, END = 1, 2
-"""Bits: the edge's first or last vertex is a corner at which its region may meet itself."""
+"""Bits of COL: the first or last vertex of the edge is a corner at which its region may meet itself."""
 
 VALUE, PIXELS, WEIGHT, CONFIDENCE, CONFIDENT, EDGES, OUTER, HOLES = range(8)
-"""Columns of what is closed: value; number of pixels; sums of weights and confidences, and how many were not 0; number
-of edges; the edges with which the outer ring and the first hole begin, -1 for none."""
+"""Columns of closed components, int64 (n, 8).
+
+VALUE: of the pixels. PIXELS: their number. WEIGHT, CONFIDENCE: sums over the pixels. CONFIDENT: number of pixels with a
+confidence other than 0. EDGES: number of edges. OUTER, HOLES: an edge of the exterior, and of the first hole; NONE
+without holes."""
 
 LEFT, LABEL, HEAD, TAIL, NEW = range(5)
-"""Columns of runs: column; label of the component; at the left side of the run, the edge to which the side of the run
-before leads north, and that from which its own side leads south; number of new edges."""
+"""Columns of runs, int32.
+
+LEFT: first column. LABEL: of the component. HEAD: the edge that follows the vertical side at LEFT of the run before,
+which its ring walks northwards. TAIL: the edge that precedes the vertical side at LEFT of this run, which its ring
+walks southwards. NEW: number of edges that the line above added to the run's component."""
 
 FREE, USED, SPARE, FREE_LABELS, MERGED, CLOSED, CLOSED_EDGES, ABOVE = range(8)
-"""Places of counters: the first free edge, edges that were ever used, and how many of these are free; heights of the
-stacks of labels; what is closed, and its edges; which of the two rows of runs is above."""
+"""Indices of the counters, int64 (8,).
+
+FREE: first free edge, NONE without one. USED: edges ever used. SPARE: how many of these are free. FREE_LABELS, MERGED:
+heights of the stacks of labels. CLOSED, CLOSED_EDGES: closed components, and their edges. ABOVE: which of the two rows
+of runs, 0 or 1, is the one above the line."""
 
 NONE = -1
 BEYOND = np.iinfo(np.int32).max
 
 
 class Runs(NamedTuple):
-    """Runs of equal value in the rows above and below the line, which take turns; outside of the raster the value is 0.
-    counts: (2,). places: int32 (2, cols + 3, 5), columns from LEFT on. values: int64 (2, cols + 3)."""
+    """Runs of equal value in the rows above and below the line, which swap roles from line to line.
+
+    Attributes:
+        counts: int64 (2,), number of runs, with those of value 0 outside of the raster.
+        places: int32 (2, cols + 3, 5), the columns from LEFT on.
+        values: int64 (2, cols + 3), 0 outside of the raster.
+    """
 
     counts: NDArray[np.int64]
     places: NDArray[np.int32]
@@ -50,8 +80,15 @@ class Runs(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Open components. parents: a forest. sums: int64 (n, 8), columns as of what is closed. last_holes: of each list.
-    merged, free: stacks of labels that will not be in use after this row, and of those that are not."""
+    """Labels of open components, n of them.
+
+    Attributes:
+        parents: int32 (n,), union-find forest.
+        sums: int64 (n, 8), the columns from VALUE on.
+        last_holes: int32 (n,), first edge of the last hole in each component's list of holes.
+        merged: int32 (n,), stack of the labels that this row merged into others: in use until its end.
+        free: int32 (n,), stack of the labels that are not in use.
+    """
 
     parents: NDArray[np.int32]
     sums: NDArray[np.int64]
@@ -62,7 +99,7 @@ class Labels(NamedTuple):
 
 @inlined
 def find(parents: Any, label: Any) -> Any:
-    """Return the root of a label."""
+    """Return the root of a label, halving the path to it."""
     while parents[label] != label:
         parents[label] = parents[parents[label]]
         label = parents[label]
@@ -71,6 +108,7 @@ def find(parents: Any, label: Any) -> Any:
 
 @inlined
 def _new(edges: Any, counters: Any, row: int, col: int) -> Any:
+    """Return an edge from the pool, as a chain of its own; col: the value of COL."""
     edge = counters[FREE]
     if edge >= 0:
         counters[FREE] = edges[edge, NEXT]
@@ -84,7 +122,7 @@ def _new(edges: Any, counters: Any, row: int, col: int) -> Any:
 
 @inlined
 def _link(edges: Any, tail: int, head: int) -> bool:
-    """Let the chain that begins with `head` follow the one that ends with `tail`; return whether that closes a ring."""
+    """Append the chain that begins with `head` to the one that ends with `tail`; return whether that closes a ring."""
     edges[tail, NEXT] = head
     first, last = edges[tail, OTHER], edges[head, OTHER]
     if first == head:
@@ -95,19 +133,19 @@ def _link(edges: Any, tail: int, head: int) -> bool:
 
 @compiled
 def sweep_line(row: int, noded: bool, runs: Any, edges: Any, labels: Any, closed: Any, counters: Any) -> None:
-    """Go along a line, from corner to corner where one of the rows above and below it changes its value.
+    """Sweep one line, from corner to corner, as drawn above; row: its number.
 
-    Around a corner lie the pixels a, b above and c, d below. `north` is the edge along the region above that is under
-    way, eastwards, and `south` the one along the region below, which is walked westwards: it begins where it ends here.
+    `north` and `south` are the edges that have begun, or NONE. As `south` is walked westwards, the sweep meets its last
+    vertex first.
     """
     above = counters[ABOVE]
     below = 1 - above
-    # Taken out of their tuples once: numba counts a reference whenever one is taken out.
+    # Unpacked once: numba counts a reference at every access to a member.
     upper, lower, ups, downs = runs.places[above], runs.places[below], runs.values[above], runs.values[below]
     parents, sums, last_holes, merged, free = labels
     last, final = runs.counts[above], runs.counts[below]
     i = j = 1
-    # Numbers of one type throughout, for the compiler's sake.
+    # int64 from the start, so that numba infers one type for each variable.
     a: Any = np.int64(0)
     c: Any = np.int64(0)
     north: Any = np.int64(NONE)
@@ -117,7 +155,7 @@ def sweep_line(row: int, noded: bool, runs: Any, edges: Any, labels: Any, closed
         over, under = i - (upper[i, LEFT] != x), j - (lower[j, LEFT] != x)
         b, d = ups[over], downs[under]
         if a == c and b == d:
-            # A vertical edge goes straight on, as most do: both rows change here.
+            # The common case: both rows change alike, and the vertical edges run straight on.
             lower[j, HEAD], lower[j, TAIL] = upper[i, HEAD], upper[i, TAIL]
             lower[j, LABEL] = upper[i, LABEL]
             i, j, a, c = i + 1, j + 1, b, d
@@ -152,7 +190,7 @@ def sweep_line(row: int, noded: bool, runs: Any, edges: Any, labels: Any, closed
 
 @inlined
 def _end_north(a: int, b: int, d: int, x: int, north: int, i: int, j: int, upper: Any, lower: Any, edges: Any) -> bool:
-    """End the edge below pixel a; return whether that closes a ring, the outer one of the pixel's component."""
+    """End the edge below pixel a; return whether that closes a ring, which is then the exterior of a's component."""
     edges[north, COL] += 4 * x
     if a == b:
         lower[j, TAIL] = north
@@ -164,7 +202,8 @@ def _end_north(a: int, b: int, d: int, x: int, north: int, i: int, j: int, upper
 
 @inlined
 def _end_south(b: int, c: int, d: int, south: int, i: int, j: int, upper: Any, lower: Any, edges: Any) -> bool:
-    """Begin the edge above pixel c, walked westwards; return whether that closes a ring, a hole of its component."""
+    """Complete the edge above pixel c, whose ring enters it here; return whether that closes a ring, which is then a
+    hole of c's component."""
     if c == d:
         return _link(edges, upper[i, TAIL], south)
     lower[j, HEAD] = south
@@ -177,7 +216,7 @@ def _end_south(b: int, c: int, d: int, south: int, i: int, j: int, upper: Any, l
 def _begin_north(
     a: int, b: int, c: int, row: int, i: int, j: int, upper: Any, lower: Any, edges: Any, counters: Any
 ) -> Any:
-    """Begin the edge below pixel b."""
+    """Begin the edge below pixel b, and return it."""
     if a == b:
         north = _new(edges, counters, row, 0)
         lower[j, HEAD] = north
@@ -191,7 +230,7 @@ def _begin_north(
 def _begin_south(
     a: int, c: int, d: int, x: int, row: int, i: int, j: int, upper: Any, lower: Any, edges: Any, counters: Any
 ) -> Any:
-    """End the edge above pixel d, walked westwards."""
+    """Begin the edge above pixel d, whose ring leaves it here, and return it."""
     if c == d:
         south = _new(edges, counters, row, 4 * x)
         _link(edges, south, upper[i, HEAD])
@@ -206,8 +245,12 @@ def _node(
     a: int, b: int, c: int, d: int, x: int, row: int, north: int, south: int, i: int, j: int,
     upper: Any, lower: Any, edges: Any, parents: Any, sums: Any, counters: Any,
 ) -> tuple[int, int]:  # fmt: skip
-    """Divide edges that go straight on where two other regions meet beside them, and lead vertical ones on to the row
-    below, by way of an edge without length there; return the edges that are under way."""
+    """Divide edges at which two other regions meet; return `north` and `south` as they are then.
+
+    a  a            a | b
+    --+--           --+ b     A horizontal edge is divided into two. A vertical one gets an edge without length
+    c | d           c | b     here, so that the corner becomes a vertex.
+    """
     if north >= 0 and c != d:
         edges[north, COL] += 4 * x
         edge = _new(edges, counters, row, 0)
@@ -240,6 +283,7 @@ def _node(
 
 @inlined
 def _close(label: int, edge: int, sums: Any, free: Any, closed: Any, counters: Any) -> None:
+    """Move a component, whose exterior ends with `edge`, to the closed ones."""
     count = counters[CLOSED]
     closed[count] = sums[label]
     closed[count, OUTER] = edge
@@ -251,6 +295,7 @@ def _close(label: int, edge: int, sums: Any, free: Any, closed: Any, counters: A
 
 @inlined
 def _keep_hole(label: int, edge: int, sums: Any, last_holes: Any, edges: Any) -> None:
+    """Put a hole in front of the list of its component's holes."""
     edges[edge, OTHER] = sums[label, HOLES]
     if sums[label, HOLES] < 0:
         last_holes[label] = edge
@@ -261,7 +306,7 @@ def _keep_hole(label: int, edge: int, sums: Any, last_holes: Any, edges: Any) ->
 def _join(
     label: int, run: int, lower: Any, parents: Any, sums: Any, last_holes: Any, merged: Any, edges: Any, counters: Any
 ) -> None:
-    """Let a run be of a component above it; where it is of another one too, the two become one."""
+    """Give the run the label of a component above it; if it has another one already, merge the two components."""
     if lower[run, LABEL] < 0:
         lower[run, LABEL] = label
         return

@@ -1,6 +1,6 @@
-"""Features -> vector files, streamed in batches of which a few are in memory.
+"""Writes polygon layers to vector files, as a stream of record batches of which a few are in memory.
 
-The only module that writes vector data, but for `geoseg.vector.arrow`, by which it does.
+All vector files are written here, by GDAL or, for GeoParquet, by `geoseg.vector.arrow`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 import pyogrio
 import pyproj
@@ -24,46 +23,53 @@ from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import check_space, publishing, sync
 from geoseg.files.record import source_date
 from geoseg.raster.georeference import authority_code
-from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, octet_sum
+from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
+from geoseg.vector.readback import Checksum, verify
 
 log = logging.getLogger(__name__)
 
-_BATCH = 256
-_AHEAD = 2
-_INDEX_BYTES = 8 << 20
+_MAX_QUEUED = 2
+"""Batches that wait to be written."""
 
-# What SQLite keeps beside a GeoPackage that is open, and what a Shapefile consists of: it would be applied to the file
-# that takes the place of its own.
+_INDEX_BYTES = 8 << 20
+"""Memory for the spatial index of a GeoPackage, before GDAL moves it to disk."""
+
+# The journals that SQLite keeps of an open GeoPackage, and the other files of a Shapefile. Readers would apply one that
+# an old file left behind to the new file.
 _SIDECARS = {
     ".gpkg": ("-wal", "-shm", "-journal"),
     ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".shp.xml"),
 }
-_PARTS = (".shx", ".dbf", ".prj", ".cpg")
+_WRITTEN_SIDECARS = (".shx", ".dbf", ".prj", ".cpg")
 _FAILURES = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, RuntimeError, pa.ArrowException)
 
 GEOPACKAGE_GEOMETRY = "geom"
-"""Name of the column of geometries in a GeoPackage, where it is told from others by it."""
+"""Name of the geometry column in a GeoPackage."""
 
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "GPKG": {"GEOMETRY_NAME": GEOPACKAGE_GEOMETRY},
-    # A tenth of a millimetre, and members as RFC 7946 has them.
+    # Nine decimals of a degree are a tenth of a millimetre; the members are those of RFC 7946.
     "GeoJSON": {"COORDINATE_PRECISION": "9", "RFC7946": "YES"},
     "GeoJSONSeq": {"COORDINATE_PRECISION": "9"},
     "ESRI Shapefile": {"ENCODING": "UTF-8"},
 }
-_EXACT = ("GPKG", "FlatGeobuf", PARQUET)
-_INDEXED = ("GPKG", "FlatGeobuf")
-_SHAPEFILE_BYTES = (1 << 31) - (1 << 20)
+MAX_SHAPEFILE_BYTES = (1 << 31) - (1 << 20)
+"""Bytes of geometries in a Shapefile: its 2 GB, less a reserve for headers."""
 
 
 def write_layer(path: Path, spec: VectorSpec, parts: Sequence[Path]) -> int:
-    """Join the parts to one file at `path`, atomically, and return how many features it has.
+    """Join the parts into one file at `path`, atomically, and return the number of its polygons.
 
-    One part at a time is in memory, besides the spatial index. With SOURCE_DATE_EPOCH the bytes are reproducible.
+    One part at a time is in memory, besides the spatial index. With SOURCE_DATE_EPOCH set, the bytes are reproducible.
+
+    Args:
+        path: file to write.
+        spec: its layer.
+        parts: files with Arrow IPC streams of record batches of `spec`.
 
     Raises:
-        WriteError: not enough space (checked first), the file system failed, or what reads back is not what was
-            written; an old file is intact.
+        WriteError: there is not enough space (checked first), the file system failed, or the file does not read back
+            as it was written. An old file at `path` is intact.
     """
     _check_space(path.parent, spec, parts)
     with writing_layer(path, spec) as layer:
@@ -71,25 +77,35 @@ def write_layer(path: Path, spec: VectorSpec, parts: Sequence[Path]) -> int:
             with pa.ipc.open_stream(part.read_bytes()) as stream:
                 for batch in stream:
                     layer.put(batch)
-    return layer.total[0]
+    return layer.checksum.polygons
 
 
 @contextmanager
-def writing_layer(path: Path, spec: VectorSpec, finish: Callable[[Path], None] | None = None) -> Iterator[Layer]:
-    """Yield a layer to put batches of features in; when the block ends well it takes the place of `path`, atomically.
+def writing_layer(
+    path: Path,
+    spec: VectorSpec,
+    finish: Callable[[Path], None] | None = None,
+    max_shapefile_bytes: int = MAX_SHAPEFILE_BYTES,
+) -> Iterator[LayerWriter]:
+    """Yield a writer of a layer; when the block ends without an exception, the file replaces `path` atomically.
 
-    finish: called with the path of the complete file before that, to add to it. A Shapefile is several files; that of
-    its geometries comes last.
+    Of the files of a Shapefile, that of the geometries is replaced last.
+
+    Args:
+        path: file to write.
+        spec: its layer.
+        finish: called with the path of the complete file before it is published, to add to it.
+        max_shapefile_bytes: bytes of geometries that a Shapefile may hold.
 
     Raises:
-        WriteError: the file system failed, or what reads back is not what was written; an old file is intact.
-        OutputError: more than a Shapefile can hold.
+        WriteError: the file system failed, or the file does not read back as it was written. An old file is intact.
+        OutputError: the geometries are too large for a Shapefile.
     """
     try:
-        with publishing(path) as temporary, _family(path, temporary), _configured(), _remarks(path):
-            with Layer(path, temporary, spec) as layer:
+        with publishing(path) as temporary, _family(path, temporary), _configured(), _logged_warnings(path):
+            with LayerWriter(path, temporary, spec, max_shapefile_bytes) as layer:
                 yield layer
-            _compare(path, temporary, spec, layer.total)
+            verify(path, temporary, spec, layer.checksum)
             if finish is not None:
                 finish(temporary)
     except _FAILURES as error:
@@ -97,40 +113,55 @@ def writing_layer(path: Path, spec: VectorSpec, finish: Callable[[Path], None] |
 
 
 Batch = tuple[Any, Bounds | None]
-"""A record batch, and (left, bottom, right, top) of its geometries, where the format says so."""
+"""A record batch, and the bounds of its geometries; None in formats that do not store them."""
 
 
-class Layer:
-    """A layer that is written, in a thread of its own, to the file `temporary`. total: features that were put, bytes of
-    their geometries, and the sum of these. bounds: of all of them, where they were given."""
+class LayerWriter:
+    """Writes batches of polygons to a file, in a thread of its own; use it through `writing_layer`.
 
-    def __init__(self, path: Path, temporary: Path, spec: VectorSpec) -> None:
+    Args:
+        path: the output, for messages.
+        temporary: file to write.
+        spec: its layer.
+        max_shapefile_bytes: bytes of geometries that a Shapefile may hold.
+
+    Attributes:
+        checksum: of the geometries written so far.
+        bounds: of all batches that came with bounds; None before the first.
+    """
+
+    def __init__(self, path: Path, temporary: Path, spec: VectorSpec, max_shapefile_bytes: int) -> None:
         self._path, self._temporary, self._spec = path, temporary, spec
-        self.total = (0, 0, 0)
+        self._max_shapefile_bytes = max_shapefile_bytes
+        self.checksum = Checksum()
         self.bounds: Bounds | None = None
         self._failure: Exception | None = None
-        self._batches: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._batches: queue.Queue[Any] = queue.Queue(_MAX_QUEUED)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="layer")
 
-    def __enter__(self) -> Layer:
+    def __enter__(self) -> LayerWriter:
         self._written = self._pool.submit(self._write)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         with self._pool:
             if kind is None:
-                self._hand_over(None)
+                self._enqueue(None)
                 self._result()
                 return
-            # GDAL makes an error of its own of this one; what went wrong is on its way already.
+            # GDAL turns this exception into one of its own; the one that ended the block is already being raised.
             with suppress(Exception):
-                self._hand_over(_AbandonedError())
+                self._enqueue(_AbandonedError())
 
-    def put(self, features: Any | Callable[[], Batch]) -> None:
-        """Add a batch of features; or what computes one, in the thread that writes, while others are collected."""
-        self._hand_over(features)
+    def put(self, batch: Any | Callable[[], Batch]) -> None:
+        """Add a record batch, or a function that returns one with its bounds; the writing thread calls it.
 
-    def _hand_over(self, item: Any) -> None:
+        Raises:
+            Exception: writing an earlier batch failed.
+        """
+        self._enqueue(batch)
+
+    def _enqueue(self, item: Any) -> None:
         while not self._written.done():
             with suppress(queue.Full):
                 self._batches.put(item, timeout=0.1)
@@ -145,7 +176,8 @@ class Layer:
                 raise self._failure from None
             raise
 
-    def _taken(self) -> Iterator[Any]:
+    def _dequeued(self) -> Iterator[Any]:
+        """Yield the record batches that were put."""
         try:
             while (item := self._batches.get()) is not None:
                 if isinstance(item, _AbandonedError):
@@ -154,29 +186,28 @@ class Layer:
                 self._count(batch, bounds)
                 yield batch
         except Exception as error:
-            # GDAL would make a message of it.
+            # GDAL would raise an error of its own with only the message.
             self._failure = error
             raise
 
     def _count(self, batch: Any, bounds: Bounds | None) -> None:
-        self.total = _add(self.total, batch.column(GEOMETRY))
+        self.checksum = self.checksum.add(batch.column(GEOMETRY))
         if bounds is not None:
-            known = self.bounds or bounds
-            left, bottom = min(bounds[0], known[0]), min(bounds[1], known[1])
-            self.bounds = (left, bottom, max(bounds[2], known[2]), max(bounds[3], known[3]))
-        if self._spec.driver == "ESRI Shapefile" and self.total[1] > _SHAPEFILE_BYTES:
-            raise OutputError(f"{self._path}: a Shapefile ends at 2 GB; write {self._path.with_suffix('.gpkg').name}")
+            total = self.bounds or bounds
+            left, bottom = min(bounds[0], total[0]), min(bounds[1], total[1])
+            self.bounds = (left, bottom, max(bounds[2], total[2]), max(bounds[3], total[3]))
+        if self._spec.driver == "ESRI Shapefile" and self.checksum.size > self._max_shapefile_bytes:
+            raise OutputError(
+                f"{self._path}: a Shapefile cannot exceed 2 GB; write {self._path.with_suffix('.gpkg').name} instead"
+            )
 
     def _write(self) -> None:
         spec = self._spec
         if spec.driver == PARQUET:
-            # Here, for with it come megabytes that nothing else needs.
-            from geoseg.vector.arrow import write_geoparquet
-
-            write_geoparquet(self._temporary, spec.schema, spec.wkt, self._taken(), lambda: self.bounds)
+            write_geoparquet(self._temporary, spec.schema, spec.wkt, self._dequeued(), lambda: self.bounds)
             return
         options = _OPTIONS.get(spec.driver, {}) if spec.wkt or spec.driver != "GeoJSON" else {}
-        reader = pa.RecordBatchReader.from_batches(spec.schema, self._taken())
+        reader = pa.RecordBatchReader.from_batches(spec.schema, self._dequeued())
         pyogrio.write_arrow(
             reader, self._temporary, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
             geometry_type="Polygon", crs=_without_false_code(spec.wkt), **options,
@@ -184,112 +215,74 @@ class Layer:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the files that were written for `path`: itself, and those that belong to a Shapefile."""
+    """Return the files of the layer at `path`: itself and, of a Shapefile, the other ones that exist."""
     suffixes = _SIDECARS[".shp"] if path.suffix.lower() == ".shp" else ()
     return [path, *(other for suffix in suffixes if (other := path.with_suffix(suffix)).exists())]
 
 
 def vector_sidecars(path: Path) -> list[Path]:
-    """Return what may lie beside a vector file, and tells of that one only."""
-    return [_beside(path, suffix) for suffix in _SIDECARS.get(path.suffix.lower(), ())]
+    """Return the paths of all files that GDAL may read together with the vector file at `path`, existing or not."""
+    return [_sidecar(path, suffix) for suffix in _SIDECARS.get(path.suffix.lower(), ())]
 
 
 class _AbandonedError(RuntimeError):
-    """No more features will come, and the file is not wanted."""
+    """The block of `writing_layer` was left by an exception, so the file will not be published."""
 
 
 @contextmanager
 def _family(path: Path, temporary: Path) -> Iterator[None]:
-    """Let the files that belong to `temporary` take the places of those that belong to `path`; those are gone else."""
+    """When the block ends well, replace the sidecars of `path` by those of `temporary`, and delete any others."""
     suffixes = _SIDECARS.get(path.suffix.lower(), ())
     target = path.resolve()
     try:
         yield
-        made = [suffix for suffix in suffixes if suffix in _PARTS and _beside(temporary, suffix).exists()]
-        for path in (temporary, *(_beside(temporary, suffix) for suffix in made)):
+        written = [s for s in suffixes if s in _WRITTEN_SIDECARS and _sidecar(temporary, s).exists()]
+        for path in (temporary, *(_sidecar(temporary, suffix) for suffix in written)):
             sync(path)
         for suffix in suffixes:
-            if suffix in made:
-                _beside(temporary, suffix).replace(_beside(target, suffix))
+            if suffix in written:
+                _sidecar(temporary, suffix).replace(_sidecar(target, suffix))
             else:
-                _beside(target, suffix).unlink(missing_ok=True)
+                _sidecar(target, suffix).unlink(missing_ok=True)
     finally:
         for suffix in suffixes:
-            _beside(temporary, suffix).unlink(missing_ok=True)
+            _sidecar(temporary, suffix).unlink(missing_ok=True)
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sidecar(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix) if suffix.startswith("-") else path.with_suffix(suffix)
 
 
-def _compare(path: Path, written: Path, spec: VectorSpec, total: tuple[int, int, int]) -> None:
-    """Read all geometries back, in whatever order the format keeps them, and hold them against those that were put;
-    where the format has its own idea of coordinates, only how many there are."""
-    found = (0, 0, 0)
-    if spec.driver in _EXACT:
-        for geometries in _geometries(written, spec):
-            found = _add(found, geometries)
-    else:
-        found = (int(pyogrio.read_info(written, force_feature_count=True)["features"]), *total[1:])
-    if found != total:
-        raise WriteError(f"{path}: reads back other features than were written; is the disk full or failing?")
-    # The last of a GeoPackage is written when it is closed, and GDAL keeps it to itself if that fails.
-    if total[0] and spec.driver in _INDEXED:
-        info = pyogrio.read_info(written, layer=spec.layer if spec.driver == "GPKG" else None)
-        if not info["capabilities"]["fast_spatial_filter"]:
-            raise WriteError(f"{path}: was written without its spatial index; is the disk full or failing?")
-
-
-def _geometries(path: Path, spec: VectorSpec) -> Iterator[Any]:
-    if spec.driver == PARQUET:
-        from geoseg.vector.arrow import read_geometries
-
-        yield from read_geometries(path)
-        return
-    with pyogrio.open_arrow(path, columns=[], batch_size=_BATCH, use_pyarrow=True) as (_, stream):
-        for batch in stream:
-            yield batch.column(batch.num_columns - 1)
-
-
-def _add(total: tuple[int, int, int], geometries: Any) -> tuple[int, int, int]:
-    """Add the number of features, of bytes of their geometries, and the sum of those bytes."""
-    _, offsets, content = geometries.buffers()
-    kind = np.int64 if pa.types.is_large_binary(geometries.type) else np.int32
-    ends = np.frombuffer(offsets, kind)[geometries.offset : geometries.offset + len(geometries) + 1]
-    octets = np.frombuffer(content or b"", np.uint8)[ends[0] : ends[-1]] if len(geometries) else np.zeros(0, np.uint8)
-    return total[0] + len(geometries), total[1] + len(octets), total[2] + octet_sum(octets)
-
-
 def _without_false_code(wkt: str | None) -> str | None:
-    """Return the WKT, without its code (EPSG or other) where that stands for another CRS: FlatGeobuf's readers would
-    take the code's word."""
+    """Return the WKT, without its authority code if the code stands for another CRS: readers of FlatGeobuf would
+    believe the code."""
     if wkt is None:
         return None
     crs = pyproj.CRS.from_wkt(wkt)
-    described = crs.to_json_dict()
-    if described.pop("id", None) is None or authority_code(crs):
+    projjson = crs.to_json_dict()
+    if projjson.pop("id", None) is None or authority_code(crs):
         return wkt
-    without: str = pyproj.CRS.from_json_dict(described).to_wkt()
-    return without
+    without_code: str = pyproj.CRS.from_json_dict(projjson).to_wkt()
+    return without_code
 
 
 @contextmanager
-def _remarks(path: Path) -> Iterator[None]:
-    """Within this context what GDAL remarks is logged, one line each; no word on a CRS that the scene has not."""
-    with warnings.catch_warnings(record=True) as remarks:
+def _logged_warnings(path: Path) -> Iterator[None]:
+    """Log GDAL's warnings, one line each, except that the layer has no CRS: the raster has none either."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for remark in remarks:
-        if not issubclass(remark.category, RuntimeWarning | UserWarning):
-            warnings.warn_explicit(remark.message, remark.category, remark.filename, remark.lineno)
-        elif not str(remark.message).startswith("'crs' was not provided"):
-            log.warning("%s: %s", path, first_line(cast(Warning, remark.message)))
+    for warning in caught:
+        if not issubclass(warning.category, RuntimeWarning | UserWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif not str(warning.message).startswith("'crs' was not provided"):
+            log.warning("%s: %s", path, first_line(cast(Warning, warning.message)))
 
 
 @contextmanager
 def _configured() -> Iterator[None]:
-    """Within this context GDAL takes SOURCE_DATE_EPOCH, where it is set, for the time, and keeps little of the spatial
-    index of a GeoPackage in memory before it goes to disk."""
+    """Within this context GDAL uses SOURCE_DATE_EPOCH, if set, as the current time, and limits the memory for the
+    spatial index of a GeoPackage."""
     options = {"OGR_GPKG_MAX_RAM_USAGE_RTREE": str(_INDEX_BYTES)}
     date = source_date()
     if date is not None:
@@ -305,6 +298,6 @@ def _configured() -> Iterator[None]:
 def _check_space(folder: Path, spec: VectorSpec, parts: Sequence[Path]) -> None:
     needed = sum(part.stat().st_size for part in parts) * 5 // 4
     if spec.driver == "FlatGeobuf":
-        # It is sorted by way of a second file.
+        # GDAL sorts it through a temporary second file.
         needed *= 2
     check_space(folder, needed)

@@ -353,7 +353,7 @@ def test_a_file_that_reads_back_otherwise_is_not_published(
 
     with SuperpixelsJob(SegmentConfig(scene_path, out, **SMALL, overwrite=True)) as job, monkeypatch.context() as patch:
         patch.setattr(pyogrio, "write_arrow", losing)
-        with pytest.raises(WriteError, match="reads back other features"):
+        with pytest.raises(WriteError, match="reads back other polygons"):
             list(job.run())
     assert out.read_bytes() == b"the old one"
     assert sorted(contents(tmp_path))[-1].startswith("segments")

@@ -26,7 +26,8 @@ from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.units import Area
-from geoseg.vector.polygons import Features, Polygonizer, polygonize, to_geodataframe
+from geoseg.vector.geodataframe import to_geodataframe
+from geoseg.vector.polygons import PolygonBatch, Polygonizer, polygonize
 
 FEET = "EPSG:2263"
 WEST_SOUTH = "EPSG:2053"
@@ -52,14 +53,14 @@ def place(name: str) -> Georeference:
     return Georeference(CRS.from_string(crs) if crs else None, transform)
 
 
-def polygonized(values: NDArray[Any], georeference: Georeference, height: int, **settings: Any) -> list[Features]:
+def polygonized(values: NDArray[Any], georeference: Georeference, height: int, **settings: Any) -> list[PolygonBatch]:
     work = Polygonizer(values.shape[1], georeference, **settings)
     batches = [batch for band in bands(values, height) for batch in work.push(band)]
     return [*batches, *work.finish()]
 
 
-def said(batches: list[Features]) -> list[tuple[Any, ...]]:
-    """All there is to say of each feature, to the last bit."""
+def said(batches: list[PolygonBatch]) -> list[tuple[Any, ...]]:
+    """All attributes of each polygon, to the last bit."""
     found = []
     for batch in batches:
         wkb, offsets = batch.wkb
@@ -71,11 +72,11 @@ def said(batches: list[Features]) -> list[tuple[Any, ...]]:
     return found
 
 
-def shapes_of(batches: list[Features]) -> NDArray[Any]:
+def shapes_of(batches: list[PolygonBatch]) -> NDArray[Any]:
     return shapely.from_wkb([entry[-1] for entry in said(batches)])
 
 
-def together(batches: list[Features], name: str) -> NDArray[Any]:
+def together(batches: list[PolygonBatch], name: str) -> NDArray[Any]:
     return np.concatenate([np.empty(0), *(getattr(batch, name) for batch in batches)])
 
 

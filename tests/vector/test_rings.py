@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from skimage.measure import label
 
-from geoseg.vector.rings import polygons, trace
+from geoseg.vector.tracing import trace
+from geoseg.vector.wkb import encode
 
 PIXELS = Affine(1, 0, 0, 0, -1, 0)
 """North-up, a pixel as wide as the unit, the scene's first corner at (0, 0)."""
@@ -39,7 +40,7 @@ regions = arrays(
 
 def shapes_of(labels: NDArray[np.int32], transform: Affine = PIXELS, origin: tuple[int, int] = (0, 0)) -> NDArray:
     """The polygons of the labels 1..n, as shapely reads their WKB."""
-    wkb, offsets = polygons(trace(labels), transform, origin)
+    wkb, offsets = encode(trace(labels), transform, origin)
     return shapely.from_wkb([wkb[start:stop].tobytes() for start, stop in pairwise(offsets)])
 
 
@@ -105,14 +106,14 @@ def test_rings_follow_the_pixels_of_any_transform(
 def test_a_region_has_the_same_bytes_in_every_array_that_holds_it(
     labels: NDArray[np.int32], above: int, left: int, other: int
 ) -> None:
-    whole, offsets = polygons(trace(labels), ROTATED, (above, left))
+    whole, offsets = encode(trace(labels), ROTATED, (above, left))
     around = np.pad(labels, ((above, other), (left, other)))
-    moved, same = polygons(trace(around), ROTATED, (0, 0))
+    moved, same = encode(trace(around), ROTATED, (0, 0))
     np.testing.assert_array_equal(offsets, same)
     assert whole.tobytes() == moved.tobytes()
     if labels.max() > 1:
         alone = np.where(labels == labels.max(), np.int32(1), np.int32(0))
-        single, _ = polygons(trace(alone), ROTATED, (above, left))
+        single, _ = encode(trace(alone), ROTATED, (above, left))
         assert single.tobytes() == whole[offsets[-2] :].tobytes()
 
 
@@ -131,7 +132,7 @@ def test_nothing_has_no_rings() -> None:
     for shape in ((0, 0), (3, 0), (4, 5)):
         rings = trace(np.zeros(shape, np.int32))
         assert (len(rings.vertices), len(rings.labels), rings.offsets.tolist()) == (0, 0, [0])
-        wkb, offsets = polygons(rings, PIXELS, (0, 0))
+        wkb, offsets = encode(rings, PIXELS, (0, 0))
         assert (len(wkb), offsets.tolist()) == (0, [0])
 
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from geoseg.vector.outlines import outlines
-from geoseg.vector.rings import polygons
 from geoseg.vector.sweep import Sweep
 from geoseg.vector.sweep_kernels import (
     CONFIDENCE,
@@ -28,6 +27,7 @@ from geoseg.vector.sweep_kernels import (
     WEIGHT,
 )
 from geoseg.vector.sweep_kernels import PIXELS as COUNT
+from geoseg.vector.wkb import encode
 
 Found = list[tuple[list[int], list[int], bytes]]
 """Of each component: value, pixels, weight, confidence, confident; lengths of the outline; WKB."""
@@ -58,7 +58,7 @@ def taken(sweep: Sweep) -> Found:
     closed = sweep.take()
     rings, lengths, freed = outlines(closed, sweep.edges)
     sweep.release(freed, int(closed[:, EDGES].sum()))
-    wkb, offsets = polygons(rings, PIXELS, (0, 0))
+    wkb, offsets = encode(rings, PIXELS, (0, 0))
     said = closed[:, [VALUE, COUNT, WEIGHT, CONFIDENCE, CONFIDENT]].tolist()
     return [
         (numbers, outline, wkb[start:stop].tobytes())

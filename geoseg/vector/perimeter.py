@@ -1,0 +1,47 @@
+"""Lengths of outlines in metres, on the map or on the ellipsoid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.raster.ground import Ground
+from geoseg.vector.rings import Rings
+from geoseg.vector.wkb import coordinates
+
+
+def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
+    """Return the perimeters (n,) of polygons with their holes, in m; in edges of pixels where there are no metres.
+
+    In a geographic CRS every edge is measured along its course in longitude and latitude on the ellipsoid, by Simpson's
+    rule from the radii of curvature at its two ends and its middle.
+
+    Args:
+        ground: what pixels measure.
+        lengths: int64 (n, 2), total length of vertical and of horizontal edges, in pixels.
+        rings: the outlines, labelled 0..n - 1.
+    """
+    if ground.uniform:
+        row, col = ground.georeference.pixel_size if ground.metric else (1.0, 1.0)
+        return (lengths[:, 0] * row + lengths[:, 1] * col) * (ground.unit if ground.metric else 1.0)
+    points = coordinates(rings, ground.georeference.transform) * ground.unit
+    following = np.arange(1, len(points) + 1)
+    following[rings.offsets[1:] - 1] = rings.offsets[:-1]
+    steps = points[following] - points
+    ends = _speed(ground, points[:, 1], steps) + _speed(ground, points[following, 1], steps)
+    edges = (ends + 4 * _speed(ground, points[:, 1] + steps[:, 1] / 2, steps)) / 6
+    owners = np.repeat(rings.labels, np.diff(rings.offsets))
+    sums: NDArray[np.float64] = np.bincount(owners, weights=edges, minlength=len(lengths)).astype(np.float64)
+    return sums
+
+
+def _speed(ground: Ground, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the length (n,) in m of `steps` (n, 2), in radians of longitude and latitude, if they lay at `latitude`:
+    with the radii of curvature of the meridian and of the parallel (Snyder 1987, p. 24 f.)."""
+    major, minor = ground.crs.ellipsoid.semi_major_metre, ground.crs.ellipsoid.semi_minor_metre
+    eccentricity_squared = 1 - (minor / major) ** 2
+    flattening = 1 - eccentricity_squared * np.sin(latitude) ** 2
+    meridian = major * (1 - eccentricity_squared) / flattening**1.5
+    parallel = major * np.cos(latitude) / np.sqrt(flattening)
+    length: NDArray[np.float64] = np.hypot(meridian * steps[:, 1], parallel * steps[:, 0])
+    return length
