@@ -107,10 +107,10 @@ def run(request: dict[str, Any], tell: int) -> None:
     from geoseg.cli.main import main
 
     if request["recipe"]:
-        from commandline import training_with
+        from helpers.commandline import training_with
 
         training_job: Any = importlib.import_module("geoseg.jobs.train")
-        training_job.Training = training_with(**request["recipe"])
+        training_job.TrainJob = training_with(**request["recipe"])
     if request["fault"]:
         install(Fault(**request["fault"]), tell)
     for name, value in request["limits"].items():

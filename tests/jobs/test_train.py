@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -118,7 +118,12 @@ def test_a_folder_is_recognised_and_told(
     plain.mkdir()
     make_raster(plain / "a.tif", landscape(90, 90))
     chosen = []
-    monkeypatch.setattr(TrainJob, "run", lambda self: iter(chosen.append(self.config.recipe) or ()))
+
+    def run(training: TrainJob, _command: str) -> Iterator[Step]:
+        chosen.append(training.config.recipe)
+        yield from ()
+
+    monkeypatch.setattr(TrainJob, "run", run)
 
     def said(folder: Path, *more: object) -> list[str]:
         return [line for line in train(folder, *more).said if "looks like" in line]
@@ -145,8 +150,9 @@ def assert_refused_bands(outcome: Outcome) -> None:
 def test_scenes_that_are_named_are_imagery(tiles: Path, tmp_path: Path) -> None:
     scenes = sorted((tiles / "4_Ortho_RGBIR").glob("*.tif"))[:2]
     with TrainJob(TrainConfig(tiles, tmp_path / "m.safetensors"), scenes) as training:
-        assert (training.config.recipe, training.dataset.count, training.unit) == ("orthophoto", 2, "scene")
+        assert (training.config.recipe, training.dataset.count) == ("orthophoto", 2)
         assert isinstance(training.dataset, Orthophotos)
+        assert training.opening().startswith("learning 24 classes from 2 scenes on cpu")
 
 
 def test_labels_are_never_taken_for_imagery(tiles: Path, coco: Path, tmp_path: Path) -> None:
