@@ -1,4 +1,4 @@
-"""Model files that are none, or are damaged; some of them would execute code if they were unpickled."""
+"""Damaged and malicious model files; some of them would execute code if they were unpickled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faults.cases import Bench, Tally
 from geoseg.model.file import Model, save_model
 
 _MEMORY = 24 << 30
-"""Bytes of address space: more than libraries take, far less than a card may ask for."""
+"""Address space in bytes: more than the libraries need, far less than a card may ask for."""
 
 _ABSURD: dict[str, Callable[[dict[str, Any]], object]] = {
     "a billion classes": lambda card: card["network"].update(classes=10**9),
@@ -39,7 +39,7 @@ _ABSURD: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 class Payload:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = str(marker)
@@ -49,7 +49,7 @@ class Payload:
 
 
 def bad_models(folder: Path, marker: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (what is wrong, the file) of every bad model; nobody may ever make `marker`."""
+    """Yield (what is wrong, file) of every bad model; loading one as a pickle would create the folder `marker`."""
     good = folder / "good.safetensors"
     save_model(make_model(), good)
     whole = good.read_bytes()
@@ -79,7 +79,7 @@ def bad_models(folder: Path, marker: Path) -> Iterator[tuple[str, Path]]:
 
 
 def flipped(whole: bytes, count: int, card: bool, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield (where, content) of a model with one bit flipped, in its tensors or in its header with the card."""
+    """Yield (place, content) of a model with one bit flipped, in the header with the card or in the tensors."""
     start = 8 + struct.unpack("<Q", whole[:8])[0]
     chance = random.Random(seed)
     for _ in range(count):
@@ -88,7 +88,7 @@ def flipped(whole: bytes, count: int, card: bool, seed: int = 0) -> Iterator[tup
 
 
 def refusals(bench: Bench) -> Tally:
-    """Predict with every bad model; each is to end with 65 and one line, and nothing executed or written."""
+    """Predict with every bad model: each run must exit with 65 and one line, execute nothing and write nothing."""
     tally, folder = Tally(), bench.folder()
     marker = folder / "executed"
     for label, path in bad_models(folder, marker):
@@ -100,7 +100,7 @@ def refusals(bench: Bench) -> Tally:
 
 
 def flips(bench: Bench, count: int, card: bool) -> Tally:
-    """Predict with a model of which one bit is flipped; each is to be refused."""
+    """Predict with `count` models with one bit flipped; each must be refused."""
     tally, folder = Tally(), bench.folder()
     whole = (bench.inputs / "model.safetensors").read_bytes()
     for label, content in flipped(whole, count, card):
@@ -111,7 +111,7 @@ def flips(bench: Bench, count: int, card: bool) -> Tally:
 
 
 def worn_card(bench: Bench) -> Tally:
-    """Predict with a model of which one bit is flipped in a digit of its statistics: 120 has become 121."""
+    """Predict with a model in whose statistics one flipped bit has turned 120 into 121."""
     tally, path = Tally(), bench.folder() / "worn.safetensors"
     whole = (bench.inputs / "model.safetensors").read_bytes()
     path.write_bytes(whole.replace(b"120.0", b"121.0", 1))
@@ -133,7 +133,7 @@ def _refuse(bench: Bench, tally: Tally, label: str, model: Path) -> None:
 
 
 def with_card(whole: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """Return the model with another card."""
+    """Return the bytes of the model with its card changed."""
     length = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8 : 8 + length])
     card = json.loads(header["__metadata__"]["geoseg"])

@@ -1,6 +1,6 @@
-"""Damaged rasters, made and read by the hundred: what becomes of each is counted, never assumed.
+"""Rasters damaged at random, read by the hundred in a process with limits, and counts of the outcomes.
 
-`python tests/faults/bad_rasters.py 30` prints the table; `outcomes(seeds)` is for other programs.
+`python tests/faults/bad_rasters.py 30` prints the table for 30 seeds; programs call `outcomes(seeds)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CODECS = ("none", "deflate", "lzw", "zstd", "jpeg", "packbits")
 KINDS = ("flipped", "zeroed", "truncated")
 
 FINE, REFUSED, BROKEN, HUNG = "read", "refused", "broken", "hung"
-"""What may happen to a file: the last two must not. BROKEN has the signal or the exception after it."""
+"""Outcomes for one file; the last two are failures. BROKEN is followed by the exit status or the exception."""
 
 _MEMORY = 4 << 30
 _SECONDS = 120
@@ -34,7 +34,7 @@ _SIDE = 300
 
 @cache
 def sound(codec: str) -> bytes:
-    """A TIFF of three bands that nothing is wrong with."""
+    """Return an intact TIFF of three bands."""
     y, x = np.mgrid[:_SIDE, :_SIDE]
     noise = np.random.default_rng(0).integers(0, 30, (3, _SIDE, _SIDE))
     pixels = (noise + 80 + 60 * np.sin(x / 20) * np.cos(y / 30)).astype(np.uint8)
@@ -47,7 +47,7 @@ def sound(codec: str) -> bytes:
 
 
 def damaged(codec: str, kind: str, seed: int) -> bytes:
-    """A TIFF that was damaged: some bits of it flipped, half of these in its header; a range set to 0; or cut short."""
+    """Return a damaged TIFF: bits flipped (for odd seeds in the header), a range zeroed, or the end cut off."""
     data = bytearray(sound(codec))
     random = np.random.default_rng([CODECS.index(codec), KINDS.index(kind), seed])
     if kind == "flipped":
@@ -63,8 +63,7 @@ def damaged(codec: str, kind: str, seed: int) -> bytes:
 
 
 def outcomes(seeds: Iterable[int]) -> dict[tuple[str, str], Counter[str]]:
-    """Damage a TIFF of every codec in every way by every seed, read all of it in a process with limits, and count what
-    came of it by (codec, kind)."""
+    """Damage a TIFF of every codec in every way with every seed, read it all, and count outcomes by (codec, kind)."""
     cases = list(product(CODECS, KINDS, seeds))
     found: dict[tuple[str, str], Counter[str]] = {(codec, kind): Counter() for codec, kind in product(CODECS, KINDS)}
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +76,7 @@ def outcomes(seeds: Iterable[int]) -> dict[tuple[str, str], Counter[str]]:
 
 
 def _read_all(paths: list[Path]) -> Iterator[str]:
-    """The outcome of each file. A process reads them in turn; where it dies, another one goes on behind that file."""
+    """Yield the outcome of each file; if the reading process dies, another one continues with the next file."""
     at = 0
     while at < len(paths):
         command = [sys.executable, __file__, "--read"]
@@ -86,10 +85,13 @@ def _read_all(paths: list[Path]) -> Iterator[str]:
                 command, input=json.dumps([str(path) for path in paths[at:]]), capture_output=True, text=True,
                 timeout=_SECONDS,
             )  # fmt: skip
-            told, end = done.stdout, f"{BROKEN}: exit {done.returncode}"
+            output, end = done.stdout, f"{BROKEN}: exit {done.returncode}"
         except subprocess.TimeoutExpired as error:
-            told, end = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or "", HUNG
-        lines = told.splitlines()[: len(paths) - at]
+            output, end = (
+                (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or "",
+                HUNG,
+            )
+        lines = output.splitlines()[: len(paths) - at]
         yield from lines
         at += len(lines)
         if at < len(paths):
@@ -98,7 +100,7 @@ def _read_all(paths: list[Path]) -> Iterator[str]:
 
 
 def _read() -> None:
-    """Read the files that standard input names, and say of each what came of it."""
+    """Read the files named on standard input, and print the outcome of each."""
     from geoseg.errors import InputError
     from geoseg.grid import Window
     from geoseg.jobs.info import file_info
@@ -114,7 +116,7 @@ def _read() -> None:
                 for top, left in product(range(0, rows, 512), range(0, cols, 512)):
                     scene.read(Window.of(top, left, min(512, rows - top), min(512, cols - left)))
                     if top * cols > 1 << 26:
-                        break  # a header that was damaged declares more than anybody waits for
+                        break  # a damaged header may declare more than can be read in time
             outcome = FINE
         except InputError:
             outcome = REFUSED
@@ -124,7 +126,7 @@ def _read() -> None:
 
 
 def table(found: dict[tuple[str, str], Counter[str]]) -> str:
-    """The counts as a person reads them."""
+    """Format the counts for reading."""
     lines = [f"{'codec':9} {'damage':10} outcomes"]
     for (codec, kind), counts in found.items():
         lines.append(f"{codec:9} {kind:10} {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")

@@ -1,4 +1,4 @@
-"""The commands that are run under faults, with small inputs of their own, and the tally of what came of it."""
+"""The commands that are run under faults, their small inputs, and the tally of the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geoseg.model.file import save_model
 BRIEF = {"mixture_superpixels": 300, "checkpoint_every": 4}
 """Of the recipe of a training of few steps, with several checkpoints."""
 
-_OLD = b"what lay here before"
+_OLD = b"an older file"
 
 PREDICT = (
     "predict", "{inputs}/scene.tif", "-m", "{inputs}/model.safetensors", "-o", "{folder}/map.tif", "--confidence",
@@ -38,12 +38,18 @@ TRAIN = (
 
 @dataclass(frozen=True)
 class Case:
-    """A command, and what is known of its outputs.
+    """A command, and what is known about its outputs.
 
-    last: the output whose appearance says that all is done. changing: outputs that are replaced while the work goes
-    on, so that another whole one may be met; of these, a log may end in the middle of a line. first, again: options of
-    the first command only, and of that which goes on. theirs: outputs that are the user's own where they are there.
-    recipe: values of the recipe of a training, which no option has.
+    Attributes:
+        name: shown in findings and as the test id.
+        arguments: of `geoseg`; "{inputs}" and "{folder}" stand for the folders of inputs and outputs.
+        last: the output that appears last.
+        changing: outputs replaced while the command works, so that an earlier complete version may be found; a log
+            among them may end in the middle of a line.
+        first: options of the first run only.
+        again: options of the run that resumes.
+        theirs: outputs that belong to the user, and stay, if they exist beforehand.
+        recipe: values of the recipe of a training that no option has.
     """
 
     name: str
@@ -72,7 +78,7 @@ CASES = (
 
 
 def overwriting(case: Case) -> Case:
-    """Return the case as it replaces outputs that are there."""
+    """Return the case as a command that replaces existing outputs."""
     if case.again:
         return replace(case, first=("--overwrite",))
     return replace(case, arguments=(*case.arguments, "--overwrite"))
@@ -80,11 +86,18 @@ def overwriting(case: Case) -> Case:
 
 @dataclass
 class Tally:
-    """What came of trials: exit statuses under the fault (`codes`) and of the same command again (`again`).
+    """The results of trials.
 
-    torn: files at their final path that are neither whole nor old; different: outputs that are not those of an
-    uninterrupted run in the end; left: what lies beside them then; wrong: anything else that should not be; noise: what
-    libraries said on standard error beside geoseg's one line. seconds: the worst, of what a trial measures.
+    Attributes:
+        trials: how many were run.
+        codes: exit statuses under the fault.
+        again: exit statuses of the same command run again.
+        torn: files at their final path that are neither complete nor the old ones.
+        different: outputs that differ from those of an uninterrupted run in the end.
+        left: files left beside the outputs in the end.
+        wrong: anything else that should not happen.
+        noise: lines that libraries wrote to standard error besides geoseg's own.
+        seconds: the longest time, of whatever a trial measures.
     """
 
     trials: int = 0
@@ -109,12 +122,12 @@ class Tally:
 
     @property
     def bad(self) -> list[str]:
-        """Everything that went wrong, but for what was left behind, and noise."""
+        """All findings except leftovers and noise."""
         return [*self.torn, *self.different, *self.wrong]
 
 
 class Bench:
-    """Where cases are tried: a folder of inputs, the process that forks commands, and uninterrupted runs."""
+    """Runs cases: holds the inputs, the process that forks commands, and the results of uninterrupted runs."""
 
     def __init__(self, root: Path, commands: Commands) -> None:
         self.inputs, self.commands = root / "inputs", commands
@@ -126,7 +139,7 @@ class Bench:
         shutil.copy(self._root / "1" / "map.tif", self.inputs / "classes.tif")
 
     def folder(self, old: Sequence[str] = ()) -> Path:
-        """Return a new folder, with old files of these names in it."""
+        """Return a new folder that contains old files of these names."""
         self._count += 1
         folder = self._root / str(self._count)
         folder.mkdir()
@@ -142,12 +155,12 @@ class Bench:
         self, case: Case, folder: Path, fault: Fault | None = None, *, quiet: bool = True, again: bool = False,
         **options: Any,
     ) -> int:  # fmt: skip
-        """Start a case under a fault; return its process."""
+        """Start a case under a fault and return its process id."""
         arguments = case.command(self.inputs, folder, quiet, again)
         return self.commands.start(arguments, fault, recipe=case.recipe, **options)
 
     def whole(self, case: Case) -> tuple[dict[str, str], Ended]:
-        """Return the hashes of an uninterrupted run's files, and how it went."""
+        """Return the hashes of an uninterrupted run's files, and how that run ended."""
         if case.name not in self._known:
             folder = self.folder()
             done = self.run(case, folder, Fault(str(folder)))
@@ -156,12 +169,12 @@ class Bench:
         return self._known[case.name]
 
     def operations(self, case: Case) -> tuple[str, ...]:
-        """Return what a run of the case does that lasts, up to the output that says that all is done."""
+        """Return the operations of a run, up to the appearance of its last output."""
         every = self.whole(case)[1].operations
         return every[: max(n for n, name in enumerate(every, 1) if name.startswith(f"replace {case.last} "))]
 
     def replaced(self, case: Case) -> list[str]:
-        """Return the names of the outputs that a run replaces where they are there."""
+        """Return the names of the outputs that a run replaces if they exist."""
         return [name for name in self.whole(case)[0] if name not in case.theirs]
 
     def torn(self, case: Case, folder: Path) -> list[str]:
@@ -177,17 +190,17 @@ class Bench:
         return found
 
     def finish(self, tally: Tally, label: str, case: Case, folder: Path, **options: Any) -> Ended:
-        """Run the same command again, without a fault, and hold its outputs against an uninterrupted run's."""
+        """Run the same command again without a fault, and compare its outputs with those of an uninterrupted run."""
         done = self.run(case, folder, again=True, **options)
         tally.again[done.code] += 1
         if done.code == OutputError.exit_code and case.first:
-            # There was nothing to resume yet: it says so, and the first command begins anew.
+            # There was nothing to resume yet; the command says so, and the first one starts again.
             done = self.run(case, folder, **options)
         self.compare(tally, f"{label} (then exit {done.code}: {done.err.strip()})", case, folder)
         return done
 
     def compare(self, tally: Tally, label: str, case: Case, folder: Path) -> None:
-        """Hold what is in `folder` against an uninterrupted run's files, and delete it."""
+        """Compare the files in `folder` with those of an uninterrupted run, and delete them."""
         wanted, found = self.whole(case)[0], hashes(folder)
         for name in wanted:
             if found.get(name) != wanted[name]:
@@ -213,7 +226,7 @@ def _whole(path: Path) -> bool:
 
 
 def make_inputs(folder: Path) -> None:
-    """Make a scene of three blocks, the last of which is empty, a model for it, and imagery to learn from."""
+    """Make a scene of three blocks, the last one empty, a model for it, and imagery to train on."""
     (folder / "data").mkdir(parents=True)
     pixels = landscape(64, 1100)
     pixels[:, :, 1024:] = 0

@@ -1,6 +1,6 @@
-"""`geoseg` run under faults, each time in a process of its own, and what it left behind.
+"""Run `geoseg` under faults, each time in a process of its own, and hash what it left behind.
 
-A server that has everything imported and compiled forks the processes, so that a crash costs a fraction of a second.
+A server that has imported and compiled everything forks the processes, so a trial costs a fraction of a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from faults.points import Fault
 
 EPOCH = "1700000000"
-"""SOURCE_DATE_EPOCH of every run: what is written then does not depend on when."""
+"""SOURCE_DATE_EPOCH of every run: outputs must not depend on the time of day."""
 
 _TESTS = Path(__file__).resolve().parents[1]
 _TIMEOUT = 120.0
@@ -28,8 +28,18 @@ _TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit status (negative: by a signal), what it said, and the operations it did; late: it had
-    to be killed. seconds: it took; since: the time of the signal it got, on the clock of `time.monotonic`."""
+    """How a command ended.
+
+    Attributes:
+        code: exit status; negative if a signal ended the process.
+        out: standard output.
+        err: standard error.
+        operations: what it did to files, in order, such as "replace map.tif from .map.tif.tmp".
+        seconds: run time.
+        ended: when it ended, on the clock of `time.monotonic`.
+        since: when it received its signal, on that clock; None without a signal.
+        late: it ran past the timeout and was killed.
+    """
 
     code: int
     out: str
@@ -47,7 +57,7 @@ class Ended:
 
 
 class Commands:
-    """Runs commands; a context manager, for the server is a process."""
+    """Runs commands; a context manager, because the server is a process."""
 
     def __init__(self) -> None:
         path = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -73,10 +83,14 @@ class Commands:
         self, arguments: Sequence[object], fault: Fault | None = None, *, cold: bool = False,
         limits: Mapping[str, int] | None = None, recipe: Mapping[str, Any] | None = None,
     ) -> int:  # fmt: skip
-        """Start `geoseg ARGUMENTS` and return its process.
+        """Start `geoseg ARGUMENTS` and return its process id.
 
-        cold: in a new interpreter. limits: of the process, by the names of `resource`. recipe: values of the
-        recipe of `geoseg train` that no option has.
+        Args:
+            arguments: of the command line.
+            fault: what goes wrong.
+            cold: start a new interpreter instead of forking the server.
+            limits: resource limits in bytes, by their names in `resource` without "RLIMIT_".
+            recipe: values of the recipe of `geoseg train` that no option has.
         """
         request = {
             "arguments": [str(argument) for argument in arguments], "fault": asdict(fault) if fault else None,
@@ -86,11 +100,11 @@ class Commands:
         return process
 
     def wait(self, process: int, timeout: float = _TIMEOUT) -> Ended:
-        """Wait until the process has ended, which is brought about after `timeout` seconds."""
+        """Wait until the process has ended; kill it after `timeout` seconds."""
         answer = self._ask({"wait": process, "timeout": timeout})
-        told = answer["told"].splitlines()
-        since = next((float(line.split()[1]) for line in told if line.startswith("signal ")), None)
-        operations = tuple(line for line in told if not line.startswith("signal "))
+        lines = answer["events"].splitlines()
+        since = next((float(line.split()[1]) for line in lines if line.startswith("signal ")), None)
+        operations = tuple(line for line in lines if not line.startswith("signal "))
         seconds = answer["ended"] - answer["began"]
         return Ended(
             answer["code"], answer["out"], answer["err"], operations, seconds, answer["ended"], since, answer["late"]
@@ -99,7 +113,7 @@ class Commands:
     def run(
         self, arguments: Sequence[object], fault: Fault | None = None, timeout: float = _TIMEOUT, **options: Any
     ) -> Ended:  # fmt: skip
-        """Start a command, and wait until it has ended."""
+        """Start a command and wait until it has ended."""
         return self.wait(self.start(arguments, fault, **options), timeout)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -112,21 +126,21 @@ class Commands:
         assert self._server.stdout is not None
         line = self._server.stdout.readline()
         if not line:
-            raise RuntimeError("the server of faults has ended; what it said is on standard error")
+            raise RuntimeError("the fault server has ended; its messages are on standard error")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @contextmanager
 def working_folder() -> Iterator[Path]:
-    """Yield a folder, in memory where that can be: no trial cuts the power, and waiting for a disk is half the time."""
+    """Yield a temporary folder, in memory if possible: no trial cuts the power, and waiting for the disk is half the time."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file under `folder`, by its path there; of a log of training without its times."""
+    """Return the SHA-256 of every file under `folder` by relative path; a training log is hashed without its times."""
     return {str(path.relative_to(folder)): _hash(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

@@ -1,4 +1,4 @@
-"""The trials of what comes from outside: signals, a second process, a part that is damaged."""
+"""Trials of interference from outside: signals, a second process, a damaged part."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from faults.commands import hashes
 from faults.points import CRASHED, Fault
 
 KINDS = ("flipped", "cut short", "deleted")
-"""Ways in which a part is damaged."""
+"""Ways to damage a part."""
 
 _PATIENCE = 60.0
 
 _RESUME = "to go on: geoseg "
-"""What an interruption says."""
+"""Part of the message of an interrupted command."""
 
 
 def stops(
     bench: Bench, case: Case, moments: Iterable[tuple[str, int]], hold: float = 0.1, within: float = 60,
     signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
 ) -> Tally:  # fmt: skip
-    """Send the signals at each (moment, call), in the midst of `hold` seconds of C; go on afterwards.
+    """Send each signal at each (moment, call), during a call that spends `hold` seconds in C; then resume.
 
-    within: seconds the end may take.
+    The process has to end within `within` seconds of the signal.
     """
     tally = Tally()
     for moment, at in moments:
@@ -55,7 +55,7 @@ def stops(
 
 
 def at_once(bench: Bench, case: Case) -> Tally:
-    """Start a second process while the first one, with the same output, is at work."""
+    """Start a second process while the first one is working on the same output."""
     tally, folder = Tally(1), bench.folder()
     first = bench.start(case, folder, Fault(str(folder), 1, moment="part", hold=1))
     deadline = time.monotonic() + _PATIENCE
@@ -73,7 +73,7 @@ def at_once(bench: Bench, case: Case) -> Tally:
 
 
 def neighbours(bench: Bench, case: Case) -> Tally:
-    """Start two processes at once with outputs of different names in one folder."""
+    """Run two processes at once whose outputs have different names in one folder."""
     tally, folder = Tally(1), bench.folder()
     others = tuple(part.replace("{folder}/", "{folder}/other-") for part in case.arguments)
     other = replace(case, name=f"other {case.name}", arguments=others)
@@ -98,9 +98,9 @@ def _compare(bench: Bench, tally: Tally, case: Case, label: str, folder: Path, *
 
 
 def damaged_parts(bench: Bench, case: Case, kinds: Sequence[str] = KINDS) -> Tally:
-    """Damage each file of a finished part in each way, one at a time, and go on."""
+    """Damage each file of a finished part in each way, one at a time, and resume."""
     tally, operations = Tally(), bench.operations(case)
-    # All parts are finished when the old outputs begin to go.
+    # All parts are finished once the first old output is removed.
     number = next(n for n, operation in enumerate(operations, 1) if operation.startswith("unlink "))
     names = [name for name in _parts_at(bench, case, number) if name.startswith("part-000001")]
     for name in names:

@@ -1,7 +1,7 @@
-"""Faults, as the process under test installs them in itself, before its command line starts.
+"""Faults, installed by the process under test in itself before its command line starts.
 
-Every operation that lasts (a write, fsync, rename, removal, a raster or a layer) on a path under one folder is counted
-from 1, told, and may be where the process ends, fails or gets a signal.
+Every operation with a lasting effect (write, fsync, rename, removal, a raster or layer written) on a path under one
+folder is numbered from 1 and reported, and may be the point where the process exits, fails or receives a signal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 CRASHED = 137
-"""Exit status of a process that ended at a crash point: that of SIGKILL, as a shell tells it."""
+"""Exit status of a process that ended at a crash point: what a shell reports for SIGKILL."""
 
 _ROUNDS = 50_000
 
@@ -31,20 +31,24 @@ MOMENTS = {
     "layer": ("pyogrio", "write_arrow"),
     "step": ("geoseg.learning.trainer", "Trainer.advance"),
 }
-"""Moments at which a signal may come, besides "start", and the function each is a call of."""
-
+"""Moment at which a signal may arrive -> the function whose call it is; "start" is another moment."""
 
 _MOVES = ("replace", "rename", "link")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, in the process of which paths under `folder` count.
+    """What goes wrong, and where.
 
-    at: the operation, or call of the moment, counted from 1; 0 for none. when: "before" it, "after" it, or when
-    "half" of the bytes are written. errno: it fails so; unless given, the process ends there, or gets `signal`; but
-    when "lost", a part of what was written is zeros, without a word.
-    moment: see MOMENTS, or "start"; the signal, if any, comes then, and that thread is in C for `hold` seconds.
+    Attributes:
+        folder: only operations on paths under this folder count.
+        at: number of the operation, or of the call of `moment`, from 1; 0 for none.
+        when: "before" or "after" the operation, after "half" of its bytes, or "lost": part of what was written silently
+            becomes zeros.
+        errno: the operation fails with this error; 0: the process exits there, or receives `signal`.
+        signal: number of the signal; 0 for none.
+        moment: a key of MOMENTS, or "start": the signal arrives during that call instead of at an operation.
+        hold: seconds that the call of `moment` spends in C code, where no Python signal handler runs.
     """
 
     folder: str = ""
@@ -57,7 +61,7 @@ class Fault:
 
 
 class _Operations:
-    """Counts operations, tells of each, and lets the fault happen at its own."""
+    """Numbers and reports operations, and lets the fault happen at its number."""
 
     def __init__(self, fault: Fault, tell: int) -> None:
         self._fault, self._tell = fault, tell
@@ -65,7 +69,7 @@ class _Operations:
         self._lock = threading.Lock()
 
     def wrap(self, owner: Any, name: str, kind: str, target: Callable[..., str], error: Any = OSError) -> None:
-        """Count the calls of a function whose `target`, a path, lies in the folder; error: what its failure raises."""
+        """Wrap a function: each call whose `target` path lies in the folder is an operation, which fails with `error`."""
         original = getattr(owner, name)
 
         @functools.wraps(original)
@@ -80,7 +84,7 @@ class _Operations:
             try:
                 return original(*arguments, **options)
             finally:
-                # Also after what fails for a good reason, such as the removal of what is not there.
+                # Also after a legitimate failure, such as removing a file that does not exist.
                 if mine and self._fault.when == "after":
                     self._strike(path, error)
                 elif mine and self._fault.when == "lost":
@@ -110,7 +114,7 @@ class _Operations:
 
 
 def install(fault: Fault, tell: int) -> None:
-    """Install `fault` in this process; tell: descriptor that gets a line for each operation."""
+    """Install `fault` in this process; a line for each operation goes to the file descriptor `tell`."""
     operations = _Operations(fault, tell)
     for name in _MOVES:
         operations.wrap(os, name, name, _second)
@@ -126,7 +130,7 @@ def install(fault: Fault, tell: int) -> None:
 
 
 def _install_libraries(operations: _Operations) -> None:
-    """Count what writes without Python's functions, where it is called from."""
+    """Wrap the library calls that write files without Python's own functions."""
     from pyogrio.errors import DataSourceError
     from rasterio.errors import RasterioIOError
 
@@ -141,7 +145,7 @@ def _install_libraries(operations: _Operations) -> None:
 
 
 class _Rasterio:
-    """The module `rasterio`, but that closing a raster that was written is an operation."""
+    """The module `rasterio`, except that closing a raster opened for writing is an operation."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -156,7 +160,7 @@ class _Rasterio:
 
 
 class _Closing:
-    """A context manager that is left by way of `close`."""
+    """A context manager whose exit calls `close`, which can be wrapped."""
 
     def __init__(self, file: Any, path: Any) -> None:
         self._file, self._path = file, path
@@ -173,8 +177,10 @@ class _Closing:
 
 
 def lose(path: Path) -> None:
-    """Put zeros in the place of the second half of the file, as a disk does that lost it; of a FlatGeobuf in that of a
-    few coordinates, so that it can be read as before."""
+    """Overwrite the second half of the file with zeros, as if the disk had lost it.
+
+    In a FlatGeobuf only a few coordinates are overwritten, so that the file still opens.
+    """
     size = path.stat().st_size
     lost = 16 if path.suffix == ".fgb" else size - size // 2
     with path.open("r+b") as file:
@@ -191,7 +197,7 @@ def _install_signal(fault: Fault, tell: int) -> None:
         calls.append(name)
         if len(calls) != fault.at:
             return original(*arguments, **options)
-        # A part counts once it is kept; of everything else the midst is wanted.
+        # A part counts once it is kept; every other moment is interrupted in the middle of the call.
         result = original(*arguments, **options) if fault.moment == "part" else None
         if fault.signal:
             threading.Timer(0.05, send, (fault.signal, tell)).start()
@@ -202,7 +208,7 @@ def _install_signal(fault: Fault, tell: int) -> None:
 
 
 def _stay_in_c(seconds: float) -> None:
-    """Spend about so long in one call that no signal interrupts and that holds no lock of Python, as GDAL's copy is."""
+    """Spend about `seconds` in one C call that releases the GIL and that no signal interrupts, like GDAL's copy."""
     began = time.perf_counter()
     hashlib.pbkdf2_hmac("sha256", b"", b"", _ROUNDS)
     rounds = round(seconds / (time.perf_counter() - began) * _ROUNDS)
@@ -218,7 +224,7 @@ def _owner(module: str, path: str) -> tuple[Any, str]:
 
 
 class _AtImport:
-    """Sends a signal when torch begins to be imported: the command has started, and is not yet at work."""
+    """Sends a signal when the import of torch begins: the command has started but is not working yet."""
 
     def __init__(self, number: int, tell: int) -> None:
         self._number, self._tell = number, tell
@@ -231,13 +237,13 @@ class _AtImport:
 
 
 def send(number: int, tell: int) -> None:
-    """Send this process a signal, and tell when."""
+    """Send this process a signal, and report when."""
     os.write(tell, f"signal {time.monotonic()}\n".encode())
     os.kill(os.getpid(), signal.Signals(number))
 
 
 def _first(path: Any, *_: object, dir_fd: int | None = None, **__: object) -> str:
-    """The path that an operation in an open folder is about."""
+    """The absolute path of an operation's first argument, relative to the folder descriptor if there is one."""
     return _absolute(path, dir_fd)
 
 

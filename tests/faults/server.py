@@ -1,8 +1,8 @@
-"""A process that has imported and compiled everything, and forks one child for each command: `python -m faults.server`.
+"""A process that imports and compiles everything once and forks a child per command: `python -m faults.server`.
 
-It reads a JSON object a line and answers with one: {"arguments": …} starts `geoseg ARGUMENTS` under a fault and answers
-with its process, {"wait": process, "timeout": seconds} with how it ended. A command marked "cold" gets a new
-interpreter instead.
+It reads one JSON object per line and answers each with one. {"arguments": …} starts `geoseg ARGUMENTS` under a fault and
+answers with the process id; {"wait": process, "timeout": seconds} answers with how that process ended. A command marked
+"cold" gets a new interpreter instead of a fork.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEAVY = (
 
 
 class Child:
-    """A command at work, or what is left of it: pipes with its standard output, standard error, and operations."""
+    """A running or finished command, with pipes for its standard output, its standard error and its operations."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         pipes = [os.pipe() for _ in range(3)]
@@ -50,7 +50,7 @@ class Child:
             os.close(writer)
 
     def ended(self, timeout: float) -> dict[str, Any]:
-        """Wait for the end, and bring it about after `timeout` seconds."""
+        """Wait for the process to end; kill it after `timeout` seconds."""
         late, deadline = False, time.monotonic() + timeout
         found, status = os.waitpid(self.process, os.WNOHANG)
         while not found:
@@ -64,11 +64,11 @@ class Child:
             with os.fdopen(reader, "rb") as file:
                 texts.append(file.read().decode(errors="replace"))
         ended = {"code": os.waitstatus_to_exitcode(status), "late": late, "began": self.began}
-        return ended | {"ended": time.monotonic(), "out": texts[0], "err": texts[1], "told": texts[2]}
+        return ended | {"ended": time.monotonic(), "out": texts[0], "err": texts[1], "events": texts[2]}
 
 
 def _become(request: dict[str, Any], writers: list[int]) -> None:
-    """Be the command: this does not return."""
+    """Turn the forked child into the command; does not return."""
     out, err, tell = writers
     with contextlib.suppress(OSError):
         for writer in writers:
@@ -84,7 +84,7 @@ def _become(request: dict[str, Any], writers: list[int]) -> None:
 
 
 def _leave(request: dict[str, Any], tell: int) -> None:
-    """Run the command and end as an interpreter does, but for taking all its modules apart, which takes a second."""
+    """Run the command and exit as an interpreter does, without tearing down its modules, which takes a second."""
     code: Any = 1
     try:
         run(request, tell)
@@ -101,7 +101,7 @@ def _leave(request: dict[str, Any], tell: int) -> None:
 
 def run(request: dict[str, Any], tell: int) -> None:
     """Run the command in this process, with its fault and its limits."""
-    # Whoever started this in the background made it ignored, for this process and its children.
+    # A parent in the background may have had SIGINT ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from geoseg.cli.main import main
@@ -119,7 +119,7 @@ def run(request: dict[str, Any], tell: int) -> None:
 
 
 def warm() -> None:
-    """Import and compile what the commands use, and leave no thread behind, which a fork would lose."""
+    """Import and compile what the commands use, leaving no thread behind: a fork would lose it."""
     for name in HEAVY:
         importlib.import_module(name)
     from helpers.models import as_saved, make_model
@@ -138,7 +138,7 @@ def warm() -> None:
 
 
 def _work(folder: Path, scene: Path, model: Any) -> None:
-    """A map with everything, and superpixels, by the library: the command line installs handlers of signals."""
+    """Make a map with every output, and superpixels, through the library: the command line installs signal handlers."""
     from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
     from geoseg.jobs.polygonize import PolygonizeJob
     from geoseg.jobs.predict import PredictJob
@@ -159,11 +159,11 @@ def _work(folder: Path, scene: Path, model: Any) -> None:
 
 
 def serve() -> None:
-    """Answer until the standard input ends."""
+    """Answer requests until standard input ends."""
     warm()
     threads = list(Path("/proc/self/task").iterdir())
     if len(threads) > 1:
-        sys.exit(f"{len(threads)} threads are left; a fork would have one of them")
+        sys.exit(f"{len(threads)} threads are running; a fork would keep only one")
     gc.freeze()
     children: dict[int, Child] = {}
     print(json.dumps({"ready": os.getpid()}), flush=True)
@@ -176,7 +176,7 @@ def serve() -> None:
             children[child.process] = child
             answer = {"process": child.process}
         print(json.dumps(answer), flush=True)
-    # Nothing is left to do, and taking all modules apart is slow and not silent.
+    # Tearing down all modules is slow and noisy.
     os._exit(0)
 
 

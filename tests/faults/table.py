@@ -1,4 +1,4 @@
-"""The table of everything that goes wrong on purpose, in full: the long tests and the benchmark run it."""
+"""Every trial of the long form, row by row; run by the soak tests and by `python benchmarks/faults`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ PREDICT, IDS, CUT, POLYGONS, FLAT, TRAIN = CASES
 FlatGeobuf, train."""
 
 SHARES = (0, 0.02, 0.1, 0.3, 0.6, 0.94)
-"""Sizes that no file may exceed, in the largest one's."""
+"""Limits on the size of files, as shares of the largest output."""
 
 DISKS = (4, 64, 160, 280)
 """Sizes of file systems in KiB."""
 
 MOMENTS = (("start", 1), ("part", 1), ("forward", 2), ("copy", 1), ("layer", 1))
-"""When a signal comes: at the start, after a part, in the network, in the COG copy, in the writing of polygons."""
+"""When a signal arrives: at the start, after a part, in the network, in the COG copy, while polygons are written."""
 
 WITHIN = 5.0
-"""Seconds that a process may take to end once it has a signal."""
+"""Seconds that a process may take to end after a signal."""
 
 LONG = 12.0
-"""Seconds of C, as in the copy of a large raster, that a signal comes in the midst of."""
+"""Seconds that an interrupted call spends in C code, as the copy of a large raster does."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A test, what is done, and the trials."""
+    """A row: its name, what is done, and the function that runs the trials."""
 
     test: str
     done: str
@@ -42,8 +42,10 @@ class Row:
 
 
 def discarding(bench: Bench, case: Case) -> list[tuple[int, str]]:
-    """The points of a run's end, once all outputs are there and the run directory goes; up to the removal of the mark
-    that says that the work is not done, after which it is."""
+    """Return the points at the end of a run, when all outputs are in place and the run directory is being deleted.
+
+    The last one is the removal of the marker file that says that the run is unfinished.
+    """
     last, every = len(bench.operations(case)), bench.whole(case)[1].operations
     mark = max(n for n, name in enumerate(every, 1) if name.startswith("unlink ") and name.endswith("/.placing"))
     return [(n, when) for n, when in points(every) if last < n < mark or (n == mark and when == "before")]
@@ -127,5 +129,5 @@ ROWS = (
 
 
 def root() -> bool:
-    """Whether file systems may be mounted."""
+    """Return whether this process may mount file systems."""
     return os.name == "posix" and os.geteuid() == 0

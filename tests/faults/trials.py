@@ -1,6 +1,6 @@
-"""The trials: commands crash, are killed and fail; then the same command runs again.
+"""Trials of faults from inside: commands crash, are killed or fail; then the same command runs again.
 
-The tests ask for few of each, the benchmark for all.
+The tests ask for a few of each, the benchmark for all.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 def points(operations: Sequence[str], stride: int = 1) -> list[tuple[int, str]]:
-    """Return where a process may end, each `stride`-th: before and after each operation, and in the middle of those
-    that write bytes."""
+    """Return every `stride`-th point where a process may end.
+
+    Points lie before and after each operation, and in the middle of those that write bytes.
+    """
     every = []
     for number, operation in enumerate(operations, start=1):
         halves = ["half"] if operation.startswith("write ") else []
@@ -32,12 +34,12 @@ def points(operations: Sequence[str], stride: int = 1) -> list[tuple[int, str]]:
 
 
 def spread(operations: Sequence[str], count: int) -> list[tuple[int, str]]:
-    """Return about `count` of the points, evenly."""
+    """Return about `count` of the points, evenly spaced."""
     return points(operations, max(1, len(points(operations)) // count))
 
 
 def crashes(bench: Bench, case: Case, chosen: Iterable[tuple[int, str]], old: bool = False) -> Tally:
-    """End the process at each of the points, and run the same command again; old: over files that are there."""
+    """End the process at each of the points, then run the same command again; old: with old outputs in place."""
     tally = Tally()
     operations, names = bench.whole(case)[1].operations, bench.replaced(case)
     tried = overwriting(case) if old else case
@@ -55,7 +57,7 @@ def crashes(bench: Bench, case: Case, chosen: Iterable[tuple[int, str]], old: bo
 
 
 def kills(bench: Bench, case: Case, count: int, seed: int = 0, most: int = 4) -> Tally:
-    """Kill the process after random times, up to `most` times in a row in one folder, until `count` have died."""
+    """Kill processes at random times, up to `most` in a row in one folder, until `count` have died."""
     tally, chance = Tally(), random.Random(seed)
     usual = bench.whole(case)[1].seconds
     while tally.codes[-signal.SIGKILL] < count:
@@ -78,7 +80,7 @@ def kills(bench: Bench, case: Case, count: int, seed: int = 0, most: int = 4) ->
 
 
 def failures(bench: Bench, case: Case, chosen: Iterable[tuple[int, int]], old: bool = True) -> Tally:
-    """Let operations fail, each (number, errno), and run the same command again; old: over files that are there."""
+    """Let each operation (number, errno) fail, then run the same command again; old: with old outputs in place."""
     tally = Tally()
     operations, names = bench.whole(case)[1].operations, bench.replaced(case)
     case = overwriting(case) if old else case
@@ -95,7 +97,7 @@ def failures(bench: Bench, case: Case, chosen: Iterable[tuple[int, int]], old: b
 
 
 def losses(bench: Bench, case: Case) -> Tally:
-    """Let half of each file that a library writes be lost, without a word; it has to be read back to be noticed."""
+    """Silently lose half of each file that a library writes; only reading it back reveals that."""
     tally = Tally()
     operations, names = bench.whole(case)[1].operations, bench.replaced(case)
     case = overwriting(case)
@@ -117,14 +119,14 @@ def _judge_failure(
     tally.seconds = max(tally.seconds, ended.seconds)
     one = [line for line in ended.said if line.startswith("geoseg: error: ")]
     tally.noise += [f"{case.name}, {label}: {line[:200]}" for line in ended.said if line not in one]
-    # What could not be tidied away may be passed over without a word.
+    # A failure to tidy up may be ignored silently.
     done = ended.code == 0 and not ended.err
     if not done and (ended.code not in codes or ended.said[-1:] != one):
         tally.wrong.append(f"{case.name}, {label}: exit {ended.code}, said {ended.err.strip()!r}")
 
 
 def limited(bench: Bench, case: Case, shares: Iterable[float]) -> Tally:
-    """Let no file grow beyond these shares of the largest one that a run publishes, over old files."""
+    """Limit the size of files to these shares of the largest output, with old outputs in place."""
     tally, names = Tally(), bench.replaced(case)
     whole = bench.folder()
     bench.run(case, whole)
@@ -142,7 +144,7 @@ def limited(bench: Bench, case: Case, shares: Iterable[float]) -> Tally:
 
 
 def full_disks(bench: Bench, case: Case, sizes: Iterable[int]) -> Tally:
-    """Run on file systems of so many KiB, and again after they have grown; as root only."""
+    """Run on file systems of these sizes in KiB, then again after they have grown; needs root."""
     tally = Tally()
     for size in sizes:
         folder = bench.folder()

@@ -1,1 +1,1 @@
-"""What tests of several packages share: inputs made on the spot, plain second answers, and ways to call geoseg."""
+"""Helpers shared by the tests of several packages: generated inputs, reference implementations, ways to call geoseg."""

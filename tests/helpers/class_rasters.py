@@ -1,4 +1,4 @@
-"""Random class rasters, and plain answers to hold polygons and sieve against."""
+"""Random class rasters, and straightforward reference results for polygons and sieve."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ classes = st.one_of(
 
 
 def bands(values: NDArray[Any], height: int) -> Iterator[NDArray[Any]]:
-    """The rows of an array, `height` at a time."""
+    """Yield the rows of an array, `height` at a time."""
     for start in range(0, len(values), height):
         yield values[start : start + height]
 
 
 def rasterio_shapes(values: NDArray[Any], transform: Affine = PIXELS) -> list[tuple[int, bytes]]:
-    """(value, normalised WKB) of the polygons GDAL makes of the pixels that are not 0, sorted."""
+    """Return sorted (value, normalised WKB) of the polygons that GDAL makes of the nonzero pixels."""
     found = shapes(values, mask=values != 0, connectivity=4, transform=transform)
     return sorted((int(value), shapely.normalize(shapely.geometry.shape(shape)).wkb) for shape, value in found)
 
 
 def sieved(values: NDArray[Any], least: int, weights: NDArray[np.int64] | None = None) -> NDArray[Any]:
-    """The sieve's rule, word by word, over the whole array again and again."""
+    """Apply the sieve's rule literally, over the whole array until nothing changes."""
     values = values.copy()
     areas = np.ones(values.shape, np.int64) if weights is None else np.broadcast_to(weights, values.shape)
     while True:
@@ -65,7 +65,7 @@ def sieved(values: NDArray[Any], least: int, weights: NDArray[np.int64] | None =
 
 
 def _contacts(values: NDArray[Any], region: NDArray[np.bool_]) -> dict[int, list[tuple[int, int]]]:
-    """Value -> the (row, col) of pixels beside the region, once for every edge that they share with it."""
+    """Return value -> (row, col) of the pixels beside the region, once per edge shared with it."""
     found: dict[int, list[tuple[int, int]]] = {}
     for row, col in np.argwhere(region).tolist():
         for near, other in ((row - 1, col), (row + 1, col), (row, col - 1), (row, col + 1)):

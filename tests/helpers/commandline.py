@@ -1,4 +1,4 @@
-"""The command line as tests call it: in this process, with what it left behind."""
+"""Call the command line in this process, and look at what it left behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def training_with(**recipe: Any) -> Callable[..., TrainJob]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: exit status, standard output and standard error."""
+    """Exit status, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -57,7 +57,7 @@ def geoseg(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
 
 
 def assert_refused(outcome: Outcome, code: int, *words: object) -> None:
-    """The command ended with `code` and one line on standard error that holds every word."""
+    """Assert that the command ended with `code` and one line on standard error that contains every word."""
     assert (outcome.code, outcome.out) == (code, ""), outcome
     assert len(outcome.said) == 1, outcome.err
     assert outcome.said[0].startswith("geoseg: error: ")
@@ -66,7 +66,7 @@ def assert_refused(outcome: Outcome, code: int, *words: object) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What lies under `folder`: name -> bytes of a file, target of a link, kind of anything else."""
+    """Return what lies under `folder`: relative path -> bytes of a file, target of a link, kind of anything else."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         mode = path.lstat().st_mode

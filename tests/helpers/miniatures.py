@@ -1,4 +1,4 @@
-"""The folders of the protocols in miniature, and from real samples."""
+"""Miniature data folders in the layouts of the protocols, made up or cut from real samples."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A server of files by HTTP, with ranges, as web servers and cloud stores answer.
+"""An HTTP file server with range requests, like web servers and cloud stores.
 
-It is a process of its own: some of rasterio's calls keep Python's lock while GDAL waits for an answer.
+It runs in a process of its own: some rasterio calls hold the GIL while GDAL waits for an answer.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs. asked: paths; sent: bytes."""
+    """A running server; `asked`: requested paths, `sent`: bytes of the answers."""
 
     port: int
     log: Path
@@ -91,7 +91,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 def main() -> None:
-    """Serve FOLDER, note requests in LOG, print the port."""
+    """Serve FOLDER, log requests to LOG, print the port."""
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.folder = sys.argv[1]

@@ -1,4 +1,4 @@
-"""TIFFs written tag by tag, for headers that no library would write."""
+"""TIFFs written tag by tag, with headers that no library would write, and TIFFs of several pages."""
 
 from __future__ import annotations
 

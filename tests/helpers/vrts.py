@@ -8,7 +8,7 @@ from pathlib import Path
 def vrt(
     path: Path, source: str, relative: int = 1, band: str = "", more: str = "", element: str = "SimpleSource"
 ) -> Path:
-    """A VRT of 60 x 70 pixels of the three bands of `source`."""
+    """Write a VRT of 60 x 70 pixels of the three bands of `source`."""
     bands = "".join(
         f'<VRTRasterBand dataType="Byte" band="{number}" {band}><{element}>'
         f'<SourceFilename relativeToVRT="{relative}">{source}</SourceFilename><SourceBand>{number}</SourceBand>'
