@@ -87,10 +87,8 @@ def _read_all(paths: list[Path]) -> Iterator[str]:
             )  # fmt: skip
             output, end = done.stdout, f"{BROKEN}: exit {done.returncode}"
         except subprocess.TimeoutExpired as error:
-            output, end = (
-                (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or "",
-                HUNG,
-            )
+            printed: bytes | str = error.stdout or ""
+            output, end = printed.decode() if isinstance(printed, bytes) else printed, HUNG
         lines = output.splitlines()[: len(paths) - at]
         yield from lines
         at += len(lines)

@@ -133,7 +133,7 @@ class Commands:
 
 @contextmanager
 def working_folder() -> Iterator[Path]:
-    """Yield a temporary folder, in memory if possible: no trial cuts the power, and waiting for the disk is half the time."""
+    """Yield a temporary folder, in memory if possible: no trial cuts the power, and a disk takes twice as long."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)

@@ -69,7 +69,7 @@ class _Operations:
         self._lock = threading.Lock()
 
     def wrap(self, owner: Any, name: str, kind: str, target: Callable[..., str], error: Any = OSError) -> None:
-        """Wrap a function: each call whose `target` path lies in the folder is an operation, which fails with `error`."""
+        """Wrap a function: a call whose `target` path lies in the folder is an operation; it fails with `error`."""
         original = getattr(owner, name)
 
         @functools.wraps(original)

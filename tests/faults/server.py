@@ -1,8 +1,8 @@
 """A process that imports and compiles everything once and forks a child per command: `python -m faults.server`.
 
-It reads one JSON object per line and answers each with one. {"arguments": …} starts `geoseg ARGUMENTS` under a fault and
-answers with the process id; {"wait": process, "timeout": seconds} answers with how that process ended. A command marked
-"cold" gets a new interpreter instead of a fork.
+It reads one JSON object per line and answers each with one. {"arguments": …} starts `geoseg ARGUMENTS` under a fault
+and answers with the process id; {"wait": process, "timeout": seconds} answers with how that process ended. A command
+marked "cold" gets a new interpreter instead of a fork.
 """
 
 from __future__ import annotations
