@@ -89,7 +89,7 @@ class RasterEvaluation:
         return label_map, count, max_id
 
     def _open_labels(self, path: Path) -> LabelRaster:
-        return LabelRaster(path, self._given is not None and self._given.colours, self._config.beside)
+        return LabelRaster(path, self._given is not None and self._given.colours, self._config.auxiliary)
 
     def _check_known(self, label: Path, values: set[int], given: LabelMap) -> None:
         unknown = sorted(values - given.index.keys())

@@ -40,7 +40,7 @@ class PolygonizeJob(Job[RowsRead]):
             self.layer = ClassLayer(
                 config.out, self.raster, config.field, config.min_area, config.simplify,
                 self.raster.ids_of(config.classes) if config.classes else None,
-                stack.enter_context(Confidence(config.confidence, self.raster.scene, config.beside))
+                stack.enter_context(Confidence(config.confidence, self.raster.scene, config.auxiliary))
                 if config.confidence else None,
             )  # fmt: skip
             self._open = stack.pop_all()

@@ -1,0 +1,100 @@
+"""Settings of geoseg predict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from geoseg.config.common import Opening, Precision, check_bands, check_blocks
+from geoseg.errors import SettingError
+from geoseg.location import Location
+from geoseg.recipes import WindowConfig, check_choice, check_range
+from geoseg.units import Area, Period
+
+Blend = Literal["hann", "linear", "crop"]
+
+
+@dataclass(frozen=True)
+class PredictConfig(Opening):
+    """Settings of `geoseg predict`.
+
+    Attributes:
+        scenes: The scenes to map.
+        out: Class raster to write; an existing folder for several scenes.
+        model: Model file. None is `MODEL_NAME` in the working directory; if it does not exist, a model is learnt from
+            the scenes.
+        confidence: Raster of confidence to write, or a folder.
+        polygons: Vector file of the regions to write, or a folder.
+        min_area: Smaller regions are merged into a neighbour.
+        sld: Also write the style as SLD.
+        legend: Also write a picture of the legend.
+        stac: Also write a STAC Item.
+        datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
+        bands: Band numbers, counted from 1, in the model's order.
+        aoi: Vector file; pixels outside its polygons become nodata.
+        bounds: Left, bottom, right and top, in the scene's CRS, of the part to write.
+        tile_size: Side of a window of the network in pixels; None is the model's.
+        overlap: Overlap of the windows in pixels; None is the model's.
+        blend: How overlapping windows are combined.
+        block_size: Side of a block in pixels, a multiple of 512. It affects memory, not the result.
+        batch_size: Windows per forward pass; None is 1 on a CPU and 8 on a GPU.
+        workers: Number of threads; None is the number of cores, at most 8.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: Arithmetic of the network.
+        assume_crs: CRS of scenes that have none.
+        overwrite: Replace existing outputs.
+        keep_run: Keep the run directory.
+        restart: Discard the finished blocks of an interrupted run.
+        dry_run: Only plan.
+    """
+
+    scenes: tuple[Location, ...]
+    out: Path
+    model: Path | None = None
+    confidence: Path | None = None
+    polygons: Path | None = None
+    min_area: Area | None = None
+    sld: bool = False
+    legend: bool = False
+    stac: bool = False
+    datetime: Period | None = None
+    bands: tuple[int, ...] | None = None
+    aoi: Path | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    tile_size: int | None = None
+    overlap: int | None = None
+    blend: Blend = "hann"
+    block_size: int = 2048
+    batch_size: int | None = None
+    workers: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    assume_crs: str | None = None
+    overwrite: bool = False
+    keep_run: bool = False
+    restart: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("blend", self.blend, get_args(Blend))
+        check_choice("precision", self.precision, get_args(Precision))
+        check_bands(self.bands)
+        check_blocks(self.block_size, self.workers)
+        if self.batch_size is not None:
+            check_range("batch size", self.batch_size, 1, 4096)
+        if self.datetime is not None and not self.stac:
+            raise SettingError(f"datetime {self.datetime} is for the STAC Item; give --stac too")
+        if self.bounds is not None:
+            left, bottom, right, top = self.bounds
+            if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):
+                raise SettingError(f"bounds {self.bounds} are empty or infinite; the order is: left bottom right top")
+
+    def windows(self, model: WindowConfig) -> WindowConfig:
+        """Return the model's window settings with the values that this configuration sets."""
+        return WindowConfig(
+            model.tile_size if self.tile_size is None else self.tile_size,
+            model.overlap if self.overlap is None else self.overlap,
+        )
