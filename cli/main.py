@@ -32,7 +32,7 @@ class Geoseg(click.Group):
     """The group in which errors become one line and an exit status, under `geoseg` and under `rio` alike."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the options of the group wherever they stand: many type them after the command."""
+        """Accept the group's options before and after the name of the command."""
         return super().parse_args(ctx, _group_options_first(args))
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -42,7 +42,7 @@ class Geoseg(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
-            # Of itself, click would print an empty line first.
+            # Without this, click would print an empty line first.
             raise click.Abort from None
         except Exception as error:
             if ctx.params["debug"]:
@@ -52,14 +52,14 @@ class Geoseg(click.Group):
 
 @click.group(cls=Geoseg, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "--version", prog_name="geoseg")
-@click.option("-v", "--verbose", count=True, help="Say more on standard error; -vv for everything.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors on standard error; no progress.")
+@click.option("-v", "--verbose", count=True, help="More messages on standard error; -vv for all.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors on standard error, no progress.")
 @click.option(
     "--progress",
     type=click.Choice(DISPLAYS),
     default="auto",
     show_default=True,
-    help="How progress is shown on standard error: json is one object a line, for programs.",
+    help="How progress is shown on standard error. json prints one object per line, for programs.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -67,14 +67,14 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     """From unlabelled orthophotos to a land-cover map that opens, named and coloured, in QGIS.
 
     \b
-    geoseg train --data FOLDER               learn classes from imagery, without labels
+    geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
-    geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, polygons or ids
+    geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
-    geoseg info FILE                         what a scene, a model or a map is
-    geoseg status RUN                        how far an unfinished run is
-    geoseg check FILE                        whether it is whole
+    geoseg info FILE                         describe a scene, a model or a map
+    geoseg status RUN                        show the progress of an unfinished run
+    geoseg check FILE                        check that a file is intact
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
@@ -83,7 +83,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
     if verbose < 2:
-        # What GDAL and libtiff have to say goes into our errors; beside them it would be a second line.
+        # Messages of GDAL and libtiff become part of our errors; printed as well, they would be a second line.
         os.environ.setdefault("CPL_LOG", os.devnull)
     context.ensure_object(dict)
     context.obj.setdefault("command", "the same command")
@@ -98,8 +98,8 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
     """Run the command line and exit: see `geoseg.errors` for the statuses.
 
     Args:
-        arguments: Those of the command line; None takes them from the process, which then ends.
-        grace_seconds: Time from a signal to the forced end; see `geoseg.cli.interruption`.
+        arguments: Arguments of the command line; None uses those of this process, which then exits.
+        grace_seconds: Time between a signal and the forced exit; see `geoseg.cli.interruption`.
     """
     interruption = Interruption(process_ends=arguments is None, grace_seconds=grace_seconds)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
 
 
 def _group_options_first(args: list[str]) -> list[str]:
-    """The arguments with those of the group in front; what follows `--` stays."""
+    """The arguments with the group's options moved to the front; what follows `--` stays in place."""
     end = args.index("--") if "--" in args else len(args)
     first, rest, words = [], [], iter(args[:end])
     for word in words:
@@ -133,9 +133,9 @@ def _group_options_first(args: list[str]) -> list[str]:
 
 
 def _report(error: Exception, as_json: bool) -> int:
-    """Print in one line what went wrong; return the exit status."""
+    """Print an error on one line; return the exit status."""
     if isinstance(error, BrokenPipeError):
-        # The reader of standard output has enough (a pipe into head): nothing is wrong. Python must not flush again.
+        # The reader of standard output has closed it (a pipe into head): no error, but Python must not flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     status, message = _explained(error)
@@ -151,7 +151,7 @@ def _report(error: Exception, as_json: bool) -> int:
 
 
 def _explained(error: Exception) -> tuple[int, str]:
-    """The exit status and the message of an error, on one line."""
+    """The exit status of an error, and its message on one line."""
     if isinstance(error, GeosegError):
         return error.exit_code, " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:

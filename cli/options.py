@@ -1,4 +1,4 @@
-"""Options that several commands share, and their types."""
+"""Options that several commands share, and parameter types."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BandList(_BandType):
         try:
             return tuple(int(part) for part in str(value).replace(" ", ",").split(",") if part)
         except ValueError:
-            self.fail(f"{value!r} are no band numbers; write them as 4,3,2", param, ctx)
+            self.fail(f"{value!r} is not a list of band numbers such as 4,3,2", param, ctx)
 
 
 class AreaType(_AreaType):
@@ -57,7 +57,7 @@ class AreaType(_AreaType):
 
 
 class PeriodType(_PeriodType):
-    """A time, or the time between two: '2020', '2020-07-14', '2020-07-14T10:30:00Z', 'START/END'."""
+    """A time or a period: '2020', '2020-07-14', '2020-07-14T10:30:00Z', 'START/END'."""
 
     name = "TIME[/TIME]"
 
@@ -82,12 +82,12 @@ class NameList(_NameType):
 
 
 class LocationType(_LocationType):
-    """A path, or with --allow-remote a URL."""
+    """A path or, with --allow-remote, a URL."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
-        """Return the path, or the place that is none."""
+        """Return a Path, or a Remote for a URL."""
         return value if isinstance(value, Path | Remote) else locate(str(value))
 
 
@@ -97,15 +97,23 @@ LOCATION = LocationType()
 def opening_options(function: F) -> F:
     """Add --allow-vrt, --allow-remote, --max-pixels, --page and --nodata."""
     options = (
-        click.option("--allow-vrt", is_flag=True, help="Take GDAL VRTs, of rasters under their own folder."),
         click.option(
-            "--allow-remote", is_flag=True, help="Take GeoTIFFs elsewhere: https://, s3://, gs://, az://, zip+file://."
+            "--allow-vrt", is_flag=True, help="Accept GDAL VRTs whose sources are in the same folder or below it."
         ),
         click.option(
-            "--max-pixels", type=int, default=Opening.max_pixels, show_default=True, help="Refuse a raster of more."
+            "--allow-remote", is_flag=True, help="Accept remote GeoTIFFs: https://, s3://, gs://, az://, zip+file://."
         ),
-        click.option("--page", type=int, help="Page of a TIFF with several, counted from 1.  [default: the first]"),
-        click.option("--nodata", type=float, help="Value of invalid pixels.  [default: what the file declares]"),
+        click.option(
+            "--max-pixels",
+            type=int,
+            default=Opening.max_pixels,
+            show_default=True,
+            help="Refuse rasters with more pixels.",
+        ),
+        click.option("--page", type=int, help="Page of a multi-page TIFF, counted from 1.  [default: the first]"),
+        click.option(
+            "--nodata", type=float, help="Value of invalid pixels.  [default: the value declared in the file]"
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -121,7 +129,7 @@ def min_area_option(function: F) -> F:
     """Add --min-area."""
     return click.option(
         "--min-area", type=AreaType(),
-        help="Give regions below it to the neighbour with the longest common edge: 50 or 50m2 (square metres), 12px.",
+        help="Merge smaller regions into the neighbour with the longest common edge: 50 or 50m2 (square metres), 12px.",
     )(function)  # fmt: skip
 
 
@@ -129,8 +137,8 @@ def bands_option(function: F) -> F:
     """Add -b, --bands."""
     return click.option(
         "-b", "--bands", type=BandList(), default=None,
-        help="Bands to use, counted from 1, in this order: 4,3,2. Needed above four bands.  "
-        "[default: every band that is not alpha]",
+        help="Bands to use, counted from 1, in this order: 4,3,2. Required for more than four bands.  "
+        "[default: all bands except alpha]",
     )(function)  # fmt: skip
 
 
@@ -138,10 +146,14 @@ def device_options(function: F) -> F:
     """Add --device and --precision."""
     function = click.option(
         "--precision", type=click.Choice(get_args(Precision)), default="auto", show_default=True,
-        help="Arithmetic of the network: bfloat16 is about twice as fast; auto takes it where it is native.",
+        help="Arithmetic of the network. bfloat16 is about twice as fast; auto uses it where the hardware supports it.",
     )(function)  # fmt: skip
     return click.option(
-        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs."
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Device that the network runs on.",
     )(function)
 
 
@@ -149,25 +161,25 @@ def block_size_option(function: F) -> F:
     """Add --block-size."""
     return click.option(
         "--block-size", type=int, default=PredictConfig.block_size, show_default=True,
-        help="Pixels a side that are written at once, a multiple of 512: decides memory, not the result.",
+        help="Side of a block in pixels, a multiple of 512. It affects memory, not the result.",
     )(function)  # fmt: skip
 
 
 def assume_crs_option(function: F) -> F:
     """Add --assume-crs."""
-    return click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none: EPSG:25832, or WKT.")(
+    return click.option("--assume-crs", metavar="CRS", help="CRS of a raster that has none: EPSG:25832, or WKT.")(
         function
     )
 
 
 def overwrite_option(function: F) -> F:
     """Add --overwrite."""
-    return click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")(function)
+    return click.option("--overwrite", is_flag=True, help="Replace existing outputs.")(function)
 
 
 def run_options(function: F) -> F:
     """Add --keep-run and --restart."""
     function = click.option(
-        "--restart", is_flag=True, help="Forget what an interrupted run has finished, and begin anew."
+        "--restart", is_flag=True, help="Discard the finished blocks of an interrupted run and start over."
     )(function)
-    return click.option("--keep-run", is_flag=True, help="Keep the run directory with its finished parts.")(function)
+    return click.option("--keep-run", is_flag=True, help="Keep the run directory with the finished blocks.")(function)

@@ -28,27 +28,27 @@ from .progress import run_job
     "--out",
     type=PATH,
     required=True,
-    help="File to write, by its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.",
+    help="File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.",
 )
-@click.option("--confidence", type=LOCATION, help="Raster on the same pixels: write its mean over each polygon.")
+@click.option(
+    "--confidence", type=LOCATION, help="Confidence raster on the same pixels; its mean is written for each polygon."
+)
 @min_area_option
 @click.option(
     "--simplify",
     type=float,
     metavar="TOLERANCE",
-    help="Take vertices away, in units of the CRS; neighbours keep their common edges, in memory.",
+    help="Simplify by this tolerance, in units of the CRS. Neighbours keep their common edges; needs more memory.",
 )
 @click.option("--classes", type=NameList(), help="Ids or names of the classes to write: 1,3.  [default: all]")
-@click.option(
-    "--field", default=PolygonizeConfig.field, show_default=True, help="Name of the column with the ids of classes."
-)
+@click.option("--field", default=PolygonizeConfig.field, show_default=True, help="Name of the column of class ids.")
 @sld_option
 @assume_crs_option
 @overwrite_option
 @opening_options
 @click.pass_context
 def polygonize(context: click.Context, /, **settings: Any) -> None:
-    """Turn a class RASTER, geoseg's or any of integers, into polygons: a region each, exactly along its pixels."""
+    """Turn a class RASTER (any raster of integers) into polygons, one for each region, exactly along its pixels."""
     config = PolygonizeConfig(**settings)
     from geoseg.jobs.polygonize import PolygonizeJob
 

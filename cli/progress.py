@@ -1,6 +1,6 @@
-"""What the command line says on standard error: progress as a bar, as lines, as JSON for programs, or not at all.
+"""Progress on standard error: a bar, lines, JSON for programs, or none.
 
-With JSON, every line on standard error is one object: progress, warnings, errors and interruptions alike.
+With JSON, every line on standard error is one object, including warnings, errors and interruptions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Display = Literal["auto", "bar", "plain", "json", "none"]
 DISPLAYS: tuple[Display, ...] = get_args(Display)
 
 _PLAIN_LINES = 20
-"""Lines of progress that the plain display shows for a job."""
+"""Approximate number of lines that the plain display prints for a job."""
 
 _JSON_LEVELS = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
 
@@ -42,12 +42,12 @@ def json_line(**fields: Any) -> str:
 
 
 def run_job(job: Job[Any], context: click.Context, command: str | None = None) -> None:
-    """Run a job under the display that was asked for. An interruption says what is kept and how to continue.
+    """Run a job and show its progress. After an interruption, print what is kept and how to continue.
 
     Args:
         job: The job; the caller closes it.
-        context: Of the command; its object has the display and the command line.
-        command: What continues the work; None is the same command again.
+        context: Context of the command; its object holds the display and the command line.
+        command: Command that continues the work; None is the same command.
     """
     from geoseg.jobs.job import follow
 
@@ -62,7 +62,7 @@ def run_job(job: Job[Any], context: click.Context, command: str | None = None) -
 def _hint(job: Job[Any], command: str, as_json: bool) -> Callable[[], str]:
     def line() -> str:
         kept = job.kept()
-        text = f"{kept}; to go on: {command}" if kept else "" if kept is None else "nothing is kept yet"
+        text = f"{kept}; to continue: {command}" if kept else "" if kept is None else "nothing is kept yet"
         if as_json:
             return json_line(kind="interrupted", stage=job.stage, message=text)
         return f"interrupted; {text}" if text else "interrupted"
@@ -72,7 +72,7 @@ def _hint(job: Job[Any], command: str, as_json: bool) -> Callable[[], str]:
 
 @contextmanager
 def _display(display: Display, unit: str) -> Iterator[Callable[[Progress], None]]:
-    """Yield what shows one event."""
+    """Yield the function that shows one event."""
     if display == "auto":
         display = "bar" if sys.stderr.isatty() else "plain"
     if display == "bar":

@@ -28,42 +28,46 @@ from .progress import run_job
     "--out",
     type=PATH,
     required=True,
-    help="File to write: .tif for a raster of ids, .gpkg or .fgb for polygons with the statistics of their pixels.",
+    help="File to write: .tif for a raster of ids, .gpkg or .fgb for polygons with band statistics.",
 )
 @click.option(
-    "--size", type=int, default=SegmentConfig.size, show_default=True, help="Side of a superpixel in pixels, about."
+    "--size",
+    type=int,
+    default=SegmentConfig.size,
+    show_default=True,
+    help="Approximate side of a superpixel in pixels.",
 )
 @click.option(
     "--compactness",
     type=float,
     default=SegmentConfig.compactness,
     show_default=True,
-    help="Weight of distance against colour.",
+    help="Weight of spatial distance against colour distance.",
 )
 @click.option(
     "--iterations",
     type=int,
     default=SegmentConfig.iterations,
     show_default=True,
-    help="Steps of assigning pixels and moving centres.",
+    help="Number of iterations of SLIC.",
 )
 @click.option(
     "--min-size",
     type=int,
-    help="Pixels below which a superpixel is given to a neighbour.  [default: a quarter of size x size]",
+    help="Merge superpixels of fewer pixels into a neighbour.  [default: a quarter of size x size]",
 )
 @bands_option
 @block_size_option
-@click.option("--workers", type=int, help="Threads.  [default: the cores, at most 8]")
+@click.option("--workers", type=int, help="Number of threads.  [default: number of cores, at most 8]")
 @assume_crs_option
 @overwrite_option
 @run_options
 @opening_options
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:
-    """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and deviation of each band.
+    """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and standard deviation of each band.
 
-    An interrupted run is continued by the same command.
+    The same command continues an interrupted run.
     """
     config = SegmentConfig(**settings)
     from geoseg.jobs.superpixels import SuperpixelsJob

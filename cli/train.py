@@ -15,7 +15,7 @@ from .progress import run_job
 
 @click.command()
 @click.option(
-    "--data", type=LOCATION, required=True, help="Folder of imagery (GeoTIFF, JPEG, PNG, JPEG 2000), or one file."
+    "--data", type=LOCATION, required=True, help="Folder of images (GeoTIFF, JPEG, PNG, JPEG 2000), or one image."
 )
 @click.option(
     "-o",
@@ -23,22 +23,22 @@ from .progress import run_job
     type=PATH,
     default=TrainConfig.out,
     show_default=True,
-    help="Model file; its log and picture go beside it.",
+    help="Model file to write; a log and a picture are written next to it.",
 )
 @click.option(
     "--recipe",
     type=click.Choice(get_args(RecipeName)),
-    help="A named set of training settings; the options below override it.  [default: the protocol of the data set "
-    "that the folder looks like, else orthophoto]",
+    help="Named set of training settings; the options below override it.  [default: that of the benchmark whose layout "
+    "the folder has, otherwise orthophoto]",
 )
 @click.option(
     "--classes",
     type=int,
-    help="Number of classes to learn; up to 12 are learnt as land cover, more as its shades.  [default: the recipe's]",
+    help="Number of classes: up to 12 are land-cover classes, more divide these further.  [default: the recipe's]",
 )
-@click.option("--steps", type=int, help="Optimiser steps.  [default: the recipe's]")
+@click.option("--steps", type=int, help="Number of optimiser steps.  [default: the recipe's]")
 @click.option(
-    "--minutes", type=float, help="Stop after this time; the schedule follows the clock.  [default: no limit]"
+    "--minutes", type=float, help="Time limit; the learning-rate schedule then follows the clock.  [default: none]"
 )
 @click.option("--batch-size", type=int, help="Patches per step.  [default: the recipe's]")
 @click.option("--patch-size", type=int, help="Side of a patch in pixels, a multiple of 32.  [default: the recipe's]")
@@ -46,12 +46,12 @@ from .progress import run_job
     "--encoder",
     default=TrainConfig.encoder,
     show_default=True,
-    help="Our own six convolutions, or an encoder of segmentation-models-pytorch, such as resnet18, mobilenet_v2.",
+    help="compact (six convolutions), or an encoder of segmentation-models-pytorch such as resnet18 or mobilenet_v2.",
 )
 @click.option(
     "--encoder-weights",
     metavar="NAME|FILE",
-    help="Start the encoder from these weights: imagenet (downloaded), or a file.  [default: random]",
+    help="Initial weights of the encoder: imagenet (downloaded), or a file.  [default: random]",
 )
 @bands_option
 @click.option(
@@ -64,32 +64,36 @@ from .progress import run_job
     type=float,
     default=TrainConfig.compactness,
     show_default=True,
-    help="Weight of distance against colour in superpixels.",
+    help="Weight of spatial distance against colour distance in superpixels.",
 )
 @device_options
-@click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="Decides every random choice.")
+@click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="Seed of all random choices.")
 @click.option(
     "--weights",
     type=click.Choice(get_args(Weights)),
     default=TrainConfig.weights,
     show_default=True,
-    help="What the model gets: the weights that a criterion without labels prefers, or the last ones.",
+    help="Which weights are saved: those selected by a criterion without labels, or the last ones.",
 )
 @click.option(
     "--max-bad",
     type=int,
     default=TrainConfig.max_bad,
     show_default=True,
-    help="Go on without images that cannot be read or do not fit their labels, up to this many of them.",
+    help="Largest number of images that may be left out because they cannot be read or do not fit their labels.",
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted training, exactly.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted training; the result is the same as without the interruption.",
+)
 @overwrite_option
 @opening_options
 @click.pass_context
 def train(context: click.Context, /, **settings: Any) -> None:
-    """Learn classes from a folder of imagery, without labels.
+    """Learn classes from a folder of images, without labels.
 
-    Writes one model file, a log of every step (.metrics.jsonl) and a picture of what was learnt (.png).
+    Writes a model file, a log of every step (.metrics.jsonl) and a picture of the learnt classes (.png).
     """
     config = TrainConfig(**settings)
     from geoseg.jobs.train import TrainJob
@@ -100,5 +104,5 @@ def train(context: click.Context, /, **settings: Any) -> None:
 
 
 def _resuming(command: str) -> str:
-    """The command that continues where `command` was interrupted."""
+    """The command that continues `command` after an interruption."""
     return " ".join(word for word in command.split(" ") if word not in ("--overwrite", "--resume")) + " --resume"

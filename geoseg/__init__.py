@@ -5,7 +5,7 @@
     model = geoseg.train("potsdam/").model
     result = geoseg.predict("scene.tif", out="classes.tif", model=model, progress=True)
 
-The functions have the names, settings and defaults of the command line. Nothing heavy is imported before it is used.
+The functions have the names, settings and defaults of the command line. Heavy libraries are imported on first use.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for from its home (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)

@@ -40,7 +40,7 @@ from geoseg.jobs.train import TrainJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
 from geoseg.outputs.names import Outputs
-from geoseg.prediction.plan import plan
+from geoseg.prediction.plan import MEMO_BYTES, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene
@@ -114,16 +114,17 @@ def test_law_2_block_independence_of_the_part_that_is_written(tmp_path: Path) ->
     assert profile["transform"] == TRANSFORM @ Affine.translation(333, 217)
 
 
-def test_law_2_block_independence_of_order_and_of_forgotten_windows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_law_2_block_independence_of_order_and_of_dropped_windows(tmp_path: Path) -> None:
     model = make_model()
     with Scene(holed_scene(tmp_path / "scene.tif")) as scene:
         todo = plan(Grid(scene.shape, 128, 32), model.superpixels, scene.extent, 512)
 
-        def compute(order: list[int]) -> tuple[dict[int, NDArray[Any]], int]:
+        def compute(order: list[int], memo_bytes: int = MEMO_BYTES) -> tuple[dict[int, NDArray[Any]], int]:
             results, windows = {}, 0
-            with Predictor(scene, model, todo, torch.device("cpu"), torch.float32, "hann", 1, 2) as predictor:
+            predictor = Predictor(
+                scene, model, todo, torch.device("cpu"), torch.float32, "hann", 1, 2, memo_bytes=memo_bytes
+            )
+            with predictor:
                 for index in order:
                     prepared = predictor.prepare(todo.blocks[index])
                     result = predictor.finish(prepared, predictor.logits(prepared))
@@ -134,8 +135,7 @@ def test_law_2_block_independence_of_order_and_of_forgotten_windows(
         ordered, once = compute(list(range(len(todo.blocks))))
         needed = {position for block in todo.blocks for position in todo.windows(block)}
         assert once <= len(needed)
-        monkeypatch.setattr("geoseg.prediction.plan.MEMO_BYTES", 0)
-        shuffled, again = compute([5, 0, 3, 2, 8, 1, 7, 4, 6])
+        shuffled, again = compute([5, 0, 3, 2, 8, 1, 7, 4, 6], memo_bytes=0)
         assert again > once
         for index, classes in ordered.items():
             assert np.array_equal(classes, shuffled[index])

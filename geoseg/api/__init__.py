@@ -1,7 +1,7 @@
-"""The Python API: each function is one command, with the same settings and defaults, and returns what was made.
+"""The Python API: each function is one command, with the same settings and defaults, and returns its results.
 
-Paths are `str` or `Path`; what looks like a URL is a remote file and needs `allow_remote=True`. `progress` is a
-function that gets a `Progress` for every step, or True for a tqdm bar. Every error is a subclass of `GeosegError`.
+Paths are `str` or `Path`; a URL needs `allow_remote=True`. `progress` is a function that is called with a `Progress`
+for each step, or True for a tqdm bar. All errors are subclasses of `GeosegError`.
 
-The functions are reached as `geoseg.train`, `geoseg.predict` and so on; this package only keeps them.
+Use the functions as `geoseg.train`, `geoseg.predict` and so on.
 """

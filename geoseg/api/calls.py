@@ -1,4 +1,4 @@
-"""What the functions of the API share: how arguments become settings, and how a job is run."""
+"""Helpers of the API functions: conversion of arguments, and running a job."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
 
 PathLike = str | os.PathLike[str]
-Watcher = Callable[["Progress"], object] | bool
-"""What is told of progress: a function, True for a tqdm bar, False for nobody."""
+ProgressOption = Callable[["Progress"], object] | bool
+"""A function that is called with each `Progress`, True for a tqdm bar, or False."""
 
 
-def run(job: Job[Any], progress: Watcher) -> None:
-    """Run a job to its end, and tell `progress` of it."""
+def run(job: Job[Any], progress: ProgressOption) -> None:
+    """Run a job to its end and report its progress."""
     from geoseg.jobs.job import follow
 
     if progress is not True:
@@ -39,7 +39,7 @@ def run(job: Job[Any], progress: Watcher) -> None:
 
 
 def location_of(path: PathLike) -> Location:
-    """Return the path, or the remote place that a text names."""
+    """Return a Path, or a Remote for a URL."""
     return path if isinstance(path, Path | Remote) else locate(os.fspath(path))
 
 
@@ -49,10 +49,10 @@ def path_of(path: PathLike | None) -> Path | None:
 
 
 def tuple_of(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return the numbers as the settings have them."""
+    """Return the numbers as a tuple."""
     return None if values is None else tuple(values)
 
 
 def area_of(area: Area | str | None) -> Area | None:
-    """Return the area that a text such as "50m2" or "12px" names."""
+    """Return the area; a string such as "50m2" or "12px" is parsed."""
     return Area.parse(area) if isinstance(area, str) else area

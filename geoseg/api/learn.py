@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.api.calls import PathLike, Watcher, location_of, run, tuple_of
+from geoseg.api.calls import PathLike, ProgressOption, location_of, run, tuple_of
 from geoseg.config import (
     MODEL_NAME,
     Opening,
@@ -31,44 +31,44 @@ def train(
     compactness: float = TrainConfig.compactness, device: str = "auto", precision: Precision = "auto", seed: int = 0,
     weights: Weights = "selected", max_bad: int = 0, resume: bool = False, overwrite: bool = False,
     allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
-    nodata: float | None = None, progress: Watcher = False,
+    nodata: float | None = None, progress: ProgressOption = False,
 ) -> TrainResult:  # fmt: skip
-    """Learn classes from imagery, without labels.
+    """Learn classes from images, without labels.
 
     Args:
-        data: Folder of imagery, one file, or several files.
-        out: Model file to write; its log and picture go beside it.
-        recipe: A named set of training settings; None takes the protocol whose data the folder looks like, else
-            orthophoto. What is None below is taken from it.
-        classes: How many classes; up to 12 are learnt as land cover, more as its shades.
-        steps: Optimiser steps.
-        minutes: Stop after this time; the schedule follows the clock.
+        data: Folder of images, one image, or several images.
+        out: Model file to write; a log and a picture are written next to it.
+        recipe: Named set of training settings. None is that of the benchmark whose layout the folder has, otherwise
+            orthophoto. Settings below that are None come from the recipe.
+        classes: Number of classes: up to 12 are land-cover classes, more divide these further.
+        steps: Number of optimiser steps.
+        minutes: Time limit; the learning-rate schedule then follows the clock.
         batch_size: Patches per step.
         patch_size: Side of a patch in pixels, a multiple of 32.
         encoder: "compact", or an encoder of segmentation-models-pytorch.
-        encoder_weights: What the encoder starts from: a name such as "imagenet", or a file.
-        bands: Band numbers from 1, in this order; None takes every band that is not alpha.
+        encoder_weights: Initial weights of the encoder: a name such as "imagenet", or a file; None is random.
+        bands: Band numbers, counted from 1, in this order; None is all bands except alpha.
         superpixel_size: Side of a superpixel in pixels.
-        compactness: Weight of distance in space against distance in colour.
+        compactness: Weight of spatial distance against colour distance.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: Arithmetic of the network; "auto" takes bfloat16 where it is native.
-        seed: Decides every random choice.
-        weights: "selected" by a criterion without labels, or the "last".
-        max_bad: How many images that cannot be used may be left out.
-        resume: Continue an interrupted training, exactly.
-        overwrite: Replace a model that exists.
-        allow_vrt: Take GDAL VRTs, of rasters under their own folder.
-        allow_remote: Take files elsewhere.
-        max_pixels: Refuse a raster of more.
-        page: Page of a TIFF with several, from 1.
-        nodata: Value of invalid pixels; None takes what the file declares.
-        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+        precision: Arithmetic of the network; "auto" uses bfloat16 where the hardware supports it.
+        seed: Seed of all random choices.
+        weights: Which weights are saved: "selected" by a criterion without labels, or the "last" ones.
+        max_bad: Largest number of unusable images that may be left out.
+        resume: Continue an interrupted training; the result is the same as without the interruption.
+        overwrite: Replace an existing model, or discard an interrupted training.
+        allow_vrt: Accept GDAL VRTs whose sources are in the same folder or below it.
+        allow_remote: Accept remote files: URLs, cloud storage, archives.
+        max_pixels: Refuse rasters with more pixels.
+        page: Page of a multi-page TIFF, counted from 1; None is the first.
+        nodata: Value of invalid pixels; None is the value declared in the file.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
 
     Returns:
         The paths of model, log and picture.
 
     Raises:
-        GeosegError: See `geoseg.errors`: imagery that cannot be used, an output that exists, a training that diverged.
+        GeosegError: Images cannot be used, the output exists, or the training diverged; see `geoseg.errors`.
 
     Example:
         >>> geoseg.train("potsdam/", classes=6, progress=True).model  # doctest: +SKIP
@@ -96,7 +96,7 @@ def open_model(path: PathLike) -> Model:
     """Return the model in a file: network, bands, statistics, class map and provenance.
 
     Raises:
-        InputMissingError, InputError: There is no such file, or it is not an intact model.
+        InputMissingError, InputError: The file does not exist, or is not an intact model.
     """
     from geoseg.model.file import load_model
     from geoseg.raster.guards import regular_file

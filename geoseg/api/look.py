@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import PathLike, Watcher, location_of, path_of, run, tuple_of
+from geoseg.api.calls import PathLike, ProgressOption, location_of, path_of, run, tuple_of
 from geoseg.config import (
     CheckConfig,
     EvaluateConfig,
@@ -27,31 +27,31 @@ def evaluate(
     bands: Sequence[int] | None = None, device: str = "auto", precision: Precision = "auto",
     picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
-    progress: Watcher = False,
+    progress: ProgressOption = False,
 ) -> Report:  # fmt: skip
-    """Score a model, on the images of `data`, or a class raster, against labels.
+    """Score a model (on the images of `data`) or a class raster against labels.
 
     Args:
         file: Model or class raster.
         labels: Label raster, or a folder of them, named like the images.
-        data: Images that a model maps: a folder, or one file.
-        protocol: What `data` is, where it has labels of its own; None is what the model was trained by.
+        data: Images that a model maps: a folder, or one image.
+        protocol: The benchmark that `data` holds, with its own labels; None is the one the model was trained on.
         ignore: Label values that are not scored.
         label_map: JSON or CSV file that names label values or colours.
-        bands: As in `train`; so are device, precision and allow_vrt to nodata.
-        device: Where the network runs.
-        precision: Arithmetic of the network.
-        picture: Also draw the confusion matrix, to this PNG.
-        overwrite: Replace a picture that exists.
-        allow_vrt: Take GDAL VRTs.
-        allow_remote: Take files elsewhere.
-        max_pixels: Refuse a raster of more.
-        page: Page of a TIFF with several.
-        nodata: Value of invalid pixels.
-        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+        bands: Band numbers, counted from 1, in the model's order.
+        device: As in `train`.
+        precision: As in `train`.
+        picture: Also draw the confusion matrix to this PNG file.
+        overwrite: Replace an existing picture.
+        allow_vrt: As in `train`.
+        allow_remote: As in `train`.
+        max_pixels: As in `train`.
+        page: As in `train`.
+        nodata: As in `train`.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
 
     Returns:
-        The scores under a one-to-one and a many-to-one match of clusters to classes.
+        The scores for a one-to-one and a many-to-one match of clusters to classes.
 
     Raises:
         GeosegError: See `geoseg.errors`.
@@ -71,14 +71,14 @@ def evaluate(
 
 
 def check(*files: PathLike, scene: PathLike | None = None) -> list[Finding]:
-    """Read all of `files` and return what was found, good and bad; nothing is written.
+    """Read all of `files` and check them; nothing is written.
 
     Args:
-        files: Scenes, models, what geoseg wrote, run directories.
-        scene: What a map or superpixels among them were made from, to compare them with.
+        files: Scenes, models, results of geoseg, run directories.
+        scene: The scene that a map or superpixels were made from, to compare them with.
 
     Returns:
-        One finding for each check; `all(finding.ok for finding in found)` says whether everything is intact.
+        One finding for each check. Everything is intact if all of them are `ok`.
 
     Raises:
         GeosegError: A file is missing, or cannot be checked at all.
@@ -89,14 +89,14 @@ def check(*files: PathLike, scene: PathLike | None = None) -> list[Finding]:
 
 
 def info(file: PathLike, **opening: Any) -> dict[str, Any]:
-    """Describe a scene, a model or a map in a few facts.
+    """Describe a scene, a model or a map.
 
     Args:
         file: The file.
         opening: allow_vrt, allow_remote, max_pixels, page and nodata, as in `train`.
 
     Returns:
-        Name -> value, JSON types only; 'kind' is 'scene', 'model', 'classes', 'confidence' or 'superpixels'.
+        Name -> JSON value; 'kind' is 'scene', 'model', 'classes', 'confidence' or 'superpixels'.
 
     Raises:
         GeosegError: The file is missing, or neither a raster nor a model.
@@ -109,10 +109,10 @@ def info(file: PathLike, **opening: Any) -> dict[str, Any]:
 def open_scene(
     path: PathLike, bands: Sequence[int] | None = None, assume_crs: str | None = None, **opening: Any
 ) -> Scene:
-    """Open a raster for reading windows of pixels and their validity; a context manager.
+    """Open a raster to read windows of pixels and their validity. A context manager.
 
     Args:
-        path: The file.
+        path: The raster.
         bands: As in `train`.
         assume_crs: CRS of a scene that has none.
         opening: allow_vrt, allow_remote, max_pixels, page and nodata, as in `train`.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.api.calls import PathLike, Watcher, area_of, location_of, path_of, run, tuple_of
+from geoseg.api.calls import PathLike, ProgressOption, area_of, location_of, path_of, run, tuple_of
 from geoseg.config import (
     Blend,
     Opening,
@@ -30,49 +30,49 @@ def predict(
     batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
     assume_crs: str | None = None, overwrite: bool = False, keep_run: bool = False, restart: bool = False,
     allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
-    nodata: float | None = None, progress: Watcher = False,
+    nodata: float | None = None, progress: ProgressOption = False,
 ) -> MapResult:  # fmt: skip
-    """Map a scene of any size with a model. Interrupted, the same call goes on where it was.
+    """Map a scene of any size with a model. The same call continues an interrupted prediction.
 
     Args:
         scene: The scene.
-        out: Class raster to write, a GeoTIFF; style, preview and record go beside it.
-        model: Model file; None takes geoseg-model.safetensors in the working directory, and learns one from the scene
-            where there is none.
-        confidence: Also write the confidence of each pixel's class, 1..255, to this file.
+        out: Class raster (GeoTIFF) to write; style, preview and record are written next to it.
+        model: Model file. None is geoseg-model.safetensors in the working directory; if it does not exist, a model is
+            learnt from the scene.
+        confidence: Also write the confidence of each pixel's class, 1..255, to this raster.
         polygons: Also write the regions to this vector file.
-        min_area: Give smaller regions to a neighbour: an `Area`, "50m2" or "12px".
+        min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
         sld: Also write the style as SLD.
         legend: Also write a picture of the legend.
         stac: Also write a STAC Item.
-        datetime: When the scene was taken, for the STAC Item: a `Period` or "2020-07-14".
-        bands: Band numbers from 1, in the model's order.
-        aoi: Vector file; what lies outside of its polygons becomes nodata.
+        datetime: Acquisition time of the scene, for the STAC Item: a `Period` or "2020-07-14".
+        bands: Band numbers, counted from 1, in the model's order.
+        aoi: Vector file; pixels outside its polygons become nodata.
         bounds: Map only this part: left, bottom, right, top in the scene's CRS.
-        tile_size: Side of the network's windows in pixels; None takes the model's.
-        overlap: Pixels by which windows overlap; None takes the model's.
-        blend: How overlapping windows are weighted.
-        block_size: Pixels a side that are written at once: decides memory, not the result.
-        batch_size: Windows per forward.
-        workers: Threads.
+        tile_size: Side of the network's windows in pixels; None is the model's.
+        overlap: Overlap of the windows in pixels; None is the model's.
+        blend: How overlapping windows are combined.
+        block_size: Side of a block in pixels. It affects memory, not the result.
+        batch_size: Windows per forward pass; None is 1 on a CPU and 8 on a GPU.
+        workers: Number of threads; None is the number of cores, at most 8.
         device: As in `train`.
         precision: As in `train`.
         assume_crs: CRS of a scene that has none.
-        overwrite: Replace outputs that exist.
-        keep_run: Keep the run directory with its finished parts.
-        restart: Forget what an interrupted run has finished.
+        overwrite: Replace existing outputs.
+        keep_run: Keep the run directory with the finished blocks.
+        restart: Discard the finished blocks of an interrupted run and start over.
         allow_vrt: As in `train`.
         allow_remote: As in `train`.
         max_pixels: As in `train`.
         page: As in `train`.
         nodata: As in `train`.
-        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
 
     Returns:
-        The paths of all files, and the classes. In a notebook it shows the preview.
+        The paths of all files, and the classes. A notebook displays the preview.
 
     Raises:
-        GeosegError: See `geoseg.errors`: bands that do not match the model's, an output that exists, a full disk.
+        GeosegError: The bands do not match the model, an output exists, the disk is full; see `geoseg.errors`.
 
     Example:
         >>> geoseg.predict("scene.tif", "classes.tif", min_area="50m2").preview  # doctest: +SKIP
@@ -94,7 +94,7 @@ def predict(
             run(job, progress)
             if isinstance(job, PredictJob):
                 return job.result
-    raise AssertionError("a prediction ends with the job of its scene")
+    raise AssertionError("the last job of a prediction maps its scene")
 
 
 def superpixels(
@@ -103,33 +103,33 @@ def superpixels(
     block_size: int = SegmentConfig.block_size, workers: int | None = None, assume_crs: str | None = None,
     overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
-    nodata: float | None = None, progress: Watcher = False,
+    nodata: float | None = None, progress: ProgressOption = False,
 ) -> SuperpixelsResult:  # fmt: skip
     """Cut a scene into superpixels (SLIC), without a model.
 
     Args:
         scene: The scene.
-        out: A .tif for a raster of ids (uint32), a .gpkg or .fgb for polygons with mean and deviation of each band.
-        size: Side of a superpixel in pixels, about; 4..255.
-        compactness: Weight of distance in space against distance in colour.
-        iterations: Steps of assigning pixels and moving centres, 1..50.
-        min_size: Pixels below which a superpixel is given to a neighbour; None is a quarter of size x size.
-        bands: As in `train`; so are allow_vrt to nodata.
-        block_size: As in `predict`; so are workers to restart.
-        workers: Threads.
+        out: A .tif for a raster of ids (uint32), a .gpkg or .fgb for polygons with band statistics.
+        size: Approximate side of a superpixel in pixels, 4..255.
+        compactness: Weight of spatial distance against colour distance.
+        iterations: Number of iterations of SLIC, 1..50.
+        min_size: Merge superpixels of fewer pixels into a neighbour; None is a quarter of size x size.
+        bands: As in `train`.
+        block_size: As in `predict`.
+        workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
-        overwrite: Replace an output that exists.
-        keep_run: Keep the run directory.
-        restart: Forget what an interrupted run has finished.
-        allow_vrt: Take GDAL VRTs.
-        allow_remote: Take files elsewhere.
-        max_pixels: Refuse a raster of more.
-        page: Page of a TIFF with several.
-        nodata: Value of invalid pixels.
-        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+        overwrite: Replace an existing output.
+        keep_run: As in `predict`.
+        restart: Discard the finished blocks of an interrupted run and start over.
+        allow_vrt: As in `train`.
+        allow_remote: As in `train`.
+        max_pixels: As in `train`.
+        page: As in `train`.
+        nodata: As in `train`.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
 
     Returns:
-        The path, and how many polygons there are.
+        The path, and the number of polygons.
 
     Raises:
         GeosegError: See `geoseg.errors`.
@@ -152,30 +152,30 @@ def polygonize(
     simplify: float | None = None, classes: Sequence[str | int] | None = None, field: str = PolygonizeConfig.field,
     sld: bool = False, assume_crs: str | None = None, overwrite: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
-    nodata: float | None = None, progress: Watcher = False,
+    nodata: float | None = None, progress: ProgressOption = False,
 ) -> PolygonsResult:  # fmt: skip
-    """Turn a class raster, geoseg's or any of integers, into polygons: one for each region, exactly along its pixels.
+    """Turn a class raster (any raster of integers) into polygons, one for each region, exactly along its pixels.
 
     Args:
         raster: Class raster of one band.
-        out: File to write, by its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.
-        confidence: Raster on the same pixels, whose mean over each polygon is written.
-        min_area: Give smaller regions to a neighbour: an `Area`, "50m2" or "12px".
-        simplify: Tolerance in units of the CRS; neighbours keep their common edges.
-        classes: Ids or names of the classes to write; None for all.
+        out: File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.
+        confidence: Raster on the same pixels; its mean is written for each polygon.
+        min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
+        simplify: Tolerance of the simplification in units of the CRS; neighbours keep their common edges.
+        classes: Ids or names of the classes to write; None is all.
         field: Name of the column of class ids.
         sld: Also write the style as SLD.
         assume_crs: CRS of a raster that has none.
-        overwrite: Replace an output that exists.
-        allow_vrt: As in `train`; so are the next four.
-        allow_remote: Take files elsewhere.
-        max_pixels: Refuse a raster of more.
-        page: Page of a TIFF with several.
-        nodata: Value of pixels without a class.
-        progress: Function that gets a `Progress` for every step, or True for a tqdm bar.
+        overwrite: Replace an existing output.
+        allow_vrt: As in `train`.
+        allow_remote: As in `train`.
+        max_pixels: As in `train`.
+        page: As in `train`.
+        nodata: Value of pixels without a class; None is the value declared in the file.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
 
     Returns:
-        The path, and how many polygons there are.
+        The path, and the number of polygons.
 
     Raises:
         GeosegError: See `geoseg.errors`.

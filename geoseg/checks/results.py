@@ -17,8 +17,8 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import sha256
 from geoseg.files.record import MALFORMED, RASTERS, RECORD, find_record, read_record, record_path
 from geoseg.outputs.names import POLYGONS
-from geoseg.outputs.polygons import LAYER
-from geoseg.prediction.segmenter import LAYER as SEGMENTS
+from geoseg.outputs.polygons import CLASS_LAYER
+from geoseg.prediction.segmenter import SUPERPIXEL_LAYER
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import regular_file
@@ -99,8 +99,8 @@ class _Contents:
             yield from _guarded(findings, "layout", check_layout(findings, self.record))
         if "classes" in rasters:
             yield from self._check_classes(rasters["classes"], rasters.get("confidence"))
-        elif SEGMENTS in rasters:
-            path = rasters[SEGMENTS]
+        elif SUPERPIXEL_LAYER in rasters:
+            path = rasters[SUPERPIXEL_LAYER]
             run = MapCheck(path, self.record, None, scene=self.scene).run()
             yield from _guarded(FileFindings(path), "pixels", run)
         elif self.scene is not None:
@@ -119,7 +119,7 @@ class _Contents:
             return str(provenance["layer"])
         if record_path(path) != self.record_path:
             return "confidence"
-        return "classes" if "classes" in self.record else SEGMENTS
+        return "classes" if "classes" in self.record else SUPERPIXEL_LAYER
 
     def _check_classes(self, path: Path, confidence: Path | None) -> Iterator[Finding]:
         classes = ClassMap.from_json(self.record["classes"])
@@ -135,7 +135,7 @@ class _Contents:
     def _check_polygons(self, path: Path) -> Iterator[Finding]:
         findings, driver = FileFindings(path), POLYGONS[path.suffix.lower()]
         segments = "superpixels" in self.record
-        layer = SEGMENTS if segments else LAYER
+        layer = SUPERPIXEL_LAYER if segments else CLASS_LAYER
         polygons = summarise(path, driver, layer)
         yield from check_polygons(findings, polygons, self.record.get("superpixels" if segments else "polygons"))
         if segments:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.prediction.bands import open_for
-from geoseg.prediction.plan import Plan, plan
+from geoseg.prediction.plan import Plan, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
@@ -113,8 +112,8 @@ class ModelSource:
             self.device,
             self.precision,
             blend=PredictConfig.blend,
-            batch_size=1 if self.device.type == "cpu" else 8,
-            workers=min(8, os.cpu_count() or 1),
+            batch_size=default_batch_size(self.device.type),
+            workers=default_workers(),
         ) as predictor:
             for block in planned.blocks:
                 prepared = predictor.prepare(block)

@@ -1,1 +1,1 @@
-"""How files appear whole: written, verified, locked, recorded."""
+"""How files are written: atomically, verified, locked and recorded."""

@@ -1,4 +1,4 @@
-"""How a file appears: complete and verified, or not at all."""
+"""Atomic writing: a file appears complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from pathlib import Path
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.lock import process_lives
 
-_NAME_MAX = 255
-"""Bytes in the name of a file, on every file system in common use."""
+_MAX_NAME_BYTES = 255
+"""Longest file name on the file systems in common use."""
 
 _MARKER = ".placing"
-"""In the folder of a staging: its files are being put in place."""
+"""Name of an empty file in a staging folder. It exists while the staged files are moved to their places."""
 
 _unfinished: set[Path] = set()
-"""Temporaries of this process; whatever begins with such a name goes with it."""
+"""Temporary files and folders of this process. They are removed with all files whose names start with theirs."""
 
 
 def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse, before any work is done, an output that cannot or must not be written.
+    """Refuse an output that cannot or must not be written, before any work is done.
+
+    Args:
+        path: The output.
+        overwrite: Whether an existing file may be replaced.
+        inputs: Files that must not be overwritten, whatever `overwrite` says.
 
     Raises:
-        OutputError: the path is a folder, one of `inputs` (also by a link), exists without `overwrite`, lies in a
-            folder that is missing or may not be written to, or its name is too long for what is written beside it.
+        OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
+            lies in a folder that is missing or not writable, or its name is too long for the temporary files beside it.
     """
-    if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _NAME_MAX:
+    if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _MAX_NAME_BYTES:
         raise OutputError(f"{path}: its name is too long; choose a shorter one")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give the path of a file")
@@ -45,14 +50,18 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: its folder {path.parent} may not be written to")
+        raise OutputError(f"{path}: its folder {path.parent} is not writable")
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Refuse to start work that does not fit on the disk.
+
+    Args:
+        folder: A folder of the file system in question.
+        needed: Bytes that will be written.
 
     Raises:
-        WriteError: fewer than `needed` bytes are free where `folder` is.
+        WriteError: Fewer than `needed` bytes are free.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -62,12 +71,12 @@ def check_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def publishing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; when the block ends well it is synced and takes its place.
+    """Yield a temporary path to write to; at the end of the block the file is synced and renamed to `path`.
 
-    The old file stays intact until then. A link is followed, not replaced.
+    An old file stays intact until then. A link is followed, not replaced.
 
     Raises:
-        WriteError: the file system failed; nothing is left behind.
+        WriteError: The file system failed; the temporary file is removed.
     """
     target = path.resolve()
     temporary = target.with_name(temporary_name(target))
@@ -86,27 +95,31 @@ def publishing(path: Path) -> Iterator[Path]:
 
 
 def publish_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, atomically, once it reads back as it was written.
+    """Write `data` to `path` atomically, after reading it back.
 
     Raises:
-        WriteError: the file system failed, or what reads back differs; the old file is intact.
+        WriteError: The file system failed, or the data read back differs; an old file is intact.
     """
     with publishing(path) as temporary:
         temporary.write_bytes(data)
         if temporary.read_bytes() != data:
-            raise WriteError(f"{path}: reads back otherwise than it was written; is the disk full or failing?")
+            raise WriteError(f"{path}: reads back differently than it was written; is the disk full or failing?")
 
 
 def abandon() -> None:
-    """Remove every temporary of this process, which is about to be ended by force."""
+    """Remove all temporary files of this process, before it is ended by force."""
     for temporary in tuple(_unfinished):
         _remove(temporary)
 
 
 def remove_leftovers(folder: Path, stem: str = "*") -> None:
-    """Remove temporaries in `folder` whose processes, on this machine, have ended: of files called `stem`, or of any.
+    """Remove the temporary files of ended processes of this machine.
 
-    What was being put in place stays, for it says that.
+    A staging folder that was being moved to its place stays: `interrupted` relies on it.
+
+    Args:
+        folder: Where to look.
+        stem: Stem of the outputs whose temporary files are removed; all by default.
     """
     pattern = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp(?![^.])")
     for entry in folder.glob(f".{stem if stem == '*' else glob.escape(stem)}.*.tmp*"):
@@ -122,8 +135,8 @@ def sha256(path: Path) -> str:
 
 
 def temporary_name(target: Path) -> str:
-    """Return the name under which this process writes what is to become `target`."""
-    # Host and process in the name: on a cluster two workers may publish the same part.
+    """Return the name of the temporary file that this process renames to `target` in the end."""
+    # It names host and process, because on a cluster two workers may write the same part.
     return f".{target.stem}{_own_temporary()}{target.suffix}"
 
 
@@ -132,7 +145,7 @@ def _own_temporary() -> str:
 
 
 def sync(path: Path) -> None:
-    """Return once the disk has what was written to a file, or the names in a folder."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -141,10 +154,13 @@ def sync(path: Path) -> None:
 
 
 class Staging:
-    """Files that appear together: each is written, under its own name, in a hidden folder beside its place, and all
-    are put in place at once. Until then what is there stays intact; a context manager.
+    """Files that appear together. A context manager.
 
-    target: the file that names the work, the first to be put in place.
+    Each file is written under its own name into a hidden folder next to its place. `commit` moves all of them to their
+    places; until then the old files stay intact.
+
+    Args:
+        target: The main output. It names the hidden folders and is moved first.
     """
 
     def __init__(self, target: Path) -> None:
@@ -159,7 +175,7 @@ class Staging:
             for folder in self._folders.values():
                 _remove(folder)
         if isinstance(error, WriteError):
-            # Nobody knows the hidden folder: what cannot be written is the file in its own place.
+            # The message names the place of the file: users do not know the hidden folder.
             text = str(error)
             for place, folder in self._folders.items():
                 text = text.replace(str(folder), str(place))
@@ -169,10 +185,10 @@ class Staging:
                 _delete(marker.parent)
 
     def path(self, target: Path) -> Path:
-        """Return where to write what is to become `target`.
+        """Return the path at which to write the file that `commit` moves to `target`.
 
         Raises:
-            WriteError: the hidden folder cannot be made.
+            WriteError: The hidden folder cannot be created.
         """
         folder = self._folders.get(target.parent)
         if folder is None:
@@ -185,12 +201,16 @@ class Staging:
         return folder / target.name
 
     def commit(self, stale: Iterable[Path]) -> None:
-        """Remove `stale` files, which tell of what was there, and put everything in place, the target first.
+        """Remove `stale` files, then move all staged files to their places, the target first.
 
-        If the process ends before the context, `interrupted` says so from then on, until a later work ends well.
+        If the process ends within the context from here on, `interrupted` is true until a later staging of the same
+        target succeeds.
+
+        Args:
+            stale: Files that describe the old outputs; they need not exist.
 
         Raises:
-            WriteError: the file system failed.
+            WriteError: The file system failed.
         """
         try:
             self.path(self._target)
@@ -200,7 +220,7 @@ class Staging:
                 path.unlink(missing_ok=True)
             for place, folder in self._folders.items():
                 for file in sorted(folder.iterdir(), key=lambda file: (file.name != self._target.name, file.name)):
-                    # A temporary that could not be removed is none of the files.
+                    # A temporary file that could not be removed is not an output.
                     if file != self._marker and _own_temporary() not in file.name:
                         _place(file, place / file.name)
                 sync(place)
@@ -208,7 +228,7 @@ class Staging:
             if isinstance(error, WriteError):
                 raise
             raise WriteError(
-                f"{self._target}: cannot be put in place ({error.strerror or error}); the same command goes on"
+                f"{self._target}: cannot be put in place ({error.strerror or error}); run the same command again"
             ) from error
 
     @property
@@ -220,7 +240,7 @@ class Staging:
 
 
 def interrupted(target: Path) -> bool:
-    """Return whether a process ended while it was putting `target` in place: what is there may be replaced."""
+    """Return whether a process ended while it moved staged files to `target`, so that they may be replaced."""
     return any(True for _ in _markers(target))
 
 
@@ -229,7 +249,7 @@ def _markers(target: Path) -> Iterator[Path]:
 
 
 def _place(file: Path, target: Path) -> None:
-    """Move a file that is synced; a link is followed, to another file system too."""
+    """Move a synced file. A link is followed, even to another file system."""
     real = target.resolve()
     if file.stat().st_dev == real.parent.stat().st_dev:
         file.replace(real)
@@ -241,7 +261,7 @@ def _place(file: Path, target: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove a temporary with all that was written beside it under longer names."""
+    """Remove a temporary file together with files such as .aux.xml, whose names start with its name."""
     for leftover in temporary.parent.glob(f"{glob.escape(temporary.name)}*"):
         _delete(leftover)
     _unfinished.discard(temporary)

@@ -1,8 +1,8 @@
-"""A lock file: one process at a time, on this machine or on others that see the same folder.
+"""A lock file, which one process at a time holds, on this machine or on others that share the folder.
 
-Where the file system has advisory locks (flock), one is held on the file and ends with its process, however that
-ends. Not every file system shares those between machines: so the file also names host and process, and the time it
-was last changed is a heartbeat. A holder on another machine is taken for dead when that has stopped.
+If the file system has advisory locks (flock), the holder has one on the file; it ends with the process. Not every file
+system shares such locks between machines, so the file also names host and process, and the holder keeps updating its
+modification time. A holder on another machine counts as dead when this heartbeat stops.
 """
 
 from __future__ import annotations
@@ -26,62 +26,70 @@ except ImportError:  # Windows
     fcntl = None
 
 BEAT_SECONDS = 5.0
-DEAD_SECONDS = 60.0
-"""Seconds between two heartbeats, and without one until a holder on another machine is taken for dead."""
+"""Time between two heartbeats."""
 
-_ATTEMPTS = 100
+DEAD_SECONDS = 60.0
+"""Time without a heartbeat after which a holder on another machine counts as dead."""
+
+_MAX_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: host and process, and seconds since the last heartbeat; `here` if it is a live process of this
-    machine, None where that cannot be known."""
+    """The process that a lock file names.
+
+    Attributes:
+        host: Name of its machine.
+        process: Process id.
+        silent: Seconds since its last heartbeat.
+        running: Whether the process exists; None if it is on another machine.
+    """
 
     host: str
     process: int
     silent: float
-    here: bool | None
+    running: bool | None
 
     @property
     def alive(self) -> bool:
-        """Whether the holder is to be taken for alive."""
-        return self.silent < DEAD_SECONDS if self.here is None else self.here
+        """Whether the process exists or, on another machine, has sent a heartbeat recently."""
+        return self.silent < DEAD_SECONDS if self.running is None else self.running
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}"
 
 
 def holder(path: Path) -> Holder | None:
-    """Return who holds, or held, the lock file; None where nobody is named there."""
+    """Return the process that the lock file names, whether it still holds the lock or not; None if it names none."""
     try:
-        said = json.loads(path.read_bytes())
-        host, process = str(said["host"]), int(said["pid"])
+        content = json.loads(path.read_bytes())
+        host, process = str(content["host"]), int(content["pid"])
         changed = path.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Holder(host, process, max(0.0, _now(path.parent) - changed), _alive(host, process))
+    return Holder(host, process, max(0.0, _now(path.parent) - changed), _running(host, process))
 
 
 class Lock:
-    """A held lock; release it, or let its process end.
+    """A held lock. It is given up by `release`, or when the process ends.
 
     Args:
-        path: the lock file; its folder is made where it is missing.
-        beat: seconds between two heartbeats.
+        path: The lock file; its folder is created if it is missing.
+        beat: Seconds between two heartbeats.
 
     Raises:
-        LockedError: another process holds it; the message says which, and for how long it has been silent.
-        OSError: the file cannot be made.
+        LockedError: Another process holds the lock; the message names it, and when its last heartbeat was.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, path: Path, beat: float = BEAT_SECONDS) -> None:
         self.path = path
         self._beat_seconds = beat
-        self._file = _claimed(path)
-        self._said = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
+        self._file = _acquire(path)
+        self._content = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
         try:
             os.truncate(self._file, 0)
-            os.write(self._file, self._said)
+            os.write(self._file, self._content)
         except OSError:
             os.close(self._file)
             raise
@@ -91,59 +99,59 @@ class Lock:
         self._pulse.start()
 
     def check(self) -> None:
-        """Raise LockedError if somebody else has taken the lock since: this process was thought dead."""
+        """Raise LockedError if another process has taken the lock, because this one seemed to be dead."""
         if self._lost:
-            raise LockedError(f"{self.path.parent}: {holder(self.path)} took over while this process was asleep")
+            raise LockedError(f"{self.path.parent}: {holder(self.path)} took over while this process was suspended")
 
     def release(self) -> None:
-        """Give the lock back; its file goes."""
+        """Give up the lock and delete its file."""
         self._released.set()
         self._pulse.join()
-        if self._own():
+        if self._is_held():
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self._file)
 
     def _beat(self) -> None:
         while not self._released.wait(self._beat_seconds):
-            self._lost = self._lost or not self._own()
+            self._lost = self._lost or not self._is_held()
             if not self._lost:
                 with contextlib.suppress(OSError):
                     os.utime(self.path)
 
-    def _own(self) -> bool:
+    def _is_held(self) -> bool:
         try:
-            return _same(self._file, self.path) and self.path.read_bytes() == self._said
+            return _is_same(self._file, self.path) and self.path.read_bytes() == self._content
         except OSError:
             return False
 
 
-def _claimed(path: Path) -> int:
-    """Return the descriptor of the lock file, which nobody else holds."""
-    for _ in range(_ATTEMPTS):
+def _acquire(path: Path) -> int:
+    """Return a descriptor of the lock file once no other process holds it."""
+    for _ in range(_MAX_ATTEMPTS):
         path.parent.mkdir(exist_ok=True)
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
-            # The folder was there a moment ago: its work is done.
+            # Another process finished in between and removed the folder.
             continue
         try:
-            free = _flocked(file)
+            free = _flock(file)
             found = holder(path)
-            # A lock that is free belongs to nobody on this machine.
-            if free is False or (found is not None and found.alive and (free is None or found.here is None)):
+            # If the advisory lock is free, no process of this machine holds it.
+            if free is False or (found is not None and found.alive and (free is None or found.running is None)):
                 raise _locked(path, found)
-            if _same(file, path):
+            if _is_same(file, path):
                 return file
         except BaseException:
             os.close(file)
             raise
         os.close(file)
-    raise LockedError(f"{path}: comes and goes; another process works on the same output, try later")
+    raise LockedError(f"{path}: keeps changing hands; other processes work on the same output, try again later")
 
 
-def _flocked(file: int) -> bool | None:
-    """Take the advisory lock; return whether it was free, None where there are none."""
+def _flock(file: int) -> bool | None:
+    """Take the advisory lock; return whether it was free, None if the system has no advisory locks."""
     if fcntl is None:
         return None
     try:
@@ -157,31 +165,32 @@ def _flocked(file: int) -> bool | None:
 
 def _locked(path: Path, found: Holder | None) -> LockedError:
     who = "another process" if found is None else str(found)
-    then = "try again when it is done"
-    if found is not None and found.here is None:
-        then = (
-            f"it was heard of {found.silent:.0f} s ago and is taken for dead after {DEAD_SECONDS:.0f}: try again then"
+    advice = "try again when it is done"
+    if found is not None and found.running is None:
+        advice = (
+            f"its last sign of life was {found.silent:.0f} s ago, and after {DEAD_SECONDS:.0f} s it counts as dead: "
+            "try again then"
         )
-    return LockedError(f"{path.parent}: {who} is at work there; {then}")
+    return LockedError(f"{path.parent}: {who} is at work there; {advice}")
 
 
-def _same(file: int, path: Path) -> bool:
-    """Whether `path` still names the open file: whoever finishes takes the folder away."""
+def _is_same(file: int, path: Path) -> bool:
+    """Whether `path` still names the open file; a process that finishes removes the folder."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _alive(host: str, process: int) -> bool | None:
-    """Whether the process runs; None on another machine."""
+def _running(host: str, process: int) -> bool | None:
+    """Whether the process exists; None if it is on another machine."""
     if host != socket.gethostname():
         return None
     return process_lives(process)
 
 
 def process_lives(process: int) -> bool:
-    """Return whether this machine has a process of that number."""
+    """Return whether this machine has a process with that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -192,7 +201,7 @@ def process_lives(process: int) -> bool:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the file system, which may be another machine's."""
+    """The time by the clock of the file system, which may be on another machine."""
     probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
         probe.touch()

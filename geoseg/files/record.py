@@ -1,8 +1,8 @@
-"""The record beside an output: what it was made from, by what, and the SHA-256 of every file. One reader, one writer.
+"""The record beside an output: provenance and the SHA-256 of every file. All records are read and written here.
 
-A record is written last, so an output that has one is complete. It is a JSON object: the provenance (version, scene or
-raster, model, settings), `classes` of a map, and `files`: name relative to the record's folder -> SHA-256.
-Rasters carry the same provenance in a tag of their own.
+A record is written last, so an output with a record is complete. It is a JSON object: the provenance (version, scene or
+raster, model, settings), the `classes` of a map, and `files`, which maps names relative to the record's folder to
+SHA-256. Rasters also carry the provenance in a TIFF tag.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ RASTERS = (".tif", ".tiff")
 """Suffixes of rasters that geoseg writes."""
 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
-"""What reading a value out of JSON raises where another kind of value stands."""
+"""Exceptions raised by code that expects another structure than a JSON value has."""
 
 _PROVENANCE_TAG = "GEOSEG_PROVENANCE"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record that was read.
+    """The content of a record.
 
     Attributes:
-        path: Its own path.
+        path: The file of the record.
         content: The JSON object.
-        files: Path -> SHA-256 of every file it names.
+        files: Path -> SHA-256 of every file of the output.
     """
 
     path: Path
@@ -51,10 +51,10 @@ class Record:
 
     @cached_property
     def classes(self) -> ClassMap | None:
-        """The classes of the map; None where the record has none.
+        """The classes of the map; None for outputs without classes.
 
         Raises:
-            InputError: They are malformed.
+            InputError: The entry is malformed.
         """
         if "classes" not in self.content:
             return None
@@ -64,13 +64,15 @@ class Record:
             raise InputError(f"{self.path}: its classes are malformed ({error}); make the result again") from error
 
     def names(self, path: Path) -> bool:
-        """Return whether `path` is one of the files, under whatever spelling or link."""
-        return any(_is_same(file, path) for file in self.files)
+        """Return whether `path` is one of the files, possibly by another spelling or through a link."""
+        return any(file.exists() and file.samefile(path) for file in self.files)
 
 
 def record_path(output: Path) -> Path:
-    """Return where the record of `output` lies: a raster's under its stem, vector data's under its whole name, since
-    the two may share a stem."""
+    """Return the path of the record of `output`.
+
+    It has the stem of a raster, but the full name of vector data, because both may have the same stem.
+    """
     if output.suffix.lower() in RASTERS:
         return output.with_suffix(RECORD)
     return output.with_name(output.name + RECORD)
@@ -80,7 +82,7 @@ def read_record(path: Path) -> Record:
     """Return the record at `path`.
 
     Raises:
-        InputMissingError: There is no such file.
+        InputMissingError: The file does not exist.
         InputError: It is damaged, or names no file.
     """
     try:
@@ -96,12 +98,12 @@ def read_record(path: Path) -> Record:
 
 
 def find_record(file: Path, everywhere: bool = False) -> Record | None:
-    """Return the readable record that names `file`; None where there is none.
+    """Return the record that names `file`; None if there is none or it is damaged.
 
     Args:
         file: A file of a result.
-        everywhere: Look through all records of the folder, for files whose record has another stem (a style, the
-            polygons of a map), after the one that belongs to the file's own name.
+        everywhere: After the record with the file's own name, also try all others in its folder. The record of a style,
+            or of the polygons of a map, has another name.
     """
     candidates = [record_path(file)]
     if everywhere:
@@ -116,29 +118,29 @@ def find_record(file: Path, everywhere: bool = False) -> Record | None:
     return None
 
 
-def write_record(path: Path, facts: Mapping[str, Any], files: Iterable[Path] | Mapping[Path, str]) -> Record:
-    """Write a record, atomically.
+def write_record(path: Path, provenance: Mapping[str, Any], files: Iterable[Path] | Mapping[Path, str]) -> Record:
+    """Write a record atomically.
 
     Args:
-        path: Where to write it; see `record_path`.
-        facts: Provenance and whatever else describes the result; JSON values.
-        files: The complete files, or path -> SHA-256 where that is known.
+        path: See `record_path`.
+        provenance: Name -> JSON value of all entries but `files`.
+        files: The files of the output, complete; or path -> SHA-256, if that is known.
 
     Returns:
-        The record as it was written.
+        The record that was written.
 
     Raises:
         WriteError: The file system failed.
     """
     hashes = files if isinstance(files, Mapping) else {file: sha256(file) for file in files}
     named = {os.path.relpath(file, path.parent): digest for file, digest in hashes.items()}
-    content = {**facts, "files": named}
+    content = {**provenance, "files": named}
     publish_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
     return Record(path, content, dict(hashes))
 
 
 def provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return the TIFF tags that every raster carries: software, provenance, and with SOURCE_DATE_EPOCH the time."""
+    """Return the TIFF tags of all rasters: software, provenance and, if SOURCE_DATE_EPOCH is set, the time."""
     tags = {
         "TIFFTAG_SOFTWARE": f"geoseg {__version__}",
         _PROVENANCE_TAG: json.dumps(provenance, sort_keys=True),
@@ -150,31 +152,29 @@ def provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parse_provenance(tags: Mapping[str, str], layer: str | None) -> dict[str, Any] | None:
-    """Return the provenance in the tags of a raster, with the description of its band as "layer"; None where geoseg did
-    not write it.
+    """Return the provenance in the tags of a raster; None if geoseg did not write the raster.
+
+    Args:
+        tags: Name -> value of the TIFF tags.
+        layer: Description of the band, to be returned as "layer".
 
     Raises:
-        ValueError, TypeError: It is no JSON object.
+        ValueError, TypeError: The tag does not hold a JSON object.
     """
     text = tags.get(_PROVENANCE_TAG)
     return None if text is None else {**json.loads(text), "layer": layer}
 
 
 def source_date() -> datetime | None:
-    """Return the time that outputs are to bear, from SOURCE_DATE_EPOCH (reproducible-builds.org); None where that is
-    not set."""
+    """Return the time given by SOURCE_DATE_EPOCH (see reproducible-builds.org), or None if it is not set."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     return None if epoch is None else datetime.fromtimestamp(float(epoch), UTC)
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Return the versions that decide what is computed: of geoseg, numpy, Python, and the packages in `more`."""
+    """Return the versions of the software that affects results: geoseg, numpy, Python, and the packages in `more`."""
     return {
         "geoseg": __version__,
         **{package: metadata.version(package) for package in ("numpy", *more)},
         "python": platform.python_version(),
     }
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)

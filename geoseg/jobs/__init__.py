@@ -1,1 +1,1 @@
-"""One file a command: open, check, plan, run, publish."""
+"""Jobs: the work of each command, one module a command: open, check, plan, run, publish."""

@@ -18,7 +18,7 @@ from geoseg.files.record import RECORD
 from geoseg.outputs.names import POLYGONS
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
-from geoseg.runs.directory import manifest_of, parts
+from geoseg.runs.directory import check_parts, read_manifest
 
 
 def check_files(config: CheckConfig) -> Iterator[Finding]:
@@ -112,9 +112,9 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
 def _check_run(folder: Path) -> Iterator[Finding]:
     findings = FileFindings(folder)
     yield from _check_lock(findings)
-    manifest = manifest_of(folder)
+    manifest = read_manifest(folder)
     yield findings.judge("manifest", None if manifest else "its manifest.json is damaged", "its manifest can be read")
-    intact, damaged = parts(folder)
+    intact, damaged = check_parts(folder)
     for name in damaged[:MAX_LISTED]:
         yield findings.failed("parts", f"{name} differs from its checksum; the same command computes it again")
     if len(damaged) > MAX_LISTED:

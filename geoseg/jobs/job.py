@@ -1,8 +1,8 @@
-"""What all jobs have in common: open, check and plan when they are made, then run and publish.
+"""The common interface of all jobs: open, check and plan on construction, then run and publish.
 
-A job is a context manager that holds its inputs open. `run()` does the work and yields a receipt for each unit of it;
-the outputs are published when the last one has been taken. `follow` turns the receipts of any job into `Progress`
-values, which the command line shows as a bar, as lines or as JSON, and the Python API hands to a callback.
+A job is a context manager that holds its inputs open. `run()` does the work and yields a receipt for each unit; the
+outputs are published when the generator is exhausted. `follow` turns the receipts of any job into `Progress` values,
+which the command line shows as a bar, as lines or as JSON, and the Python API passes to a callback.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Progress:
 
     Attributes:
         stage: The job: train, predict, superpixels, polygonize or evaluate.
-        kind: start, when nothing is done yet; step, after each unit; note, something a person should read whatever the
-            display; end.
-        done: Units that are finished.
-        total: Units there are. A training may end with fewer, when its time is up.
-        unit: What is counted: block, step, image, row.
+        kind: start, before the work; step, after each unit; note, a message for the user, to be shown in every display;
+            end, after the work.
+        done: Number of finished units.
+        total: Number of all units. A training with a time limit may end with fewer.
+        unit: What is counted: block, step or image.
         seconds: Wall time since the job started.
-        message: What the step was like, or the note; empty where there is nothing to say.
+        message: Description of the unit, or the note; may be empty.
     """
 
     stage: str
@@ -48,12 +48,12 @@ class Progress:
 
 
 class Job(ABC, Generic[R]):
-    """One command's work on one input. Making it opens, checks and plans; nothing is written before `run`.
+    """The work of one command on one input. The constructor opens, checks and plans; only `run` writes.
 
     Attributes:
         stage: Name of the command.
         unit: What `run` yields a receipt for.
-        total: How many receipts `run` yields.
+        total: Number of receipts that `run` yields; it may end with fewer.
     """
 
     stage: ClassVar[str]
@@ -75,15 +75,15 @@ class Job(ABC, Generic[R]):
         """Do the work, yield a receipt for each unit, then publish the outputs.
 
         Args:
-            command: What continues the work if it is interrupted, to be kept with it.
+            command: Command that continues the work after an interruption; it is stored with the unfinished work.
         """
 
     def describe(self, receipt: R) -> str:
-        """Return what a unit was like, for display beside the count."""
+        """Return a description of a finished unit, for display next to the count."""
         return ""
 
     def remark(self, receipt: R) -> str:
-        """Return what should be read of a unit whatever the display; empty for most."""
+        """Return a message about a finished unit that every display shows; empty for none."""
         return ""
 
     def opening(self) -> str:
@@ -95,23 +95,30 @@ class Job(ABC, Generic[R]):
         return ""
 
     def kept(self) -> str | None:
-        """Return what an interruption would leave to go on with: empty if nothing so far, None if this job never keeps
-        anything."""
+        """Return what remains after an interruption, so that the work can continue.
+
+        Empty means nothing so far; None means that this job never keeps anything.
+        """
         return None
 
 
 def follow(job: Job[R], command: str = "") -> Generator[Progress]:
-    """Run `job` and yield how far it is: a start, a step for each receipt, notes in between, an end."""
+    """Run `job` and yield its progress: a start, a step for each receipt, notes in between, and an end.
+
+    Args:
+        job: The job; the caller closes it.
+        command: See `Job.run`.
+    """
     began, done = time.monotonic(), 0
 
-    def at(kind: Kind, message: str) -> Progress:
+    def progress(kind: Kind, message: str) -> Progress:
         return Progress(job.stage, kind, done, job.total, job.unit, time.monotonic() - began, message)
 
-    yield at("start", job.opening())
+    yield progress("start", job.opening())
     with closing(job.run(command)) as receipts:
         for receipt in receipts:
             done += 1
             if remark := job.remark(receipt):
-                yield at("note", remark)
-            yield at("step", job.describe(receipt))
-    yield at("end", job.closing())
+                yield progress("note", remark)
+            yield progress("step", job.describe(receipt))
+    yield progress("end", job.closing())

@@ -11,8 +11,8 @@ from geoseg.files.atomic import Staging, interrupted, remove_leftovers
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import PolygonsResult
-from geoseg.outputs.names import check_polygons, stale_polygons
-from geoseg.outputs.polygons import ClassLayer, RowsRead
+from geoseg.outputs.names import check_polygons, stale_polygon_files
+from geoseg.outputs.polygons import MAX_VERTICES, ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
 from geoseg.version import __version__
@@ -21,68 +21,88 @@ from geoseg.version import __version__
 class PolygonizeJob(Job[RowsRead]):
     """The polygons of one class raster. A context manager.
 
+    Args:
+        config: The settings.
+        max_vertices: Limit of vertices for `config.simplify`.
+
     Raises:
-        InputMissingError, InputError, BandError, SettingError: The raster, or its confidence; see `ClassRaster`.
-        OutputError: An output that cannot or must not be written.
+        InputMissingError, InputError, BandError, SettingError: The raster or its confidence is missing, damaged or
+            unsuitable; see `ClassRaster`.
+        OutputError: The output cannot or must not be written.
     """
 
     stage = "polygonize"
     unit = "step"
 
-    def __init__(self, config: PolygonizeConfig) -> None:
+    def __init__(self, config: PolygonizeConfig, *, max_vertices: int = MAX_VERTICES) -> None:
         self.config = config
         self.record = record_path(config.out)
         with ExitStack() as stack:
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
-            require_rectified(config.raster, self.raster.scene.georeference)
-            confidence = [config.confidence] if config.confidence else []
-            check_polygons(config.out, config.overwrite, [config.raster, *self.raster.scene.files, *confidence])
+            self._check()
+            confidence = None
+            if config.confidence is not None:
+                confidence = Confidence(config.confidence, self.raster.scene, config.auxiliary)
+                stack.enter_context(confidence)
             self.layer = ClassLayer(
-                config.out, self.raster, config.field, config.min_area, config.simplify,
+                config.out,
+                self.raster,
+                config.field,
+                config.min_area,
+                config.simplify,
                 self.raster.ids_of(config.classes) if config.classes else None,
-                stack.enter_context(Confidence(config.confidence, self.raster.scene, config.auxiliary))
-                if config.confidence else None,
-            )  # fmt: skip
-            self._open = stack.pop_all()
-
+                confidence,
+                max_vertices,
+            )
+            self._inputs = stack.pop_all()
         self.total = len(list(self.raster.spans))
 
     def close(self) -> None:
         """Close the rasters."""
-        self._open.close()
+        self._inputs.close()
 
     def run(self, command: str = "") -> Generator[RowsRead]:
-        """Read the raster, yield how far it is, then publish the polygons and their record.
+        """Polygonize the raster, yield the progress, then publish the polygons and their record.
 
         Raises:
             InputError: A part of the raster cannot be read.
-            WriteError: The disk failed; an old file is intact.
+            SettingError: There are too many vertices to simplify.
+            WriteError: The file system failed; an old file is intact.
         """
         out = self.config.out
-        # A style that a killed process has put in place is its own, and no user's.
-        again = interrupted(out)
+        # A style that an interrupted process put in place is geoseg's own, not the user's, and may be replaced.
+        own_style = interrupted(out)
         remove_leftovers(out.parent, out.stem)
         with Staging(out) as staging:
             staged = staging.path(out)
             yield from self.layer.write(staged)
-            self.layer.style(replace=again, sld=self.config.sld, at=staged)
-            staging.commit([self.record, *stale_polygons(out)])
-            write_record(self.record, self._facts(), self.layer.files())
+            self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
+            self._publish(staging)
 
     def describe(self, receipt: RowsRead) -> str:
         """Return which rows were read."""
         return f"rows {receipt.rows.start}-{receipt.rows.stop} read"
 
     def closing(self) -> str:
-        """Return how many polygons there are."""
+        """Return the number of polygons."""
         return f"{self.layer.count} polygons"
 
     @property
     def result(self) -> PolygonsResult:
-        """The file, once `run` has come to its end."""
+        """The files, once `run` is exhausted."""
         return PolygonsResult(self.config.out, self.record, self.layer.count, tuple(self.layer.classes))
 
-    def _facts(self) -> dict[str, Any]:
+    def _check(self) -> None:
+        config, scene = self.config, self.raster.scene
+        require_rectified(config.raster, scene.georeference)
+        confidence = [config.confidence] if config.confidence else []
+        check_polygons(config.out, config.overwrite, [config.raster, *scene.files, *confidence])
+
+    def _publish(self, staging: Staging) -> None:
+        staging.commit([self.record, *stale_polygon_files(self.config.out)])
+        write_record(self.record, self._provenance(), self.layer.files())
+
+    def _provenance(self) -> dict[str, Any]:
         config = self.config
         settings = {
             "min_area": str(config.min_area) if config.min_area else None,

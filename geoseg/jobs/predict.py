@@ -1,11 +1,9 @@
-"""geoseg predict: scenes and a model, learnt first where there is none, to maps."""
+"""geoseg predict: scenes and a model to maps. Without a model, one is learnt from the scenes first."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import Outputs, outputs_of
 from geoseg.prediction.bands import open_for
-from geoseg.prediction.plan import MEMO_BYTES, plan
+from geoseg.prediction.plan import MEMO_BYTES, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.cog import GDAL_VERSION
@@ -34,24 +32,22 @@ from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
-from geoseg.runs.directory import Run, work_facts
+from geoseg.runs.directory import Run
 from geoseg.runs.local import Receipt, compute
 from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
 
-_MAX_WORKERS = 8
-"""Each worker holds the activations of a window, some 200 MB: more of them only where they are asked for."""
-
 
 def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
-    """Yield the jobs of a prediction in order; each is run before the next is asked for, and closed by the caller.
+    """Yield the jobs of a prediction: one for each scene, preceded by a training if there is no model.
 
-    Where there is no model, the first of them learns one from the scenes and keeps it beside the output. Whatever would
-    be refused is refused before that.
+    The caller runs and closes each job before it asks for the next one. All scenes and outputs are checked before the
+    first job.
 
     Raises:
-        GeosegError: See `PredictJob` and `TrainJob`; also no model for a dry run.
+        InputMissingError: There is no model for a dry run.
+        GeosegError: See `PredictJob` and `TrainJob`.
     """
     targets = outputs_of(config)
     path, exists = _model_path(config)
@@ -59,9 +55,10 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
         for scene, outputs in targets:
             _check_early(config, scene, outputs)
     if not exists:
-        yield _learning(config, path)
+        yield _training(config, path)
     model = load_model(regular_file(path))
-    note = f"using {path}, learnt here before" if exists and path == learnt_path(config.out) != config.model else ""
+    learnt_before = exists and path == _learnt_path(config.out) != config.model
+    note = f"using {path}, which was learnt here before" if learnt_before else ""
     for scene, outputs in targets:
         yield PredictJob(config, scene, outputs, model, note)
         note = ""
@@ -71,10 +68,10 @@ class PredictJob(Job[Receipt]):
     """The map of one scene by one model. A context manager.
 
     Args:
-        config: The settings; its scenes, model and outputs are superseded by the other arguments.
+        config: The settings; the other arguments replace its scenes, model and outputs.
         path: The scene.
         outputs: The files to write.
-        model: A model that was loaded or saved.
+        model: The model.
         note: A line to show before the work.
 
     Attributes:
@@ -82,9 +79,11 @@ class PredictJob(Job[Receipt]):
         extent: The part of the scene that is written.
 
     Raises:
-        InputMissingError, InputError, BandError: The scene, or its bands against the model's.
-        OutputError: An output that cannot or must not be written.
-        SettingError, UnavailableError: Bounds outside the scene; a device that is not available.
+        InputMissingError, InputError: The scene is missing or damaged.
+        BandError: Its bands are not those of the model.
+        OutputError: An output cannot or must not be written.
+        SettingError: The bounds lie outside the scene.
+        UnavailableError: The device is not available.
     """
 
     stage = "predict"
@@ -94,8 +93,8 @@ class PredictJob(Job[Receipt]):
         self.config, self.outputs, self.model, self._note = config, outputs, model, note
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
-        self.batch_size = config.batch_size or (1 if self.device.type == "cpu" else 8)
-        self.workers = config.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+        self.batch_size = config.batch_size or default_batch_size(self.device.type)
+        self.workers = config.workers or default_workers()
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
             self.extent = _extent(self.scene, config.bounds)
@@ -104,7 +103,7 @@ class PredictJob(Job[Receipt]):
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
             windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
-            self.plan = plan(grid, model.superpixels, self.extent, min(config.block_size, self._largest_block()))
+            self.plan = plan(grid, model.superpixels, self.extent, self._block_size())
         except BaseException:
             self.scene.close()
             raise
@@ -119,49 +118,49 @@ class PredictJob(Job[Receipt]):
         """Compute the blocks that the run directory lacks, yield the receipts of all, then publish the outputs.
 
         Raises:
-            RunError: The run directory belongs to something else.
+            RunError: The run directory holds a run of another scene or model, or with other settings.
             LockedError: Another process is at work there.
-            WriteError: The disk failed; the run is kept.
+            WriteError: The file system failed; the run is kept.
         """
-        config, outputs = self.config, self.outputs
-        with Run(outputs.run, self._fingerprint(), work_facts(command, self.total), config.restart) as run:
-            with run.beginning():
+        config, outputs, fingerprint = self.config, self.outputs, self._fingerprint()
+        with Run(outputs.run, fingerprint, blocks=self.total, command=command, restart=config.restart) as run:
+            with run.discarded_if_refused():
                 # Another process may have finished since the outputs were checked.
                 outputs.check(config.overwrite, _inputs(config, self.scene))
-                check_space(outputs.run, self._disk())
+                check_space(outputs.run, self._disk_bytes())
             for path in outputs.files:
                 remove_leftovers(path.parent, path.stem)
             yield from self._compute(run)
             self._publish(run)
 
     def describe(self, receipt: Receipt) -> str:
-        """Return pixels, windows and seconds over all threads."""
+        """Return pixels, windows, and seconds over all threads."""
         self._reused += receipt.reused
         return receipt.summary(f"{receipt.windows} windows")
 
     def opening(self) -> str:
-        """Return the note."""
+        """Return the note given to the job."""
         return self._note
 
     def closing(self) -> str:
-        """Return how many blocks were there already."""
-        return f"{self._reused} of {self.total} blocks were there already" if self._reused else ""
+        """Return how many blocks were finished before; empty for none."""
+        return f"{self._reused} of {self.total} blocks were finished before" if self._reused else ""
+
+    def kept(self) -> str:
+        """Return where the finished blocks are."""
+        return f"{self.outputs.run} holds the finished blocks"
 
     @property
     def result(self) -> MapResult:
-        """The files, once `run` has come to its end."""
+        """The files, once `run` is exhausted."""
         outputs = self.outputs
         return MapResult(
             outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
             self.model.classes,
         )  # fmt: skip
 
-    def kept(self) -> str:
-        """Return where the finished blocks are."""
-        return f"{self.outputs.run} holds the finished blocks"
-
     def summary(self) -> dict[str, Any]:
-        """Return the plan: sizes, counts, and estimates of memory and disk in MiB."""
+        """Return the plan as JSON values: sizes, counts, and estimates of memory and disk space in MiB."""
         outputs = self.outputs
         positions = {position for block in self.plan.blocks for position in self.plan.windows(block)}
         return {
@@ -178,13 +177,13 @@ class PredictJob(Job[Receipt]):
             "halo": self.plan.halo,
             "device": str(self.device),
             "precision": str(self.precision).removeprefix("torch."),
-            "memory_mib": self._memory() >> 20,
-            "disk_mib": self._disk() >> 20,
+            "memory_mib": self._memory_bytes() >> 20,
+            "disk_mib": self._disk_bytes() >> 20,
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
 
     def _check(self) -> None:
-        """Refuse what cannot be written, and areas that cannot be known."""
+        """Refuse outputs that cannot be written, and areas that are unknown; warn of distorted ones."""
         config, outputs, georeference = self.config, self.outputs, self.scene.georeference
         outputs.check(config.overwrite, _inputs(config, self.scene))
         if config.polygons is not None:
@@ -193,9 +192,9 @@ class PredictJob(Job[Receipt]):
             return
         ground = Ground(georeference)
         ground.threshold(config.min_area)
-        distortion = ground.distortion_message(self.extent) if config.min_area.unit == "m2" else None
-        if distortion is not None and outputs.polygons is None:
-            log.warning("%s: %s", self.scene.path, distortion)
+        message = ground.distortion_message(self.extent) if config.min_area.unit == "m2" else None
+        if message is not None and outputs.polygons is None:
+            log.warning("%s: %s", self.scene.path, message)
 
     def _compute(self, run: Run) -> Iterator[Receipt]:
         predictor = Predictor(
@@ -245,22 +244,22 @@ class PredictJob(Job[Receipt]):
             "device": device_class(self.device),
         }
 
-    def _largest_block(self) -> int:
-        """A block larger than the extent would cost memory for nothing."""
-        return -(-max(self.extent.shape) // 512) * 512
+    def _block_size(self) -> int:
+        """The side of a block: that of the settings, reduced to the extent, because larger blocks only cost memory."""
+        return min(self.config.block_size, -(-max(self.extent.shape) // 512) * 512)
 
-    def _disk(self) -> int:
-        """Bytes of parts and rasters, roughly."""
+    def _disk_bytes(self) -> int:
+        """Estimated size of parts and rasters."""
         layers = 1 + (self.outputs.confidence is not None)
         return self.extent.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
 
-    def _memory(self) -> int:
-        """Bytes at the peak, roughly: libraries, the network at its widest, blocks in flight, memo, GDAL's cache."""
+    def _memory_bytes(self) -> int:
+        """Estimated peak memory: libraries, activations, blocks in the pipeline, memo, GDAL's cache."""
         side = max(max(block.window.shape) for block in self.plan.blocks) + 2 * self.plan.halo
         read = min(side, self.scene.shape[0]) * min(side, self.scene.shape[1])
         bands, tile = len(self.scene.bands), self.plan.grid.tile_size
-        at_once = self.workers if self.device.type == "cpu" else 1
-        windows = at_once * self.batch_size * min(tile, self.scene.shape[0]) * min(tile, self.scene.shape[1])
+        parallel = self.workers if self.device.type == "cpu" else 1
+        windows = parallel * self.batch_size * min(tile, self.scene.shape[0]) * min(tile, self.scene.shape[1])
         cells = self.plan.grid.extent.pixels // 16 * len(self.model.classes) * 4
         return (
             (700 << 20) + windows * (150 + 8 * bands) + read * (30 + bands * (2 + self.scene.dtype.itemsize))
@@ -268,13 +267,13 @@ class PredictJob(Job[Receipt]):
         )  # fmt: skip
 
 
-def learnt_path(out: Path) -> Path:
-    """Return where a prediction keeps the model that it learns for itself: beside its output."""
+def _learnt_path(out: Path) -> Path:
+    """The path of a model that a prediction learns itself: beside its output."""
     return out / MODEL_NAME if out.is_dir() else out.with_name(f"{out.stem}-model.safetensors")
 
 
 def _model_path(config: PredictConfig) -> tuple[Path, bool]:
-    """The model to use, and whether it exists; else it is to be learnt.
+    """The path of the model, and whether it exists. Otherwise it has to be learnt.
 
     Raises:
         InputMissingError: It would have to be learnt in a dry run.
@@ -283,7 +282,7 @@ def _model_path(config: PredictConfig) -> tuple[Path, bool]:
         return config.model, True
     if Path(MODEL_NAME).exists():
         return Path(MODEL_NAME), True
-    path = learnt_path(config.out)
+    path = _learnt_path(config.out)
     if path.exists() and not config.overwrite:
         return path, True
     if config.dry_run:
@@ -293,25 +292,26 @@ def _model_path(config: PredictConfig) -> tuple[Path, bool]:
     return path, False
 
 
-def _learning(config: PredictConfig, path: Path) -> TrainJob:
-    """The job that learns a model from the scenes, going on where an earlier one was interrupted."""
+def _training(config: PredictConfig, path: Path) -> TrainJob:
+    """The job that learns a model from the scenes. It continues an interrupted training."""
     resume = interrupted(path)
-    wanted = TrainConfig(
+    settings = TrainConfig(
         data=config.scenes[0],
         out=path,
         recipe="quick",
         bands=config.bands,
         device=config.device,
         precision=config.precision,
+        resume=resume,
+        overwrite=path.exists() and not resume,
         **opening_of(config),
     )
-    wanted = replace(wanted, resume=resume, overwrite=path.exists() and not resume)
-    whose = "the scene" if len(config.scenes) == 1 else "the scenes"
-    return TrainJob(wanted, config.scenes, reason=f"no {MODEL_NAME} here: first learning one from {whose}")
+    scenes = "the scene" if len(config.scenes) == 1 else "the scenes"
+    return TrainJob(settings, config.scenes, reason=f"no {MODEL_NAME} here: first learning one from {scenes}")
 
 
 def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> None:
-    """Refuse before work on other scenes, or on a model, what cannot be read or written for this one."""
+    """Refuse a scene that cannot be read, or outputs that cannot be written, before any job."""
     with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
         outputs.check(config.overwrite, _inputs(config, scene))
         if config.stac:
@@ -319,17 +319,17 @@ def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> Non
 
 
 def _inputs(config: PredictConfig, scene: Scene) -> tuple[Location, ...]:
-    """Everything that is read, so that nothing is written over it."""
+    """All files that are read, and must not be overwritten."""
     return (*config.scenes, *scene.files, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
 
 
 def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:
-    """The pixels to write: those that touch `bounds`, or all."""
+    """The pixels to write: those that touch `bounds`, or all without bounds."""
     if bounds is None:
         return scene.extent
     window = scene.georeference.window(bounds).intersect(scene.extent)
     if not window.pixels:
         raise SettingError(
-            f"bounds {bounds} lie outside of {scene.path.name}; they read: left bottom right top in its CRS"
+            f"bounds {bounds} lie outside {scene.path.name}; the order is: left bottom right top, in its CRS"
         )
     return window

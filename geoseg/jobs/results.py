@@ -1,4 +1,4 @@
-"""What a finished job has made: small frozen values with the paths of the files, which a notebook shows as pictures."""
+"""Results of jobs: frozen values with the paths of the files, which notebooks display as pictures and tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from geoseg.classes import ClassMap
+from geoseg.classes import ClassMap, LandClass
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class TrainResult:
 
     Attributes:
         model: The model file.
-        log: Every step, as JSON lines.
-        picture: Patches, their superpixels and their classes, as PNG.
-        classes: How many classes it has.
-        steps: How many steps it was trained for.
+        log: Log of all steps, as JSON lines.
+        picture: PNG of patches, their superpixels and their classes.
+        classes: Number of classes.
+        steps: Number of training steps.
     """
 
     model: Path
@@ -40,10 +40,10 @@ class MapResult:
 
     Attributes:
         classes: Class raster.
-        confidence: Raster of confidence, where it was asked for.
-        polygons: Vector file, where it was asked for.
+        confidence: Raster of confidence; None if it was not wanted.
+        polygons: Vector file; None if it was not wanted.
         style: QGIS style of the class raster.
-        preview: A small picture with a legend, as PNG.
+        preview: Small PNG with a legend.
         record: Provenance and the SHA-256 of every file.
         legend: The classes: id, name and colour.
     """
@@ -57,7 +57,7 @@ class MapResult:
     legend: ClassMap
 
     def _repr_html_(self) -> str:
-        return _image(self.preview) + _legend(self.legend) + _table(self)
+        return _image(self.preview) + _legend(self.legend.classes) + _table(self)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SuperpixelsResult:
     Attributes:
         path: Raster of ids, or polygons with statistics.
         record: Provenance and the SHA-256 of the file.
-        count: How many polygons there are; None for a raster.
+        count: Number of polygons; None for a raster.
     """
 
     path: Path
@@ -85,31 +85,30 @@ class PolygonsResult:
     Attributes:
         path: Vector file.
         record: Provenance and the SHA-256 of every file.
-        count: How many polygons there are.
+        count: Number of polygons.
         legend: The classes that could occur: id, name and colour.
     """
 
     path: Path
     record: Path
     count: int
-    legend: tuple[Any, ...]
+    legend: tuple[LandClass, ...]
 
     def _repr_html_(self) -> str:
         return _legend(self.legend) + _table(self)
 
 
 def _image(path: Path) -> str:
-    """The picture itself, so that a notebook that is sent on still has it."""
+    """The picture, embedded so that a notebook keeps it when it is copied elsewhere."""
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{escape(path.name)}" style="max-width: 100%">'
 
 
-def _legend(classes: ClassMap | Iterable[Any]) -> str:
-    entries = classes.classes if isinstance(classes, ClassMap) else classes
+def _legend(classes: Iterable[LandClass]) -> str:
     swatch = '<span style="display: inline-block; width: 1em; height: 1em; background: {}"></span> {}'
-    return "<p>" + " &emsp; ".join(swatch.format(entry.colour, escape(entry.name)) for entry in entries) + "</p>"
+    return "<p>" + " &emsp; ".join(swatch.format(entry.colour, escape(entry.name)) for entry in classes) + "</p>"
 
 
 def _table(result: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.files.record import record_path
-from geoseg.outputs.names import run_beside
+from geoseg.outputs.names import run_directory
 from geoseg.runs.directory import RunStatus, status
 
 
@@ -23,7 +23,7 @@ def run_status(path: Path) -> RunStatus | None:
         InputMissingError: There is nothing at `path`.
         InputError: `path` is neither a run directory nor an output, or the manifest of the run is damaged.
     """
-    run = run_beside(path)
+    run = run_directory(path)
     if not run.is_dir() and record_path(path).is_file() and path.is_file():
         return None
     return status(run if run.is_dir() and not path.is_dir() else path)
@@ -40,6 +40,6 @@ def status_json(found: RunStatus | None) -> dict[str, Any]:
         "damaged": found.damaged,
         "mebibytes": round(found.bytes / (1 << 20), 1),
         "state": found.state,
-        "command": found.facts.get("command") or None,
-        "folder": found.facts.get("folder"),
+        "command": found.command or None,
+        "folder": found.folder,
     }

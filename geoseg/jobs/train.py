@@ -1,4 +1,4 @@
-"""geoseg train: imagery to a model file, with its log and picture."""
+"""geoseg train: imagery to a model file, a log and a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
@@ -46,34 +45,35 @@ from geoseg.recipes import ProtocolName, Recipe, SuperpixelConfig, WindowConfig
 log = logging.getLogger(__name__)
 
 NORMALISATION_BATCHES = 16
-"""Batches that the final statistics of batch normalisation are estimated from."""
+"""Number of batches from which the final statistics of batch normalisation are estimated."""
 
-_NAMED = 100
+_MAX_NAMES = 100
+"""How many names of images are stored in the model; data sets have up to 51,804 images."""
 
 
 class TrainJob(Job[Step]):
-    """A training, from imagery to a model file. A context manager that also keeps other processes away.
+    """One training. A context manager, which locks the model against other trainings.
 
-    `run` writes the model to `config.out`, last, with its log (`.metrics.jsonl`) and picture (`.png`, remade on the
-    way) beside it; until then checkpoints lie there too.
+    `run` writes a log (`.metrics.jsonl`) and a picture (`.png`, updated on the way) next to the model, and the model
+    itself at the end. Until then a folder of checkpoints lies there as well.
 
     Args:
-        config: The settings. A recipe of None becomes that of the protocol whose data the folder looks like, or
+        config: The settings. A recipe of None is that of the benchmark whose layout the folder has, otherwise
             orthophoto.
         scenes: Files to learn from, instead of `config.data`.
-        reason: Why a model is learnt, to be shown before the work.
-        recipe: Overrides the hyper-parameters that `config` names.
-        statistics_images: Images of a protocol that band statistics are taken of, at most.
+        reason: A line to show before the work, which says why a model is learnt.
+        recipe: Hyper-parameters, instead of those of `config`.
+        statistics_images: Largest number of images of a benchmark from which band statistics are estimated.
 
     Attributes:
-        sources: The images that are learnt from; those that cannot be used are not among them.
+        sources: The images to learn from, without unusable ones.
 
     Raises:
-        InputMissingError, InputError, BandError: Imagery that is missing, cannot be read, or does not fit together.
-        OutputError: A model, or an interrupted training, exists already.
+        InputMissingError, InputError, BandError: Images are missing, cannot be read, or do not fit together.
+        OutputError: The model, or an interrupted training of it, exists already.
         LockedError: Another process trains this model.
-        UnavailableError, SettingError: A device, an encoder or weights that are not available; bands chosen for a
-            protocol.
+        UnavailableError, SettingError: A device, an encoder or its weights are not available, or bands were chosen for
+            a benchmark.
     """
 
     stage = "train"
@@ -89,8 +89,10 @@ class TrainJob(Job[Step]):
         statistics_images: int = 2000,
     ) -> None:
         recognised = recognise(config.data) if scenes is None else None
-        self._lines = [line for line in (reason, _about_protocol(config, recognised)) if line]
-        self.config = config = _with_recipe(config, recognised)
+        self._notes = [line for line in (reason, _protocol_note(config, recognised)) if line]
+        if config.recipe is None:
+            config = replace(config, recipe=recognised or "orthophoto")
+        self.config = config
         self.recipe = config.settled if recipe is None else recipe
         self.superpixels = SuperpixelConfig(self.recipe.superpixel_size, config.compactness)
         self.total = self.recipe.steps
@@ -103,28 +105,26 @@ class TrainJob(Job[Step]):
         self.precision = select_precision(config.precision, self.device)
         self.bad_images = BadImages(config.max_bad)
         with ExitStack() as stack:
-            self.dataset = stack.enter_context(self._opened(scenes))
-            # What is resumed was allowed to replace a model when it began.
-            going_on = config.resume and interrupted(config.out)
-            check_target(config.out, config.overwrite or going_on, tuple(self.dataset.files))
+            self.dataset = stack.enter_context(self._dataset(scenes))
+            self._check()
             self.checkpoints = Checkpoints(config.out)
             stack.callback(self.checkpoints.close)
-            self.resuming = self._resuming()
+            self.resuming = self._is_resuming()
             self._protocol = not isinstance(self.dataset, Orthophotos)
             self.bad_images.check(self.dataset.sources)
             self.sources = self._usable()
-            self._open = stack.pop_all()
+            self._inputs = stack.pop_all()
 
     def close(self) -> None:
-        """Close the imagery and let other processes in."""
-        self._open.close()
+        """Close the images and unlock the model."""
+        self._inputs.close()
 
     def run(self, command: str = "") -> Generator[Step]:
         """Train, yield every step, write checkpoints on the way and the model at the end.
 
         Raises:
             DivergedError: See `train`.
-            WriteError: The disk failed.
+            WriteError: The file system failed.
             LockedError: Another process has taken over.
         """
         config, recipe = self.config, self.recipe
@@ -157,7 +157,7 @@ class TrainJob(Job[Step]):
                     self.checkpoints.save(trainer.step, fingerprint, trainer.state())
                 if not math.isnan(step.criterion):
                     with trainer.averages.applied(), frozen_statistics(network):
-                        save_png(self._picture(trainer), self.picture)
+                        save_png(training_picture(trainer), self.picture)
                 self._steps = step.step
                 yield step
         with trainer.averages.applied(selected=config.weights == "selected"):
@@ -165,57 +165,73 @@ class TrainJob(Job[Step]):
             self._publish(trainer, dtype)
 
     def describe(self, receipt: Step) -> str:
-        """Return loss, information, perplexity and speed."""
+        """Return loss, mutual information, perplexity and speed."""
         return (
             f"loss {receipt.loss:.3f}, information {receipt.information:.2f}, perplexity {receipt.perplexity:.1f}, "
             f"{receipt.images_per_second:.1f} images/s"
         )
 
     def remark(self, receipt: Step) -> str:
-        """Return what was done about trouble."""
+        """Return the note of the step, if it has one."""
         return f"step {receipt.step}: {receipt.note}" if receipt.note else ""
 
     def opening(self) -> str:
-        """Return what is learnt, from what and where."""
+        """Return how many classes are learnt from how many images, and on which device."""
         unit = "image" if self._protocol else "scene"
         precision = str(self.precision).removeprefix("torch.")
         line = (
             f"learning {self.config.settled.classes} classes from {len(self.sources)} {unit}s on {self.device} "
             f"({precision}), at most {self.total} steps"
         )
-        return "\n".join([*self._lines, line])
+        return "\n".join([*self._notes, line])
 
     def closing(self) -> str:
-        """Return the files."""
+        """Return the paths of the files."""
         return f"model {self.out}, log {self.metrics}, picture {self.picture}"
+
+    def kept(self) -> str:
+        """Return where the checkpoints are; empty if there are none yet."""
+        return f"{self.checkpoints.path} holds the work so far" if self.checkpoints.exist else ""
 
     @property
     def result(self) -> TrainResult:
-        """The files, once `run` has come to its end."""
+        """The files, once `run` is exhausted."""
         return TrainResult(self.out, self.metrics, self.picture, self.config.settled.classes, self._steps)
 
-    def kept(self) -> str:
-        """Return where the checkpoints are."""
-        return f"{self.checkpoints.path} holds the work so far" if self.checkpoints.exist else ""
-
-    def _opened(self, scenes: Sequence[Location] | None) -> Dataset:
+    def _dataset(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
         if scenes is not None:
             return Orthophotos(scenes, config.bands, self.bad_images, config)
         return open_dataset(config.data, config.recipe or "", config.bands, self.bad_images, config)
 
+    def _check(self) -> None:
+        # A training that is resumed was allowed to replace the model when it started.
+        resumed = self.config.resume and interrupted(self.config.out)
+        check_target(self.config.out, self.config.overwrite or resumed, tuple(self.dataset.files))
+
+    def _is_resuming(self) -> bool:
+        config, exist = self.config, self.checkpoints.exist
+        if config.resume and not exist:
+            log.warning("%s: no interrupted training to resume; starting over", self.checkpoints.path)
+        if exist and not config.resume and not config.overwrite:
+            raise OutputError(
+                f"{self.checkpoints.path}: an interrupted training is here; --resume continues it, --overwrite starts "
+                "over"
+            )
+        return config.resume and exist
+
     def _usable(self) -> list[ImageSource]:
-        """The images that nothing is known to be wrong with.
+        """The images without a known fault.
 
         Raises:
-            InputMissingError, InputError: more of them than may be left out.
+            InputMissingError, InputError: More images are faulty than may be left out.
         """
         sources = self.bad_images.usable(self.dataset.sources)
         self.bad_images.enforce_limit(len(sources) + len(self.bad_images.errors))
         return sources
 
     def _statistics(self) -> BandStats:
-        """The statistics of the images; those that turn out to be damaged are left out, and of the sources too."""
+        """The band statistics of the images. Images that turn out to be damaged are left out, here and in `sources`."""
         try:
             stats = band_stats(self._measured(), on_error=self.bad_images.add)
         finally:
@@ -223,13 +239,13 @@ class TrainJob(Job[Step]):
         return stats if len(self.sources) == len(measured) else band_stats(self._measured())
 
     def _measured(self) -> Sequence[ImageSource]:
-        """The images that band statistics are taken of: all scenes; of a protocol some, in equal steps."""
+        """The images for band statistics: all scenes, or an evenly spaced selection of a benchmark's images."""
         sources = self.sources
         count = min(len(sources), self._statistics_images) if self._protocol else len(sources)
         return [sources[i * len(sources) // count] for i in range(count)]
 
     def _settle(self, trainer: Trainer) -> None:
-        """Fit the statistics of batch normalisation to the final weights, on patches no step has seen."""
+        """Fit the statistics of batch normalisation to the final weights, on patches that no step has used."""
         count = trainer.recipe.batch_size
         with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
             steps = range(NORMALISATION_STEPS, NORMALISATION_STEPS + NORMALISATION_BATCHES)
@@ -238,52 +254,41 @@ class TrainJob(Job[Step]):
             settle_statistics(trainer.network, images, self.precision)
 
     def _publish(self, trainer: Trainer, dtype: str) -> None:
-        recipe, stats, chosen = self.recipe, trainer.sampler.stats, trainer.averages.selected
-        selected = self.config.weights == "selected" and chosen is not None
         model = Model(
             network=trainer.network,
             bands=self.dataset.bands,
             dtype=dtype,
-            stats=stats,
+            stats=trainer.sampler.stats,
             superpixels=self.superpixels,
             windows=WindowConfig(),
-            classes=ClassMap.default(recipe.classes),
-            provenance={
-                "recipe": {"name": self.config.recipe, **asdict(recipe)},
-                "seed": self.config.seed,
-                "steps": trainer.step,
-                "weights": "selected" if selected else "last",
-                "selected": chosen and {key: chosen[key] for key in ("step", "criterion")},
-                "encoder_weights": self.config.encoder_weights,
-                "precision": str(self.precision).removeprefix("torch."),
-                "device": self.device.type,
-                "data": {
-                    "scenes": len(self.sources),
-                    "pixels": stats.pixels * len(self.sources) // len(self._measured()),
-                    "names": self._names()[:_NAMED],
-                    "names_sha256": self._digest(),
-                },
-                "versions": versions("torch"),
-            },
+            classes=ClassMap.default(self.recipe.classes),
+            provenance=self._provenance(trainer),
         )
-        save_png(self._picture(trainer), self.picture)
+        save_png(training_picture(trainer), self.picture)
         self.checkpoints.check()
         save_model(model, self.out)
         self.checkpoints.clear()
 
-    def _picture(self, trainer: Trainer) -> NDArray[np.uint8]:
-        return training_picture(trainer)
-
-    def _resuming(self) -> bool:
-        config, there = self.config, self.checkpoints.exist
-        if config.resume and not there:
-            log.warning("%s: no interrupted training to resume; beginning anew", self.checkpoints.path)
-        if there and not config.resume and not config.overwrite:
-            raise OutputError(
-                f"{self.checkpoints.path}: an interrupted training is here; --resume continues it, --overwrite begins "
-                "anew"
-            )
-        return config.resume and there
+    def _provenance(self, trainer: Trainer) -> dict[str, Any]:
+        config, chosen = self.config, trainer.averages.selected
+        selected = config.weights == "selected" and chosen is not None
+        return {
+            "recipe": {"name": config.recipe, **asdict(self.recipe)},
+            "seed": config.seed,
+            "steps": trainer.step,
+            "weights": "selected" if selected else "last",
+            "selected": chosen and {key: chosen[key] for key in ("step", "criterion")},
+            "encoder_weights": config.encoder_weights,
+            "precision": str(self.precision).removeprefix("torch."),
+            "device": self.device.type,
+            "data": {
+                "scenes": len(self.sources),
+                "pixels": trainer.sampler.stats.pixels * len(self.sources) // len(self._measured()),
+                "names": self._names()[:_MAX_NAMES],
+                "names_sha256": self._names_sha256(),
+            },
+            "versions": versions("torch"),
+        }
 
     def _fingerprint(self, stats: BandStats) -> dict[str, Any]:
         config = self.config
@@ -293,23 +298,18 @@ class TrainJob(Job[Step]):
             "superpixels": asdict(self.superpixels),
             "seed": config.seed,
             "precision": str(self.precision),
-            "data": {"scenes": len(self.sources), "names": self._digest(), "statistics": stats.to_json()},
+            "data": {"scenes": len(self.sources), "names": self._names_sha256(), "statistics": stats.to_json()},
         }
 
     def _names(self) -> list[str]:
         return [source.path.name for source in self.sources]
 
-    def _digest(self) -> str:
-        """The hash of all names: data sets have up to 51,804."""
+    def _names_sha256(self) -> str:
         return hashlib.sha256("\n".join(self._names()).encode(errors="surrogateescape")).hexdigest()
 
 
-def _with_recipe(config: TrainConfig, recognised: ProtocolName | None) -> TrainConfig:
-    return config if config.recipe is not None else replace(config, recipe=recognised or "orthophoto")
-
-
-def _about_protocol(config: TrainConfig, recognised: ProtocolName | None) -> str:
-    """Tell that the folder looks like the data of a protocol that was not asked for by name."""
+def _protocol_note(config: TrainConfig, recognised: ProtocolName | None) -> str:
+    """A line that says that the folder looks like a benchmark, unless its recipe was given; empty otherwise."""
     if recognised is None:
         return ""
     name = "Potsdam" if recognised.startswith("potsdam") else "COCO-Stuff"

@@ -1,5 +1,4 @@
-"""The files of a map, from the parts of its run: rasters, styles, preview, polygons, and the record that makes them
-count."""
+"""Make the files of a map from the parts of its run: rasters, styles, preview, polygons, STAC Item and record."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig
@@ -37,10 +37,16 @@ _PREVIEW_PIXELS = 1200
 
 @dataclass(frozen=True, eq=False)
 class MapFiles:
-    """What the files of a map are made of, besides the parts of its run.
+    """Writes the files of a map.
 
-    extent: the part of the scene that is written. provenance: for the rasters and the record. taken: when the scene was
-    taken, where a STAC Item is wanted. blocks: all of the run.
+    Attributes:
+        config: The settings of the prediction.
+        scene: The scene.
+        extent: The part of the scene that is written.
+        classes: The classes of the map.
+        provenance: Provenance for the rasters and the record.
+        taken: Acquisition time for the STAC Item; None if no Item is wanted.
+        blocks: All blocks of the run.
     """
 
     config: PredictConfig
@@ -52,20 +58,21 @@ class MapFiles:
     blocks: Sequence[Block]
 
     def publish(self, run: Run, outputs: Outputs) -> None:
-        """Write all files, put them in place together, and discard the run, unless it is to be kept.
+        """Write all files, put them in place together, and discard the run unless `keep_run` is set.
 
         Raises:
-            WriteError: the file system failed; the run is kept, and old files are whole until the new ones are.
+            WriteError: The file system failed. The run is kept, and old files stay intact until the new ones are
+                complete.
         """
         with Staging(outputs.classes) as staging:
-            self._write(run, outputs.moved(staging.path))
+            self._write(run, outputs.relocated(staging.path))
             staging.commit(outputs.stale)
-            self._record(outputs)
+            self._write_record(outputs)
             if not self.config.keep_run:
                 run.discard()
 
     def _write(self, run: Run, outputs: Outputs) -> None:
-        """Write every file but the record and the STAC Item, which tell of the others."""
+        """Write all files except the record and the STAC Item, which list the others."""
         classes, tags = self.classes, provenance_tags(self.provenance)
         georeference = self.scene.georeference.shifted(self.extent)
         layers: list[tuple[str, Path, str, ClassMap | None]] = [("classes", outputs.classes, classes.dtype, classes)]
@@ -73,8 +80,8 @@ class MapFiles:
             layers.append(("confidence", outputs.confidence, "uint8", None))
         for layer, path, dtype, class_map in layers:
             spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
-            every = [(block, run.part(block, layer)) for block in self.blocks]
-            parts = [(block, part) for block, part in every if part.exists()]
+            all_parts = [(block, run.part(block, layer)) for block in self.blocks]
+            parts = [(block, part) for block, part in all_parts if part.exists()]
             if class_map is not None and self.config.min_area is not None:
                 parts = sieve_parts(run.path, spec, parts, self.config.min_area)
             write_cog(path, spec, parts)
@@ -83,8 +90,8 @@ class MapFiles:
         if outputs.polygons is not None:
             self._write_polygons(outputs, outputs.polygons)
 
-    def _record(self, outputs: Outputs) -> None:
-        """Write the STAC Item, where asked for, and the record of all files, which makes them count."""
+    def _write_record(self, outputs: Outputs) -> None:
+        """Write the STAC Item, if it is wanted, and then the record of all files."""
         classes, provenance = self.classes, self.provenance
         hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
@@ -93,25 +100,25 @@ class MapFiles:
         write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes)
 
     def _write_polygons(self, outputs: Outputs, path: Path) -> None:
-        """Write the polygons of the class raster that is written."""
-        classes, confidence = outputs.classes, outputs.confidence
+        """Write the polygons of the class raster in `outputs`."""
         with ExitStack() as stack:
-            raster = stack.enter_context(ClassRaster(classes, known=self.classes))
-            sure = stack.enter_context(Confidence(confidence, raster.scene)) if confidence is not None else None
-            layer = ClassLayer(path, raster, confidence=sure)
+            raster = stack.enter_context(ClassRaster(outputs.classes, known=self.classes))
+            confidence = None
+            if outputs.confidence is not None:
+                confidence = stack.enter_context(Confidence(outputs.confidence, raster.scene))
+            layer = ClassLayer(path, raster, confidence=confidence)
             for _ in layer.write():
                 pass
-        layer.style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
+        layer.write_style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
 
 
-def _preview(path: Path, classes: ClassMap) -> Any:
+def _preview(path: Path, classes: ClassMap) -> NDArray[np.uint8]:
     small = read_small(path, _PREVIEW_PIXELS)
     counts = np.bincount(small.ravel(), minlength=len(classes) + 1)[1:]
     return add_legend(colourise(small, classes), classes, list(counts / max(1, counts.sum())))
 
 
-# Media type and roles by suffix, of what is neither the classes nor their confidence.
-_KINDS = {
+_ASSET_KINDS = {
     ".qml": ("application/xml", ("metadata", "style")),
     ".sld": ("application/vnd.ogc.sld+xml", ("metadata", "style")),
     ".legend.png": ("image/png", ("metadata", "legend")),
@@ -127,38 +134,45 @@ _KINDS = {
     ".geojsonl": ("application/geo+json-seq", ("data",)),
     ".geojsons": ("application/geo+json-seq", ("data",)),
 }
+"""End of the file name -> media type and roles of the assets in a STAC Item, except classes and confidence."""
 
 
-def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, picture: bool) -> None:
-    """Write the QGIS style; where asked for, the SLD and the picture of a legend.
+def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, legend: bool) -> None:
+    """Write the QGIS style and, if they are wanted, the SLD and a picture of the legend.
 
     Raises:
-        WriteError: the file system failed.
+        WriteError: The file system failed.
     """
     publish_bytes(outputs.style, file_qml(classes.classes))
     if sld:
         publish_bytes(outputs.sld, raster_sld(classes.classes, outputs.classes.stem))
-    if picture:
+    if legend:
         save_png(draw_legend(classes.classes), outputs.legend)
 
 
-def check_item(path: Location, scene: Scene, extent: Window, wanted: Period | None) -> Period:
-    """Return when the scene was taken, `wanted` or by what it says, once it is known that a STAC Item can be written.
+def check_item(path: Location, scene: Scene, extent: Window, given: Period | None) -> Period:
+    """Check that a STAC Item can be written, and return the acquisition time for it.
+
+    Args:
+        path: The scene's path, for messages.
+        scene: The scene.
+        extent: The part of the scene that is written.
+        given: The acquisition time; None reads it from the scene.
 
     Raises:
-        InputError: there is no time, or no place on the globe; the message names the way out.
+        InputError: There is no time or no CRS, or the extent has no footprint on the globe.
     """
-    taken = wanted or scene.taken
+    taken = given or scene.taken
     if taken is None:
         raise InputError(
-            f"{path}: does not say when it was taken, as a STAC Item must; give --datetime, for instance 2020-07-14"
+            f"{path}: has no acquisition time, which a STAC Item needs; give --datetime, for instance 2020-07-14"
         )
     if scene.georeference.wkt is None:
-        raise InputError(f"{path}: has no CRS, and a STAC Item needs a place; give --assume-crs, or leave --stac out")
+        raise InputError(f"{path}: has no CRS, which a STAC Item needs; give --assume-crs, or omit --stac")
     try:
         footprint(scene.georeference, extent)
     except GeosegError as error:
-        raise InputError(f"{path}: {error}; leave --stac out") from error
+        raise InputError(f"{path}: {error}; omit --stac") from error
     return taken
 
 
@@ -166,10 +180,19 @@ def write_item(
     outputs: Outputs, scene: Scene, extent: Window, taken: Period, classes: ClassMap, hashes: Mapping[Path, str],
     provenance: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Write the STAC Item of the files in `hashes` (path -> SHA-256), which are complete.
+    """Write the STAC Item of a map.
+
+    Args:
+        outputs: The files of the map.
+        scene: The scene.
+        extent: The part of the scene that is written.
+        taken: Acquisition time.
+        classes: The classes of the map.
+        hashes: Path -> SHA-256 of the files, which are complete.
+        provenance: Provenance of the map.
 
     Raises:
-        WriteError: the file system failed.
+        WriteError: The file system failed.
     """
     stem, sampling = scene.path.stem, scene.area_or_point
     model = provenance["model_sha256"]
@@ -198,7 +221,7 @@ def _asset(outputs: Outputs, path: Path, digest: str, classes: ClassMap, samplin
         band = confidence_band("confidence", sampling)
         return Asset(path, "Confidence of the classes", COG, ("data",), digest, (band,))
     kind, roles = next(
-        (kind for suffix, kind in _KINDS.items() if path.name.lower().endswith(suffix)),
+        (kind for suffix, kind in _ASSET_KINDS.items() if path.name.lower().endswith(suffix)),
         ("application/octet-stream", ("data",)),
     )
     return Asset(path, path.name, kind, roles, digest)

@@ -1,4 +1,4 @@
-"""Which files a command writes, and whether it may."""
+"""The names of the files that a command writes, and checks that it may write them."""
 
 from __future__ import annotations
 
@@ -15,42 +15,49 @@ from geoseg.raster.cog import raster_sidecars
 from geoseg.vector.writer import companions, vector_sidecars
 
 VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
-"""Suffixes of vector data, and GDAL's driver for each."""
+"""Suffix -> GDAL driver of the vector formats for superpixels."""
 
 POLYGONS = {
     **VECTORS, ".parquet": "Parquet", ".geojson": "GeoJSON", ".geojsonl": "GeoJSONSeq", ".geojsons": "GeoJSONSeq",
     ".shp": "ESRI Shapefile",
 }  # fmt: skip
-"""Suffixes of polygons of classes, and what writes each."""
+"""Suffix -> GDAL driver of the vector formats for the polygons of classes."""
 
 
-def sld_of_polygons(path: Path) -> Path:
-    """Return the path of the SLD of the polygons `path`: by its whole name, for that of a raster beside it has the
-    stem."""
+def polygon_sld(path: Path) -> Path:
+    """Return the path of the SLD of the vector file `path`.
+
+    It has the full name of the file, because the SLD of a raster with the same stem lies in the same folder.
+    """
     return path.with_name(path.name + ".sld")
 
 
 def polygon_files(path: Path) -> list[Path]:
-    """Return every file of the polygons `path`, in whatever format: their own, their style and their SLD."""
+    """Return all files that the polygons `path` may consist of: their own, their style and their SLD."""
     style = [path.with_suffix(".qml")] if POLYGONS[path.suffix.lower()] != "GPKG" else []
-    return [*companions(path), *style, sld_of_polygons(path)]
+    return [*companions(path), *style, polygon_sld(path)]
 
 
-def stale_polygons(path: Path) -> list[Path]:
-    """Return what tells of old polygons at `path`."""
-    return [*vector_sidecars(path), sld_of_polygons(path)]
+def stale_polygon_files(path: Path) -> list[Path]:
+    """Return the files that describe old polygons at `path`; they must not survive the polygons."""
+    return [*vector_sidecars(path), polygon_sld(path)]
 
 
-def run_beside(path: Path) -> Path:
-    """Return the run directory of the output `path`, there while the work is unfinished."""
-    return path.with_name(path.name + ".run")
+def run_directory(output: Path) -> Path:
+    """Return the path of the run directory of an output. It exists while the output is unfinished."""
+    return output.with_name(output.name + ".run")
 
 
 def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
-    """Refuse, before any work, an output of superpixels that cannot or must not be written.
+    """Refuse an output for superpixels that cannot or must not be written, before any work is done.
+
+    Args:
+        path: The output.
+        overwrite: Whether an existing output may be replaced. What an interrupted process wrote may always be.
+        inputs: Files that must not be overwritten.
 
     Raises:
-        OutputError: named as neither a raster nor vector data, or see `check_target`.
+        OutputError: The suffix is not that of a raster or vector file; see also `check_target`.
     """
     suffixes = (RASTERS[0], *VECTORS)
     if path.suffix.lower() not in (*RASTERS, *VECTORS):
@@ -60,10 +67,15 @@ def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
 
 
 def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
-    """Refuse, before any work, a file of polygons that cannot or must not be written.
+    """Refuse an output for polygons of classes that cannot or must not be written, before any work is done.
+
+    Args:
+        path: The output.
+        overwrite: Whether an existing output may be replaced. What an interrupted process wrote may always be.
+        inputs: Files that must not be overwritten.
 
     Raises:
-        OutputError: not named as vector data, or see `check_target`.
+        OutputError: The suffix is not that of a vector file; see also `check_target`.
     """
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
@@ -73,8 +85,13 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one map: class raster, its style, preview and record beside it; confidence and polygons where asked
-    for."""
+    """The files of one map. All others lie beside the class raster.
+
+    Attributes:
+        classes: Class raster.
+        confidence: Raster of confidence, if it is wanted.
+        polygons: Vector file of the regions, if it is wanted.
+    """
 
     classes: Path
     confidence: Path | None
@@ -82,7 +99,7 @@ class Outputs:
 
     @property
     def style(self) -> Path:
-        """QGIS style, loaded with the raster."""
+        """QGIS style, which QGIS loads with the raster."""
         return self.classes.with_suffix(".qml")
 
     @property
@@ -92,81 +109,83 @@ class Outputs:
 
     @property
     def sld(self) -> Path:
-        """Style for everything but QGIS, where asked for."""
+        """Style for GeoServer and others; optional."""
         return self.classes.with_suffix(".sld")
 
     @property
     def legend(self) -> Path:
-        """A picture of the classes' colours and names, where asked for."""
+        """A picture of the classes' colours and names; optional."""
         return self.classes.with_suffix(".legend.png")
 
     @property
     def item(self) -> Path:
-        """STAC Item, where asked for."""
+        """STAC Item; optional."""
         return self.classes.with_suffix(".stac.json")
 
     @property
     def record(self) -> Path:
-        """JSON: provenance and the SHA-256 of every file; present only when all of them are complete."""
+        """Record: provenance and the SHA-256 of every file; written when all of them are complete."""
         return record_path(self.classes)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that may be there, but for the record and the STAC Item, which tell of these."""
-        names = self.classes.with_name(self.classes.name + ".aux.xml")
-        every = (self.classes, self.confidence, self.style, self.sld, self.legend, self.preview, names)
+        """All files that the map may consist of, except the record and the STAC Item, which list them."""
+        class_names = self.classes.with_name(self.classes.name + ".aux.xml")
+        rasters = (self.classes, self.confidence, self.style, self.sld, self.legend, self.preview, class_names)
         vectors = () if self.polygons is None else polygon_files(self.polygons)
-        return tuple(dict.fromkeys(path for path in (*every, *vectors) if path is not None))
+        return tuple(dict.fromkeys(path for path in (*rasters, *vectors) if path is not None))
 
     @property
     def stale(self) -> tuple[Path, ...]:
-        """What tells of an old map of these names, the record first."""
+        """The files that describe an old map of these names, the record first; they must not survive it."""
         rasters = [path for path in (self.classes, self.confidence) if path is not None]
         return (
             self.record, self.item, self.sld, self.legend, self.preview,
-            *(beside for path in rasters for beside in raster_sidecars(path)),
-            *(stale_polygons(self.polygons) if self.polygons is not None else ()),
+            *(sidecar for path in rasters for sidecar in raster_sidecars(path)),
+            *(stale_polygon_files(self.polygons) if self.polygons is not None else ()),
         )  # fmt: skip
 
-    def moved(self, move: Callable[[Path], Path]) -> Outputs:
-        """Return the same files at other places."""
+    def relocated(self, new_path: Callable[[Path], Path]) -> Outputs:
+        """Return the outputs with the paths that `new_path` gives for classes, confidence and polygons."""
         return Outputs(
-            move(self.classes), self.confidence and move(self.confidence), self.polygons and move(self.polygons)
+            new_path(self.classes),
+            self.confidence and new_path(self.confidence),
+            self.polygons and new_path(self.polygons),
         )
 
     @property
     def run(self) -> Path:
-        """The run directory, there while the work is unfinished."""
-        return run_beside(self.classes)
+        """The run directory; it exists while the map is unfinished."""
+        return run_directory(self.classes)
 
     def check(self, overwrite: bool, inputs: Sequence[Location]) -> None:
-        """Refuse, before any work, outputs that cannot or must not be written.
+        """Refuse outputs that cannot or must not be written, before any work is done.
 
-        Where a run was interrupted while it published, what it had written may be replaced.
+        Args:
+            overwrite: Whether existing outputs may be replaced. What an interrupted process wrote may always be.
+            inputs: Files that must not be overwritten.
 
         Raises:
-            OutputError: not named .tif, the same file twice, or see `check_target`.
+            OutputError: A raster is not named .tif, or two outputs are the same file; see also `check_target`.
         """
-        files = [path for path in (self.classes, self.confidence) if path is not None]
-        every = [*files, *([self.polygons] if self.polygons else [])]
-        if len({path.resolve() for path in every}) < len(every):
-            raise OutputError(
-                f"{self.classes}: classes, confidence and polygons are files of their own; name them differently"
-            )
-        publishing = interrupted(self.classes)
-        for path in files:
-            check_target(path, overwrite or publishing, local(*inputs))
+        rasters = [path for path in (self.classes, self.confidence) if path is not None]
+        paths = [*rasters, *([self.polygons] if self.polygons else [])]
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise OutputError(f"{self.classes}: classes, confidence and polygons need different file names")
+        overwrite = overwrite or interrupted(self.classes)
+        for path in rasters:
+            check_target(path, overwrite, local(*inputs))
             if path.suffix.lower() not in RASTERS:
-                raise OutputError(f"{path}: what is written is a GeoTIFF; name it {path.stem}.tif")
+                raise OutputError(f"{path}: the output is a GeoTIFF; name it {path.stem}.tif")
         if self.polygons is not None:
-            check_polygons(self.polygons, overwrite or publishing, inputs)
+            check_polygons(self.polygons, overwrite, inputs)
 
 
 def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
-    """Pair every scene of `config` with its outputs: the one file, or files in the folder `config.out`.
+    """Return each scene of `config` with its outputs: the given files, or files in the given folders.
 
     Raises:
-        OutputError: Several scenes and no folder, or two scenes of one name.
+        OutputError: There are several scenes but no folder, or two scenes have the same name.
     """
     if len(config.scenes) == 1 and not config.out.is_dir():
         return [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
@@ -175,22 +194,22 @@ def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
 
 def _in_folder(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     if not config.out.is_dir():
-        raise OutputError(f"{config.out}: for several scenes, --out is a folder that exists")
-    folder, vectors = config.confidence, config.polygons
-    for name, other in (("--confidence", folder), ("--polygons", vectors)):
-        if other is not None and not other.is_dir():
-            raise OutputError(f"{other}: where --out is a folder, {name} is one too")
+        raise OutputError(f"{config.out}: for several scenes, --out must be an existing folder")
+    confidence, polygons = config.confidence, config.polygons
+    for name, folder in (("--confidence", confidence), ("--polygons", polygons)):
+        if folder is not None and not folder.is_dir():
+            raise OutputError(f"{folder}: if --out is a folder, {name} must be one too")
     stems = [scene.stem for scene in config.scenes]
-    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        raise OutputError(f"{config.out}: two scenes are called {doubled[0]}; predict them into different folders")
+    duplicates = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if duplicates:
+        raise OutputError(f"{config.out}: two scenes are called {duplicates[0]}; predict them into different folders")
     return [
         (
             scene,
             Outputs(
                 config.out / f"{scene.stem}-classes.tif",
-                folder / f"{scene.stem}-confidence.tif" if folder else None,
-                vectors / f"{scene.stem}-polygons.gpkg" if vectors else None,
+                confidence / f"{scene.stem}-confidence.tif" if confidence else None,
+                polygons / f"{scene.stem}-polygons.gpkg" if polygons else None,
             ),
         )
         for scene in config.scenes

@@ -1,4 +1,4 @@
-"""The polygons of a class raster as a layer of a file: columns, names, style."""
+"""Write the polygons of a class raster to a vector file: columns, class names, style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geoseg.errors import SettingError
 from geoseg.files.atomic import publish_bytes
 from geoseg.grid import Span
 from geoseg.outputs.layer_style import add_layer_style
-from geoseg.outputs.names import POLYGONS, sld_of_polygons
+from geoseg.outputs.names import POLYGONS, polygon_sld
 from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
@@ -30,52 +30,61 @@ from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, LayerWriter, compan
 
 log = logging.getLogger(__name__)
 
-LAYER = "classes"
+CLASS_LAYER = "classes"
+"""Name of the layer in formats that have layers."""
 
+MAX_VERTICES = 20_000_000
+"""Default limit of vertices for simplification, which needs all polygons in memory."""
 
 _SHAPEFILE = "ESRI Shapefile"
-
-
-_SHORT = {"perimeter_m": "perim_m", "perimeter_px": "perim_px"}
-
-
-_LONGEST = 10
-
-
-_MOST_VERTICES = 20_000_000
-
-
-_LARGEST_INT32 = 1 << 31
-
-
-_CACHE = 8 << 20
+_SHAPEFILE_NAMES = {"perimeter_m": "perim_m", "perimeter_px": "perim_px"}
+_MAX_SHAPEFILE_NAME = 10
+_MIN_CACHE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
 class RowsRead:
-    """Rows that were read; `polygons`: how many are complete so far."""
+    """Progress of polygonization.
+
+    Attributes:
+        rows: Rows of the raster that were read.
+        polygons: Number of polygons that are complete so far.
+    """
 
     rows: Span
     polygons: int
 
 
 class ClassLayer:
-    """A layer of the polygons of a class raster, with the file it goes to.
+    """The polygons of a class raster as a layer of a vector file.
 
-    field: name of the column of class ids. classes: ids of those to write, None for all.
-    count: how many polygons were written.
+    Args:
+        out: The vector file; its suffix decides the format.
+        raster: The class raster.
+        field: Name of the column of class ids.
+        min_area: Smaller regions are merged into a neighbour.
+        tolerance: Tolerance of the simplification in units of the CRS; None keeps every vertex.
+        classes: Ids of the classes to write, int64 (n,); None is all.
+        confidence: Raster whose mean is written for each polygon.
+        max_vertices: Limit of vertices for simplification.
+
+    Attributes:
+        count: Number of polygons written so far.
+        spec: Driver, columns and CRS of the layer.
 
     Raises:
-        SettingError: what the format or the raster cannot hold.
+        SettingError: The format or the raster does not support a setting.
     """
 
     def __init__(
         self, out: Path, raster: ClassRaster, field: str = "class_id", min_area: Area | None = None,
-        tolerance: float | None = None, classes: Any = None, confidence: Confidence | None = None,
+        tolerance: float | None = None, classes: NDArray[np.int64] | None = None,
+        confidence: Confidence | None = None, max_vertices: int = MAX_VERTICES,
     ) -> None:  # fmt: skip
         self._out, self._raster, self._field, self._tolerance = out, raster, field, tolerance
+        self._max_vertices = max_vertices
         self.count = 0
-        self._present: set[int] = set()
+        self._written_ids: set[int] = set()
         self._chosen: set[int] | None = None if classes is None else set(classes.tolist())
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
@@ -90,36 +99,46 @@ class ClassLayer:
         )  # fmt: skip
         if tolerance is not None and self._wgs84:
             raise SettingError(
-                f"{out}: simplify in the raster's CRS, to {out.with_suffix('.gpkg').name}, and convert that"
+                f"{out}: GeoJSON cannot be simplified, as its coordinates are degrees; simplify to "
+                f"{out.with_suffix('.gpkg').name} and convert that"
             )
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
-        self.spec = VectorSpec(driver, LAYER, columns, WGS84.to_wkt() if self._wgs84 else georeference.wkt)
+        self.spec = VectorSpec(driver, CLASS_LAYER, columns, WGS84.to_wkt() if self._wgs84 else georeference.wkt)
 
-    def write(self, at: Path | None = None) -> Generator[RowsRead]:
-        """Polygonize the raster, yield how far that is, and publish the file at the end; at: another place for it."""
-        told = self._work.ground.distortion_message(self._raster.scene.extent)
-        if told is not None:
-            log.warning("%s: %s", self._raster.path.name, told)
+    def write(self, path: Path | None = None) -> Generator[RowsRead]:
+        """Polygonize the raster, yield the progress, and publish the file.
+
+        Args:
+            path: Write the file here instead of at `out`.
+
+        Raises:
+            InputError: A part of the raster cannot be read.
+            SettingError: There are too many vertices to simplify.
+            WriteError: The file system failed.
+        """
+        message = self._work.ground.distortion_message(self._raster.scene.extent)
+        if message is not None:
+            log.warning("%s: %s", self._raster.path.name, message)
         if self._wgs84:
-            log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON has them", self._out)
+            log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON requires", self._out)
         kept: list[PolygonBatch] = []
         spans = list(self._raster.spans)
-        cache = self._raster.scene.caching(max(map(len, spans)), floor=_CACHE)
-        with cache, writing_layer(at or self._out, self.spec, self._dress) as layer:
+        cache = self._raster.scene.caching(max(map(len, spans)), floor=_MIN_CACHE_BYTES)
+        with cache, writing_layer(path or self._out, self.spec, self._add_style) as layer:
             put: Callable[[PolygonBatch], None] = partial(self._put, layer)
             if self._tolerance is not None:
                 put = partial(self._keep, kept)
             for rows, values in self._read(spans):
-                for features in self._work.push(values):
-                    put(features)
+                for polygons in self._work.push(values):
+                    put(polygons)
                 yield RowsRead(rows, self.count)
-            for features in self._work.finish():
-                put(features)
+            for polygons in self._work.finish():
+                put(polygons)
             if self._tolerance is not None:
                 self._put_simplified(layer, kept, self._tolerance)
 
     def _read(self, spans: list[Span]) -> Iterator[tuple[Span, NDArray[Any]]]:
-        """Yield the values of rows, while the next ones are read."""
+        """Yield rows and their values, while the next rows are read in another thread."""
         with ThreadPoolExecutor(1, thread_name_prefix="reader") as pool:
             reading = pool.submit(self._raster.read, spans[0])
             for rows, following in zip(spans, [*spans[1:], None], strict=True):
@@ -130,74 +149,84 @@ class ClassLayer:
 
     @property
     def classes(self) -> list[LandClass]:
-        """The classes that could have been written, as far as they are known, and those that were, by their ids."""
+        """The classes for the style, by id: those that the raster names and that are wanted, and those written."""
         known = set(self._raster.classes) - {NODATA}
         if self._chosen is not None:
             known &= self._chosen
-        return [self._raster.land_class(class_id) for class_id in sorted(known | self._present)]
+        return [self._raster.land_class(class_id) for class_id in sorted(known | self._written_ids)]
 
     def files(self) -> list[Path]:
         """Return the files that were written."""
         return [*companions(self._out), *self._styles]
 
-    def style(self, replace: bool, sld: bool, at: Path | None = None) -> None:
-        """Write the QGIS style beside a file that cannot hold it; replace: one that is there. sld: also an SLD.
+    def write_style(self, replace: bool, sld: bool, path: Path | None = None) -> None:
+        """Write the QGIS style next to the file, unless the format contains it, and optionally an SLD.
 
-        at: where the file was written.
+        Args:
+            replace: Whether an existing QGIS style is replaced; otherwise it is kept.
+            sld: Whether to write an SLD.
+            path: Where the file was written, if not at `out`.
+
+        Raises:
+            WriteError: The file system failed.
         """
-        path = self._out.with_suffix(".qml")
+        written = path or self._out
+        style = self._out.with_suffix(".qml")
         if self.spec.driver != "GPKG":
-            if replace or not path.exists():
-                publish_bytes((at or self._out).with_suffix(".qml"), file_qml(self.classes, self._field))
-                self._styles.append(path)
-            elif f'attr="{self._field}"'.encode() not in path.read_bytes():
-                log.warning("%s: stays, and has no style by %s; one would come with another --out", path, self._field)
-        other = sld_of_polygons(self._out)
+            if replace or not style.exists():
+                publish_bytes(written.with_suffix(".qml"), file_qml(self.classes, self._field))
+                self._styles.append(style)
+            elif f'attr="{self._field}"'.encode() not in style.read_bytes():
+                log.warning(
+                    "%s: is kept, but does not style %s; choose another --out to get a style", style, self._field
+                )
         if sld:
-            publish_bytes(sld_of_polygons(at or self._out), vector_sld(self.classes, LAYER, self._field))
-            self._styles.append(other)
+            publish_bytes(polygon_sld(written), vector_sld(self.classes, CLASS_LAYER, self._field))
+            self._styles.append(polygon_sld(self._out))
 
-    def _dress(self, path: Path) -> None:
+    def _add_style(self, path: Path) -> None:
         if self.spec.driver == "GPKG":
-            add_layer_style(path, LAYER, GEOPACKAGE_GEOMETRY, self.classes, self._field)
+            add_layer_style(path, CLASS_LAYER, GEOPACKAGE_GEOMETRY, self.classes, self._field)
 
-    def _put(self, layer: LayerWriter, features: PolygonBatch, wkb: Wkb | None = None) -> None:
-        self.count += len(features)
-        layer.put(partial(self._batch, features, wkb))
+    def _put(self, layer: LayerWriter, polygons: PolygonBatch, wkb: Wkb | None = None) -> None:
+        self.count += len(polygons)
+        layer.put(partial(self._batch, polygons, wkb))
 
-    def _batch(self, features: PolygonBatch, wkb: Wkb | None) -> Batch:
-        """Return the features for the file, with other geometries where these are given."""
-        batch = record_batch(self.spec, self._values(features), *(wkb or features.wkb))
-        return batch, features.bounds if self.spec.driver == PARQUET else None
+    def _batch(self, polygons: PolygonBatch, wkb: Wkb | None) -> Batch:
+        """Return the rows for the file; `wkb` replaces their geometries."""
+        batch = record_batch(self.spec, self._values(polygons), *(wkb or polygons.wkb))
+        return batch, polygons.bounds if self.spec.driver == PARQUET else None
 
-    def _keep(self, kept: list[PolygonBatch], features: PolygonBatch) -> None:
-        kept.append(features)
-        if sum(len(batch.rings.vertices) for batch in kept) > _MOST_VERTICES:
+    def _keep(self, kept: list[PolygonBatch], polygons: PolygonBatch) -> None:
+        kept.append(polygons)
+        if sum(len(batch.rings.vertices) for batch in kept) > self._max_vertices:
             raise SettingError(
-                f"{self._raster.path}: its polygons have more than {_MOST_VERTICES // 10**6} million vertices, and "
+                f"{self._raster.path}: its polygons have more than {self._max_vertices / 1e6:g} million vertices, and "
                 "--simplify needs all of them in memory; raise --min-area, or choose --classes"
             )
 
     def _put_simplified(self, layer: LayerWriter, kept: list[PolygonBatch], tolerance: float) -> None:
-        for features, wkb in zip(kept, simplify([features.wkb for features in kept], tolerance), strict=True):
-            self._put(layer, features, wkb)
+        for polygons, wkb in zip(kept, simplify([polygons.wkb for polygons in kept], tolerance), strict=True):
+            self._put(layer, polygons, wkb)
 
     def _columns(self, short: bool, confidence: bool) -> dict[str, str]:
-        large = np.iinfo(self._raster.scene.dtype).max >= _LARGEST_INT32
+        large = np.iinfo(self._raster.scene.dtype).max > np.iinfo(np.int32).max
         measures = MEASURES[self._work.ground.metric]
         names = {self._field: "int64" if large else "int32", "class": "string", **dict.fromkeys(measures, "float64")}
         if confidence:
             names["confidence"] = "float64"
         if not short:
             return names
-        if len(self._field) > _LONGEST:
-            raise SettingError(f"field is {self._field!r}; a Shapefile's names have at most {_LONGEST} letters")
-        return {_SHORT.get(name, name): kind for name, kind in names.items()}
+        if len(self._field) > _MAX_SHAPEFILE_NAME:
+            raise SettingError(
+                f"field is {self._field!r}; column names of a Shapefile have at most {_MAX_SHAPEFILE_NAME} letters"
+            )
+        return {_SHAPEFILE_NAMES.get(name, name): kind for name, kind in names.items()}
 
-    def _values(self, features: PolygonBatch) -> Mapping[str, Column]:
-        ids = features.values - self._raster.offset
-        present, places = np.unique(ids, return_inverse=True)
-        names = Categorical(places, [self._raster.land_class(value).name for value in present.tolist()])
-        self._present |= set(present.tolist())
-        columns: list[Any] = [ids, names, features.area, features.perimeter, features.confidence]
+    def _values(self, polygons: PolygonBatch) -> Mapping[str, Column]:
+        ids = polygons.values - self._raster.offset
+        unique, index = np.unique(ids, return_inverse=True)
+        names = Categorical(index, [self._raster.land_class(class_id).name for class_id in unique.tolist()])
+        self._written_ids |= set(unique.tolist())
+        columns: list[Any] = [ids, names, polygons.area, polygons.perimeter, polygons.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

@@ -1,1 +1,1 @@
-"""One block of output as a pure function of scene, model and settings."""
+"""Computes one block of output as a pure function of scene, model and settings."""

@@ -1,4 +1,4 @@
-"""The bands of a scene, as a model expects them."""
+"""Match the bands of a scene to those of a model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,21 @@ def open_for(
     opening: Opening | None = None,
     quiet: bool = False,
 ) -> Scene:
-    """Open a scene and take from it the bands that `model` expects. quiet: as in `Scene`.
+    """Open a scene with the bands that `model` expects.
+
+    If no bands are given and the scene has the model's bands in another order, they are reordered.
+
+    Args:
+        model: The model.
+        path: The scene.
+        bands: Band numbers, counted from 1, in the model's order; None matches them by name.
+        assume_crs: CRS of a scene that has none.
+        opening: Which rasters may be opened, and how.
+        quiet: Do not warn; see `Scene`.
 
     Raises:
-        BandError: the bands do not match; the message names both sides and the way out.
+        InputMissingError, InputError: See `Scene`.
+        BandError: The bands do not match; the message names those of both sides.
     """
     scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
     expected, found = model.bands, scene.band_names
@@ -40,7 +51,7 @@ def open_for(
             scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
         if str(scene.dtype) != model.dtype and not quiet:
             log.warning(
-                "%s: is %s, the model learnt from %s; its normalisation is kept", path, scene.dtype, model.dtype
+                "%s: is %s, but the model learnt from %s; its normalisation is used", path, scene.dtype, model.dtype
             )
         return scene
     scene.close()

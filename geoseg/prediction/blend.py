@@ -1,9 +1,9 @@
-"""Overlapping windows -> one field. Arrays are (rows, cols, K) at the network's stride.
+"""Blend the logits of overlapping windows into one field. Arrays are (rows, cols, K) at the network's stride.
 
-Two windows that overlap are joined by linear interpolation, first along the columns, then along the rows:
-a + t (b - a), with t rising from 0 to 1 across the overlap. That is the usual weighted mean with separable
-weights that sum to one, in the one form for which windows that agree come back bit for bit, at every pixel
-up to the scene's border; and its order is fixed by the lattice, so it does not depend on blocks.
+Overlapping windows a and b are interpolated as a + t (b - a), with t rising from 0 to 1 across the overlap, first along
+the columns, then along the rows. This is the usual mean with separable weights that sum to one, in a form that returns
+windows that agree bit for bit, up to the scene's border. The lattice fixes the order of the operations, so the result
+does not depend on blocks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ Field = NDArray[np.float32]
 
 
 def ramp(length: int, blend: Blend) -> NDArray[np.float32]:
-    """Return the share (length,) of the later window across an overlap of `length` cells: rising, in [0, 1],
-    and symmetric, so that t and its mirror sum to 1.
+    """Return the weight t of the second of two windows across their overlap.
 
-    hann: sin^2, so that each window is weighted by a Hann flank. linear: a straight line. crop: the middle.
+    Args:
+        length: Length of the overlap in cells.
+        blend: hann is sin^2, the flank of a Hann window; linear a straight line; crop a step in the middle.
+
+    Returns:
+        float32 (length,), rising, in [0, 1]. t and its mirror image sum to 1.
     """
     t = (np.arange(length, dtype=np.float64) + 0.5) / max(length, 1)
     if blend == "hann":
@@ -38,10 +42,19 @@ def ramp(length: int, blend: Blend) -> NDArray[np.float32]:
 def blend_windows(
     grid: Grid, area: Window, stride: int, blend: Blend, logits: Callable[[tuple[int, int]], Field]
 ) -> tuple[Field, Window]:
-    """Return the blended field that covers the pixels of `area`, and the cells (in units of `stride`) it covers.
+    """Return the blended field over `area`.
 
-    logits: lattice position -> field (ceil(rows/stride), ceil(cols/stride), K) float32 of that window; it is
-        asked for each window that touches `area`, once, in raster order.
+    Args:
+        grid: The lattice of windows.
+        area: The pixels to cover.
+        stride: Pixels per cell along each axis.
+        blend: See `ramp`.
+        logits: Function from a lattice position to the logits of its window, float32
+            (ceil(rows / stride), ceil(cols / stride), K). It is called once for each window that touches `area`, in
+            raster order.
+
+    Returns:
+        The field, float32 (rows, cols, K), and the cells that it covers.
     """
     cells = Window(_cells(area.rows, stride), _cells(area.cols, stride))
     rows = tuple(_cells(span, stride) for span in grid.row_spans)
@@ -67,7 +80,7 @@ def _blend_row(
     blend: Blend,
     logits: Callable[[int], Field],
 ) -> Field:
-    """Join the windows of one lattice row along the columns, over the rows `keep` of it."""
+    """Blend the windows of one lattice row along the columns, within its rows `keep`."""
     strip: Field | None = None
     covered = target.start
     for j in touching(cols, target):
@@ -84,8 +97,8 @@ def _blend_row(
 def _join(
     out: Field, new: Field, part: Span, origin: int, covered: int, overlap: Span, blend: Blend, axis: int
 ) -> None:
-    """Lay `new`, which covers `part` of the axis, into `out`: interpolate on `overlap` where `out` is already
-    covered, copy beyond it."""
+    """Add `new`, which covers `part` of the axis, to `out`: interpolate within `overlap`, as far as `out` is covered,
+    and copy the rest."""
     shared = overlap.intersect(Span(part.start, max(part.start, min(covered, part.stop))))
     target = out if axis == 0 else out.swapaxes(0, 1)
     source = new if axis == 0 else new.swapaxes(0, 1)

@@ -1,7 +1,8 @@
-"""What a prediction computes: which blocks, which windows for each, and what is kept from block to block."""
+"""What a prediction computes: the blocks, the windows of each, and which logits are kept from block to block."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from geoseg.grid import Block, Grid, Window, partition
@@ -10,14 +11,35 @@ from geoseg.recipes import SuperpixelConfig
 from geoseg.segments.superpixels import halo, reach
 
 MEMO_BYTES = 512 << 20
-"""Window results kept for the blocks to come; beyond it the least needed are computed again later."""
+"""Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
+
+_MAX_WORKERS = 8
+
+
+def default_workers() -> int:
+    """Return the default number of threads: the number of cores, at most 8.
+
+    Superpixels do not get faster with more threads, because they wait for the next block to be read. In prediction each
+    thread needs some 200 MB for the activations of its window.
+    """
+    return min(_MAX_WORKERS, os.cpu_count() or 1)
+
+
+def default_batch_size(device_type: str) -> int:
+    """Return the default number of windows per forward pass on a device of type "cpu", "cuda" or "mps"."""
+    return 1 if device_type == "cpu" else 8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a prediction will compute: blocks of the extent, windows of the scene's lattice.
+    """What a prediction will compute.
 
-    halo: pixels read around a block. windows: lattice positions that any block needs.
+    Attributes:
+        grid: The lattice of windows, over the whole scene.
+        extent: The pixels to write.
+        blocks: The blocks that partition the extent.
+        halo: Pixels to read around a block.
+        reach: Largest distance, in pixels along each axis, from a pixel to any other of its superpixel.
     """
 
     grid: Grid
@@ -27,26 +49,38 @@ class Plan:
     reach: int
 
     def pooled(self, block: Block) -> Window:
-        """Return the pixels whose logits decide on `block`: of every superpixel that reaches into it."""
+        """Return the window that holds all superpixels with a pixel in `block`; their logits decide its classes."""
         return block.window.expand(self.reach, self.grid.extent)
 
     def windows(self, block: Block) -> list[tuple[int, int]]:
-        """Return the lattice positions that `block` needs, in raster order."""
+        """Return the lattice positions of the windows that `block` needs, in raster order."""
         return self.grid.windows_touching(self.pooled(block))
 
 
-def plan(grid: Grid, cells: SuperpixelConfig, extent: Window, block_size: int) -> Plan:
-    """Return the plan for the pixels of `extent` of a scene with windows on `grid` and superpixels as in `cells`."""
-    margin = halo(cells.size, cells.iterations)
-    return Plan(grid, extent, tuple(partition(extent, block_size)), margin, reach(cells.size))
+def plan(grid: Grid, superpixels: SuperpixelConfig, extent: Window, block_size: int) -> Plan:
+    """Return the plan of a prediction.
+
+    Args:
+        grid: The lattice of windows, over the whole scene.
+        superpixels: Superpixel settings of the model.
+        extent: The pixels to write.
+        block_size: Side of a block in pixels.
+    """
+    blocks = tuple(partition(extent, block_size))
+    return Plan(grid, extent, blocks, halo(superpixels.size, superpixels.iterations), reach(superpixels.size))
 
 
 class WindowMemo:
-    """Logits of windows, kept until the last block of the plan that needs them, within `MEMO_BYTES`."""
+    """Logits of windows, each kept until the last block of the plan that needs it.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: The plan.
+        max_bytes: Memory for logits between blocks.
+    """
+
+    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES) -> None:
         self._fields: dict[tuple[int, int], Field] = {}
-        self._plan = plan
+        self._max_bytes = max_bytes
         self._last: dict[tuple[int, int], int] = {}
         for block in plan.blocks:
             self._last |= dict.fromkeys(plan.windows(block), block.index)
@@ -55,19 +89,19 @@ class WindowMemo:
         return position in self._fields
 
     def get(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window that is in the memo."""
+        """Return the logits (h, w, K) of a window in the memo."""
         return self._fields[position]
 
     def put(self, position: tuple[int, int], value: Field) -> None:
-        """Hold a window for the block being computed."""
+        """Add a window for the block that is being computed."""
         self._fields[position] = value
 
     def release(self, block: Block) -> None:
-        """Forget what no block after `block` needs; where memory does not suffice, what is needed last."""
+        """Drop the windows that no block after `block` needs, then those needed last until the rest fits."""
         for position in [p for p in self._fields if self._last.get(p, -1) <= block.index]:
             del self._fields[position]
-        spare = sum(value.nbytes for value in self._fields.values()) - MEMO_BYTES
+        excess = sum(value.nbytes for value in self._fields.values()) - self._max_bytes
         for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
-            if spare <= 0:
+            if excess <= 0:
                 break
-            spare -= self._fields.pop(position).nbytes
+            excess -= self._fields.pop(position).nbytes

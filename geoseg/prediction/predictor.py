@@ -1,8 +1,8 @@
 """One block of the map as a pure function of (scene, model, settings).
 
-Whatever is estimated comes from the model; windows and superpixel seeds lie on lattices anchored at the scene's
-pixel (0, 0); the halo is wide enough for the superpixels. So a block is the same whoever computes it, and
-in whatever order. Only the network's windows are kept from block to block, in a bounded memo.
+All statistics come from the model; windows and superpixel seeds lie on lattices anchored at the scene's pixel (0, 0);
+the halo is wide enough for the superpixels. So the result for a block does not depend on the process that computes it
+or on the order of blocks. Only logits of windows are kept from block to block, in a bounded memo.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
-from geoseg.prediction.plan import Plan, WindowMemo
+from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Stages
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
@@ -35,8 +35,10 @@ from geoseg.segments.superpixels import Superpixels
 class BlockResult:
     """The pixels of one block.
 
-    layers: "classes", class ids (rows, cols), and "confidence", 1..255, where it was asked for; 0 = nodata in both.
-    seconds: time per stage, added up over threads. windows: how many windows the network computed for it.
+    Attributes:
+        layers: "classes", class ids (rows, cols); optionally "confidence", uint8 in 1..255. 0 is nodata in both.
+        seconds: Time per stage, added up over threads.
+        windows: Number of windows that the network computed for the block.
     """
 
     layers: Mapping[str, NDArray[Any]]
@@ -46,7 +48,15 @@ class BlockResult:
 
 @dataclass(eq=False)
 class Prepared:
-    """A block read and cut into superpixels; `superpixels` is None where nothing is valid."""
+    """A block that was read and cut into superpixels.
+
+    Attributes:
+        block: The block.
+        area: The block with its halo.
+        superpixels: Superpixels of `area`; None if no pixel of the block is valid.
+        mask: Pixels of the block in the area of interest, bool (rows, cols); None without one.
+        seconds: Time per stage.
+    """
 
     block: Block
     area: Window
@@ -57,7 +67,14 @@ class Prepared:
 
 @dataclass(eq=False)
 class Blended:
-    """The logits (h, w, K) that decide on a block and the cells of the network's stride they cover."""
+    """The blended logits of a block.
+
+    Attributes:
+        field: float32 (h, w, K), one value per cell of `STRIDE` pixels.
+        cells: The cells that `field` covers.
+        seconds: Time per stage, added up over threads.
+        windows: Number of windows that the network computed for the block.
+    """
 
     field: Field
     cells: Window
@@ -67,7 +84,7 @@ class Blended:
 
 @dataclass(frozen=True, eq=False)
 class _Forward:
-    """Logits (h, w, K) of some windows, seconds spent reading and in the network, and windows that went through it."""
+    """Logits (h, w, K) of some windows, seconds for reading and for the network, and how many windows it computed."""
 
     fields: list[Field]
     read: float
@@ -76,12 +93,23 @@ class _Forward:
 
 
 class Predictor:
-    """Computes blocks of one scene with one model.
+    """Computes blocks of one scene with one model. A context manager, because it holds a thread pool.
 
-    Blocks may be asked for in any order; raster order computes each window once. `precision` and `blend` as
-    in the settings; `batch_size` windows per forward; `workers` forwards at once on a CPU, each in one thread, and as
-    many threads for the superpixel and region kernels. One thread per window leaves no barrier to wait at, and makes
-    the result the same for any number of them. A context manager: it holds a pool of threads.
+    Blocks may be computed in any order; in raster order each window is computed once. On a CPU each forward pass runs
+    in one thread: threads then never wait for one another, and their number does not change the result.
+
+    Args:
+        scene: The scene.
+        model: The model.
+        plan: Blocks and windows.
+        device: Where the network runs.
+        precision: torch.float32 or torch.bfloat16.
+        blend: How overlapping windows are combined.
+        batch_size: Windows per forward pass.
+        workers: Threads for the kernels and, on a CPU, number of forward passes at the same time.
+        aoi: Area of interest; pixels outside it become nodata.
+        confidence: Whether to compute the layer "confidence".
+        memo_bytes: Memory for logits between blocks.
     """
 
     def __init__(
@@ -96,12 +124,13 @@ class Predictor:
         workers: int,
         aoi: AreaOfInterest | None = None,
         confidence: bool = False,
+        memo_bytes: int = MEMO_BYTES,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.stages = Stages(model, scene.dtype, device, precision)
-        self._memo = WindowMemo(plan)
+        self._memo = WindowMemo(plan, memo_bytes)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
 
@@ -115,7 +144,7 @@ class Predictor:
         torch.set_num_threads(self._torch_threads)
 
     def prepare(self, block: Block) -> Prepared:
-        """Read `block` with its halo and cut it into superpixels; needs neither the network nor its thread."""
+        """Read `block` with its halo and cut it into superpixels. May run in another thread than `logits`."""
         began = time.perf_counter()
         size = self.model.superpixels.size
         area = block.window.expand(self.plan.halo, self.scene.extent, multiple=size)
@@ -144,9 +173,9 @@ class Predictor:
         )
 
     def logits(self, prepared: Prepared) -> Blended | None:
-        """Return the blended logits that decide on the block; None where nothing is valid.
+        """Return the blended logits of a block, or None if no pixel of it is valid.
 
-        Windows that no later block needs are forgotten afterwards.
+        Windows that no later block needs are dropped from the memo.
         """
         block = prepared.block
         if prepared.superpixels is None:
@@ -166,15 +195,15 @@ class Predictor:
         return Blended(field, cells, seconds, windows)
 
     def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
-        """Pool the logits over the superpixels and paint class and confidence."""
+        """Average the logits over each superpixel and write its class and confidence to its pixels."""
         began = time.perf_counter()
-        own = np.zeros(prepared.block.window.shape, np.int32)
+        labels = np.zeros(prepared.block.window.shape, np.int32)
         values = self._values(prepared, blended)
         if prepared.superpixels is not None:
-            own = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
+            labels = np.ascontiguousarray(prepared.superpixels.labels[prepared.block.window.within(prepared.area)])
             if prepared.mask is not None:
-                own *= prepared.mask
-        layers = {name: paint(of_regions, own) for name, of_regions in values.items()}
+                labels *= prepared.mask
+        layers = {name: paint(region_values, labels) for name, region_values in values.items()}
         seconds = {**prepared.seconds, "regions": time.perf_counter() - began}
         if blended is None:
             return BlockResult(layers, seconds, 0)
@@ -182,7 +211,7 @@ class Predictor:
         return BlockResult(layers, seconds, blended.windows)
 
     def _values(self, prepared: Prepared, blended: Blended | None) -> dict[str, NDArray[Any]]:
-        """Return the value of each region (regions + 1,) per layer; 0 for no region."""
+        """Return per layer the value of each superpixel, (count + 1,); the first, for no superpixel, is 0."""
         count = 0 if prepared.superpixels is None else len(prepared.superpixels.ids) - 1
         classes = np.zeros(count + 1, np.dtype(self.model.classes.dtype))
         confidence = np.zeros(count + 1, np.uint8)
@@ -196,7 +225,7 @@ class Predictor:
         return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}
 
     def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-        """Group the windows that are not in the memo by shape, `batch_size` at a time."""
+        """Return the windows that are not in the memo, in batches of one shape."""
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for position in positions:
             if position not in self._memo:
@@ -208,17 +237,17 @@ class Predictor:
         """Read windows of one shape and compute their logits, in one thread."""
         began = time.perf_counter()
         windows = [self.plan.grid.window(position) for position in positions]
-        images, usable = [], []
+        images, any_valid = [], False
         for window in windows:
             pixels, valid = self.scene.read(window)
-            usable.append(bool(valid.any()))
+            any_valid = any_valid or bool(valid.any())
             images.append(self.stages.normalise(pixels, valid))
         read = time.perf_counter()
         rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
-        if any(usable):
+        if any_valid:
             fields = self.stages.forward(np.stack(images))[:, :rows, :cols]
         else:
             fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
-        computed = len(windows) if any(usable) else 0
+        computed = len(windows) if any_valid else 0
         done = time.perf_counter()
         return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)

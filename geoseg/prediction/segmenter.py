@@ -1,8 +1,8 @@
 """One block of superpixels as a pure function of (scene, settings): their ids, or their polygons and statistics.
 
-A superpixel belongs to the block that holds its first pixel in raster order, and leaves as a whole with that block:
-all pixels of a superpixel that has one in a block are known there (see `geoseg.segments.superpixels.halo`). So
-nothing is joined, cut or counted twice, whatever the blocks.
+A superpixel belongs to the block that contains its first pixel in raster order, and is written with that block. The
+halo is wide enough for a block to know all pixels of its superpixels (see `geoseg.segments.superpixels.halo`), so that
+no polygon is cut, merged or counted twice at the edges of blocks.
 """
 
 from __future__ import annotations
@@ -28,12 +28,21 @@ from geoseg.vector.arrow import VectorSpec, ipc_stream
 from geoseg.vector.tracing import trace
 from geoseg.vector.wkb import encode
 
-LAYER = "superpixels"
+SUPERPIXEL_LAYER = "superpixels"
+"""Name of the layer of ids or polygons, in parts and in the output."""
 
 
 @dataclass(eq=False)
-class Read:
-    """A block with its halo: pixels (bands, rows, cols) and validity (rows, cols) of `area`."""
+class BlockPixels:
+    """The pixels of a block with its halo.
+
+    Attributes:
+        block: The block.
+        area: The block with its halo.
+        pixels: (bands, rows, cols) of `area`.
+        valid: bool (rows, cols) of `area`.
+        seconds: Time for reading.
+    """
 
     block: Block
     area: Window
@@ -44,9 +53,13 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class BlockSegments:
-    """The superpixels of one block: ids (rows, cols) uint32, or packed features; no layer where there are none.
+    """The superpixels of one block.
 
-    seconds: time per stage.
+    Attributes:
+        layers: `SUPERPIXEL_LAYER` -> ids, uint32 (rows, cols), or polygons as an Arrow IPC stream; empty if the block
+            has no superpixels.
+        seconds: Time per stage.
+        windows: 0: there is no network.
     """
 
     layers: Mapping[str, NDArray[Any] | bytes]
@@ -57,7 +70,15 @@ class BlockSegments:
 class Segmenter:
     """Cuts blocks of one scene into superpixels.
 
-    driver: of the vector file the polygons are for; None computes the raster of ids. workers: threads.
+    Args:
+        scene: The scene.
+        config: Settings of the superpixels.
+        workers: Number of threads.
+        driver: GDAL driver of the vector file for which polygons are made; None makes the raster of ids.
+
+    Attributes:
+        halo: Pixels to read around a block.
+        spec: Layer of the vector file; None for a raster.
     """
 
     def __init__(self, scene: Scene, config: SegmentConfig, workers: int, driver: str | None) -> None:
@@ -73,24 +94,26 @@ class Segmenter:
             columns["area_m2"] = "float64"
         for name in self._names:
             columns |= {f"mean_{name}": "float64", f"std_{name}": "float64"}
-        return VectorSpec(driver, LAYER, columns, self.scene.georeference.wkt)
+        return VectorSpec(driver, SUPERPIXEL_LAYER, columns, self.scene.georeference.wkt)
 
     @cached_property
     def _colours(self) -> tuple[Any, Any]:
-        """Offset and scale per band, from the whole scene, as training takes them; 8-bit sRGB needs none."""
+        """Offset and scale per band, estimated over the scene as in training; (None, None) for 8-bit sRGB."""
         dtype = str(self.scene.dtype)
         return (None, None) if is_srgb(dtype, len(self.scene.bands)) else colour_scale(band_stats([self.scene]), dtype)
 
-    def read(self, block: Block) -> Read:
+    def read(self, block: Block) -> BlockPixels:
         """Read `block` with its halo."""
         began = time.perf_counter()
         area = block.window.expand(self.halo, self.scene.extent, multiple=self.config.size)
         pixels, valid = self.scene.read(area)
-        return Read(block, area, pixels, valid, time.perf_counter() - began)
+        return BlockPixels(block, area, pixels, valid, time.perf_counter() - began)
 
-    def cut(self, read: Read) -> tuple[Superpixels, float] | None:
-        """Return the superpixels of the area, exact for all that have a pixel in the block, and the seconds it took;
-        None where nothing in the block is valid."""
+    def cut(self, read: BlockPixels) -> tuple[Superpixels, float] | None:
+        """Return the superpixels of the block with its halo, and the seconds that they took.
+
+        Superpixels with a pixel in the block are exact. None means that no pixel of the block is valid.
+        """
         began = time.perf_counter()
         core = read.block.window.within(read.area)
         if not read.valid[core].any():
@@ -110,33 +133,33 @@ class Segmenter:
         )
         return superpixels, time.perf_counter() - began
 
-    def finish(self, read: Read, cut: tuple[Superpixels, float] | None) -> BlockSegments:
-        """Return the ids of the block's pixels, or the features that belong to the block."""
+    def finish(self, read: BlockPixels, cut: tuple[Superpixels, float] | None) -> BlockSegments:
+        """Return the ids of the block's pixels, or the polygons that belong to the block."""
         if cut is None:
             return BlockSegments({}, {"read": read.seconds})
         began = time.perf_counter()
         superpixels, seconds = cut
-        layer = self._ids(read, superpixels) if self.spec is None else self._features(read, superpixels, self.spec)
-        layers = {} if layer is None else {LAYER: layer}
+        layer = self._ids(read, superpixels) if self.spec is None else self._polygons(read, superpixels, self.spec)
+        layers = {} if layer is None else {SUPERPIXEL_LAYER: layer}
         spent = {"read": read.seconds, "superpixels": seconds, "regions": time.perf_counter() - began}
         return BlockSegments(layers, spent)
 
-    def _ids(self, read: Read, superpixels: Superpixels) -> NDArray[np.uint32]:
+    def _ids(self, read: BlockPixels, superpixels: Superpixels) -> NDArray[np.uint32]:
         return paint(superpixels.ids, superpixels.labels[read.block.window.within(read.area)])
 
-    def _features(self, read: Read, superpixels: Superpixels, spec: VectorSpec) -> bytes | None:
-        place = read.block.window.expand(self._reach, read.area)
-        labels = np.ascontiguousarray(superpixels.labels[place.within(read.area)])
-        own = _owned(labels, len(superpixels.ids), read.block.window.within(place))
+    def _polygons(self, read: BlockPixels, superpixels: Superpixels, spec: VectorSpec) -> bytes | None:
+        window = read.block.window.expand(self._reach, read.area)
+        labels = np.ascontiguousarray(superpixels.labels[window.within(read.area)])
+        own = _owned(labels, len(superpixels.ids), read.block.window.within(window))
         if not len(own):
             return None
         index = np.zeros(len(superpixels.ids), np.int32)
         index[own] = np.arange(1, len(own) + 1)
         labels = paint(index, labels)
-        pixels = read.pixels[(slice(None), *place.within(read.area))]
+        pixels = read.pixels[(slice(None), *window.within(read.area))]
         statistics = region_statistics(list(pixels), labels, len(own), self.workers)
         columns: dict[str, NDArray[Any]] = {"id": superpixels.ids[own].astype(np.int64), "pixels": statistics.pixels}
-        area = pixel_area(self.scene.georeference, place)
+        area = pixel_area(self.scene.georeference, window)
         if isinstance(area, float):
             columns["area_m2"] = statistics.pixels * area
         elif area is not None:
@@ -144,12 +167,12 @@ class Segmenter:
         for name, mean, std in zip(self._names, statistics.mean, statistics.std, strict=True):
             columns |= {f"mean_{name}": mean, f"std_{name}": std}
         rings = trace(labels)
-        origin = (place.rows.start, place.cols.start)
+        origin = (window.rows.start, window.cols.start)
         return ipc_stream(spec, columns, *encode(rings, self.scene.georeference.transform, origin))
 
 
 def column_names(bands: Sequence[str]) -> tuple[str, ...]:
-    """Return a name for each band that is fit for a column: letters, digits and _ in lower case, no two alike."""
+    """Return a unique column name for each band, of lower-case letters, digits and _."""
     names: list[str] = []
     for number, band in enumerate(bands, start=1):
         plain = re.sub(r"\W+", "_", band.lower()).strip("_") or f"band_{number}"
@@ -159,7 +182,7 @@ def column_names(bands: Sequence[str]) -> tuple[str, ...]:
 
 
 def _owned(labels: NDArray[np.int32], count: int, core: tuple[slice, slice]) -> NDArray[np.int64]:
-    """Return the labels in 1..count - 1 whose first pixel in raster order lies in the core, in ascending order."""
+    """Return in ascending order the labels in 1..count - 1 whose first pixel in raster order lies in the core."""
     rows, cols = first_pixels(labels, count - 1)
     inside = (core[0].start <= rows) & (rows < core[0].stop) & (core[1].start <= cols) & (cols < core[1].stop)
     inside[0] = False

@@ -1,4 +1,4 @@
-"""The stages from pixels to classes that every prediction goes through, wherever its pixels come from.
+"""The stages of a prediction, from pixels to classes.
 
 `Predictor` runs them on the blocks and windows of a scene, `geoseg.evaluation.protocol` on batches of small images.
 Images are (bands, rows, cols), validity and superpixels (rows, cols); logits are (h, w, K) in cells of `STRIDE` pixels.
@@ -22,11 +22,11 @@ from geoseg.segments.superpixels import Superpixels, colour, segment
 
 
 class Stages:
-    """One model on one device, ready to predict imagery of one data type. Safe to share between threads.
+    """One model on one device, for imagery of one data type. Safe to share between threads.
 
     Args:
         model: The model; it is copied, not changed.
-        dtype: Data type of the pixels to come.
+        dtype: Data type of the pixels.
         device: Where the network runs.
         precision: torch.float32 or torch.bfloat16, the arithmetic of the network.
     """
@@ -61,7 +61,7 @@ class Stages:
             valid: bool (rows, cols).
             origin, scene_shape, core: Where the pixels lie in their scene; see `geoseg.segments.superpixels.segment`.
             threads: How many threads to use; the result does not depend on it.
-            backend: What computes the iterations; the result does not depend on it.
+            backend: Implementation of the iterations; the result does not depend on it.
         """
         settings = self._model.superpixels
         return segment(
@@ -116,9 +116,9 @@ class Stages:
 
 
 def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the image (bands, rows, cols), mirrored at its end up to multiples of the encoder's stride.
+    """Pad an image (bands, rows, cols) by reflection at its ends, so that its sides are multiples of `ENCODER_STRIDE`.
 
-    An axis too short to be mirrored makes both repeat their last pixels instead.
+    If an axis is too short for reflection, both axes repeat their last pixels instead.
     """
     pads = [(0, -length % ENCODER_STRIDE) for length in image.shape[1:]]
     if not any(after for _, after in pads):
@@ -129,5 +129,5 @@ def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _colour_dtype(trained: str, dtype: np.dtype[Any]) -> str:
-    """The type whose range colours are read by: 8-bit RGB is sRGB only where the model learnt from it too."""
+    """The data type that decides the range of colours: 8-bit RGB is sRGB only if the model learnt from it too."""
     return trained if str(dtype) == trained else str(np.promote_types(trained, dtype))

@@ -1,1 +1,1 @@
-"""Resumable work: the run directory with its finished parts, and what computes the parts that are missing."""
+"""Resumable work: the run directory, and the computation of its missing parts."""

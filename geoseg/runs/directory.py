@@ -1,7 +1,7 @@
-"""The run directory: the work on one output. Its manifest says what is computed, its parts are finished blocks.
+"""The run directory of an unfinished output: a manifest that says what is computed, and the finished blocks as parts.
 
-A part counts once its record, written last, names the SHA-256 of its files; so a killed process leaves either
-a whole part or none, and the next one computes what is missing. One process at a time holds the directory's lock.
+The record of a part is written last and names the SHA-256 of its files. A killed process therefore leaves a complete
+part or none, and the next process computes what is missing. One process at a time holds the lock of the directory.
 """
 
 from __future__ import annotations
@@ -25,33 +25,40 @@ from geoseg.grid import Block
 from geoseg.raster.cog import write_part
 
 RASTER_PART, VECTOR_PART = ".tif", ".arrow"
-"""Suffixes of parts: a raster, and the features of a block in Arrow's format for streams."""
+"""Suffixes of parts: a raster, and polygons as an Arrow IPC stream."""
 
-LOCK = "lock"
+_LOCK = "lock"
 _MANIFEST = "manifest.json"
 _CLOCK = ".clock."
-
-
-def work_facts(command: str, blocks: int) -> dict[str, Any]:
-    """Return what the manifest of a run tells besides its fingerprint: blocks, and how to go on, and from where."""
-    return {"blocks": blocks, "command": command, "folder": str(Path.cwd())}
 
 
 class Run:
     """An open run directory, locked for this process until it is closed. A context manager.
 
-    path: created where it is missing. fingerprint: all that decides the pixels: scene, model, settings, versions.
-    facts: what else the manifest tells, such as the number of blocks; whoever goes on may tell other ones.
-    restart: forget what is there, whatever its fingerprint. new: nothing was there.
+    Args:
+        path: The directory; it is created if it is missing.
+        fingerprint: Everything that decides the pixels: scene, model, settings, versions. JSON values.
+        blocks: Number of blocks, for `status`.
+        command: Command that continues the run, for `status`; the working directory is stored with it.
+        restart: Discard an existing run, whatever its fingerprint.
+
+    Attributes:
+        new: Whether no run existed, or it was discarded.
 
     Raises:
-        RunError: the directory holds a run of another fingerprint.
-        LockedError: another process is at work there.
-        OutputError: the path is something else than a run directory, or cannot be created.
+        RunError: The directory holds a run with another fingerprint.
+        LockedError: Another process is at work there.
+        OutputError: The path exists but is not a run directory, or cannot be created.
     """
 
     def __init__(
-        self, path: Path, fingerprint: Mapping[str, Any], facts: Mapping[str, Any] | None = None, restart: bool = False
+        self,
+        path: Path,
+        fingerprint: Mapping[str, Any],
+        *,
+        blocks: int | None = None,
+        command: str = "",
+        restart: bool = False,
     ) -> None:
         self.path = path
         self._check_kind()
@@ -61,13 +68,14 @@ class Run:
         except OSError as error:
             raise OutputError(f"{path}: the run directory cannot be created ({error.strerror})") from error
         try:
-            self._lock = Lock(path / LOCK)
+            self._lock = Lock(path / _LOCK)
         except OSError as error:
             raise WriteError(f"{path}: cannot be locked ({error.strerror})") from error
         try:
             if restart:
                 self._empty()
-            self._open(json.loads(json.dumps(fingerprint)), dict(facts or {}))
+            details = {"blocks": blocks, "command": command, "folder": str(Path.cwd())}
+            self._write_manifest(json.loads(json.dumps(fingerprint)), details)
             remove_leftovers(path)
         except BaseException:
             self._lock.release()
@@ -80,12 +88,12 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Give the directory to whoever comes next."""
+        """Unlock the directory."""
         self._lock.release()
 
     @contextmanager
-    def beginning(self) -> Iterator[None]:
-        """Within this context what is refused leaves no directory behind that was not there."""
+    def discarded_if_refused(self) -> Iterator[None]:
+        """Discard the run if it is new and this context ends with an error of geoseg's."""
         try:
             yield
         except GeosegError:
@@ -94,52 +102,53 @@ class Run:
             raise
 
     def _check_kind(self) -> None:
-        # A process killed before its manifest took its place leaves no more than its lock and temporaries.
+        # A process killed before it wrote the manifest leaves only its lock and temporary files.
         if self.path.exists() and not (self.path / _MANIFEST).is_file():
-            begun = (f".{Path(_MANIFEST).stem}.", _CLOCK)
+            temporary = (f".{Path(_MANIFEST).stem}.", _CLOCK)
             if not self.path.is_dir() or any(
-                entry.name != LOCK and not entry.name.startswith(begun) for entry in self.path.iterdir()
+                entry.name != _LOCK and not entry.name.startswith(temporary) for entry in self.path.iterdir()
             ):
                 raise OutputError(f"{self.path}: is in the way of the run directory; move it elsewhere")
 
-    def _open(self, wanted: dict[str, Any], facts: dict[str, Any]) -> None:
+    def _write_manifest(self, fingerprint: dict[str, Any], details: dict[str, Any]) -> None:
+        """Write the manifest, unless the same one exists; refuse to continue a run with another fingerprint."""
         manifest = self.path / _MANIFEST
-        known: dict[str, Any] = {}
+        content = {**details, "fingerprint": fingerprint}
         if manifest.exists():
-            found = manifest_of(self.path)
+            found = read_manifest(self.path)
             if found is None:
-                raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart begins anew")
-            known = found["fingerprint"]
-            differing = _differing(known, wanted)
-            if differing:
-                begun = f" ({found['command']})" if found.get("command") else ""
+                raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart starts over")
+            differences = _differences(found["fingerprint"], fingerprint)
+            if differences:
+                command = f" ({found['command']})" if found.get("command") else ""
                 raise RunError(
-                    f"{self.path}: was begun{begun} with another {'; another '.join(differing)}; "
-                    "finish it so, or begin anew with --restart"
+                    f"{self.path}: was started{command} with another {'; another '.join(differences)}; "
+                    "finish it that way, or start over with --restart"
                 )
-            if found == {**facts, "fingerprint": wanted}:
+            if found == content:
                 return
-        content = json.dumps({**facts, "fingerprint": wanted}, indent=1, sort_keys=True)
-        publish_bytes(manifest, content.encode())
+        publish_bytes(manifest, json.dumps(content, indent=1, sort_keys=True).encode())
 
     def _empty(self) -> None:
-        # The manifest goes first: without it nothing else counts.
+        # The manifest goes first: without it the parts are not used.
         for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != _MANIFEST):
-            if entry.name != LOCK:
+            if entry.name != _LOCK:
                 entry.unlink()
 
     def has(self, block: Block) -> bool:
-        """Return whether the part of `block` is finished and its files are what was recorded."""
-        return _whole(self.path, self._record(block))
+        """Return whether the part of `block` is finished and its files match their checksums."""
+        return _is_complete(self.path, self._record(block))
 
     def keep(self, block: Block, layers: Mapping[str, NDArray[Any] | bytes]) -> None:
-        """Write the layers of `block`, (rows, cols) or a file's content each, and then the record that makes them
-        count.
+        """Write the part of `block`: its layers, then its record.
 
-        A block without any layer (all nodata) gets a record alone.
+        Args:
+            block: The finished block.
+            layers: Name -> raster (rows, cols), or content of a file. A block that is all nodata has none.
 
         Raises:
-            LockedError: another process has taken over. WriteError: the file system failed.
+            LockedError: Another process has taken over.
+            WriteError: The file system failed.
         """
         self._lock.check()
         files = {}
@@ -154,15 +163,15 @@ class Run:
         publish_bytes(self._record(block), json.dumps(files, sort_keys=True).encode())
 
     def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:
-        """Return the path of one layer of a part; there is no file where the block is all nodata."""
+        """Return the path of one layer of a part. The file does not exist if the block is all nodata."""
         return self.path / f"part-{block.index:06d}-{layer}{suffix}"
 
     def discard(self) -> None:
-        """Delete the directory and what is in it."""
-        # Under another name first: whoever comes meanwhile finds no directory, not half of one.
-        aside = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-        self.path.rename(aside)
-        shutil.rmtree(aside)
+        """Delete the directory with its content."""
+        # Renamed first, so that another process finds no directory rather than half of one.
+        renamed = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+        self.path.rename(renamed)
+        shutil.rmtree(renamed)
 
     def _record(self, block: Block) -> Path:
         return self.path / f"part-{block.index:06d}.json"
@@ -172,8 +181,15 @@ class Run:
 class RunStatus:
     """How far a run is.
 
-    finished: blocks whose parts are whole; damaged: those whose files are not what was recorded; blocks: how many it
-    has, None where its manifest does not say. bytes: of all files. facts: see `Run`. holder: whose lock is there.
+    Attributes:
+        path: The run directory.
+        finished: Number of blocks whose parts are complete.
+        damaged: Number of blocks whose parts do not match their checksums.
+        blocks: Number of all blocks; None if the manifest does not give it.
+        bytes: Size of all files.
+        command: Command that continues the run; empty if unknown.
+        folder: Working directory of `command`; None if unknown.
+        holder: The process that the lock file names; None if there is no lock file.
     """
 
     path: Path
@@ -181,8 +197,8 @@ class RunStatus:
     damaged: int
     blocks: int | None
     bytes: int
-    facts: Mapping[str, Any]
-    fingerprint: Mapping[str, Any]
+    command: str
+    folder: str | None
     holder: Holder | None
 
     @property
@@ -192,65 +208,66 @@ class RunStatus:
 
     @property
     def state(self) -> str:
-        """The same in words."""
+        """What the process that holds the run does, in words."""
         if self.holder is None:
             return "stopped"
         if self.holder.alive:
-            return f"at work: {self.holder}, last heard of {self.holder.silent:.0f} s ago"
+            return f"at work: {self.holder}, last heartbeat {self.holder.silent:.0f} s ago"
         return f"stopped: {self.holder} has ended without finishing"
 
 
 def status(path: Path) -> RunStatus:
-    """Return how far the run in the directory `path` is; every part is read.
+    """Return how far the run in the directory `path` is. Every part is read.
 
     Raises:
-        InputMissingError: nothing is there. InputError: it is no run directory, or its manifest is damaged.
+        InputMissingError: The path does not exist.
+        InputError: It is not a run directory, or its manifest is damaged.
     """
     if not path.exists():
         raise InputMissingError(f"{path}: there is neither a run nor a finished output")
-    found = manifest_of(path)
-    if found is None:
-        raise InputError(f"{path}: is no run directory; geoseg predict keeps one beside its output while it is at work")
-    whole, damaged = parts(path)
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise InputError(
+            f"{path}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
+        )
+    complete, damaged = check_parts(path)
     size = sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
-    facts = {key: value for key, value in found.items() if key != "fingerprint"}
     return RunStatus(
-        path, len(whole), len(damaged), facts.get("blocks"), size, facts, found["fingerprint"],
-        holder(path / LOCK),
+        path, len(complete), len(damaged), manifest.get("blocks"), size, manifest.get("command") or "",
+        manifest.get("folder"), holder(path / _LOCK),
     )  # fmt: skip
 
 
-def parts(path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the parts in the run directory `path` that are what was recorded, and of those that are
-    not; every part is read."""
-    whole: list[str] = []
+def check_parts(path: Path) -> tuple[list[str], list[str]]:
+    """Read all parts in the run directory `path`; return the names of the complete and of the damaged ones."""
+    complete: list[str] = []
     damaged: list[str] = []
     for record in sorted(path.glob("part-[0-9]*.json")):
-        (whole if _whole(path, record) else damaged).append(record.stem)
-    return whole, damaged
+        (complete if _is_complete(path, record) else damaged).append(record.stem)
+    return complete, damaged
 
 
-def manifest_of(path: Path) -> dict[str, Any] | None:
-    """Return the manifest of the run directory `path`; None where there is none, or another thing."""
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Return the manifest of the run directory `path`; None if it is missing or malformed."""
     manifest = path / _MANIFEST
     found = _json_object(manifest) if manifest.is_file() else None
     return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
 
 
-def _differing(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The entries that differ, each with those within it that do."""
-    found = []
-    for key in sorted({*known, *wanted}):
-        old, new = known.get(key), wanted.get(key)
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ; for objects, "key: differing keys of the object"."""
+    differences = []
+    for key in sorted({*found, *wanted}):
+        old, new = found.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-            found += [f"{key}: {', '.join(inner)}"] if inner else []
+            differences += [f"{key}: {', '.join(inner)}"] if inner else []
         elif old != new:
-            found.append(key)
-    return found
+            differences.append(key)
+    return differences
 
 
-def _whole(folder: Path, record: Path) -> bool:
+def _is_complete(folder: Path, record: Path) -> bool:
     files = _json_object(record) if record.is_file() else None
     return files is not None and all(
         (folder / name).is_file() and sha256(folder / name) == digest for name, digest in files.items()
@@ -258,7 +275,7 @@ def _whole(folder: Path, record: Path) -> bool:
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in the file; None where it holds something else."""
+    """The JSON object in the file; None if the file holds something else."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

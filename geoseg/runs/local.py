@@ -1,5 +1,8 @@
-"""This machine: the heaviest stage of each block in one thread, what comes before it in a second one that is a block
-ahead, what comes after it and the writing in a third, a block behind."""
+"""Compute the blocks of a run on this machine, in a pipeline of three threads.
+
+The heaviest stage of each block runs in the calling thread. The stage before it runs in a second thread, one block
+ahead; the stage after it and the writing run in a third thread, one block behind.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,13 @@ Middle = TypeVar("Middle")
 
 
 class Result(Protocol):
-    """What the last stage returns: layers for `Run.keep`, seconds per stage, and windows the network computed."""
+    """What the last stage returns.
+
+    Attributes:
+        layers: See `Run.keep`.
+        seconds: Time per stage, added up over threads.
+        windows: Number of windows that the network computed.
+    """
 
     @property
     def layers(self) -> Mapping[str, NDArray[Any] | bytes]: ...
@@ -33,14 +42,14 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Receipt:
-    """One block is done.
+    """What a finished block took.
 
     Attributes:
-        block: Which one.
-        pixels: Of the block.
-        windows: How many windows the network computed for it.
+        block: The block.
+        pixels: Number of its pixels.
+        windows: Number of windows that the network computed for it.
         seconds: Time per stage, added up over threads.
-        reused: It was finished before.
+        reused: Whether it was finished by an earlier process.
     """
 
     block: Block
@@ -50,7 +59,7 @@ class Receipt:
     reused: bool = False
 
     def summary(self, counts: str = "") -> str:
-        """Return in a few words what the block took; counts: what else there is to count."""
+        """Return size, `counts` (such as "4 windows") and seconds in a few words."""
         if self.reused:
             return "reused"
         return ", ".join(filter(None, [f"{self.pixels / 1e6:.1f} Mpx", counts, f"{sum(self.seconds.values()):.1f} s"]))
@@ -63,10 +72,16 @@ def compute(
     run: Run,
     blocks: Iterable[Block],
 ) -> Iterator[Receipt]:
-    """Compute the blocks in order, keep each in `run`, and yield its receipt; finished ones are reused.
+    """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
 
-    `before` of a block runs while `middle`, in this thread, is at the block before it; `after` and writing while it is
-    at the next. Closing the generator ends the work after the blocks in flight.
+    Closing the generator stops after the blocks in the pipeline.
+
+    Args:
+        before: First stage: block -> its input. Runs in a thread, one block ahead.
+        middle: Second stage, with the result of `before`. Runs in the calling thread.
+        after: Third stage, with the results of `before` and `middle`. Runs in a thread, one block behind.
+        run: Keeps the layers of each block that have a value other than 0.
+        blocks: The blocks.
     """
     missing: list[Block] = []
     for block in blocks:

@@ -362,7 +362,7 @@ def test_several_scenes_need_a_folder_and_names(
         mixed = geoseg(capsys, "predict", scene_path, other, *model, "-o", tmp_path, "--confidence", tmp_path / "c.tif")
     assert_refused(missing, 73, tmp_path / "maps", "a folder that exists")
     assert_refused(doubled, 73, "two scenes are called scene")
-    assert_refused(mixed, 73, tmp_path / "c.tif", "--confidence is one too")
+    assert_refused(mixed, 73, tmp_path / "c.tif", "--confidence must be one too")
 
 
 def test_info_of_a_scene(scene_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -471,13 +471,13 @@ def test_an_interrupted_prediction_goes_on(tmp_path: Path, model_path: Path, map
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     again = shlex.join(["geoseg", *map(str, arguments)])
-    told = f"interrupted; {run} holds the finished blocks; to go on: {again}"
+    told = f"interrupted; {run} holds the finished blocks; to continue: {again}"
     assert [line for line in done.stderr.splitlines() if line and not line.startswith("block ")] == [told]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif.run", "scene.tif"]
     finished = len(list(run.glob("part-*.json")))
     assert 2 <= finished < 12
     outcome = mapping(scene, "--block-size", "512")
-    assert f"{finished} of 12 blocks were there already" in outcome.said
+    assert f"{finished} of 12 blocks were finished before" in outcome.said
     assert not run.exists()
     mapping(scene, "--block-size", "512", out=tmp_path / "at-once.tif")
     assert out.read_bytes() == (tmp_path / "at-once.tif").read_bytes()
@@ -495,13 +495,13 @@ def test_interrupted_superpixels_go_on(
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     again = shlex.join(["geoseg", *map(str, arguments)])
-    told = f"interrupted; {run} holds the finished blocks; to go on: {again}"
+    told = f"interrupted; {run} holds the finished blocks; to continue: {again}"
     assert [line for line in done.stderr.splitlines() if line and not line.startswith("block ")] == [told]
     finished = len(list(run.glob("part-*.json")))
     assert 2 <= finished < 12
     outcome = geoseg(capsys, *arguments)
     assert (outcome.code, outcome.out) == (0, f"{out}\n")
-    assert f"{finished} of 12 blocks were there already" in outcome.said
+    assert f"{finished} of 12 blocks were finished before" in outcome.said
     arguments[3] = tmp_path / "at-once.gpkg"
     assert geoseg(capsys, "-q", *arguments).err == ""
     assert out.read_bytes() == arguments[3].read_bytes()

@@ -80,7 +80,7 @@ def test_an_interruption_says_what_is_kept(
     monkeypatch.setattr(Run, "keep", lambda *given: keep(*given) or os.kill(os.getpid(), signal.SIGTERM))
     outcome = superpixels(capsys, wide, "--progress", display)
     assert outcome.code == 143
-    kept = f"{wide.with_name('ids.tif.run')} holds the finished blocks; to go on: geoseg superpixels {wide}"
+    kept = f"{wide.with_name('ids.tif.run')} holds the finished blocks; to continue: geoseg superpixels {wide}"
     if display == "none":
         assert outcome.err == ""
     elif display == "plain":

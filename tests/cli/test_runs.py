@@ -62,7 +62,7 @@ def test_a_second_process_is_told_to_wait(unfinished: Path, tmp_path: Path, pred
     lock.release()
     outcome = predict()
     assert outcome.code == 0
-    assert outcome.said[-1] == "2 of 3 blocks were there already"
+    assert outcome.said[-1] == "2 of 3 blocks were finished before"
 
 
 def test_restart_begins_anew_whatever_was_there(unfinished: Path, tmp_path: Path, predict: Predict) -> None:
@@ -106,7 +106,7 @@ def test_status_of_an_unfinished_run(
     assert by_run.out.splitlines() == [
         f"{unfinished}: 2 of 3 blocks finished, {_mebibytes(unfinished)} MiB",
         "stopped",
-        f"to go on, in {Path.cwd()}: {command}",
+        f"to continue, in {Path.cwd()}: {command}",
     ]
     lock = Lock(unfinished / "lock")
     told = json.loads(geoseg(capsys, "status", unfinished, "--json").out)
@@ -120,7 +120,7 @@ def test_status_of_an_unfinished_run(
     finished = {"run": None, "state": "finished"}
     assert json.loads(geoseg(capsys, "status", out, "--json").out) == status_json(run_status(out)) == finished
     assert_refused(geoseg(capsys, "status", unfinished), 66, unfinished, "neither a run nor a finished output")
-    assert_refused(geoseg(capsys, "status", tmp_path), 65, tmp_path, "is no run directory")
+    assert_refused(geoseg(capsys, "status", tmp_path), 65, tmp_path, "is not a run directory")
 
 
 def _mebibytes(folder: Path) -> float:
@@ -174,11 +174,11 @@ def test_a_call_that_does_not_come_back_is_ended_in_time_or_at_a_second_signal(
     again = shlex.join(["geoseg", *map(str, arguments)])
     assert [line for line in said.splitlines() if line][
         -1
-    ] == f"interrupted; {out}.run holds the finished blocks; to go on: {again}"
+    ] == f"interrupted; {out}.run holds the finished blocks; to continue: {again}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif.run", "scene.tif"]
     outcome = predict()
     assert outcome.code == 0
-    assert outcome.said[-1] == "3 of 3 blocks were there already"
+    assert outcome.said[-1] == "3 of 3 blocks were finished before"
     assert not (tmp_path / "map.tif.run").exists()
 
 

@@ -194,7 +194,7 @@ class Bench:
         done = self.run(case, folder, again=True, **options)
         tally.again[done.code] += 1
         if done.code == OutputError.exit_code and case.first:
-            # There was nothing to resume yet; the command says so, and the first one starts again.
+            # There was nothing to resume yet; the command says so, and the first one starts over.
             done = self.run(case, folder, **options)
         self.compare(tally, f"{label} (then exit {done.code}: {done.err.strip()})", case, folder)
         return done

@@ -19,7 +19,7 @@ KINDS = ("flipped", "cut short", "deleted")
 
 _PATIENCE = 60.0
 
-_RESUME = "to go on: geoseg "
+_RESUME = "to continue: geoseg "
 """Part of the message of an interrupted command."""
 
 
@@ -110,7 +110,7 @@ def damaged_parts(bench: Bench, case: Case, kinds: Sequence[str] = KINDS) -> Tal
             damage(next(folder.glob("*.run")) / name, kind)
             again = bench.finish(tally, label, case, folder, quiet=False)
             tally.trials += 1
-            if "2 of 3 blocks were there already" not in again.said:
+            if "2 of 3 blocks were finished before" not in again.said:
                 tally.wrong.append(f"{case.name}, {label}: {again.err.strip()}")
     return tally
 

@@ -105,7 +105,7 @@ def test_bytes_that_read_back_otherwise_are_not_published(tmp_path: Path, monkey
     path.write_bytes(b"old")
     write = Path.write_bytes
     monkeypatch.setattr(Path, "write_bytes", lambda self, data: write(self, data[:-1]))
-    with untouched(tmp_path), pytest.raises(WriteError, match=r"map\.json: reads back otherwise"):
+    with untouched(tmp_path), pytest.raises(WriteError, match=r"map\.json: reads back differently"):
         publish_bytes(path, b"new")
 
 

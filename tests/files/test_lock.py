@@ -51,7 +51,7 @@ def test_a_lock_is_held_by_one_and_released(path: Path) -> None:
     lock = Lock(path)
     found = holder(path)
     assert found is not None
-    assert (found.host, found.process, found.here, found.alive) == (socket.gethostname(), os.getpid(), True, True)
+    assert (found.host, found.process, found.running, found.alive) == (socket.gethostname(), os.getpid(), True, True)
     with pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()} is at work there"):
         Lock(path)
     lock.check()
@@ -80,7 +80,9 @@ def test_another_process_holds_it_until_it_is_killed(path: Path) -> None:
 
 def test_a_holder_elsewhere_counts_as_long_as_it_is_heard_of(path: Path) -> None:
     foreign(path, DEAD_SECONDS - 20)
-    with pytest.raises(LockedError, match=r"process 7 on far-away .* heard of 4\d s ago .* dead after 60"):
+    with pytest.raises(
+        LockedError, match=r"process 7 on far-away .* sign of life was 4\d s ago, and after 60 s it counts as dead"
+    ):
         Lock(path)
     assert json.loads(path.read_text())["host"] == "far-away"
     foreign(path, DEAD_SECONDS + 1)

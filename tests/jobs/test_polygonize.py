@@ -215,10 +215,14 @@ def test_simplified_polygons_are_still_a_coverage(tmp_path: Path, classes_path: 
     assert shapely.is_ccw(shapely.get_exterior_ring(frame.geometry)).all()
 
 
-def test_simplification_has_a_limit(tmp_path: Path, classes_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.outputs.polygons._MOST_VERTICES", 1000)
-    with untouched(tmp_path), pytest.raises(SettingError, match="raise --min-area"):
-        polygonized(classes_path, tmp_path / "simple.gpkg", simplify=1.0)
+def test_simplification_has_a_limit(tmp_path: Path, classes_path: Path) -> None:
+    config = PolygonizeConfig(classes_path, tmp_path / "simple.gpkg", simplify=1.0)
+    with (
+        untouched(tmp_path),
+        pytest.raises(SettingError, match=r"more than 0\.001 million vertices.*raise --min-area"),
+        PolygonizeJob(config, max_vertices=1000) as job,
+    ):
+        list(job.run())
     with untouched(tmp_path), pytest.raises(SettingError, match=r"polygons.gpkg"):
         polygonized(classes_path, tmp_path / "polygons.geojson", simplify=1.0)
 
@@ -336,7 +340,7 @@ def test_a_style_that_is_there_stays(tmp_path: Path, classes_path: Path, caplog:
     style.write_text("mine")
     polygonized(classes_path, tmp_path / "polygons.fgb", overwrite=True)
     assert style.read_text() == "mine"
-    assert f"{style}: stays, and has no style by class_id" in caplog.text
+    assert f"{style}: is kept, but does not style class_id" in caplog.text
     caplog.clear()
     style.unlink()
     for field, said in (("kind", False), ("kind", False), ("class_id", True)):

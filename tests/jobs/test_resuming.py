@@ -121,7 +121,7 @@ def test_another_training_is_not_continued(config: TrainConfig) -> None:
     with pytest.raises(GeosegError, match="belongs to a training with different seed") as caught:
         run(replace(config, resume=True, seed=1))
     assert caught.value.exit_code == 78
-    with pytest.raises(OutputError, match="--resume continues it, --overwrite begins anew"):
+    with pytest.raises(OutputError, match="--resume continues it, --overwrite starts over"):
         run(config)
 
 
@@ -225,7 +225,7 @@ def test_an_interrupted_training_says_how_to_go_on(
         outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS)
     assert (outcome.code, outcome.out) == (code, "")
     again = shlex.join(["geoseg", "train", "--data", str(config.data), "-o", str(config.out), *map(str, OPTIONS)])
-    assert f"interrupted; {folder_of(config.out)} holds the work so far; to go on: {again} --resume" in outcome.err
+    assert f"interrupted; {folder_of(config.out)} holds the work so far; to continue: {again} --resume" in outcome.err
     assert not (folder_of(config.out) / "lock").exists()
     outcome = geoseg(capsys, "-q", "train", "--data", config.data, "-o", config.out, *OPTIONS, "--resume")
     assert (outcome.code, outcome.out.strip()) == (0, str(config.out))

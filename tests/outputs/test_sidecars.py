@@ -177,14 +177,14 @@ def test_a_scene_without_a_time_is_refused_before_any_work(
     given = ("-m", model_path) if model == "given" else ()
     with untouched(tmp_path):
         outcome = geoseg(capsys, "predict", scene_path, *given, "-o", tmp_path / "map.tif", "--stac")
-    assert_refused(outcome, 65, scene_path, "when it was taken", "--datetime")
+    assert_refused(outcome, 65, scene_path, "acquisition time", "--datetime")
 
 
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
         ({"crs": None}, "--assume-crs"),
-        ({"crs": "EPSG:3031", "transform": Affine(1000, 0, -50_000, 0, -1000, 50_000)}, "leave --stac out"),
+        ({"crs": "EPSG:3031", "transform": Affine(1000, 0, -50_000, 0, -1000, 50_000)}, "omit --stac"),
     ],
 )
 def test_a_scene_without_a_place_on_the_globe_is_refused(

@@ -432,7 +432,7 @@ def test_row_40_folder_missing(tmp_path: Path, scene_path: Path, refused: Callab
 def test_row_40_folder_read_only(tmp_path: Path, scene_path: Path, refused: Callable[..., None]) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o555)
-    refused(scene_path, 73, folder / "map.tif", "may not be written to", out=folder / "map.tif")
+    refused(scene_path, 73, folder / "map.tif", "is not writable", out=folder / "map.tif")
 
 
 def test_row_40_folder_that_refuses_access(
@@ -440,7 +440,7 @@ def test_row_40_folder_that_refuses_access(
 ) -> None:
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
-    refused(scene_path, 73, tmp_path / "map.tif", f"its folder {tmp_path} may not be written to")
+    refused(scene_path, 73, tmp_path / "map.tif", f"its folder {tmp_path} is not writable")
 
 
 def test_row_40_name_too_long(tmp_path: Path, scene_path: Path, refused: Callable[..., None]) -> None:
@@ -476,7 +476,7 @@ def test_row_40_existing_output_stays_until_the_new_one_is_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.run", "scene.tif"]
     outcome = predict(scene_path, "--overwrite")
     assert outcome.code == 0
-    assert "1 of 1 blocks were there already" in outcome.err
+    assert "1 of 1 blocks were finished before" in outcome.err
     assert first_band(out).shape == (300, 420)
 
 

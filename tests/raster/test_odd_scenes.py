@@ -173,7 +173,7 @@ def test_row_34_scale_and_offset_are_told(
     told = [message for message in caplog.messages if "scale or offset" in message]
     assert [str(scene) in message and "as they are stored" in message for message in told] == [True]
     if dtype != "float32":
-        assert any("its normalisation is kept" in message for message in caplog.messages)
+        assert any("its normalisation is used" in message for message in caplog.messages)
     with Scene(scene) as opened:
         np.testing.assert_array_equal(opened.read(opened.extent)[0], pixels)
 

@@ -219,7 +219,7 @@ def test_restart_does_not_empty_a_folder_of_somebody_else(tmp_path: Path) -> Non
 
 def test_what_is_refused_at_the_beginning_leaves_a_run_only_where_one_was(tmp_path: Path, run: Run) -> None:
     def refuse(path: Path) -> None:
-        with Run(path, FINGERPRINT) as begun, begun.beginning():
+        with Run(path, FINGERPRINT) as begun, begun.discarded_if_refused():
             raise OutputError("exists already")
 
     for path in (tmp_path / "other.run", run.path):
@@ -227,13 +227,12 @@ def test_what_is_refused_at_the_beginning_leaves_a_run_only_where_one_was(tmp_pa
             refuse(path)
 
 
-def test_facts_are_told_and_may_change(run: Run) -> None:
-    Run(run.path, FINGERPRINT, {"blocks": 9, "command": "first"}).close()
-    Run(run.path, FINGERPRINT, {"blocks": 9, "command": "second"}).close()
+def test_status_gives_blocks_and_the_latest_command(run: Run) -> None:
+    Run(run.path, FINGERPRINT, blocks=9, command="first").close()
+    Run(run.path, FINGERPRINT, blocks=9, command="second").close()
     found = status(run.path)
     assert (found.finished, found.damaged, found.blocks) == (1, 0, 9)
-    assert found.facts == {"blocks": 9, "command": "second"}
-    assert found.fingerprint == json.loads(json.dumps(FINGERPRINT))
+    assert (found.command, found.folder) == ("second", str(Path.cwd()))
     assert (found.working, found.state) == (False, "stopped")
     assert found.bytes == sum(path.stat().st_size for path in run.path.iterdir())
 
@@ -242,7 +241,7 @@ def test_status_of_a_run_at_work_of_one_that_died_and_of_damage(run: Run) -> Non
     with Run(run.path, FINGERPRINT):
         found = status(run.path)
         assert found.working
-        assert found.state.startswith(f"at work: process {os.getpid()} on {socket.gethostname()}, last heard of ")
+        assert found.state.startswith(f"at work: process {os.getpid()} on {socket.gethostname()}, last heartbeat ")
     (run.path / "lock").write_text(json.dumps({"host": socket.gethostname(), "pid": ended()}))
     assert status(run.path).state.endswith("has ended without finishing")
     assert not status(run.path).working
@@ -254,7 +253,7 @@ def test_status_of_a_run_at_work_of_one_that_died_and_of_damage(run: Run) -> Non
 def test_status_of_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="neither a run nor a finished output"):
         status(tmp_path / "missing.run")
-    with pytest.raises(InputError, match="is no run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         status(tmp_path)
 
 
