@@ -28,7 +28,7 @@ def record_of(path: Path) -> Path | None:
     """Return the record that names the file `path`, or `path` if it is a record itself; None if there is none."""
     if path.name.endswith(RECORD):
         return path
-    record = find_record(path, everywhere=True)
+    record = find_record(path, search_folder=True)
     return None if record is None else record.path
 
 

@@ -97,16 +97,16 @@ def read_record(path: Path) -> Record:
     return Record(path, content, files)
 
 
-def find_record(file: Path, everywhere: bool = False) -> Record | None:
+def find_record(file: Path, search_folder: bool = False) -> Record | None:
     """Return the record that names `file`; None if there is none or it is damaged.
 
     Args:
         file: A file of a result.
-        everywhere: After the record with the file's own name, also try all others in its folder. The record of a style,
-            or of the polygons of a map, has another name.
+        search_folder: After the record with the file's own name, also try all others in its folder. The record of a
+            style, or of the polygons of a map, has another name.
     """
     candidates = [record_path(file)]
-    if everywhere:
+    if search_folder:
         candidates += sorted(file.parent.glob(f"*{RECORD}"))
     for path in dict.fromkeys(candidates):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,6 @@ class PredictJob(Job[Receipt]):
 
     def describe(self, receipt: Receipt) -> str:
         """Return pixels, windows, and seconds over all threads."""
-        self._reused += receipt.reused
         return receipt.summary(f"{receipt.windows} windows")
 
     def opening(self) -> str:
@@ -202,8 +202,11 @@ class PredictJob(Job[Receipt]):
             self.workers, self.aoi, self.outputs.confidence is not None,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
-        with self.scene.caching(rows), predictor:
-            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
+        receipts = compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
+        with self.scene.caching(rows), predictor, closing(receipts):
+            for receipt in receipts:
+                self._reused += receipt.reused
+                yield receipt
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,17 @@ class SuperpixelsJob(Job[Receipt]):
             LockedError: Another process is at work there.
             WriteError: The file system failed; the run is kept.
         """
-        config, work = self.config, self.segmenter
-        fingerprint = self._fingerprint()
+        config, fingerprint = self.config, self._fingerprint()
         with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=config.restart) as run:
             with run.discarded_if_refused():
                 # Another process may have finished since the output was checked.
                 self._check()
             remove_leftovers(config.out.parent, config.out.stem)
-            rows = max(len(block.window.rows) for block in self.blocks) + 2 * work.halo
-            with self.scene.caching(rows):
-                yield from compute(work.read, work.cut, work.finish, run, self.blocks)
+            yield from self._compute(run)
             self._publish(run)
 
     def describe(self, receipt: Receipt) -> str:
         """Return pixels, and seconds over all threads."""
-        self._reused += receipt.reused
         return receipt.summary()
 
     def closing(self) -> str:
@@ -106,6 +103,15 @@ class SuperpixelsJob(Job[Receipt]):
 
     def _check(self) -> None:
         check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))
+
+    def _compute(self, run: Run) -> Iterator[Receipt]:
+        segmenter = self.segmenter
+        rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
+        receipts = compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks)
+        with self.scene.caching(rows), closing(receipts):
+            for receipt in receipts:
+                self._reused += receipt.reused
+                yield receipt
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec

@@ -7,7 +7,7 @@ ahead; the stage after it and the writing run in a third thread, one block behin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -71,7 +71,7 @@ def compute(
     after: Callable[[Before, Middle], Result],
     run: Run,
     blocks: Iterable[Block],
-) -> Iterator[Receipt]:
+) -> Generator[Receipt]:
     """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
 
     Closing the generator stops after the blocks in the pipeline.

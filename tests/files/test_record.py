@@ -57,10 +57,10 @@ def test_a_file_is_found_in_the_record_that_names_it(result: Path) -> None:
     assert found is not None
     assert found.path == result / "map.geoseg.json"
     assert find_record(result / "map.qml") is None
-    anywhere = find_record(result / "map.qml", everywhere=True)
+    anywhere = find_record(result / "map.qml", search_folder=True)
     assert anywhere is not None
     assert anywhere.path == found.path
-    assert find_record(result / "other.tif", everywhere=True) is None
+    assert find_record(result / "other.tif", search_folder=True) is None
 
 
 def test_a_record_that_names_another_file_is_not_that_of_this_one(result: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_damaged_record_is_an_error_and_belongs_to_no_file(tmp_path: Path, con
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"map\.geoseg\.json: is damaged"):
         read_record(path)
-    assert find_record(tmp_path / "map.tif", everywhere=True) is None
+    assert find_record(tmp_path / "map.tif", search_folder=True) is None
 
 
 ANYTHING = st.recursive(
