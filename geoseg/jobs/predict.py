@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError, SettingError
-from geoseg.files.atomic import check_space, remove_leftovers
+from geoseg.files.atomic import check_space
 from geoseg.files.record import versions
 from geoseg.grid import Grid, Window
-from geoseg.jobs.job import Job
+from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import interrupted
@@ -52,9 +51,8 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
     """
     targets = outputs_of(config)
     path, exists = _model_path(config)
-    if not exists or len(targets) > 1:
-        for scene, outputs in targets:
-            _check_early(config, scene, outputs)
+    for scene, outputs in targets:
+        _check_early(config, scene, outputs)
     if not exists:
         yield _training(config, path)
     model = load_model(regular_file(path))
@@ -65,7 +63,7 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
         note = ""
 
 
-class PredictJob(Job[Receipt]):
+class PredictJob(BlockJob):
     """The map of one scene by one model. A context manager.
 
     Args:
@@ -83,15 +81,17 @@ class PredictJob(Job[Receipt]):
         InputMissingError, InputError: The scene is missing or damaged.
         BandError: Its bands are not those of the model.
         OutputError: An output cannot or must not be written.
-        SettingError: The bounds lie outside the scene.
+        SettingError: The bounds lie outside the scene, or the model was never saved.
         UnavailableError: The device is not available.
     """
 
     stage = "predict"
-    unit = "block"
 
     def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, note: str = "") -> None:
+        if model.sha256 is None:
+            raise SettingError("the model has no file yet, which records refer to; save it with save_model")
         self.config, self.outputs, self.model, self._note = config, outputs, model, note
+        self.run_path, self.restart = outputs.run, config.restart
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
@@ -109,30 +109,6 @@ class PredictJob(Job[Receipt]):
             self.scene.close()
             raise
         self.total = len(self.plan.blocks)
-        self._reused = 0
-
-    def close(self) -> None:
-        """Close the scene."""
-        self.scene.close()
-
-    def run(self, command: str = "") -> Generator[Receipt]:
-        """Compute the blocks that the run directory lacks, yield the receipts of all, then publish the outputs.
-
-        Raises:
-            RunError: The run directory holds a run of another scene or model, or with other settings.
-            LockedError: Another process is at work there.
-            WriteError: The file system failed; the run is kept.
-        """
-        config, outputs, fingerprint = self.config, self.outputs, self._fingerprint()
-        with Run(outputs.run, fingerprint, blocks=self.total, command=command, restart=config.restart) as run:
-            with run.discarded_if_refused():
-                # Another process may have finished since the outputs were checked.
-                outputs.check(config.overwrite, _inputs(config, self.scene))
-                check_space(outputs.run, self._disk_bytes())
-            for path in outputs.files:
-                remove_leftovers(path.parent, path.stem)
-            yield from self._compute(run)
-            self._publish(run)
 
     def describe(self, receipt: Receipt) -> str:
         """Return pixels, windows, and seconds over all threads."""
@@ -141,14 +117,6 @@ class PredictJob(Job[Receipt]):
     def opening(self) -> str:
         """Return the note given to the job."""
         return self._note
-
-    def closing(self) -> str:
-        """Return how many blocks were finished before; empty for none."""
-        return f"{self._reused} of {self.total} blocks were finished before" if self._reused else ""
-
-    def kept(self) -> str:
-        """Return where the finished blocks are."""
-        return f"{self.outputs.run} holds the finished blocks"
 
     @property
     def result(self) -> MapResult:
@@ -185,7 +153,7 @@ class PredictJob(Job[Receipt]):
     def _check(self) -> None:
         """Refuse outputs that cannot be written, and areas that are unknown; warn of distorted ones."""
         config, outputs, georeference = self.config, self.outputs, self.scene.georeference
-        outputs.check(config.overwrite, _inputs(config, self.scene))
+        self._check_outputs()
         if config.polygons is not None:
             require_rectified(self.scene.path, georeference)
         if config.min_area is None:
@@ -196,17 +164,21 @@ class PredictJob(Job[Receipt]):
         if message is not None and outputs.polygons is None:
             log.warning("%s: %s", self.scene.path, message)
 
-    def _compute(self, run: Run) -> Iterator[Receipt]:
+    def _check_outputs(self) -> None:
+        self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))
+        check_space(self.run_path.parent, self._disk_bytes())
+
+    def _output_files(self) -> tuple[Path, ...]:
+        return self.outputs.files
+
+    def _compute(self, run: Run) -> Generator[Receipt]:
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend, self.batch_size,
             self.workers, self.aoi, self.outputs.confidence is not None,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
-        receipts = compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
-        with self.scene.caching(rows), predictor, closing(receipts):
-            for receipt in receipts:
-                self._reused += receipt.reused
-                yield receipt
+        with self.scene.caching(rows), predictor:
+            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

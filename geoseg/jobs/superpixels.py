@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import SegmentConfig
-from geoseg.files.atomic import Staging, remove_leftovers
+from geoseg.files.atomic import Staging
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
-from geoseg.jobs.job import Job
+from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import SuperpixelsResult
 from geoseg.outputs.names import VECTORS, check_segments, run_directory
 from geoseg.prediction.plan import default_workers
@@ -27,7 +26,7 @@ from geoseg.vector.writer import vector_sidecars, write_layer
 from geoseg.version import __version__
 
 
-class SuperpixelsJob(Job[Receipt]):
+class SuperpixelsJob(BlockJob):
     """The superpixels of one scene. A context manager.
 
     Args:
@@ -43,15 +42,14 @@ class SuperpixelsJob(Job[Receipt]):
     """
 
     stage = "superpixels"
-    unit = "block"
 
     def __init__(self, config: SegmentConfig) -> None:
-        self.config = config
+        self.config, self.restart = config, config.restart
         self.record, self.run_path = record_path(config.out), run_directory(config.out)
         driver = VECTORS.get(config.out.suffix.lower())
         self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
         try:
-            self._check()
+            self._check_outputs()
             if driver is not None:
                 require_rectified(config.scene, self.scene.georeference)
         except BaseException:
@@ -60,58 +58,24 @@ class SuperpixelsJob(Job[Receipt]):
         self.blocks = tuple(partition(self.scene.extent, config.block_size))
         self.segmenter = Segmenter(self.scene, config, config.workers or default_workers(), driver)
         self.total = len(self.blocks)
-        self._reused = 0
         self._count: int | None = None
-
-    def close(self) -> None:
-        """Close the scene."""
-        self.scene.close()
-
-    def run(self, command: str = "") -> Generator[Receipt]:
-        """Compute the blocks that the run directory lacks, yield the receipts of all, then publish the output.
-
-        Raises:
-            RunError: The run directory holds a run with other settings.
-            LockedError: Another process is at work there.
-            WriteError: The file system failed; the run is kept.
-        """
-        config, fingerprint = self.config, self._fingerprint()
-        with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=config.restart) as run:
-            with run.discarded_if_refused():
-                # Another process may have finished since the output was checked.
-                self._check()
-            remove_leftovers(config.out.parent, config.out.stem)
-            yield from self._compute(run)
-            self._publish(run)
-
-    def describe(self, receipt: Receipt) -> str:
-        """Return pixels, and seconds over all threads."""
-        return receipt.summary()
-
-    def closing(self) -> str:
-        """Return how many blocks were finished before; empty for none."""
-        return f"{self._reused} of {self.total} blocks were finished before" if self._reused else ""
-
-    def kept(self) -> str:
-        """Return where the finished blocks are."""
-        return f"{self.run_path} holds the finished blocks"
 
     @property
     def result(self) -> SuperpixelsResult:
         """The file, once `run` is exhausted."""
         return SuperpixelsResult(self.config.out, self.record, self._count)
 
-    def _check(self) -> None:
+    def _check_outputs(self) -> None:
         check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))
 
-    def _compute(self, run: Run) -> Iterator[Receipt]:
+    def _output_files(self) -> tuple[Path, ...]:
+        return (self.config.out,)
+
+    def _compute(self, run: Run) -> Generator[Receipt]:
         segmenter = self.segmenter
         rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
-        receipts = compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks)
-        with self.scene.caching(rows), closing(receipts):
-            for receipt in receipts:
-                self._reused += receipt.reused
-                yield receipt
+        with self.scene.caching(rows):
+            yield from compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks)
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec

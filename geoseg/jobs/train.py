@@ -180,7 +180,7 @@ class TrainJob(Job[Step]):
         unit = "image" if self._protocol else "scene"
         precision = str(self.precision).removeprefix("torch.")
         line = (
-            f"learning {self.config.settled.classes} classes from {len(self.sources)} {unit}s on {self.device} "
+            f"learning {self.recipe.classes} classes from {len(self.sources)} {unit}s on {self.device} "
             f"({precision}), at most {self.total} steps"
         )
         return "\n".join([*self._notes, line])
@@ -196,7 +196,7 @@ class TrainJob(Job[Step]):
     @property
     def result(self) -> TrainResult:
         """The files, once `run` is exhausted."""
-        return TrainResult(self.out, self.metrics, self.picture, self.config.settled.classes, self._steps)
+        return TrainResult(self.out, self.metrics, self.picture, self.recipe.classes, self._steps)
 
     def _dataset(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
