@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +46,28 @@ def compiled(function: F) -> F:
         return cast(F, njit(cache=True, **options)(function))
     except RuntimeError:  # numba: "cannot cache function ...: no locator available"
         return cast(F, njit(**options)(function))
+
+
+def _prefetch(_typing: Any, array: Any, offset: Any) -> Any:
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        data = make_array(array)(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # Read, keep in all levels of the cache, data rather than instructions.
+        builder.call(function, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), build
+
+
+prefetch: Callable[[Any, Any], None] = cast(Any, intrinsic(_prefetch))
+"""Ask for the cache line of the element at an offset of a C-contiguous array, which may lie outside of the array.
+
+numba has nothing for it. Without it, cutting superpixels takes 13 % more time on one thread; see
+`geoseg.segments.assignment`.
+"""
 
 
 def stripes(start: int, stop: int, threads: int) -> list[Range]:

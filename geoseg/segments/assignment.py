@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import compiled, inlined
+from geoseg.kernels import compiled, inlined, prefetch
 from geoseg.segments.cells import NONE
 from geoseg.segments.nearest import CANDIDATES, CHUNK, nearest
 
 _FAR = np.int32(2**31 - CANDIDATES)
 """Stands for the distance to a candidate that does not exist: more than sixteen times any squared distance."""
+
+_AHEAD = 4096
+"""How many int16 before their use colours are fetched into the cache: memory is slower than this arithmetic."""
 
 
 @compiled
@@ -194,6 +197,8 @@ def assign(
     """
     pairs, T = tiles.shape[2:4]
     coefficients = np.empty((2 + pairs, CANDIDATES), np.int32)
+    cell = 2 * pairs * T
+    ahead = max(_AHEAD // cell * cell, min(cell, _AHEAD))
     words = np.empty(T // 8, np.uint64)
     index = words.view(np.uint8)
     for i in range(rows[0], rows[1]):
@@ -203,6 +208,8 @@ def assign(
             _write_coefficients(centres, alive, i, j, pitch, coefficients)
             tile = tiles[i, j]
             for first in range(0, T, CHUNK):
+                for pair in range(pairs):
+                    prefetch(tile, 2 * (pair * T + first) + ahead)
                 nearest(tile, place, coefficients, first, index)
             if holes[i, j]:
                 old = choice[i, j]
