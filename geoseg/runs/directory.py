@@ -122,7 +122,7 @@ class Run:
             if differences:
                 command = f" ({found['command']})" if found.get("command") else ""
                 raise RunError(
-                    f"{self.path}: was started{command} with another {'; another '.join(differences)}; "
+                    f"{self.path}: was started{command} with {'; '.join(differences)}; "
                     "finish it that way, or start over with --restart"
                 )
             if found == content:
@@ -255,7 +255,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ; for objects, "key: differing keys of the object"."""
+    """The keys whose values differ, as "a different scene" or "different settings: blend, overlap"."""
     differences = []
     for key in sorted({*found, *wanted}):
         old, new = found.get(key), wanted.get(key)
@@ -264,7 +264,9 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
             differences += [f"{key}: {', '.join(inner)}"] if inner else []
         elif old != new:
             differences.append(key)
-    return differences
+    return [
+        f"different {text}" if text.partition(":")[0].endswith("s") else f"a different {text}" for text in differences
+    ]
 
 
 def _is_complete(folder: Path, record: Path) -> bool:

@@ -326,7 +326,7 @@ def test_confidence_in_the_same_file_is_refused(
     out = tmp_path / "map.tif"
     with untouched(tmp_path):
         outcome = geoseg(capsys, "predict", scene_path, "-m", model_path, "-o", out, "--confidence", out)
-    assert_refused(outcome, 73, out, "name them differently")
+    assert_refused(outcome, 73, out, "different file names")
 
 
 def test_several_scenes_into_a_folder(
@@ -360,7 +360,7 @@ def test_several_scenes_need_a_folder_and_names(
         missing = geoseg(capsys, "predict", scene_path, other, *model, "-o", tmp_path / "maps")
         doubled = geoseg(capsys, "predict", scene_path, twin, *model, "-o", tmp_path)
         mixed = geoseg(capsys, "predict", scene_path, other, *model, "-o", tmp_path, "--confidence", tmp_path / "c.tif")
-    assert_refused(missing, 73, tmp_path / "maps", "a folder that exists")
+    assert_refused(missing, 73, tmp_path / "maps", "must be an existing folder")
     assert_refused(doubled, 73, "two scenes are called scene")
     assert_refused(mixed, 73, tmp_path / "c.tif", "--confidence must be one too")
 
@@ -605,7 +605,7 @@ def test_killed_while_publishing_the_same_command_finishes(
     """Between the class raster and its record everything is there to go on with, and may be replaced."""
     arguments = ["-q", "predict", str(scene_path), "-o", str(tmp_path / "map.tif"), "-m", str(model_path)]
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.outputs.map.MapFiles._record", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr("geoseg.outputs.map.MapFiles._write_record", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 70

@@ -66,7 +66,7 @@ def test_a_second_process_is_told_to_wait(unfinished: Path, tmp_path: Path, pred
 
 
 def test_restart_begins_anew_whatever_was_there(unfinished: Path, tmp_path: Path, predict: Predict) -> None:
-    assert_refused(predict("--blend", "crop"), 78, unfinished, "another settings", "--restart")
+    assert_refused(predict("--blend", "crop"), 78, unfinished, "different settings", "--restart")
     outcome = predict("--blend", "crop", "--restart", "--keep-run")
     assert outcome.code == 0
     assert "there already" not in outcome.err

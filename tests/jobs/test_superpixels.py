@@ -422,7 +422,7 @@ def test_a_run_with_other_settings_is_refused(tmp_path: Path, scene_path: Path) 
     for change in changes:
         with (
             SuperpixelsJob(SegmentConfig(scene_path, out, **{**SMALL, **change})) as job,
-            pytest.raises(RunError, match=r"was started with another settings: .*--restart"),
+            pytest.raises(RunError, match=r"was started with different settings: .*--restart"),
         ):
             next(job.run())
 

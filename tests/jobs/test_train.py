@@ -119,11 +119,11 @@ def test_a_folder_is_recognised_and_told(
     make_raster(plain / "a.tif", landscape(90, 90))
     chosen = []
 
-    def run(training: TrainJob, _command: str) -> Iterator[Step]:
-        chosen.append(training.config.recipe)
+    def choose(job: TrainJob, command: str = "") -> Iterator[Step]:
+        chosen.append(job.config.recipe)
         yield from ()
 
-    monkeypatch.setattr(TrainJob, "run", run)
+    monkeypatch.setattr(TrainJob, "run", choose)
 
     def said(folder: Path, *more: object) -> list[str]:
         return [line for line in train(folder, *more).said if "looks like" in line]
@@ -456,12 +456,12 @@ def test_early_pictures_are_of_the_averaged_weights_and_change_nothing(
     trainer, *_ = watched(plain, tmp_path / "m.safetensors")
     seen = []
 
-    def look(_: TrainJob, trainer: Trainer) -> Any:
+    def look(trainer: Trainer) -> Any:
         own = dict(trainer.network.named_parameters())
         seen.append(all(torch.equal(value, own[name]) for name, value in trainer.averages.last.items()))
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(TrainJob, "_picture", look)
+    monkeypatch.setattr(training_job, "training_picture", look)
     again, steps, _ = watched(plain, tmp_path / "again.safetensors", weights="last")
     assert seen == [True] * (1 + sum(math.isfinite(step.criterion) for step in steps))
     assert len(seen) > 1

@@ -486,9 +486,9 @@ def test_row_40_foreign_run_directory(
     run = tmp_path / "map.tif.run"
     assert predict(scene_path, "--keep-run", "--overwrite").code == 0
     (tmp_path / "map.tif").unlink()
-    refused(scene_path, 78, run, "another settings", "--restart", more=("--blend", "crop"))
+    refused(scene_path, 78, run, "different settings", "--restart", more=("--blend", "crop"))
     other = make_raster(tmp_path / "other.tif", landscape(80, 90, seed=1))
-    refused(other, 78, run, "another scene", "--restart")
+    refused(other, 78, run, "a different scene", "--restart")
     (run / "manifest.json").write_text("[]")
     refused(scene_path, 78, run, "damaged", "--restart")
     (run / "manifest.json").unlink()

@@ -61,14 +61,14 @@ def test_a_part_without_a_layer_counts(run: Run) -> None:
 
 @pytest.mark.parametrize("key", FINGERPRINT)
 def test_a_foreign_run_is_refused_by_what_differs(key: str, run: Run) -> None:
-    with untouched(run.path), pytest.raises(RunError, match=f"another {key}; .*--restart"):
+    with untouched(run.path), pytest.raises(RunError, match=f"different {key}[;:] .*--restart"):
         Run(run.path, FINGERPRINT | {key: "different"})
 
 
 def test_a_run_of_a_version_that_knew_more_or_less_is_foreign(run: Run) -> None:
-    with pytest.raises(RunError, match="another device;"):
+    with pytest.raises(RunError, match="a different device;"):
         Run(run.path, FINGERPRINT | {"device": "cpu"})
-    with pytest.raises(RunError, match="another model; another settings;"):
+    with pytest.raises(RunError, match="a different model; different settings;"):
         Run(run.path, {"scene": FINGERPRINT["scene"]})
 
 
