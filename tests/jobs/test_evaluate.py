@@ -269,8 +269,8 @@ def test_a_file_that_is_not_a_class_raster_is_refused(tmp_path: Path, evaluate: 
 def test_what_does_not_go_together_is_78(tmp_path: Path, model_path: Path, evaluate: Evaluate) -> None:
     labels = raster(tmp_path / "l.tif", fields())
     assert_refused(evaluate(model_path, "--labels", labels), 78, model_path, "--data FOLDER")
-    assert_refused(evaluate(labels, "--labels", labels, "--data", tmp_path), 78, labels, "leave --data out")
-    assert_refused(evaluate(labels, "--labels", labels, "--bands", "1"), 78, labels, "leave --bands out")
+    assert_refused(evaluate(labels, "--labels", labels, "--data", tmp_path), 78, labels, "omit --data")
+    assert_refused(evaluate(labels, "--labels", labels, "--bands", "1"), 78, labels, "omit --bands")
     with pytest.raises(SettingError, match="precision"):
         EvaluateConfig(labels, labels, precision="float16")  # type: ignore[arg-type]
 

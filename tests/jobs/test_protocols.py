@@ -225,7 +225,7 @@ def test_what_does_not_go_together(
     assert_refused(refused, 78, f"{model_path}: was trained by recipe test, which has no labels", "--protocol")
     assert_refused(evaluate(labels), 78, f"{labels}: is a class raster", "--labels FILE")
     named = (*data, "--protocol", "potsdam6")
-    assert_refused(evaluate(model_path, *named, "--labels", labels), 78, "leave --labels or --protocol out")
+    assert_refused(evaluate(model_path, *named, "--labels", labels), 78, "omit --labels or --protocol")
     for option in (("--ignore", 3), ("--label-map", labels), ("--bands", "1,2,3")):
         assert_refused(evaluate(model_path, *named, *option), 78, option[0], "goes with --labels")
     assert_refused(evaluate(model_path, *named), 65, f"{model_path}: takes 3 bands", "potsdam6 has 4", "nir")
