@@ -69,7 +69,7 @@ def test_restart_begins_anew_whatever_was_there(unfinished: Path, tmp_path: Path
     assert_refused(predict("--blend", "crop"), 78, unfinished, "different settings", "--restart")
     outcome = predict("--blend", "crop", "--restart", "--keep-run")
     assert outcome.code == 0
-    assert "there already" not in outcome.err
+    assert "finished before" not in outcome.err
     assert len(list(unfinished.glob("part-*.json"))) == 3
     assert (tmp_path / "map.geoseg.json").exists()
 
