@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined, prefetch
@@ -142,11 +143,11 @@ def _replace_choices(
         if differing == 0:
             continue
         choice_words[w] = new
-        for byte in range(8):
-            shift = np.uint64(8 * byte)
-            if (differing >> shift) & np.uint64(0xFF) == 0:
-                continue
-            p = 8 * w + byte
+        while differing != 0:
+            byte = trailing_zeros(differing) >> np.uint64(3)
+            shift = byte << np.uint64(3)
+            differing &= ~(np.uint64(0xFF) << shift)
+            p = 8 * w + np.int64(byte)
             k = np.int64((old >> shift) & np.uint64(15))
             _move(tile, place, p, k, pitch, -1, sums[row + k // 3 - 1, col + k % 3 - 1])
             k = np.int64((new >> shift) & np.uint64(15))
