@@ -140,14 +140,27 @@ def resumable(hint: Callable[[], str] | None) -> Iterator[None]:
     _state.hint = hint
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interruption(error):
+            raise
         found = _state.take_hint()
         if found is not None:
             _state.announced = True
             click.echo(found(), err=True)
-        raise
+        raise KeyboardInterrupt from None
     finally:
         _state.hint = None
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Return whether an error is a KeyboardInterrupt, or was caused by one.
+
+    If the signal handler runs inside a call of a C extension that does not expect exceptions, such as numba's
+    dispatcher, Python raises a SystemError whose cause is the KeyboardInterrupt.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _raise(number: int, _frame: Any) -> None:

@@ -16,7 +16,7 @@ from geoseg.version import __version__
 from .check import check
 from .evaluate import evaluate
 from .info import info
-from .interruption import GRACE_SECONDS, Interruption
+from .interruption import GRACE_SECONDS, Interruption, is_interruption
 from .polygonize import polygonize
 from .predict import predict
 from .progress import DISPLAYS, Display, JsonFormatter, json_line
@@ -41,11 +41,11 @@ class Geoseg(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except KeyboardInterrupt:
-            # Without this, click would print an empty line first.
-            raise click.Abort from None
-        except Exception as error:
-            if ctx.params["debug"]:
+        except BaseException as error:
+            if is_interruption(error):
+                # On a KeyboardInterrupt, click would print an empty line first.
+                raise click.Abort from None
+            if ctx.params["debug"] or not isinstance(error, Exception):
                 raise
             ctx.exit(_report(error, as_json=ctx.params["progress"] == "json"))
 

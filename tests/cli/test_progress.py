@@ -14,6 +14,7 @@ import pytest
 from helpers.commandline import Outcome, geoseg
 from helpers.rasters import landscape, make_raster
 
+from geoseg.jobs.superpixels import SuperpixelsJob
 from geoseg.runs.directory import Run
 
 FIELDS = ["stage", "kind", "done", "total", "unit", "seconds", "message"]
@@ -89,6 +90,25 @@ def test_an_interruption_says_what_is_kept(
         last = objects(outcome)[-1]
         assert (last["kind"], last["stage"]) == ("interrupted", "superpixels")
         assert last["message"].startswith(kept)
+
+
+@pytest.mark.parametrize("moment", ["__init__", "_publish"])
+def test_an_interruption_inside_a_c_extension_is_one_as_well(
+    moment: str, wide: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba's dispatcher turns a KeyboardInterrupt into a SystemError."""
+
+    def clash(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    monkeypatch.setattr(SuperpixelsJob, moment, clash)
+    outcome = superpixels(capsys, wide, "--progress", "plain")
+    assert (outcome.code, outcome.out) == (143, "")
+    assert outcome.said[-1].startswith("interrupted" if moment == "__init__" else "interrupted; ")
+    assert "error" not in outcome.err
 
 
 def test_lines_where_there_is_no_terminal(wide: Path, capsys: pytest.CaptureFixture[str]) -> None:
