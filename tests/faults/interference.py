@@ -47,7 +47,7 @@ def stops(
             kept = len(list(folder.glob("*.run/part-*.json")))
             works = any(folder.iterdir())
             if works and _RESUME not in ended.err:
-                tally.wrong.append(f"{case.name}, {label}: does not say how to go on ({ended.err.strip()})")
+                tally.wrong.append(f"{case.name}, {label}: does not say how to continue ({ended.err.strip()})")
             again = bench.finish(tally, label, case, folder, quiet=False)
             if kept and not any(line.startswith(f"{kept} of ") and "finished before" in line for line in again.said):
                 tally.wrong.append(f"{case.name}, {label}: {kept} parts were there ({again.err.strip()})")
