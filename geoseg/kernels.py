@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -46,6 +47,13 @@ def compiled(function: F) -> F:
         return cast(F, njit(cache=True, **options)(function))
     except RuntimeError:  # numba: "cannot cache function ...: no locator available"
         return cast(F, njit(**options)(function))
+
+
+trailing_zeros: Callable[[Any], Any] = cast(Any, numbers.trailing_zeros)
+"""Count the zero bits below the lowest set bit of an integer that is not 0: one instruction of the processor.
+
+numba has it for its own use. A plain loop over bytes makes cutting superpixels 5 % slower.
+"""
 
 
 def _prefetch(_typing: Any, array: Any, offset: Any) -> Any:

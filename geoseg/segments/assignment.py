@@ -16,10 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
-from geoseg.kernels import compiled, inlined, prefetch
+from geoseg.kernels import compiled, inlined, prefetch, trailing_zeros
 from geoseg.segments.cells import NONE
 from geoseg.segments.nearest import CANDIDATES, CHUNK, nearest
 
