@@ -18,7 +18,7 @@ from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import interrupted
-from geoseg.location import Location
+from geoseg.location import Location, local
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
@@ -43,7 +43,7 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
     """Yield the jobs of a prediction: one for each scene, preceded by a training if there is no model.
 
     The caller runs and closes each job before it asks for the next one. All scenes and outputs are checked before the
-    first job.
+    first job; a single scene with a model is opened by its own job only.
 
     Raises:
         InputMissingError: There is no model for a dry run.
@@ -51,8 +51,13 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
     """
     targets = outputs_of(config)
     path, exists = _model_path(config)
-    for scene, outputs in targets:
-        _check_early(config, scene, outputs)
+    if not exists or len(targets) > 1:
+        for scene, outputs in targets:
+            _check_early(config, scene, outputs)
+    else:
+        for file in local(*config.scenes):
+            regular_file(file)
+        targets[0][1].check(config.overwrite, _inputs(config))
     if not exists:
         yield _training(config, path)
     model = load_model(regular_file(path))
@@ -89,7 +94,7 @@ class PredictJob(BlockJob):
 
     def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, note: str = "") -> None:
         if model.sha256 is None:
-            raise SettingError("the model has no file yet, which records refer to; save it with save_model")
+            raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
         self.config, self.outputs, self.model, self._note = config, outputs, model, note
         self.run_path, self.restart = outputs.run, config.restart
         self.device = select_device(config.device)
@@ -293,9 +298,10 @@ def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> Non
             check_item(path, scene, _extent(scene, config.bounds), config.datetime)
 
 
-def _inputs(config: PredictConfig, scene: Scene) -> tuple[Location, ...]:
-    """All files that are read, and must not be overwritten."""
-    return (*config.scenes, *scene.files, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
+def _inputs(config: PredictConfig, scene: Scene | None = None) -> tuple[Location, ...]:
+    """All files that are read, with those of `scene`, and must not be overwritten."""
+    files = () if scene is None else scene.files
+    return (*config.scenes, *files, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
 
 
 def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:
