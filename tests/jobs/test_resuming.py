@@ -274,7 +274,7 @@ def test_predict_goes_on_with_the_model_it_was_learning(
 KILLED = f"""
 import sys
 import torch
-from commandline import training_with
+from helpers.commandline import training_with
 from geoseg.jobs import train as training_job
 # As the tests in this process have it.
 training_job.TrainJob = training_with(**{RECIPE})
@@ -294,7 +294,7 @@ def test_law_8_killed_at_random_moments_a_training_ends_in_the_same_files(
     random = np.random.default_rng(0)
     settings = [str(value) for value in ("--data", config.data, "-o", config.out, *OPTIONS)]
     command = [sys.executable, "-c", KILLED, "-q", "train", *settings]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     kills = done = 0
     while kills < 20:
         more = ["--resume"] if folder_of(config.out).exists() else []
