@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 from typing import Any
@@ -24,7 +25,7 @@ from .status import status
 from .superpixels import superpixels
 from .train import train
 
-_FLAGS = ("-q", "--quiet", "-v", "-vv", "--verbose", "--debug")
+_FLAG = re.compile("-[qv]+|--quiet|--verbose|--debug|--version")
 _PROGRESS = "--progress"
 
 
@@ -123,7 +124,7 @@ def _group_options_first(args: list[str]) -> list[str]:
     end = args.index("--") if "--" in args else len(args)
     first, rest, words = [], [], iter(args[:end])
     for word in words:
-        if word in _FLAGS or word.startswith(f"{_PROGRESS}="):
+        if _FLAG.fullmatch(word) or word.startswith(f"{_PROGRESS}="):
             first.append(word)
         elif word == _PROGRESS:
             first += [word, *(value for value in [next(words, None)] if value is not None)]

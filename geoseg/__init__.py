@@ -2,7 +2,7 @@
 
     import geoseg
 
-    model = geoseg.train("potsdam/").model
+    model = geoseg.train("images/").model
     result = geoseg.predict("scene.tif", out="classes.tif", model=model, progress=True)
 
 The functions have the names, settings and defaults of the command line. Heavy libraries are imported on first use.

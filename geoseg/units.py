@@ -112,12 +112,13 @@ def _span(text: str) -> tuple[datetime, datetime]:
     if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
         dashes = text.count("-")
         start = datetime.strptime(text, _DATE_FORMATS[dashes]).replace(tzinfo=UTC)
-        month = start.month % 12 + 1
-        following = (
-            start.replace(year=start.year + 1),
-            start.replace(year=start.year + (month == 1), month=month),
-            start + timedelta(days=1),
-        )[dashes]
+        if dashes == 2:
+            following = start + timedelta(days=1)
+        else:
+            # A year or a month starts on a day that every month has.
+            months = 12 if dashes == 0 else 1
+            years, month = divmod(start.month - 1 + months, 12)
+            following = start.replace(year=start.year + years, month=month + 1)
         return start, following - timedelta(seconds=1)
     if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text):
         raise ValueError(text)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.errors import SettingError
 from geoseg.location import Location, Remote, locate
-from geoseg.units import Area
+from geoseg.units import Area, Period
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
 
 PathLike = str | os.PathLike[str]
+Numbers = Sequence[int] | int | str
+"""Whole numbers: several, one, or text as on the command line, "4,3,2"."""
+
+Names = Sequence[str | int] | str | int
+"""Ids or names of classes: several, one, or text as on the command line, "water,trees"."""
+
+AreaLike = Area | str | float
+"""An area, text such as "50m2" or "12px", or a number of square metres."""
+
 ProgressOption = Callable[["Progress"], object] | bool
 """A function that is called with each `Progress`, True for a tqdm bar, or False."""
 
@@ -48,11 +59,61 @@ def path_of(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def tuple_of(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Return the numbers as a tuple."""
-    return None if values is None else tuple(values)
+def numbers_of(name: str, values: Numbers | None) -> tuple[int, ...] | None:
+    """Return whole numbers as a tuple.
+
+    Args:
+        name: The argument, for the message.
+        values: Numbers, one number, or text as on the command line: "4,3,2".
+
+    Raises:
+        SettingError: They are something else.
+    """
+    if values is None:
+        return None
+    given: Sequence[Any] = values.replace(" ", ",").split(",") if isinstance(values, str) else _several(values)
+    try:
+        return tuple(int(value) if isinstance(value, str) else index(value) for value in given if value != "")
+    except (TypeError, ValueError):
+        raise SettingError(f"{name} is {values!r}; give whole numbers, such as (4, 3, 2)") from None
 
 
-def area_of(area: Area | str | None) -> Area | None:
-    """Return the area; a string such as "50m2" or "12px" is parsed."""
-    return Area.parse(area) if isinstance(area, str) else area
+def names_of(values: Names | None) -> tuple[str, ...] | None:
+    """Return ids or names of classes as a tuple; text is taken as on the command line: "1,3" or "water,trees"."""
+    if values is None:
+        return None
+    given: Sequence[Any] = values.split(",") if isinstance(values, str) else _several(values)
+    return tuple(str(value).strip() for value in given if str(value).strip())
+
+
+def area_of(area: AreaLike | None) -> Area | None:
+    """Return the area: a number is one of square metres, and text such as "50m2" or "12px" is parsed.
+
+    Raises:
+        SettingError: It is something else.
+    """
+    if area is None or isinstance(area, Area):
+        return area
+    if isinstance(area, str):
+        return Area.parse(area)
+    if isinstance(area, int | float) and not isinstance(area, bool):
+        return Area(area)
+    raise SettingError(f'area is {area!r}; give a number of square metres, "50m2" or "12px"')
+
+
+def period_of(period: Period | str | None) -> Period | None:
+    """Return the period; text such as "2020-07-14" is parsed.
+
+    Raises:
+        SettingError: It is something else.
+    """
+    if period is None or isinstance(period, Period):
+        return period
+    if isinstance(period, str):
+        return Period.parse(period)
+    raise SettingError(f'datetime is {period!r}; give "2020-07-14", or a geoseg.Period')
+
+
+def _several(values: Any) -> Sequence[Any]:
+    """The values of a sequence, an array or a set; one value stands for itself."""
+    return list(values) if isinstance(values, Iterable) else [values]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.api.calls import PathLike, ProgressOption, location_of, run, tuple_of
+from geoseg.api.calls import Numbers, PathLike, ProgressOption, location_of, numbers_of, run
 from geoseg.config import (
     MODEL_NAME,
     Opening,
@@ -27,7 +27,7 @@ def train(
     data: PathLike | Sequence[PathLike], out: PathLike = MODEL_NAME, *, recipe: RecipeName | None = None,
     classes: int | None = None, steps: int | None = None, minutes: float | None = None, batch_size: int | None = None,
     patch_size: int | None = None, encoder: str = TrainConfig.encoder, encoder_weights: str | None = None,
-    bands: Sequence[int] | None = None, superpixel_size: int | None = None,
+    bands: Numbers | None = None, superpixel_size: int | None = None,
     compactness: float = TrainConfig.compactness, device: str = "auto", precision: Precision = "auto", seed: int = 0,
     weights: Weights = "selected", max_bad: int = 0, resume: bool = False, overwrite: bool = False,
     allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
@@ -82,7 +82,7 @@ def train(
     config = TrainConfig(
         data=scenes[0], out=Path(out), recipe=recipe, classes=classes,
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
-        encoder_weights=encoder_weights, bands=tuple_of(bands), superpixel_size=superpixel_size,
+        encoder_weights=encoder_weights, bands=numbers_of("bands", bands), superpixel_size=superpixel_size,
         compactness=compactness, device=device, precision=precision, seed=seed, weights=weights, max_bad=max_bad,
         resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
         page=page, nodata=nodata,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import PathLike, ProgressOption, location_of, path_of, run, tuple_of
+from geoseg.api.calls import Numbers, PathLike, ProgressOption, location_of, numbers_of, path_of, run
 from geoseg.config import (
     CheckConfig,
     EvaluateConfig,
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     file: PathLike, *, labels: PathLike | None = None, data: PathLike | None = None,
-    protocol: ProtocolName | None = None, ignore: Sequence[int] = (), label_map: PathLike | None = None,
-    bands: Sequence[int] | None = None, device: str = "auto", precision: Precision = "auto",
+    protocol: ProtocolName | None = None, ignore: Numbers = (), label_map: PathLike | None = None,
+    bands: Numbers | None = None, device: str = "auto", precision: Precision = "auto",
     picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
     progress: ProgressOption = False,
@@ -59,8 +58,9 @@ def evaluate(
     from geoseg.jobs.evaluate import EvaluateJob
 
     config = EvaluateConfig(
-        file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol, ignore=tuple(ignore),
-        label_map=path_of(label_map), bands=tuple_of(bands), device=device, precision=precision,
+        file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol,
+        ignore=numbers_of("ignore", ignore) or (),
+        label_map=path_of(label_map), bands=numbers_of("bands", bands), device=device, precision=precision,
         picture=path_of(picture), overwrite=overwrite,
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,
@@ -106,9 +106,7 @@ def info(file: PathLike, **opening: Any) -> dict[str, Any]:
     return file_info(location_of(file), Opening(**opening))
 
 
-def open_scene(
-    path: PathLike, bands: Sequence[int] | None = None, assume_crs: str | None = None, **opening: Any
-) -> Scene:
+def open_scene(path: PathLike, bands: Numbers | None = None, assume_crs: str | None = None, **opening: Any) -> Scene:
     """Open a raster to read windows of pixels and their validity. A context manager.
 
     Args:
@@ -126,4 +124,4 @@ def open_scene(
     """
     from geoseg.raster.scene import Scene
 
-    return Scene(location_of(path), bands, assume_crs, opening=Opening(**opening))
+    return Scene(location_of(path), numbers_of("bands", bands), assume_crs, opening=Opening(**opening))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.api.calls import PathLike, ProgressOption, area_of, location_of, path_of, run, tuple_of
+from geoseg.api.calls import (
+    AreaLike,
+    Names,
+    Numbers,
+    PathLike,
+    ProgressOption,
+    area_of,
+    location_of,
+    names_of,
+    numbers_of,
+    path_of,
+    period_of,
+    run,
+)
 from geoseg.config import (
     Blend,
     Opening,
@@ -15,7 +27,7 @@ from geoseg.config import (
     PredictConfig,
     SegmentConfig,
 )
-from geoseg.units import Area, Period
+from geoseg.units import Period
 
 if TYPE_CHECKING:
     from geoseg.jobs.results import MapResult, PolygonsResult, SuperpixelsResult
@@ -23,8 +35,8 @@ if TYPE_CHECKING:
 
 def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, confidence: PathLike | None = None,
-    polygons: PathLike | None = None, min_area: Area | str | None = None, sld: bool = False, legend: bool = False,
-    stac: bool = False, datetime: Period | str | None = None, bands: Sequence[int] | None = None,
+    polygons: PathLike | None = None, min_area: AreaLike | None = None, sld: bool = False, legend: bool = False,
+    stac: bool = False, datetime: Period | str | None = None, bands: Numbers | None = None,
     aoi: PathLike | None = None, bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
     overlap: int | None = None, blend: Blend = "hann", block_size: int = PredictConfig.block_size,
     batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
@@ -83,8 +95,9 @@ def predict(
     config = PredictConfig(
         scenes=(location_of(scene),), out=Path(out), model=path_of(model), confidence=path_of(confidence),
         polygons=path_of(polygons), min_area=area_of(min_area), sld=sld,
-        legend=legend, stac=stac, datetime=Period.parse(datetime) if isinstance(datetime, str) else datetime,
-        bands=tuple_of(bands), aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap, blend=blend,
+        legend=legend, stac=stac, datetime=period_of(datetime),
+        bands=numbers_of("bands", bands), aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap,
+        blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
         assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,
         allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
@@ -99,7 +112,7 @@ def predict(
 
 def superpixels(
     scene: PathLike, out: PathLike, *, size: int = SegmentConfig.size, compactness: float = SegmentConfig.compactness,
-    iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: Sequence[int] | None = None,
+    iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: Numbers | None = None,
     block_size: int = SegmentConfig.block_size, workers: int | None = None, assume_crs: str | None = None,
     overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
@@ -138,7 +151,8 @@ def superpixels(
 
     config = SegmentConfig(
         scene=location_of(scene), out=Path(out), size=size, compactness=compactness, iterations=iterations,
-        min_size=min_size, bands=tuple_of(bands), block_size=block_size, workers=workers, assume_crs=assume_crs,
+        min_size=min_size, bands=numbers_of("bands", bands), block_size=block_size, workers=workers,
+        assume_crs=assume_crs,
         overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt, allow_remote=allow_remote,
         max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
@@ -148,8 +162,8 @@ def superpixels(
 
 
 def polygonize(
-    raster: PathLike, out: PathLike, *, confidence: PathLike | None = None, min_area: Area | str | None = None,
-    simplify: float | None = None, classes: Sequence[str | int] | None = None, field: str = PolygonizeConfig.field,
+    raster: PathLike, out: PathLike, *, confidence: PathLike | None = None, min_area: AreaLike | None = None,
+    simplify: float | None = None, classes: Names | None = None, field: str = PolygonizeConfig.field,
     sld: bool = False, assume_crs: str | None = None, overwrite: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
@@ -185,7 +199,7 @@ def polygonize(
     config = PolygonizeConfig(
         raster=location_of(raster), out=Path(out), confidence=None if confidence is None else location_of(confidence),
         min_area=area_of(min_area), simplify=simplify,
-        classes=None if classes is None else tuple(map(str, classes)), field=field, sld=sld, assume_crs=assume_crs,
+        classes=names_of(classes), field=field, sld=sld, assume_crs=assume_crs,
         overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,
     )  # fmt: skip

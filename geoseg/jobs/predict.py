@@ -117,7 +117,7 @@ class PredictJob(BlockJob):
 
     def describe(self, receipt: Receipt) -> str:
         """Return pixels, windows, and seconds over all threads."""
-        return receipt.summary(f"{receipt.windows} windows")
+        return receipt.summary(f"{receipt.windows} window{'s' * (receipt.windows != 1)}")
 
     def opening(self) -> str:
         """Return the note given to the job."""

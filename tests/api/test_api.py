@@ -16,6 +16,7 @@ import pytest
 from helpers.rasters import landscape, make_raster
 
 import geoseg
+from geoseg.api.calls import area_of, names_of, numbers_of, period_of
 from geoseg.classes import ClassMap
 from geoseg.config import (
     EvaluateConfig,
@@ -121,8 +122,8 @@ def test_the_four_lines_of_the_readme_run(prepared: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert len(snippet.strip().splitlines()) == 4
-    assert "potsdam/" in snippet
-    brief = snippet.replace('"potsdam/"', '"images/", recipe="quick", steps=20')
+    brief = snippet.replace('"images/"', '"images/", recipe="quick", steps=20')
+    assert brief != snippet
     exec(compile(brief, "README.md", "exec"), {})
     assert (prepared / "classes.tif").exists()
 
@@ -134,6 +135,38 @@ def test_a_model_is_learnt_from_several_files(prepared: Path) -> None:
     assert geoseg.open_model(trained.model).provenance["data"]["names"] == ["a.tif", "scene.tif"]
     with pytest.raises(geoseg.SettingError, match="data is empty"):
         geoseg.train([])
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers"),
+    [((3, 1), (3, 1)), ([2], (2,)), (2, (2,)), ("4,3, 2", (4, 3, 2)), (np.array([1, 2]), (1, 2)), (None, None)],
+)
+def test_bands_are_numbers_or_text(given: Any, numbers: tuple[int, ...] | None) -> None:
+    assert numbers_of("bands", given) == numbers
+
+
+@pytest.mark.parametrize("given", ["red", [1.5], ["a"], {"a": 1}, object()])
+def test_bands_that_are_no_numbers_are_a_setting_error(given: Any) -> None:
+    with pytest.raises(geoseg.SettingError, match=r"bands is .*; give whole numbers"):
+        numbers_of("bands", given)
+
+
+def test_classes_areas_and_times_are_values_or_text() -> None:
+    assert names_of("water, trees") == ("water", "trees")
+    assert names_of(["class 1", 3]) == ("class 1", "3")
+    assert names_of(3) == ("3",)
+    assert names_of(None) is None
+    assert area_of(50) == area_of("50") == area_of(geoseg.Area(50)) == geoseg.Area(50)
+    assert area_of("12px") == geoseg.Area(12, "px")
+    assert period_of("2020-08-31") == geoseg.Period.parse("2020-08-31")
+
+
+@pytest.mark.parametrize(
+    ("convert", "wrong"), [(area_of, [50]), (area_of, True), (area_of, -1), (area_of, "x"), (period_of, 2020)]
+)
+def test_what_is_no_area_or_time_is_a_setting_error(convert: Any, wrong: Any) -> None:
+    with pytest.raises(geoseg.SettingError):
+        convert(wrong)
 
 
 def test_progress_is_told_in_order(scene_path: Path, model_path: Path, tmp_path: Path) -> None:

@@ -234,7 +234,9 @@ def test_an_old_map_keeps_all_that_belongs_to_it_until_the_new_one_is_whole(
     assert {name.split("/")[0] for name in set(after) - set(before)} == {"map.tif.run"}
 
 
-@pytest.mark.parametrize("arguments", [("-q", "info", "{}"), ("info", "-q", "{}"), ("info", "{}", "--quiet")])
+@pytest.mark.parametrize(
+    "arguments", [("-q", "info", "{}"), ("info", "-q", "{}"), ("info", "{}", "--quiet"), ("info", "{}", "-qv")]
+)
 def test_options_of_the_group_are_taken_wherever_they_stand(
     arguments: tuple[str, ...], scene_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
