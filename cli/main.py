@@ -112,7 +112,9 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
             status = interruption.exit_status
             if not interruption.announced and shared.get("progress") != "none":
                 as_json = shared.get("progress") == "json"
-                click.echo(json_line(kind="interrupted", message="") if as_json else "interrupted", err=True)
+                click.echo(
+                    json_line(kind="interrupted", stage=None, message="") if as_json else "interrupted", err=True
+                )
         except click.ClickException as error:
             error.show()
             status = error.exit_code

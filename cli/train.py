@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, get_args
 
 import click
@@ -105,4 +106,5 @@ def train(context: click.Context, /, **settings: Any) -> None:
 
 def _resuming(command: str) -> str:
     """The command that continues `command` after an interruption."""
-    return " ".join(word for word in command.split(" ") if word not in ("--overwrite", "--resume")) + " --resume"
+    words = (word for word in shlex.split(command) if word not in ("--overwrite", "--resume"))
+    return shlex.join([*words, "--resume"])

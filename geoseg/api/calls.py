@@ -46,7 +46,7 @@ def run(job: Job[Any], progress: ProgressOption) -> None:
                 bar.set_postfix_str(event.message, refresh=False)
                 bar.update()
             elif event.message:
-                bar.write(event.message)
+                bar.write(event.message, file=bar.fp)
 
 
 def location_of(path: PathLike) -> Location:

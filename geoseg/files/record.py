@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,9 @@ RASTERS = (".tif", ".tiff")
 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 """Exceptions raised by code that expects another structure than a JSON value has."""
+
+_MAX_BYTES = 64 << 20
+"""The record of a map of 65,534 classes has a tenth of it."""
 
 _PROVENANCE_TAG = "GEOSEG_PROVENANCE"
 
@@ -65,7 +69,7 @@ class Record:
 
     def names(self, path: Path) -> bool:
         """Return whether `path` is one of the files, possibly by another spelling or through a link."""
-        return any(file.exists() and file.samefile(path) for file in self.files)
+        return any(_is_same(file, path) for file in self.files)
 
 
 def record_path(output: Path) -> Path:
@@ -86,6 +90,9 @@ def read_record(path: Path) -> Record:
         InputError: It is damaged, or names no file.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+            raise ValueError("it is no regular file, or too large")
         content = json.loads(path.read_bytes())
         files = {path.parent / str(name): str(digest) for name, digest in content["files"].items()}
         if not files:
@@ -178,3 +185,11 @@ def versions(*more: str) -> dict[str, str]:
         **{package: metadata.version(package) for package in ("numpy", *more)},
         "python": platform.python_version(),
     }
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        # It does not exist, or is no path at all: a record holds what somebody wrote into it.
+        return False

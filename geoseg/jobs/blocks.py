@@ -42,7 +42,7 @@ class BlockJob(Job[Receipt]):
             LockedError: Another process is at work there.
             WriteError: The file system failed; the run is kept.
         """
-        fingerprint = self._fingerprint()
+        self._reused, fingerprint = 0, self._fingerprint()
         with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=self.restart) as run:
             with run.discarded_if_refused():
                 # Another process may have finished since the outputs were checked.
@@ -64,8 +64,8 @@ class BlockJob(Job[Receipt]):
         return f"{self._reused} of {self.total} blocks were finished before" if self._reused else ""
 
     def kept(self) -> str:
-        """Return where the finished blocks are."""
-        return f"{self.run_path} holds the finished blocks"
+        """Return where the finished blocks are; empty if there is no run directory yet."""
+        return f"{self.run_path} holds the finished blocks" if self.run_path.is_dir() else ""
 
     @abstractmethod
     def _fingerprint(self) -> dict[str, Any]:

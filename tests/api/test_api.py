@@ -202,6 +202,13 @@ def test_a_bar_for_true(scene_path: Path, model_path: Path, tmp_path: Path, caps
     assert "superpixels: 100%" in captured.err
 
 
+def test_a_bar_prints_notes_beside_itself(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    geoseg.train("images/", "m.safetensors", recipe="quick", steps=2, classes=3, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "learning 3 classes from 1 scene" in captured.err
+
+
 def test_predict_learns_a_model_where_there_is_none(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: Callable[..., Any] = TrainConfig.__init__
     monkeypatch.setattr(TrainConfig, "__init__", lambda self, **given: made(self, **{**given, "steps": 6}))

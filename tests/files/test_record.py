@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, InputMissingError
 from geoseg.files.atomic import sha256
-from geoseg.files.record import RECORD, find_record, read_record, record_path, versions, write_record
+from geoseg.files.record import RECORD, find_record, provenance_tags, read_record, record_path, versions, write_record
 
 SHA = "ab" * 32
 
@@ -100,6 +101,48 @@ def test_classes_of_any_shape_are_classes_or_an_input_error(
         return
     with pytest.raises(InputError, match="its classes are malformed"):
         _ = record.classes
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "map.tif").write_bytes(b"x")
+    os.mkfifo(tmp_path / "map.geoseg.json")
+    (tmp_path / "other.geoseg.json").symlink_to("/dev/zero")
+    assert find_record(tmp_path / "map.tif", search_folder=True) is None
+    for name in ("map", "other"):
+        with pytest.raises(InputError, match="no regular file"):
+            read_record(tmp_path / f"{name}.geoseg.json")
+
+
+def test_names_that_are_no_paths_are_names_of_no_file(tmp_path: Path) -> None:
+    (tmp_path / "map.tif").write_bytes(b"x")
+    for name in ("y" * 300, "a\0b", "../" * 3000):
+        (tmp_path / "a.geoseg.json").write_text(json.dumps({"files": {name: SHA}}))
+        assert find_record(tmp_path / "map.tif", search_folder=True) is None
+
+
+def test_a_record_is_found_by_another_spelling_of_the_path(result: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(result, target_is_directory=True)
+    assert read_record(result / "map.geoseg.json").names(tmp_path / "link" / "map.tif")
+    assert read_record(result / "map.geoseg.json").names(result / "elsewhere" / ".." / "map.tif")
+
+
+def test_the_same_result_has_the_same_record(tmp_path: Path) -> None:
+    (tmp_path / "map.tif").write_bytes(b"x")
+    written = []
+    for facts in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        record = write_record(tmp_path / "map.geoseg.json", facts, [tmp_path / "map.tif"])
+        assert record == read_record(record.path)
+        written.append(record.path.read_bytes())
+    assert written[0] == written[1]
+    assert written[0].endswith(b"}\n")
+
+
+def test_the_time_of_a_raster_is_that_of_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    assert provenance_tags({})["TIFFTAG_DATETIME"] == "1970:01:01 00:00:00"
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert "TIFFTAG_DATETIME" not in provenance_tags({})
 
 
 def test_no_record(tmp_path: Path) -> None:
