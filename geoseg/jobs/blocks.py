@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from geoseg.files.atomic import remove_leftovers
+from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.jobs.job import Job
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import Run
@@ -47,6 +47,7 @@ class BlockJob(Job[Receipt]):
             with run.discarded_if_refused():
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
+                check_space(self.run_path.parent, self._disk_bytes())
             for path in self._output_files():
                 remove_leftovers(path.parent, path.stem)
             with closing(self._compute(run)) as receipts:
@@ -66,6 +67,10 @@ class BlockJob(Job[Receipt]):
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
         return f"{self.run_path} holds the finished blocks" if self.run_path.is_dir() else ""
+
+    def _disk_bytes(self) -> int:
+        """Estimated size of what is written; 0 leaves it to the writers to refuse a full disk."""
+        return 0
 
     @abstractmethod
     def _fingerprint(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError, SettingError
-from geoseg.files.atomic import check_space
 from geoseg.files.record import versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
@@ -171,7 +170,6 @@ class PredictJob(BlockJob):
 
     def _check_outputs(self) -> None:
         self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))
-        check_space(self.run_path.parent, self._disk_bytes())
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files

@@ -93,6 +93,8 @@ def test_no_space_is_told_before_the_work(tmp_path: Path, predict: Predict, monk
     monkeypatch.setattr("geoseg.files.atomic.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with untouched(tmp_path):
         assert_refused(predict(), 74, "0 MiB free, about 1 MiB needed")
+    plan = predict("--dry-run")
+    assert (plan.code, json.loads(plan.out)["blocks"]) == (0, 3)
 
 
 def test_status_of_an_unfinished_run(
