@@ -27,10 +27,9 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model, load_model, save_model
-from geoseg.model.inference import inference_copy
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
-from geoseg.prediction.stages import pad
+from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.recipes import SuperpixelConfig, WindowConfig
@@ -54,18 +53,18 @@ def seconds(task: Callable[[], Any]) -> float:
 
 def network_alone(job: PredictJob) -> float:
     """Seconds for every window that the plan needs, once, the images being ready."""
+    stages, extent = Stages(job.model, job.scene.dtype, job.device, job.precision), job.plan.grid.extent
     positions = sorted({position for block in job.plan.blocks for position in job.plan.windows(block)})
     images = []
-    for position in positions:
-        pixels, valid = job.scene.read(job.plan.grid.window(position))
+    for window in (job.plan.grid.window(position) for position in positions):
+        pixels, valid = job.scene.read(window)
         if valid.any():
-            images.append(torch.from_numpy(pad(job.model.stats.normalise(pixels, valid)))[None])
-    network = inference_copy(job.model.network, job.device, job.precision)
+            edges = Edges.of(window, extent)
+            images.append((stages.normalise(pixels, valid, edges)[None], window.shape, edges))
 
-    def forward(image: torch.Tensor) -> None:
+    def forward(image: tuple[Any, tuple[int, int], Edges]) -> None:
         torch.set_num_threads(1)
-        with torch.inference_mode():
-            network(image.to(job.precision).contiguous(memory_format=torch.channels_last))
+        stages.forward(*image)
 
     with ThreadPoolExecutor(job.workers) as pool:
         list(pool.map(forward, images[: job.workers]))

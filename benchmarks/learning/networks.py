@@ -22,7 +22,6 @@ from geoseg.learning.patches import NORMALISATION_STEPS, Batch, PatchSampler
 from geoseg.learning.trainer import Step, Terms, Trainer
 from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import settle_statistics
-from geoseg.prediction.stages import pad
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import COMPACT, STRIDE, Recipe
 from geoseg.segments.regions import region_means
@@ -115,14 +114,17 @@ def mapper(data: Data, trained: Trainer, weights: str, superpixels: bool = True)
 
 def mapped(data: Data, network: nn.Module, superpixels: bool) -> Mapper:
     """Return the mapper of a network in evaluation mode, by the mean logits of superpixels or of cells."""
+    context = NetworkSpec(COMPACT, 3, data.classes).context
 
     def mapper(image: Image512) -> NDArray[np.int64]:
         valid = np.ones(image.regions.shape, dtype=bool)
-        tensor = torch.from_numpy(pad(data.stats.normalise(image.pixels, valid)))[None]
+        rows, cols = ((context, context + -side % STRIDE) for side in valid.shape)
+        padded = np.pad(data.stats.normalise(image.pixels, valid), ((0, 0), rows, cols), mode="edge")
+        tensor = torch.from_numpy(padded)[None]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             logits = network(tensor.contiguous(memory_format=torch.channels_last)).float()[0].permute(1, 2, 0).numpy()
-        rows, cols = (-(-side // STRIDE) for side in image.regions.shape)
-        field = np.ascontiguousarray(logits[:rows, :cols])
+        margin = context // STRIDE
+        field = np.ascontiguousarray(logits[margin:-margin, margin:-margin])
         regions = image.regions if superpixels else cells(*image.regions.shape)
         means = region_means(field, regions, int(regions.max()), STRIDE, (0, 0))
         return means.argmax(-1)[regions].astype(np.int64)

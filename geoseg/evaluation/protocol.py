@@ -116,7 +116,8 @@ class ProtocolEvaluation:
     def predict(self) -> Iterator[Prediction]:
         """Yield the prediction of each labelled image, in the order of the data set."""
         for images in self._batches():
-            logits = self._stages.forward(np.stack([image.normal for image in images]))
+            shape = images[0].superpixels.shape
+            logits = self._stages.forward(np.stack([image.normal for image in images]), (shape[0], shape[1]))
             for image, field in zip(images, logits, strict=True):
                 ids, _ = self._stages.classify(field, image.superpixels, int(image.superpixels.max()))
                 yield Prediction(image.index, paint(ids, image.superpixels), image.truth)

@@ -34,20 +34,20 @@ def transform(
     return _shift(image, down, right), _shift(labels, down, right)
 
 
-def jitter(image: NDArray[np.float32], valid: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.float32]:
+def jitter(image: NDArray[np.float32], inside: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.float32]:
     """Return the image with a random gain (±10 %) and offset (±0.1) on its first three bands.
 
     Near infrared, the fourth band, stays as it is: its absolute level separates vegetation from everything else.
 
     Args:
         image: (bands, P, P), normalised, so that the offset is in standard deviations.
-        valid: (P, P); the result is 0 where this is False.
+        inside: (P, P); the result is 0 where this is False.
         random: Source of gain and offset.
     """
     gain, offset = 1 + random.uniform(-0.1, 0.1), random.uniform(-0.1, 0.1)
     image = image.copy()
     image[:3] = image[:3] * np.float32(gain) + np.float32(offset)
-    image *= valid
+    image *= inside
     return image
 
 

@@ -48,7 +48,7 @@ class Batch:
     """B patches of P x P pixels, each of them also under its random spatial transform T.
 
     Attributes:
-        image: (B, bands, P, P) float32, normalised; 0 where invalid.
+        image: (B, bands, P, P) float32, normalised; invalid pixels are as the nearest valid one.
         labels: (B, P, P) int64, superpixels 1..regions; 0 where there is none, or where pixels do not count.
         moved: `image` under T, with other jitter.
         moved_labels: `labels` under T.
@@ -147,8 +147,9 @@ class PatchSampler:
     ) -> tuple[NDArray[Any], ...]:
         """Return what a patch contributes to a batch, in the order of the fields of `Batch`."""
         image = self.stats.normalise(drawn.pixels, drawn.valid)
-        # Pixels that are visible but do not count have negative labels, so that the mask moves with the superpixels.
-        labels = np.where(drawn.counted, labels, -labels)
+        # Pixels that do not count or are invalid have negative labels, so that they move with the superpixels, and only
+        # pixels from outside the patch are 0.
+        labels = np.where(drawn.counted & drawn.valid, labels, -labels.clip(min=1))
         moved, moved_labels = transform(image, labels, random)
         descriptors = region_descriptors(self.stats.scale(drawn.pixels), labels.clip(min=0), regions, self.start)
         image, moved = jitter(image, labels != 0, random), jitter(moved, moved_labels != 0, random)

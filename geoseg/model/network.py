@@ -26,12 +26,15 @@ from torch import Tensor, nn
 
 from geoseg.errors import SettingError
 from geoseg.model.encoder_weights import load_encoder_weights
-from geoseg.recipes import COMPACT
+from geoseg.recipes import COMPACT, ENCODER_STRIDE, STRIDE
 
 _STEM_CHANNELS = 32
 _COMPACT_CHANNELS = 48
 _COMPACT_DEPTH = 4
 """Convolutions at stride 4 in the compact network; with the two before them, its receptive field is 39 x 39 pixels."""
+
+_COMPACT_REACH = 20
+"""How far from a pixel the compact network sees, rounded up to a multiple of its stride."""
 
 _LOCAL_CHANNELS = 64
 _PYRAMID_CHANNELS = 64
@@ -60,13 +63,23 @@ class NetworkSpec:
         """Input channels of the first convolutions: the bands, followed by two channels of edges if there are any."""
         return self.bands + 2 * self.edges
 
+    @property
+    def stride(self) -> int:
+        """The sides of images must be multiples of this."""
+        return STRIDE if self.encoder == COMPACT else ENCODER_STRIDE
+
+    @property
+    def context(self) -> int:
+        """Pixels to add beyond the edges of a scene, where the network would see zeros: a multiple of `stride`."""
+        return _COMPACT_REACH if self.encoder == COMPACT else ENCODER_STRIDE
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a dict."""
         return asdict(self)
 
 
 class SegmentationNetwork(nn.Module):
-    """Maps normalised images (B, bands, H, W), with H and W multiples of 32, to logits (B, K, H / 4, W / 4)."""
+    """Maps normalised images (B, bands, H, W), H and W multiples of `NetworkSpec.stride`, to logits at stride 4."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()

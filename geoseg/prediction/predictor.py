@@ -22,7 +22,7 @@ from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
-from geoseg.prediction.stages import Stages
+from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
@@ -225,28 +225,30 @@ class Predictor:
         return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}
 
     def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-        """Return the windows that are not in the memo, in batches of one shape."""
-        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        """Return the windows that are not in the memo, in batches of one shape with the same edges."""
+        groups: dict[tuple[tuple[int, int], Edges], list[tuple[int, int]]] = {}
         for position in positions:
             if position not in self._memo:
-                groups.setdefault(self.plan.grid.window(position).shape, []).append(position)
+                window = self.plan.grid.window(position)
+                groups.setdefault((window.shape, Edges.of(window, self.plan.grid.extent)), []).append(position)
         size = self.batch_size
         return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
 
     def _forward(self, positions: Sequence[tuple[int, int]]) -> _Forward:
-        """Read windows of one shape and compute their logits, in one thread."""
+        """Read windows of one shape with the same edges and compute their logits, in one thread."""
         began = time.perf_counter()
         windows = [self.plan.grid.window(position) for position in positions]
+        shape, edges = windows[0].shape, Edges.of(windows[0], self.plan.grid.extent)
         images, any_valid = [], False
         for window in windows:
             pixels, valid = self.scene.read(window)
             any_valid = any_valid or bool(valid.any())
-            images.append(self.stages.normalise(pixels, valid))
+            images.append(self.stages.normalise(pixels, valid, edges))
         read = time.perf_counter()
-        rows, cols = (-(-length // STRIDE) for length in windows[0].shape)
         if any_valid:
-            fields = self.stages.forward(np.stack(images))[:, :rows, :cols]
+            fields = self.stages.forward(np.stack(images), shape, edges)
         else:
+            rows, cols = (-(-length // STRIDE) for length in shape)
             fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
         computed = len(windows) if any_valid else 0
         done = time.perf_counter()

@@ -6,19 +6,42 @@ Images are (bands, rows, cols), validity and superpixels (rows, cols); logits ar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
 from geoseg.raster.statistics import colour_scale
-from geoseg.recipes import ENCODER_STRIDE, STRIDE
+from geoseg.recipes import STRIDE
 from geoseg.segments.lattice import Backend, cpu_backend
 from geoseg.segments.regions import classify, region_means
 from geoseg.segments.superpixels import Superpixels, colour, segment
+
+
+class Edges(NamedTuple):
+    """Which sides of a window lie on the edge of its scene."""
+
+    top: bool
+    bottom: bool
+    left: bool
+    right: bool
+
+    @classmethod
+    def of(cls, window: Window, extent: Window) -> Edges:
+        """Return the sides that `window` shares with `extent`, the window of the whole scene."""
+        (top, bottom), (left, right) = (
+            (part.start == whole.start, part.stop == whole.stop)
+            for part, whole in ((window.rows, extent.rows), (window.cols, extent.cols))
+        )
+        return cls(top, bottom, left, right)
+
+
+ALL_EDGES = Edges(True, True, True, True)
+"""The edges of an image that is a scene of its own."""
 
 
 class Stages:
@@ -36,12 +59,35 @@ class Stages:
         self._network = inference_copy(model.network, device, precision)
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
-    def normalise(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the network's input: float32 (bands, H, W), normalised by the model's statistics and padded.
+    def normalise(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_], edges: Edges = ALL_EDGES
+    ) -> NDArray[np.float32]:
+        """Return the network's input for one window: normalised by the model's statistics, and padded.
 
-        H and W are `rows` and `cols` rounded up to multiples of `ENCODER_STRIDE`.
+        Beyond the edges of the scene, and where pixels are invalid, the network sees the nearest valid pixel. It would
+        pad with zeros instead, of which it makes other classes.
+
+        Args:
+            pixels: (bands, rows, cols), of any numeric type.
+            valid: bool (rows, cols).
+            edges: The sides of the window beyond which there is nothing to read.
+
+        Returns:
+            float32 (bands, H, W) for `forward`.
         """
-        return pad(self._model.stats.normalise(pixels, valid))
+        return np.pad(
+            self._model.stats.normalise(pixels, valid), ((0, 0), *self._pads(valid.shape, edges)), mode="edge"
+        )
+
+    def _pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels to add before and after the rows, and the columns, of a window."""
+        spec = self._model.network.spec
+        context, multiple = spec.context, spec.stride
+        (top, bottom), (left, right) = (
+            (before * context, after * context + -(length + (before + after) * context) % multiple)
+            for length, before, after in ((shape[0], edges.top, edges.bottom), (shape[1], edges.left, edges.right))
+        )
+        return (top, bottom), (left, right)
 
     def cut(
         self,
@@ -77,16 +123,24 @@ class Stages:
             backend=backend,
         )
 
-    def forward(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (B, H / STRIDE, W / STRIDE, K), float32, of a batch of images from `normalise`.
+    def forward(
+        self, images: NDArray[np.float32], shape: tuple[int, int], edges: Edges = ALL_EDGES
+    ) -> NDArray[np.float32]:
+        """Return the logits (B, h, w, K), float32, of a batch of windows, one for each cell of `STRIDE` pixels.
 
         Args:
-            images: float32 (B, bands, H, W).
+            images: float32 (B, bands, H, W) from `normalise`, for windows of one shape with the same edges.
+            shape: (rows, cols) of the windows.
+            edges: Their edges.
         """
         batch = torch.from_numpy(images).to(self._device, self._precision)
         with torch.inference_mode():
             logits: torch.Tensor = self._network(batch.contiguous(memory_format=torch.channels_last))  # (B, K, h, w)
-        result: NDArray[np.float32] = logits.permute(0, 2, 3, 1).float().cpu().numpy()
+        rows, cols = (
+            slice(before // STRIDE, before // STRIDE - -length // STRIDE)
+            for (before, _), length in zip(self._pads(shape, edges), shape, strict=True)
+        )
+        result: NDArray[np.float32] = logits[..., rows, cols].permute(0, 2, 3, 1).float().cpu().numpy()
         return result
 
     @staticmethod
@@ -113,19 +167,6 @@ class Stages:
         ids, probability = classify(region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads))
         ids[0] = 0
         return ids, probability
-
-
-def pad(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pad an image (bands, rows, cols) by reflection at its ends, so that its sides are multiples of `ENCODER_STRIDE`.
-
-    If an axis is too short for reflection, both axes repeat their last pixels instead.
-    """
-    pads = [(0, -length % ENCODER_STRIDE) for length in image.shape[1:]]
-    if not any(after for _, after in pads):
-        return image
-    if all(after < length for (_, after), length in zip(pads, image.shape[1:], strict=True)):
-        return np.pad(image, ((0, 0), *pads), mode="reflect")
-    return np.pad(image, ((0, 0), *pads), mode="edge")
 
 
 def _colour_dtype(trained: str, dtype: np.dtype[Any]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BandError, InputError, InputMissingError
 from geoseg.grid import partition
 from geoseg.location import Location
+from geoseg.raster.filling import fill_invalid
 from geoseg.raster.source import ImageSource, Pixels
 
 OnError = Callable[[Location, InputError | InputMissingError], None]
@@ -60,14 +61,14 @@ class BandStats:
             valid: (rows, cols).
 
         Returns:
-            float32 (bands, rows, cols); 0, which is the mean, where invalid.
+            float32 (bands, rows, cols). Invalid pixels get the values of the nearest valid one (`fill_invalid`), or 0,
+            which is the mean, if there is none.
         """
         mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
         scale = (1 / np.asarray(self.std, dtype=np.float64)).astype(np.float32)[:, None, None]
         normal: NDArray[np.float32] = np.subtract(pixels, mean, dtype=np.float32)
         normal *= scale
-        if not valid.all():
-            normal[:, ~valid] = 0
+        fill_invalid(normal, valid)
         return normal
 
     def scale(self, pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -144,7 +144,7 @@ def test_statistics_survive_json(values: list[float], pixels: int) -> None:
     assert BandStats.from_json(json.loads(json.dumps(stats.to_json()))) == stats
 
 
-def test_normalised_imagery_has_mean_0_and_deviation_1_and_is_0_where_invalid(measure: Measure) -> None:
+def test_normalised_imagery_has_mean_0_and_deviation_1_where_it_is_valid(measure: Measure) -> None:
     pixels = numbers("uint16")
     valid = np.random.default_rng(2).random(pixels.shape[1:]) < 0.8
     stats = measure(pixels, mask=valid)
@@ -152,10 +152,11 @@ def test_normalised_imagery_has_mean_0_and_deviation_1_and_is_0_where_invalid(me
     assert normal.dtype == np.float32
     assert normal[:, valid].mean(axis=1) == pytest.approx([0, 0], abs=1e-4)
     assert normal[:, valid].std(axis=1) == pytest.approx([1, 1], abs=1e-4)
-    assert not normal[:, ~valid].any()
 
 
-def test_normalising_ignores_what_is_not_finite_where_it_is_invalid() -> None:
+def test_normalising_replaces_what_is_not_finite_by_the_nearest_valid_pixel() -> None:
     stats = BandStats((1.0,), (2.0,), (0.0,), (3.0,), 4)
-    pixels = np.array([[[np.nan, 3.0]]], dtype=np.float32)
-    assert stats.normalise(pixels, np.array([[False, True]])).tolist() == [[[0.0, 1.0]]]
+    pixels = np.array([[[np.nan, 3.0, np.inf, -np.inf, 5.0]]], dtype=np.float32)
+    valid = np.array([[False, True, False, False, True]])
+    assert stats.normalise(pixels, valid).tolist() == [[[1.0, 1.0, 1.0, 2.0, 2.0]]]
+    assert stats.normalise(pixels, np.zeros((1, 5), bool)).tolist() == [[[0.0] * 5]]
