@@ -91,6 +91,7 @@ def _display(display: Display, unit: str) -> Iterator[Callable[[Progress], None]
 def _update_bar(bar: Any, event: Progress) -> None:
     if event.kind == "step":
         bar.set_postfix_str(event.message, refresh=False)
+        bar.total = event.total
         bar.update()
         return
     if event.kind == "start":

@@ -44,6 +44,7 @@ def run(job: Job[Any], progress: ProgressOption) -> None:
         for event in follow(job):
             if event.kind == "step":
                 bar.set_postfix_str(event.message, refresh=False)
+                bar.total = event.total
                 bar.update()
             elif event.message:
                 bar.write(event.message, file=bar.fp)

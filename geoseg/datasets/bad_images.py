@@ -78,10 +78,11 @@ def _summarise(errors: list[ImageError], total: int) -> InputError:
     lines = [" ".join(str(error).split()) for error in errors[:_MAX_DETAILS]]
     if len(errors) > _MAX_DETAILS:
         lines.append(f"... and {len(errors) - _MAX_DETAILS} more")
-    summary = InputError(
-        f"{len(errors)} of {total} images cannot be used: repair or remove them, "
-        f"or leave up to that many out with --max-bad {len(errors)}"
-    )
+    if len(errors) < total:
+        remedy = f"repair or remove them, or leave up to that many out with --max-bad {len(errors)}"
+    else:
+        remedy = "repair or replace them"
+    summary = InputError(f"{len(errors)} of {total} images cannot be used: {remedy}")
     summary.details = tuple(lines)
     return summary
 

@@ -28,7 +28,7 @@ class Progress:
         kind: start, before the work; step, after each unit; note, a message for the user, to be shown in every display;
             end, after the work.
         done: Number of finished units.
-        total: Number of all units. A training with a time limit may end with fewer.
+        total: Number of all units. In a training with a time limit it is an estimate, made anew with each step.
         unit: What is counted: block, step or image.
         seconds: Wall time since the job started.
         message: Description of the unit, or the note; may be empty.
@@ -53,7 +53,7 @@ class Job(ABC, Generic[R]):
     Attributes:
         stage: Name of the command.
         unit: What `run` yields a receipt for.
-        total: Number of receipts that `run` yields; it may end with fewer.
+        total: Number of receipts that `run` yields; while a training with a time limit runs, an estimate.
     """
 
     stage: ClassVar[str]

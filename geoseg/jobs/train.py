@@ -149,9 +149,13 @@ class TrainJob(Job[Step]):
             trainer.load(self.checkpoints.newest(fingerprint, trainer.state()))
         else:
             self.checkpoints.clear()
-        with TrainingLog(self.metrics, trainer.step) as training_log:
+        first = trainer.step
+        with TrainingLog(self.metrics, first) as training_log:
             for step in train(trainer, config.minutes):
                 training_log.add(step)
+                if config.minutes:
+                    expected = min(recipe.steps, round(trainer.step / trainer.progress))
+                    self.total = max(trainer.step, expected) - first
                 if trainer.at_checkpoint:
                     training_log.sync()
                     self.checkpoints.save(trainer.step, fingerprint, trainer.state())
@@ -179,9 +183,10 @@ class TrainJob(Job[Step]):
         """Return how many classes are learnt from how many images, and on which device."""
         unit = "image" if self._protocol else "scene"
         precision = str(self.precision).removeprefix("torch.")
+        limit = f" or {self.config.minutes:g} minutes" if self.config.minutes else ""
         line = (
             f"learning {self.recipe.classes} classes from {len(self.sources)} {unit}s on {self.device} "
-            f"({precision}), at most {self.total} steps"
+            f"({precision}), at most {self.total} steps{limit}"
         )
         return "\n".join([*self._notes, line])
 

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -467,6 +468,22 @@ def test_early_pictures_are_of_the_averaged_weights_and_change_nothing(
     state = again.network.state_dict()
     names = [name for name, _ in trainer.network.named_parameters()]
     assert all(torch.equal(trainer.network.state_dict()[name], state[name]) for name in names)
+
+
+def test_a_time_limit_makes_the_number_of_steps_an_estimate(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(trainer: Trainer, _: object) -> Iterator[Step]:
+        for trainer.step, trainer.progress in enumerate((0.002, 0.25, 0.5, 0.75, 1.02), 1):
+            yield Step(trainer.step, 1000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+    monkeypatch.setattr(training_job, "train", timed)
+    for minutes, totals, words in ((1, [500, 8, 6, 5, 5], "steps or 1 minutes"), (None, [1000] * 5, "1000 steps")):
+        config = TrainConfig(plain, tmp_path / "m.safetensors", **{**SHORT, "steps": 1000}, minutes=minutes)
+        with TrainJob(config) as training:
+            assert training.opening().endswith(words)
+            with closing(training.run()) as steps:
+                assert [training.total for _, _ in zip(range(5), steps, strict=False)] == totals
 
 
 def test_too_few_superpixels_for_the_classes_are_one_line(tmp_path: Path, plain: Path, train: Train) -> None:
