@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     _BandType = click.ParamType[tuple[int, ...]]
     _AreaType = click.ParamType[Area]
     _PeriodType = click.ParamType[Period]
-    _NameType = click.ParamType[tuple[str, ...]]
     _LocationType = click.ParamType[Location]
 else:  # older releases of click do not subscript it
-    _BandType = _AreaType = _PeriodType = _NameType = _LocationType = click.ParamType
+    _BandType = _AreaType = _PeriodType = _LocationType = click.ParamType
 
 
 class BandList(_BandType):
@@ -67,18 +66,6 @@ class PeriodType(_PeriodType):
             return value if isinstance(value, Period) else Period.parse(str(value))
         except SettingError as error:
             self.fail(str(error), param, ctx)
-
-
-class NameList(_NameType):
-    """Ids or names: '1,3' or 'water,trees'."""
-
-    name = "CLASS[,CLASS...]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return them as a tuple."""
-        return (
-            value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(",") if part.strip())
-        )
 
 
 class LocationType(_LocationType):

@@ -11,7 +11,6 @@ from geoseg.config import PolygonizeConfig
 from .options import (
     LOCATION,
     PATH,
-    NameList,
     assume_crs_option,
     min_area_option,
     opening_options,
@@ -40,7 +39,13 @@ from .progress import run_job
     metavar="TOLERANCE",
     help="Simplify by this tolerance, in units of the CRS. Neighbours keep their common edges; needs more memory.",
 )
-@click.option("--classes", type=NameList(), help="Ids or names of the classes to write: 1,3.  [default: all]")
+@click.option(
+    "--classes",
+    multiple=True,
+    metavar="CLASS[,CLASS...]",
+    callback=lambda _, __, given: given or None,
+    help="Ids or names of the classes to write: 1,3; can be repeated.  [default: all]",
+)
 @click.option("--field", default=PolygonizeConfig.field, show_default=True, help="Name of the column of class ids.")
 @sld_option
 @assume_crs_option

@@ -8,7 +8,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geoseg.errors import SettingError
@@ -60,7 +60,7 @@ class LandClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes 1..K.
+    """The classes 1..K. Names lose the blanks around them, which several formats would not keep.
 
     Attributes:
         classes: The classes in order of their ids.
@@ -73,6 +73,8 @@ class ClassMap:
     classes: tuple[LandClass, ...]
 
     def __post_init__(self) -> None:
+        stripped = tuple(c if c.name == c.name.strip() else replace(c, name=c.name.strip()) for c in self.classes)
+        object.__setattr__(self, "classes", stripped)
         if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
             raise SettingError("the ids of a class map must be 1, 2, ..., K, in this order")
         if len({c.name for c in self.classes}) != len(self.classes):

@@ -53,6 +53,7 @@ ROOMS = {
     "rasterio": (
         "raster.aoi",
         "raster.cog",
+        "raster.compression",
         "raster.header",
         "raster.opening",
         "raster.remote",

@@ -80,11 +80,10 @@ def numbers_of(name: str, values: Numbers | None) -> tuple[int, ...] | None:
 
 
 def names_of(values: Names | None) -> tuple[str, ...] | None:
-    """Return ids or names of classes as a tuple; text is taken as on the command line: "1,3" or "water,trees"."""
+    """Return ids or names of classes as a tuple of texts, each as on the command line: "1,3" or "water,trees"."""
     if values is None:
         return None
-    given: Sequence[Any] = values.split(",") if isinstance(values, str) else _several(values)
-    return tuple(str(value).strip() for value in given if str(value).strip())
+    return tuple(map(str, [values] if isinstance(values, str) else _several(values)))
 
 
 def area_of(area: AreaLike | None) -> Area | None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from geoseg.checks.findings import FileFindings, Finding, WrongPixels
 from geoseg.checks.layout import layout_faults
 from geoseg.checks.rasters import READ_SIZE, block_findings, damaged_blocks
-from geoseg.classes import ClassMap
+from geoseg.classes import NODATA, ClassMap
+from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.grid import Span, Window, partition
 from geoseg.location import Location
-from geoseg.raster.class_raster import category_names
 from geoseg.raster.cog import read_provenance
+from geoseg.raster.legend import read_legend
 from geoseg.raster.scene import Scene
 
 _NOT_IN_RASTER = ("classes", "files", "superpixels")
@@ -43,6 +44,15 @@ def check_layout(findings: FileFindings, record: Mapping[str, Any]) -> Iterator[
     differing = [key for key in sorted({*inside, *recorded}) if inside.get(key) != recorded.get(key)]
     problem = f"its provenance differs from the record: {', '.join(differing)}" if differing else None
     yield findings.judge("provenance", problem, "its provenance matches the record")
+
+
+def recorded_opening(summary: Mapping[str, Any]) -> Opening:
+    """Return how a raster was opened of which a record has this `Scene.summary`.
+
+    Raises:
+        SettingError, TypeError: The record is damaged.
+    """
+    return Opening(page=summary.get("page"), nodata=summary.get("nodata"))
 
 
 class MapCheck:
@@ -97,7 +107,8 @@ class MapCheck:
                 yield kind
                 confidence = confidence if kind.ok else None
             if self._scene_path is not None:
-                scene = stack.enter_context(Scene(self._scene_path, self._bands(), quiet=True))
+                opening = recorded_opening(self._record["scene"])
+                scene = stack.enter_context(Scene(self._scene_path, self._bands(), opening=opening, quiet=True))
                 problem = self._scene_problem(scene, raster)
                 yield self._findings.judge("scene", problem, f"size and position match {self._scene_path}")
                 scene = scene if problem is None else None
@@ -113,11 +124,11 @@ class MapCheck:
         return self._findings.judge("type", problem, found)
 
     def _check_class_map(self, raster: Scene, classes: ClassMap) -> Finding:
-        colours, names = raster.colours, category_names(self._findings.file)
+        colours, names = raster.colours, read_legend(self._findings.file, NODATA).names
         wrong = [
             entry.name
             for entry in classes.classes
-            if colours.get(entry.id) != entry.colour.lower() or names[entry.id : entry.id + 1] != [entry.name.strip()]
+            if colours.get(entry.id) != entry.colour.lower() or names.get(entry.id, "") != entry.name
         ]
         problem = f"the colour or name differs from the record for {', '.join(wrong[:5])}" if wrong else None
         message = f"colours and names of {len(classes)} classes match the record"

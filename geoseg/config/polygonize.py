@@ -29,7 +29,7 @@ class PolygonizeConfig(Opening):
         confidence: Raster on the same pixels.
         min_area: Smaller regions are merged into a neighbour.
         simplify: Tolerance of the simplification in units of the CRS; None keeps every vertex.
-        classes: Ids or names of the classes to write; None is all.
+        classes: The classes to write: each text is a name or an id, or several with commas between them; None is all.
         field: Name of the column of class ids.
         sld: Also write the style as SLD.
         assume_crs: CRS of a raster that has none.
@@ -51,7 +51,7 @@ class PolygonizeConfig(Opening):
         super().__post_init__()
         if self.simplify is not None and not 0 < self.simplify < math.inf:
             raise SettingError(f"simplify is {self.simplify}; it must be a finite number greater than 0")
-        if self.classes is not None and not self.classes:
+        if self.classes is not None and not any(text.strip(" ,") for text in self.classes):
             raise SettingError("classes is empty; name at least one class, or omit --classes to write all")
         if not re.fullmatch(r"[^\W\d]\w*", self.field):
             raise SettingError(f"field is {self.field!r}; it must be a name of letters, digits and _")

@@ -40,18 +40,19 @@ class PolygonizeJob(Job[RowsRead]):
         with ExitStack() as stack:
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
             self._check()
-            confidence = None
+            self.confidence = None
             if config.confidence is not None:
-                confidence = Confidence(config.confidence, self.raster.scene, config.auxiliary)
-                stack.enter_context(confidence)
+                self.confidence = Confidence(config.confidence, self.raster.scene, config.auxiliary)
+                stack.enter_context(self.confidence)
+            self._classes = None if config.classes is None else self.raster.chosen(config.classes)
             self.layer = ClassLayer(
                 config.out,
                 self.raster,
                 config.field,
                 config.min_area,
                 config.simplify,
-                self.raster.ids_of(config.classes) if config.classes else None,
-                confidence,
+                None if self._classes is None else self.raster.ids_of(self._classes),
+                self.confidence,
                 max_vertices,
             )
             self._inputs = stack.pop_all()
@@ -76,6 +77,8 @@ class PolygonizeJob(Job[RowsRead]):
         with Staging(out) as staging:
             staged = staging.path(out)
             yield from self.layer.write(staged)
+            if self.confidence is not None:
+                self.confidence.warn_of_units()
             self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
             self._publish(staging)
 
@@ -107,7 +110,7 @@ class PolygonizeJob(Job[RowsRead]):
         settings = {
             "min_area": str(config.min_area) if config.min_area else None,
             "simplify": config.simplify,
-            "classes": list(config.classes) if config.classes else None,
+            "classes": None if self._classes is None else list(self._classes),
             "confidence": config.confidence.name if config.confidence else None,
         }
         return {

@@ -13,6 +13,9 @@ from affine import Affine
 from geoseg.errors import InputError
 from geoseg.grid import Span, Window
 
+_SAME_CRS_CONFIDENCE = 70
+"""Per cent from which on PROJ's guess of a code counts: all but names agree."""
+
 
 class GroundPoint(NamedTuple):
     """A ground control point: the pixel position (row, col) lies at (x, y, z)."""
@@ -123,6 +126,49 @@ def authority_code(crs: pyproj.CRS) -> tuple[str, str] | None:
             if pyproj.CRS.from_authority(code["authority"], code["code"]).equals(crs, ignore_axis_order=True):
                 return str(code["authority"]), str(code["code"])
     return None
+
+
+def same_horizontal_crs(one: Any, other: Any) -> bool:
+    """Return whether coordinates (x, y) mean the same in two of rasterio's CRS.
+
+    Heights play no part, nor does the order of axes, a name, or a shift to WGS 84 that one of them carries along.
+
+    Args:
+        one: A CRS; None where there is none, which contradicts nothing.
+        other: Likewise.
+    """
+    if not one or not other or one == other:
+        return True
+    try:
+        flat = [_horizontal(pyproj.CRS.from_wkt(crs.to_wkt())) for crs in (one, other)]
+        # WKT 1 has no order of axes to differ in, and turns the names of Esri's WKT into those of EPSG.
+        plain = [pyproj.CRS.from_wkt(crs.to_wkt("WKT1_GDAL")) for crs in flat]
+        if plain[0].equals(plain[1], ignore_axis_order=True):
+            return True
+        codes = [crs.to_authority(min_confidence=_SAME_CRS_CONFIDENCE) for crs in flat]
+    except pyproj.exceptions.CRSError:
+        return False
+    return codes[0] is not None and codes[0] == codes[1]
+
+
+def crs_name(crs: Any) -> str:
+    """Return the name of rasterio's CRS as users know it, with its code if it carries one."""
+    try:
+        found = pyproj.CRS.from_wkt(crs.to_wkt())
+        code = authority_code(found)
+    except pyproj.exceptions.CRSError:
+        return "a CRS of its own"
+    return f"{found.name} ({':'.join(code)})" if code else str(found.name)
+
+
+def _horizontal(crs: pyproj.CRS) -> pyproj.CRS:
+    """The horizontal part of a CRS, without heights and without a bound transformation."""
+    while crs.is_compound or crs.is_bound:
+        part = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs
+        if part is None:
+            return crs
+        crs = part
+    return crs.to_2d()
 
 
 def _pixel_span(positions: tuple[float, ...]) -> Span:

@@ -36,7 +36,8 @@ _VRT = b"<vrtdataset"
 MAX_BLOCK_BYTES = 256 << 20
 """Limit for a stored block, decoded: reading a single pixel decodes its whole block."""
 
-_SIDECARS = (".msk", ".msk.ovr", ".ovr")
+SIDECARS = (".msk", ".msk.ovr", ".ovr")
+"""Suffixes of the mask and overview files that GDAL opens together with a raster."""
 
 
 def regular_file(path: Location) -> Path:
@@ -161,7 +162,7 @@ def check_sidecars(path: Path) -> tuple[Path, ...]:
     Raises:
         InputError: A sidecar is not a regular file, or a mask or overview file is not a TIFF.
     """
-    candidates = [path.with_name(path.name + suffix) for suffix in _SIDECARS]
+    candidates = [path.with_name(path.name + suffix) for suffix in SIDECARS]
     sidecars = [candidate for candidate in candidates if os.path.lexists(candidate)]
     metadata = path.with_name(f"{path.name}.aux.xml")
     if os.path.lexists(metadata) and not metadata.is_file():

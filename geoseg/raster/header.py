@@ -22,6 +22,9 @@ from geoseg.raster.georeference import Georeference, GroundPoint
 EVERY_BAND: tuple[int, ...] = ()
 """As `bands` of a Scene: all bands of the file, alpha too, for inspecting a raster, not for computing with it."""
 
+NO_CRS = "has no CRS, and neither has what is made from it (--assume-crs sets one)"
+"""The remark on a raster without a CRS; of no use where nothing is made from it."""
+
 _MAX_DEFAULT_BANDS = 4
 """Of a raster with more bands, those to use have to be chosen."""
 
@@ -130,5 +133,5 @@ def read_georeference(name: object, file: Any, assume_crs: str | None, remarks: 
             remarks.append("has a CRS but no geotransform; treated as pixel space")
             return Georeference(None, transform)
     if not crs:
-        remarks.append("has no CRS, so the output has none either (--assume-crs sets one)")
+        remarks.append(NO_CRS)
     return Georeference(crs if crs else None, transform)

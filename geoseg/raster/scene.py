@@ -24,7 +24,8 @@ from geoseg.errors import InputError, first_line
 from geoseg.files.record import parse_provenance
 from geoseg.grid import Window
 from geoseg.location import Location, Remote
-from geoseg.raster.header import EVERY_BAND, band_name, is_scaled, read_georeference, read_palette, select_bands
+from geoseg.raster.compression import lossy_codec
+from geoseg.raster.header import EVERY_BAND, NO_CRS, band_name, is_scaled, read_georeference, read_palette, select_bands
 from geoseg.raster.opening import open_raster
 from geoseg.raster.remote import identity
 from geoseg.raster.validity import Validity, has_alpha, nodata_values
@@ -52,6 +53,8 @@ class Scene:
         stored: Read a palette image as the single band of values it stores, rather than as colours.
         opening: What may be opened, and how.
         quiet: Do not warn of what the file lacks, for uses to which its position on Earth does not matter.
+        sparse_zeros: Read a block that was never written as the declared nodata value, or as 0 where there is none, as
+            GDAL does and as class ids need it. Otherwise such a block is nodata, as suits imagery.
 
     Attributes:
         path: Where the raster is, with links resolved.
@@ -74,11 +77,13 @@ class Scene:
         stored: bool = False,
         opening: Opening | None = None,
         quiet: bool = False,
+        sparse_zeros: bool = False,
     ) -> None:
         self._name, self._opening = path, opening or Opening()
         self._lock = threading.Lock()
         self._raster = open_raster(path, self._opening)
-        self.path, self._file, self._page = self._raster.path, self._raster.file, self._raster.page
+        self.path, self._file = self._raster.path, self._raster.file
+        self._page = None if sparse_zeros else self._raster.page
         self._warned_of_nodata = False
         remarks: list[str] = []
         try:
@@ -97,7 +102,7 @@ class Scene:
             self._file.close()
             raise
         if not quiet:
-            self._log_remarks(remarks)
+            self._log_remarks([each for each in remarks if not (inspecting and each == NO_CRS)])
 
     def __enter__(self) -> Self:
         return self
@@ -158,6 +163,11 @@ class Scene:
     def driver(self) -> str:
         """GDAL's name of the format."""
         return str(self._file.driver)
+
+    @property
+    def lossy(self) -> str | None:
+        """Name of the compression that altered its values, such as 'JPEG'; None where none is known to have."""
+        return lossy_codec(self._file, self.files)
 
     @property
     def area_or_point(self) -> str:

@@ -38,7 +38,7 @@ _KEPT = {
     )),
 }  # fmt: skip
 """Element -> the elements that it may contain."""
-_DROPPED = ("OverviewList", "Overview", "Histograms", "BlockXSize", "BlockYSize")
+_DROPPED = ("OverviewList", "Overview", "Histograms", "BlockXSize", "BlockYSize", "GDALRasterAttributeTable")
 """Elements without influence on any pixel that geoseg reads."""
 _DOMAINS = (None, "", "IMAGERY", "IMAGE_STRUCTURE", "RPC")
 _CLASSES = (None, "VRTSourcedRasterBand", "VRTDerivedRasterBand")

@@ -152,7 +152,7 @@ def test_bands_that_are_no_numbers_are_a_setting_error(given: Any) -> None:
 
 
 def test_classes_areas_and_times_are_values_or_text() -> None:
-    assert names_of("water, trees") == ("water", "trees")
+    assert names_of("water, trees") == ("water, trees",)
     assert names_of(["class 1", 3]) == ("class 1", "3")
     assert names_of(3) == ("3",)
     assert names_of(None) is None

@@ -69,7 +69,7 @@ def test_warnings_are_objects_in_a_process_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stderr.splitlines()]
     assert [each["message"] for each in found if each["kind"] == "warning"] == [
-        f"{scene}: has no CRS, so the output has none either (--assume-crs sets one)"
+        f"{scene}: has no CRS, and neither has what is made from it (--assume-crs sets one)"
     ]
 
 

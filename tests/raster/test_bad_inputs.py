@@ -277,7 +277,7 @@ def test_row_28_pixel_space_in_a_process_of_its_own(tmp_path: Path, model_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, f"{out}\n"), done.stderr
     notice, progress = done.stderr.splitlines()
-    assert notice == f"{scene}: has no CRS, so the output has none either (--assume-crs sets one)"
+    assert notice == f"{scene}: has no CRS, and neither has what is made from it (--assume-crs sets one)"
     assert progress.startswith("block 1/1: ")
     assert_map_of(out, scene, np.ones((60, 70), dtype=bool))
 
