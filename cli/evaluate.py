@@ -101,7 +101,7 @@ def _lines(report: Report) -> Iterator[str]:
     )
     unmatched = report.unmatched_clusters(one)
     if unmatched:
-        share = sum(int(report.counts[i - 1].sum()) for i in unmatched) / report.pixels
+        share = sum(map(report.pixels_of, unmatched)) / report.pixels
         yield ""
         yield f"one to one, {_unmatched(unmatched)} for no class: {_percent(share)} of the pixels, counted as wrong"
 

@@ -54,6 +54,12 @@ class Confusion:
             part = slice(start, start + self._chunk)
             self._add_chunk(clusters[part], classes[part])
 
+    def without_first(self) -> Confusion:
+        """Return the same counts without the first cluster, which must have no pixels: cluster 2 becomes 1."""
+        found = Confusion(0, len(self.uncovered), self._chunk)
+        found.counts, found.uncovered, found.ignored = self.counts[1:], self.uncovered, self.ignored
+        return found
+
     def _add_chunk(self, predicted: NDArray[Any], truth: NDArray[Any]) -> None:
         K, C = self.counts.shape
         classes = truth.astype(np.int64)

@@ -14,6 +14,7 @@ from geoseg.config import Opening
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Window
 from geoseg.location import Location, local
+from geoseg.raster.compression import require_lossless
 from geoseg.raster.guards import RASTER_SUFFIXES, regular_file
 from geoseg.raster.scene import Scene
 
@@ -40,14 +41,15 @@ class LabelRaster:
         scene: The open raster.
 
     Raises:
-        InputMissingError, InputError: See `Scene`; also for JPEG, which is lossy, and for values that are not integers.
+        InputMissingError, InputError: See `Scene`; also for compression with loss, and for values that
+            are not integers.
         BandError: The raster does not have one band, or for colours three bands of uint8.
     """
 
     def __init__(self, path: Path, colours: bool = False, opening: Opening | None = None) -> None:
         self.path, self.colours = path, colours
         try:
-            self.scene = Scene(path, stored=not colours, opening=opening, quiet=True)
+            self.scene = Scene(path, stored=not colours, opening=opening, quiet=True, sparse_zeros=True)
         except BandError as error:
             raise BandError(f"{path}: has more than four bands; {_expected_bands(colours)}") from error
         try:
@@ -101,6 +103,7 @@ class LabelRaster:
         if len(scene.bands) != (3 if self.colours else 1) or (self.colours and scene.dtype != np.uint8):
             bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
             raise BandError(f"{self.path}: has {bands}; {_expected_bands(self.colours)}")
+        require_lossless(self.path, scene.lossy, "label values")
 
 
 def _expected_bands(colours: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,8 +19,11 @@ from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import Source
 from geoseg.location import Location
+from geoseg.raster.georeference import crs_name, same_horizontal_crs
 from geoseg.raster.guards import find_rasters
 from geoseg.raster.scene import Scene
+
+log = logging.getLogger(__name__)
 
 _TOLERANCE = 0.01
 """Pixels by which corners of two rasters on one grid may differ, because georeferences are rounded."""
@@ -104,11 +108,25 @@ class RasterEvaluation:
         used = np.flatnonzero(confusion.counts.any(axis=1))
         if not used.size:
             raise InputError(f"{self._config.file}: is nodata wherever {self._config.labels} has a label")
-        known = self._source.names
+        known, first = self._source.names, self._source.first_id
+        if first == 0 and used[0] == 0:
+            self._warn_of_zeros(confusion)
+        elif first == 0:
+            confusion, first, used = confusion.without_first(), 1, used - 1
         count = max(len(known), int(used[-1]) + 1)
-        names = [*known, *(f"cluster {i + 1}" for i in range(len(known), count))]
+        names = [*known, *(f"cluster {i + first}" for i in range(len(known), count))]
         facts = {"file": str(self._config.file), **self._source.facts(), "images": len(self._pairs)}
-        return Report.from_confusion(facts, names, self._label_map, confusion)
+        return Report.from_confusion(facts, names, self._label_map, confusion, first)
+
+    def _warn_of_zeros(self, confusion: Confusion) -> None:
+        """Warn that 0 was scored as a cluster where neither the file nor the labels suggest that it is one."""
+        if self._source.doubtful_zero and self._label_map.index.get(0, IGNORED) == IGNORED:
+            share = confusion.counts[0].sum() / confusion.counts.sum()
+            log.warning(
+                "%s: declares no nodata, so its value 0 is scored as a class (%.1f %% of pixels); if 0 marks pixels "
+                "without one, give --nodata 0",
+                self._config.file, 100 * share,
+            )  # fmt: skip
 
     def _caching(self, *scenes: Scene) -> AbstractContextManager[Any]:
         """A context in which these scenes are read side by side without decoding any stored block twice."""
@@ -156,8 +174,8 @@ def _check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> No
     ours, theirs = scene.georeference, labels.georeference
     if ours.transform.is_identity or theirs.transform.is_identity:
         return
-    if ours.crs and theirs.crs and ours.crs != theirs.crs:
-        raise InputError(f"{label}: has another CRS than {image}; {remedy}")
+    if not same_horizontal_crs(ours.crs, theirs.crs):
+        raise InputError(f"{label}: is in {crs_name(theirs.crs)}, {image} in {crs_name(ours.crs)}; {remedy}")
     rows, cols = scene.shape
     corners = [(x, y) for x in (0, cols) for y in (0, rows)]
     mapped = [~ours.transform @ (theirs.transform @ corner) for corner in corners]

@@ -40,13 +40,14 @@ class Report:
 
     Attributes:
         facts: What was scored, by name: "file", "kind" and more.
-        cluster_names: Names of the clusters 1..K.
+        cluster_names: Names of the K clusters.
         label_map: Ids and names of the C classes.
         counts: int64 (K, C), scored pixels by cluster and class.
         uncovered: int64 (C,), labelled pixels without a prediction; they are not scored.
         ignored: Number of pixels without a label that counts; they are not scored.
         one_to_one: Scores if each class has at most one cluster.
         many_to_one: Scores if each cluster has its most frequent class.
+        first_id: Id of the first cluster; the others follow.
     """
 
     facts: Mapping[str, Any]
@@ -57,22 +58,30 @@ class Report:
     ignored: int
     one_to_one: Scores
     many_to_one: Scores
+    first_id: int = 1
 
     @classmethod
     def from_confusion(
-        cls, facts: Mapping[str, Any], cluster_names: Sequence[str], label_map: LabelMap, confusion: Confusion
+        cls,
+        facts: Mapping[str, Any],
+        cluster_names: Sequence[str],
+        label_map: LabelMap,
+        confusion: Confusion,
+        first_id: int = 1,
     ) -> Report:
         """Return the report on a confusion matrix.
 
         Args:
             facts: What was scored, by name.
-            cluster_names: Names of the clusters 1..K; clusters of `confusion` beyond K have no pixels and are left out.
+            cluster_names: Names of K clusters; clusters of `confusion` beyond K have no pixels and are left out.
             label_map: The classes, as many as `confusion` has.
             confusion: The counts of all images.
+            first_id: Id of the first cluster.
         """
         counts = confusion.counts[: len(cluster_names)]
         one, many = (score(counts, match(counts)) for match in (match_one_to_one, match_many_to_one))
-        return cls(facts, tuple(cluster_names), label_map, counts, confusion.uncovered, confusion.ignored, one, many)
+        uncovered, ignored = confusion.uncovered, confusion.ignored
+        return cls(facts, tuple(cluster_names), label_map, counts, uncovered, ignored, one, many, first_id)
 
     @property
     def pixels(self) -> int:
@@ -102,11 +111,16 @@ class Report:
 
     def clusters_of(self, scores: Scores, index: int) -> list[int]:
         """Return the ids of the clusters that `scores` matches to the class with this index."""
-        return [i + 1 for i in np.flatnonzero(scores.match == index).tolist()]
+        return [i + self.first_id for i in np.flatnonzero(scores.match == index).tolist()]
 
     def unmatched_clusters(self, scores: Scores) -> list[int]:
         """Return the ids of the clusters that have pixels and that `scores` matches to no class."""
-        return [i + 1 for i in np.flatnonzero((scores.match == UNMATCHED) & self.counts.any(axis=1)).tolist()]
+        unmatched = (scores.match == UNMATCHED) & self.counts.any(axis=1)
+        return [i + self.first_id for i in np.flatnonzero(unmatched).tolist()]
+
+    def pixels_of(self, cluster: int) -> int:
+        """Return the number of scored pixels of the cluster with this id."""
+        return int(self.counts[cluster - self.first_id].sum())
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in types that JSON has; undefined scores are None."""
@@ -121,8 +135,8 @@ class Report:
             "one_to_one": self._scores_to_json(self.one_to_one),
             "many_to_one": self._scores_to_json(self.many_to_one),
             "clusters": [
-                {"id": i + 1, "name": name, "pixels": int(self.counts[i].sum())}
-                for i, name in enumerate(self.cluster_names)
+                {"id": i, "name": name, "pixels": self.pixels_of(i)}
+                for i, name in enumerate(self.cluster_names, start=self.first_id)
             ],
             "classes": [
                 {"id": class_id, "name": name, "pixels": int(column.sum()), "uncovered_pixels": int(uncovered)}
@@ -137,10 +151,11 @@ class Report:
         There is a row for each class, in shares of its pixels. Columns are clusters, in the order of the classes that
         they are matched to one to one, and after them the largest unmatched ones.
         """
-        matched = [i for c in range(len(self.label_map.ids)) for i in self.clusters_of(self.one_to_one, c) or [0]]
+        none = self.first_id - 1  # the empty column of a class without a cluster
+        matched = [i for c in range(len(self.label_map.ids)) for i in self.clusters_of(self.one_to_one, c) or [none]]
         unmatched = self.unmatched_clusters(self.one_to_one)
-        by_size = sorted(unmatched, key=lambda i: (-int(self.counts[i - 1].sum()), i))
-        order = matched + sorted(by_size[:_MAX_UNMATCHED])  # 0 is the empty column of a class without a cluster
+        by_size = sorted(unmatched, key=lambda i: (-self.pixels_of(i), i))
+        order = np.array(matched + sorted(by_size[:_MAX_UNMATCHED])) - none
         omitted = max(0, len(unmatched) - _MAX_UNMATCHED)
         counts = np.concatenate([np.zeros_like(self.counts[:1]), self.counts])[order].T
         with np.errstate(invalid="ignore"):
@@ -149,7 +164,7 @@ class Report:
         return draw_matrix(
             shares,
             rows=[f"{share:.1%}  {name}" for name, share in zip(self.label_map.names, self.shares, strict=True)],
-            columns=["no cluster" if i == 0 else self.cluster_names[i - 1] for i in order],
+            columns=["no cluster" if i == 0 else self.cluster_names[i - 1] for i in order.tolist()],
             title=f"one to one: accuracy {self.one_to_one.accuracy:.1%}, mIoU {self.one_to_one.mean_iou:.1%}",
             legend=f"rows: labels and their share; columns: clusters{note}; cells: % of the row",
         )

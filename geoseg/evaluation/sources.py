@@ -18,6 +18,8 @@ from geoseg.model.inference import select_device, select_precision
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.plan import Plan, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
+from geoseg.raster.class_raster import read_ids
+from geoseg.raster.compression import require_lossless
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 
@@ -33,10 +35,14 @@ class Source(Protocol):
     Attributes:
         names: Names of the clusters 1..K, as far as they are known before anything is read.
         block_size: Side of a block in pixels; it bounds memory and does not change results.
+        first_id: Id in the file of the cluster that is predicted as 1.
+        doubtful_zero: Whether 0 is a cluster only because the file marks no pixel as nodata.
     """
 
     names: tuple[str, ...]
     block_size: int
+    first_id: int
+    doubtful_zero: bool
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says about the file, by name; always its "kind"."""
@@ -50,13 +56,13 @@ class Source(Protocol):
         """
 
     def max_id(self, scene: Scene) -> int:
-        """Return the highest cluster id that `scene` can have."""
+        """Return the highest cluster that `predict` can yield."""
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:
         """Return the blocks that partition `scene`, in raster order."""
 
     def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
-        """Yield each of `blocks` with the cluster ids of its pixels: integers (rows, cols), 0 for nodata."""
+        """Yield each of `blocks` with the clusters 1..K of its pixels: integers (rows, cols), 0 for nodata."""
 
 
 class ModelSource:
@@ -75,6 +81,8 @@ class ModelSource:
         InputMissingError, InputError: There is no model, or it is damaged.
         SettingError, UnavailableError: The device is unknown, or not available.
     """
+
+    first_id, doubtful_zero = 1, False
 
     def __init__(self, config: EvaluateConfig, block_size: int = BLOCK_SIZE) -> None:
         self._config, self.block_size = config, block_size
@@ -126,7 +134,9 @@ class ModelSource:
 
 
 class RasterSource:
-    """A class raster, from geoseg or not: ids are 1..K; 0 and what the file marks as nodata are nodata.
+    """A class raster, from geoseg or not, read as `geoseg.raster.class_raster.ClassRaster` reads it.
+
+    What the file marks as nodata is nodata; 0 is a class, unless it is marked so or geoseg wrote the raster.
 
     Args:
         path: The class raster.
@@ -135,6 +145,7 @@ class RasterSource:
 
     Attributes:
         names: Names of the classes, if the record beside the raster says them.
+        first_id: 1 where 0 is nodata, else 0.
 
     Raises:
         InputMissingError, InputError: See `Scene`; also for another layer of a map that geoseg wrote.
@@ -143,7 +154,9 @@ class RasterSource:
     def __init__(self, path: Location, opening: Opening, block_size: int = BLOCK_SIZE) -> None:
         self._opening, self.block_size = opening, block_size
         with Scene(path, EVERY_BAND, stored=True, opening=opening, quiet=True) as scene:
-            self._provenance = scene.provenance or {}
+            self._provenance, masks = scene.provenance or {}, scene.masks
+        self.first_id = 1 if self._provenance or masks == "nodata 0" else 0
+        self.doubtful_zero = not self.first_id and masks == "none"
         if self._provenance.get("layer", "classes") != "classes":
             raise InputError(f"{path}: holds the {self._provenance['layer']} of a map; give its class raster")
         record = find_record(path) if self._provenance and not isinstance(path, Remote) else None
@@ -158,18 +171,24 @@ class RasterSource:
     def open(self, path: Location) -> Scene:
         """Open the class raster, which has one band of integers."""
         try:
-            scene = Scene(path, stored=True, opening=self._opening, quiet=True)
+            scene = Scene(path, stored=True, opening=self._opening, quiet=True, sparse_zeros=True)
         except BandError:
             raise BandError(f"{path}: has more than one band; a class raster has one") from None
-        if len(scene.bands) == 1 and scene.dtype.kind in "iu":
-            return scene
-        scene.close()
-        bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
-        raise BandError(f"{path}: has {bands}; a class raster has one, of integers (geoseg predict writes them)")
+        try:
+            if len(scene.bands) != 1 or scene.dtype.kind not in "iu":
+                bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
+                raise BandError(
+                    f"{path}: has {bands}; a class raster has one, of integers (geoseg predict writes them)"
+                )
+            require_lossless(path, scene.lossy, "class ids")
+        except BaseException:
+            scene.close()
+            raise
+        return scene
 
     def max_id(self, scene: Scene) -> int:
-        """Return the highest id that the type of the raster can hold."""
-        return min(_MAX_ID, int(np.iinfo(scene.dtype).max))
+        """Return the highest cluster, by the type of the raster."""
+        return min(_MAX_ID, int(np.iinfo(scene.dtype).max)) + 1 - self.first_id
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:
         """Return the blocks that are read."""
@@ -182,12 +201,12 @@ class RasterSource:
             InputError: A pixel has an id that no class can have.
         """
         for block in self.blocks(scene):
-            pixels, valid = scene.read(block.window)
-            ids = np.where(valid, pixels[0], 0)
+            values, valid = read_ids(scene, block.window, own=bool(self._provenance))
+            ids = np.where(valid, values, 0)
             if ids.min() < 0 or ids.max() > _MAX_ID:
                 wrong = ids.min() if ids.min() < 0 else ids.max()
-                raise InputError(f"{scene.path}: has the value {wrong}; class ids are 1 to {_MAX_ID}, 0 is nodata")
-            yield block, ids
+                raise InputError(f"{scene.path}: has the value {wrong}; class ids are 0 to {_MAX_ID}")
+            yield block, ids if self.first_id else np.where(valid, ids.astype(np.int64) + 1, 0)
 
 
 def open_source(config: EvaluateConfig, block_size: int = BLOCK_SIZE) -> Source:

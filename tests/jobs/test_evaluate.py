@@ -26,8 +26,10 @@ from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import ModelSource, open_source
 from geoseg.files.atomic import sha256
+from geoseg.grid import Span
 from geoseg.jobs.evaluate import EvaluateJob
 from geoseg.model.file import save_model
+from geoseg.raster.class_raster import ClassRaster
 
 Evaluate = Callable[..., Outcome]
 
@@ -89,9 +91,8 @@ def test_what_is_ignored_uncovered_or_nodata_is_not_scored(
     labels[:2] = 0  # ignored
     labels[2:4] = 9  # ignored too
     labels[4:5] = 255  # nodata of the file
-    classes[5:7] = 0  # nodata
-    classes[7:8] = 200  # nodata by the file's own word
-    classes[:6, :5] = 0  # nothing either side: ignored
+    classes[5:8] = 200  # nodata by the file's own word
+    classes[:6, :5] = 200  # nothing either side: ignored
     paths = (
         raster(tmp_path / "c.tif", classes, nodata=200),
         "--labels",
@@ -108,7 +109,75 @@ def test_what_is_ignored_uncovered_or_nodata_is_not_scored(
     assert "16.7% of all pixels ignored, 12.0% of the labelled ones uncovered (nodata in the map)" in table
 
 
-@pytest.mark.parametrize(("dtype", "highest"), [("uint8", 255), ("int16", 32767), ("uint16", 65535), ("int64", 65535)])
+def zero_based(folder: Path, **profile: Any) -> tuple[Path, Path, float]:
+    """A map of classes 0..3 in which every 2 is called 0, its labels, and the best share of one-to-one matches."""
+    labels = fields(classes=4) - 1
+    guess = np.where(labels == 2, 0, labels).astype(np.uint8)
+    called = [int((labels[guess == 0] == value).sum()) for value in (0, 2)]
+    share = 1 - min(called) / labels.size
+    return raster(folder / "c.tif", guess, **profile), raster(folder / "l.tif", labels), share
+
+
+@pytest.mark.parametrize("profile", [{}, {"nodata": 255}, {"nodata": 200, "dtype": "int16"}])
+def test_zero_is_a_class_where_the_file_does_not_say_otherwise(
+    profile: dict[str, Any], tmp_path: Path, scored: Callable[..., dict[str, Any]]
+) -> None:
+    classes, labels, share = zero_based(tmp_path, **profile)
+    report = scored(classes, "--labels", labels)
+    assert (report["pixels"], report["uncovered_pixels"]) == (1200, 0)
+    assert report["one_to_one"]["accuracy"] == pytest.approx(share)
+    assert [(entry["id"], entry["name"]) for entry in report["clusters"]] == [(i, f"cluster {i}") for i in range(4)]
+    assert [entry["pixels"] for entry in report["clusters"]] == [(first_band(classes) == i).sum() for i in range(4)]
+    matched = {entry["id"]: entry["clusters"] for entry in report["many_to_one"]["classes"]}
+    assert (matched[1], matched[3], sorted(matched[0] + matched[2])) == ([1], [3], [0])
+    # As `polygonize` has it.
+    with ClassRaster(classes) as found:
+        assert (found.read(Span(0, 30)) != 0).all()
+
+
+def test_a_table_and_a_picture_know_cluster_zero(tmp_path: Path, evaluate: Evaluate) -> None:
+    labels = fields(classes=2) + 1
+    guess = np.where(np.arange(40) < 4, 0, labels).astype(np.uint8)
+    classes, truth = raster(tmp_path / "c.tif", guess, nodata=255), raster(tmp_path / "l.tif", labels)
+    outcome = evaluate(classes, "--labels", truth, "--picture", tmp_path / "m.png")
+    assert "one to one, cluster 0 stands for no class: 10.0% of the pixels" in outcome.out
+    assert not outcome.err
+
+
+def test_zero_is_nodata_where_the_file_says_so_or_geoseg_wrote_it(
+    tmp_path: Path, scored: Callable[..., dict[str, Any]]
+) -> None:
+    classes, labels, _ = zero_based(tmp_path)
+    zeros = int((first_band(classes) == 0).sum())
+    assert scored(classes, "--labels", labels, "--nodata", 0)["uncovered_pixels"] == zeros
+    with rasterio.open(classes, "r+") as file:
+        file.update_tags(GEOSEG_PROVENANCE="{}")
+        file.set_band_description(1, "classes")
+    report = scored(classes, "--labels", labels)
+    assert (report["uncovered_pixels"], report["one_to_one"]["accuracy"]) == (zeros, 1)
+
+
+def test_zero_in_a_file_without_nodata_is_told_where_labels_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = fields()
+    guess = np.where(np.arange(40) < 4, 0, labels).astype(np.uint8)
+    arguments = ("evaluate", raster(tmp_path / "c.tif", guess), "--labels", raster(tmp_path / "l.tif", labels))
+    assert geoseg(capsys, *arguments).code == 0
+    (said,) = caplog.messages
+    assert "its value 0 is scored as a class (10.0 % of pixels)" in said
+    assert "--nodata 0" in said
+    caplog.clear()
+    assert geoseg(capsys, *arguments, "--nodata", 0).code == 0
+    assert not caplog.messages
+
+
+def test_heights_play_no_part_in_where_labels_lie(tmp_path: Path, scored: Callable[..., dict[str, Any]]) -> None:
+    classes = raster(tmp_path / "c.tif", fields(), crs="EPSG:5555")
+    assert scored(classes, "--labels", raster(tmp_path / "l.tif", fields(), crs="EPSG:25832"))["pixels"] == 1200
+
+
+@pytest.mark.parametrize(("dtype", "highest"), [("uint8", 255), ("int16", 32767), ("uint16", 65535), ("int64", 300)])
 def test_ids_may_be_as_high_as_the_type_holds(
     dtype: str, highest: int, tmp_path: Path, scored: Callable[..., dict[str, Any]]
 ) -> None:
@@ -139,7 +208,7 @@ def exhausted(evaluation: RasterEvaluation) -> tuple[list[Counted], Report]:
 
 def test_block_by_block_as_at_once(tmp_path: Path, scored: Callable[..., dict[str, Any]]) -> None:
     random = np.random.default_rng(0)
-    classes = raster(tmp_path / "c.tif", random.integers(0, 7, (70, 90)).astype(np.uint8))
+    classes = raster(tmp_path / "c.tif", random.integers(0, 7, (70, 90)).astype(np.uint8), nodata=0)
     labels = raster(tmp_path / "l.png", random.integers(0, 5, (70, 90)).astype(np.uint8))
     whole = scored(classes, "--labels", labels, "--ignore", 3)
     expected = [
@@ -217,7 +286,7 @@ def test_values_are_named_by_a_label_map(
         ({"transform": TRANSFORM @ Affine.translation(0, 1)}, "is up to 1 px off"),
         ({"transform": TRANSFORM @ Affine.scale(1.01)}, "px off"),
         ({"transform": TRANSFORM @ Affine.rotation(1)}, "px off"),
-        ({"crs": "EPSG:32634"}, "has another CRS"),
+        ({"crs": "EPSG:32634"}, "is in WGS 84 / UTM zone 34N (EPSG:32634)"),
     ],
 )
 def test_rasters_that_lie_elsewhere_are_refused(
@@ -248,12 +317,12 @@ def test_a_file_that_is_not_a_class_raster_is_refused(tmp_path: Path, evaluate: 
     real = raster(tmp_path / "real.tif", fields().astype(np.float32))
     negative = raster(tmp_path / "negative.tif", fields().astype(np.int16) - 2)
     large = raster(tmp_path / "large.tif", fields().astype(np.int32) + 65533)
-    empty = raster(tmp_path / "empty.tif", fields() * 0)
+    empty = raster(tmp_path / "empty.tif", fields() * 0, nodata=0)
     for path, words in (
         (several, "has 3 bands of uint8; a class raster has one"),
         (many, "more than one band"),
         (real, "has 1 band of float32; a class raster has one, of integers"),
-        (negative, "has the value -1; class ids are 1 to 65535"),
+        (negative, "has the value -1; class ids are 0 to 65535"),
         (large, "has the value 65536"),
         (empty, f"is nodata wherever {labels} has a label"),
         (tmp_path / "none.tif", "no such file"),
