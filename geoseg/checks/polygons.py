@@ -57,7 +57,8 @@ class PolygonSummary:
         for value, area in zip(ids.tolist(), np.bincount(index, areas).tolist(), strict=True):
             self.areas[value] += area
         if rows.names is not None:
-            self.names |= {(value, str(name)) for value, name in zip(rows.ids.tolist(), rows.names, strict=True)}
+            # A Shapefile has no empty texts, only missing ones.
+            self.names |= {(value, str(name or "")) for value, name in zip(rows.ids.tolist(), rows.names, strict=True)}
 
 
 def summarise(path: Path, driver: str, layer: str | None = None) -> PolygonSummary:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.checks.findings import FileFindings, Finding
-from geoseg.checks.maps import MapCheck, check_layout
+from geoseg.checks.maps import MapCheck, check_layout, recorded_opening
 from geoseg.checks.polygons import check_areas, check_geopackage, check_names, check_polygons, summarise
 from geoseg.classes import ClassMap
 from geoseg.errors import GeosegError, InputError
@@ -21,7 +21,8 @@ from geoseg.outputs.polygons import CLASS_LAYER
 from geoseg.prediction.segmenter import SUPERPIXEL_LAYER
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
-from geoseg.raster.guards import regular_file
+from geoseg.raster.guards import raster_driver, regular_file
+from geoseg.vector.texts import held_text
 
 
 def record_of(path: Path) -> Path | None:
@@ -143,10 +144,11 @@ class _Contents:
             yield findings.judge("ids", f"has the id {lowest}" if lowest < 1 else None, "every id is above 0")
             return
         if "raster" in self.record and not self._count(self.record_path.parent / self.record["raster"]["name"]):
-            reason = "it is not there, or was polygonized with --min-area, --simplify or --classes"
+            reason = "it is not there, is a VRT, or was polygonized with --min-area, --simplify or --classes"
             yield findings.passed("raster", f"areas are not compared with the raster: {reason}")
         if self.names:
-            yield from check_names(findings, polygons, self.names)
+            held = {value: held_text(name, driver) for value, name in self.names.items()}
+            yield from check_names(findings, polygons, held)
         if self.pixels is not None and not driver.startswith("GeoJSON"):
             yield check_areas(findings, polygons, *self.pixels)
         if driver == "GPKG":
@@ -158,8 +160,10 @@ class _Contents:
         altered = any(settings.get(key) for key in ("min_area", "simplify", "classes"))
         if altered or not raster.is_file() or raster.stat().st_size != self.record["raster"]["bytes"]:
             return False
+        if raster_driver(regular_file(raster), allow_vrt=True) == "VRT":
+            return False
         pixels: dict[int, int] = {}
-        with ClassRaster(raster) as source:
+        with ClassRaster(raster, opening=recorded_opening(self.record["raster"])) as source:
             for rows in source.spans:
                 values, counts = np.unique(source.read(rows), return_counts=True)
                 for value, count in zip(values.tolist(), counts.tolist(), strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import NODATA, LandClass
+from geoseg.classes import LandClass
 from geoseg.errors import SettingError
 from geoseg.files.atomic import publish_bytes
 from geoseg.grid import Span
@@ -25,6 +25,7 @@ from geoseg.units import Area
 from geoseg.vector.arrow import PARQUET, Categorical, Column, VectorSpec, record_batch
 from geoseg.vector.polygons import MEASURES, WGS84, PolygonBatch, Polygonizer
 from geoseg.vector.simplify import simplify
+from geoseg.vector.texts import held_text, shortened_message
 from geoseg.vector.wkb import Wkb
 from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, LayerWriter, companions, writing_layer
 
@@ -85,7 +86,6 @@ class ClassLayer:
         self._max_vertices = max_vertices
         self.count = 0
         self._written_ids: set[int] = set()
-        self._chosen: set[int] | None = None if classes is None else set(classes.tolist())
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
         georeference = raster.scene.georeference
@@ -119,6 +119,9 @@ class ClassLayer:
         message = self._work.ground.distortion_message(self._raster.scene.extent)
         if message is not None:
             log.warning("%s: %s", self._raster.path.name, message)
+        message = shortened_message((entry.name for entry in self._raster.classes.values()), self.spec.driver)
+        if message is not None:
+            log.warning("%s: %s", self._out, message)
         if self._wgs84:
             log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON requires", self._out)
         kept: list[PolygonBatch] = []
@@ -149,11 +152,8 @@ class ClassLayer:
 
     @property
     def classes(self) -> list[LandClass]:
-        """The classes for the style, by id: those that the raster names and that are wanted, and those written."""
-        known = set(self._raster.classes) - {NODATA}
-        if self._chosen is not None:
-            known &= self._chosen
-        return [self._raster.land_class(class_id) for class_id in sorted(known | self._written_ids)]
+        """The classes for the style, by id: those of the polygons written so far."""
+        return [self._raster.land_class(class_id) for class_id in sorted(self._written_ids)]
 
     def files(self) -> list[Path]:
         """Return the files that were written."""
@@ -226,7 +226,8 @@ class ClassLayer:
     def _values(self, polygons: PolygonBatch) -> Mapping[str, Column]:
         ids = polygons.values - self._raster.offset
         unique, index = np.unique(ids, return_inverse=True)
-        names = Categorical(index, [self._raster.land_class(class_id).name for class_id in unique.tolist()])
+        names = [self._raster.land_class(class_id).name for class_id in unique.tolist()]
+        held = Categorical(index, [held_text(name, self.spec.driver) for name in names])
         self._written_ids |= set(unique.tolist())
-        columns: list[Any] = [ids, names, polygons.area, polygons.perimeter, polygons.confidence]
+        columns: list[Any] = [ids, held, polygons.area, polygons.perimeter, polygons.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

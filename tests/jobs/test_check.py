@@ -10,19 +10,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from helpers.commandline import assert_refused, geoseg, untouched
+from helpers.commandline import assert_refused, first_band, geoseg, untouched
+from helpers.models import make_model
 from helpers.rasters import landscape, make_raster
 
 from geoseg.checks.findings import Finding
+from geoseg.classes import ClassMap, LandClass
 from geoseg.files.atomic import sha256
 from geoseg.jobs.check import check_file
 from geoseg.learning.checkpoints import Checkpoints
+from geoseg.model.file import save_model
 
 Change = Callable[[Path], object]
 
@@ -99,6 +103,55 @@ def test_what_geoseg_wrote_is_whole(made: Path, name: str) -> None:
         assert {("p.fgb", each) for each in ("features", "geometries", "class ids", "class names", "areas")} <= checks
     else:
         assert {("ids.tif", each) for each in ("sha256", "layout", "blocks", "ids", "nodata", "provenance")} <= checks
+
+
+NAMES = ("nodata", "x" * 300, "ä" * 127 + "b", " lead", "tr\u00a0\u2028ail ")
+"""Names that one format or another does not hold as they are."""
+
+
+def test_names_that_a_format_cannot_hold_are_told_once_and_never_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    classes = ClassMap(tuple(replace(LandClass.default(i), name=name) for i, name in enumerate(NAMES, 1)))
+    assert classes.classes[3].name == "lead"
+    save_model(replace(make_model(), classes=classes), tmp_path / "m.safetensors")
+    scene, out = make_raster(tmp_path / "s.tif", landscape(64, 128)), tmp_path / "map.tif"
+    assert geoseg(capsys, "-q", "predict", scene, "-m", tmp_path / "m.safetensors", "-o", out).code == 0
+    assert wrong(out, scene) == {}
+    for suffix in (".shp", ".gpkg", ".parquet"):
+        caplog.clear()
+        outcome = geoseg(capsys, "polygonize", out, "-o", tmp_path / f"p{suffix}")
+        assert (outcome.code, "Warning" in outcome.err) == (0, False)
+        told = [message for message in caplog.messages if "Shapefile" in message]
+        assert len(told) == (suffix == ".shp")
+        assert all("'xxxxx" in line and "and 1 more" in line and "254 bytes" in line for line in told)
+        assert wrong(tmp_path / f"p{suffix}") == {}
+    said(tmp_path / "map.geoseg.json", lambda record: record["classes"][0].update(name="no data"))
+    assert wrong(tmp_path / "p.shp") == {"p.shp": {"class names"}}
+
+
+def test_files_are_read_again_as_they_were_read(
+    made: Path, tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the page and the nodata value of the command that made the result."""
+    scene = make_raster(tmp_path / "s.tif", landscape(64, 128))
+    value = int(first_band(scene)[5, 5])
+    options = ("--nodata", value, "-m", model_path)
+    assert geoseg(capsys, "-q", "predict", scene, *options, "-o", tmp_path / "m.tif").code == 0
+    assert (first_band(tmp_path / "m.tif") == 0).any()
+    assert wrong(tmp_path / "m.tif", scene) == {}
+    assert geoseg(capsys, "-q", "polygonize", made / "map.tif", "--nodata", 3, "-o", made / "n.fgb").code == 0
+    assert wrong(made / "n.fgb") == {}
+    (made / "map.vrt").write_text(
+        "<VRTDataset rasterXSize='700' rasterYSize='300'><VRTRasterBand dataType='Byte' band='1'><SimpleSource>"
+        "<SourceFilename relativeToVRT='1'>map.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    assert geoseg(capsys, "-q", "polygonize", made / "map.vrt", "--allow-vrt", "-o", made / "v.fgb").code == 0
+    assert wrong(made / "v.fgb") == {}
+    assert any("is a VRT" in each.message for each in found(made / "v.fgb"))
+    for path in [*made.glob("n.*"), *made.glob("v.*"), made / "map.vrt"]:
+        path.unlink()
 
 
 def test_superpixels_as_polygons_are_whole(made: Path) -> None:

@@ -201,6 +201,37 @@ def test_confidence(tmp_path: Path, classes_path: Path, dtype: str) -> None:
     assert (frame.loc[~north, "confidence"] == 1).all()
 
 
+def test_confidence_in_per_cent_is_told_or_refused(
+    tmp_path: Path, classes_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_raster(tmp_path / "sure.tif", np.full((1, 90, 110), 80, np.uint8))
+    command = ("polygonize", classes_path, "-o", tmp_path / "p.fgb", "--confidence", path)
+    assert geoseg(capsys, *command).code == 0
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: its largest value is 80")
+    make_raster(path, np.full((1, 90, 110), 80, np.float32))
+    with untouched(tmp_path):
+        outcome = geoseg(capsys, "-q", *command, "--overwrite")
+    assert_refused(outcome, 65, f"{path}: has the value 80", "A/100.0")
+
+
+def test_names_with_commas_and_several_options(
+    tmp_path: Path, classes_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "".join(f"<Category>{name}</Category>" for name in ("none", "Developed, Low", "Low", "Developed"))
+    (tmp_path / "classes.tif.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>"
+    )
+    out = tmp_path / "p.fgb"
+    for options, ids in ((("Developed, Low",), {1}), (("Low", "3"), {2, 3}), (("Developed,Low",), {2, 3})):
+        command = ("polygonize", classes_path, "-o", out, "--overwrite")
+        chosen = [part for option in options for part in ("--classes", option)]
+        assert geoseg(capsys, "-q", *command, *chosen).code == 0
+        assert set(geopandas.read_file(out)["class_id"]) == ids
+    for given in ("", " , "):
+        assert_refused(geoseg(capsys, "-q", *command, "--classes", given), 78, "classes is empty")
+
+
 def test_simplified_polygons_are_still_a_coverage(tmp_path: Path, classes_path: Path) -> None:
     """Fewer vertices, the same neighbours, the outer edge where it was, and the areas of the pixels."""
     exact = polygonized(classes_path, tmp_path / "exact.gpkg")
@@ -349,13 +380,13 @@ def test_a_style_that_is_there_stays(tmp_path: Path, classes_path: Path, caplog:
     assert 'attr="kind"' in style.read_text()
 
 
-def test_a_style_has_all_classes_that_could_be_there(tmp_path: Path, classes_path: Path) -> None:
-    """Those of the class map, or of what was asked for; not nodata."""
+def test_a_style_has_the_classes_that_are_there(tmp_path: Path, classes_path: Path) -> None:
+    """Neither nodata, nor those of the class map that no polygon has; 4 does not occur."""
     names = "".join(f"<Category>{name}</Category>" for name in ("nodata", "a", "b", "c", "d"))
     (tmp_path / "classes.tif.aux.xml").write_text(
         f"<PAMDataset><PAMRasterBand band='1'><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>"
     )
-    for wanted, listed in ((None, "abcd"), (("a", "d"), "ad")):
+    for wanted, listed in ((None, "abc"), (("a,d",), "a"), (("3", "b"), "bc")):
         polygonized(classes_path, tmp_path / "polygons.gpkg", overwrite=True, classes=wanted)
         with sqlite3.connect(tmp_path / "polygons.gpkg") as file:
             ((style,),) = file.execute("SELECT styleQML FROM layer_styles")
