@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError, SettingError
 from geoseg.files.record import versions
@@ -113,6 +114,7 @@ class PredictJob(BlockJob):
             self.scene.close()
             raise
         self.total = len(self.plan.blocks)
+        self._used: tuple[LandClass, ...] | None = None
 
     def describe(self, receipt: Receipt) -> str:
         """Return pixels, windows, and seconds over all threads."""
@@ -128,7 +130,7 @@ class PredictJob(BlockJob):
         outputs = self.outputs
         return MapResult(
             outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
-            self.model.classes,
+            self.model.classes, self._used,
         )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
@@ -187,7 +189,7 @@ class PredictJob(BlockJob):
         files = MapFiles(
             self.config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks
         )
-        files.publish(run, self.outputs)
+        self._used = files.publish(run, self.outputs)
 
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels

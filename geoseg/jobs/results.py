@@ -46,6 +46,7 @@ class MapResult:
         preview: Small PNG with a legend.
         record: Provenance and the SHA-256 of every file.
         legend: The classes: id, name and colour.
+        used: Those of them that occur in the map.
     """
 
     classes: Path
@@ -55,9 +56,10 @@ class MapResult:
     preview: Path
     record: Path
     legend: ClassMap
+    used: tuple[LandClass, ...] | None = None
 
     def _repr_html_(self) -> str:
-        return _image(self.preview) + _legend(self.legend.classes) + _table(self)
+        return _image(self.preview) + _legend(self.legend.classes if self.used is None else self.used) + _table(self)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class PolygonsResult:
         path: Vector file.
         record: Provenance and the SHA-256 of every file.
         count: Number of polygons.
-        legend: The classes that could occur: id, name and colour.
+        legend: The classes that occur: id, name and colour.
     """
 
     path: Path
@@ -113,7 +115,7 @@ def _legend(classes: Iterable[LandClass]) -> str:
 
 def _table(result: Any) -> str:
     rows = ((field.name, getattr(result, field.name)) for field in fields(result))
-    shown = [(name, value) for name, value in rows if value is not None and name != "legend"]
+    shown = [(name, value) for name, value in rows if value is not None and name not in ("legend", "used")]
     return (
         "<table>"
         + "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in shown)

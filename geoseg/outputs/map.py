@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import ClassMap
+from geoseg.classes import ClassMap, LandClass
 from geoseg.config import PredictConfig
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
@@ -57,38 +57,45 @@ class MapFiles:
     taken: Period | None
     blocks: Sequence[Block]
 
-    def publish(self, run: Run, outputs: Outputs) -> None:
+    def publish(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
         """Write all files, put them in place together, and discard the run unless `keep_run` is set.
+
+        Returns:
+            The classes that occur in the map, which are those of the styles and legends.
 
         Raises:
             WriteError: The file system failed. The run is kept, and old files stay intact until the new ones are
                 complete.
         """
         with Staging(outputs.classes) as staging:
-            self._write(run, outputs.relocated(staging.path))
+            used = self._write(run, outputs.relocated(staging.path))
             staging.commit(outputs.stale)
             self._write_record(outputs)
             if not self.config.keep_run:
                 run.discard()
+        return used
 
-    def _write(self, run: Run, outputs: Outputs) -> None:
-        """Write all files except the record and the STAC Item, which list the others."""
+    def _write(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
+        """Write all files except the record and the STAC Item, which list the others; return the classes that occur."""
         classes, tags = self.classes, provenance_tags(self.provenance)
         georeference = self.scene.georeference.shifted(self.extent)
         layers: list[tuple[str, Path, str, ClassMap | None]] = [("classes", outputs.classes, classes.dtype, classes)]
         if outputs.confidence is not None:
             layers.append(("confidence", outputs.confidence, "uint8", None))
+        ids: tuple[int, ...] = ()
         for layer, path, dtype, class_map in layers:
             spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
             all_parts = [(block, run.part(block, layer)) for block in self.blocks]
             parts = [(block, part) for block, part in all_parts if part.exists()]
             if class_map is not None and self.config.min_area is not None:
                 parts = sieve_parts(run.path, spec, parts, self.config.min_area)
-            write_cog(path, spec, parts)
-        write_styles(outputs, classes, self.config.sld, self.config.legend)
-        save_png(_preview(outputs.classes, classes), outputs.preview)
+            ids += write_cog(path, spec, parts)
+        used = tuple(classes.classes[value - 1] for value in ids)
+        write_styles(outputs, used, self.config.sld, self.config.legend)
+        save_png(_preview(outputs.classes, classes, used), outputs.preview)
         if outputs.polygons is not None:
             self._write_polygons(outputs, outputs.polygons)
+        return used
 
     def _write_record(self, outputs: Outputs) -> None:
         """Write the STAC Item, if it is wanted, and then the record of all files."""
@@ -112,10 +119,11 @@ class MapFiles:
         layer.write_style(replace=path.with_suffix(".qml") != outputs.style, sld=self.config.sld)
 
 
-def _preview(path: Path, classes: ClassMap) -> NDArray[np.uint8]:
+def _preview(path: Path, classes: ClassMap, used: Sequence[LandClass]) -> NDArray[np.uint8]:
     small = read_small(path, _PREVIEW_PIXELS)
-    counts = np.bincount(small.ravel(), minlength=len(classes) + 1)[1:]
-    return add_legend(colourise(small, classes), classes, list(counts / max(1, counts.sum())))
+    counts = np.bincount(small.ravel(), minlength=len(classes) + 1)
+    shares = counts / max(1, counts[1:].sum())
+    return add_legend(colourise(small, classes), used, [float(shares[entry.id]) for entry in used])
 
 
 _ASSET_KINDS = {
@@ -137,17 +145,17 @@ _ASSET_KINDS = {
 """End of the file name -> media type and roles of the assets in a STAC Item, except classes and confidence."""
 
 
-def write_styles(outputs: Outputs, classes: ClassMap, sld: bool, legend: bool) -> None:
-    """Write the QGIS style and, if they are wanted, the SLD and a picture of the legend.
+def write_styles(outputs: Outputs, classes: Sequence[LandClass], sld: bool, legend: bool) -> None:
+    """Write the QGIS style and, if they are wanted, the SLD and a picture of the legend, of `classes` alone.
 
     Raises:
         WriteError: The file system failed.
     """
-    publish_bytes(outputs.style, file_qml(classes.classes))
+    publish_bytes(outputs.style, file_qml(classes))
     if sld:
-        publish_bytes(outputs.sld, raster_sld(classes.classes, outputs.classes.stem))
+        publish_bytes(outputs.sld, raster_sld(classes, outputs.classes.stem))
     if legend:
-        save_png(draw_legend(classes.classes), outputs.legend)
+        save_png(draw_legend(classes), outputs.legend)
 
 
 def check_item(path: Location, scene: Scene, extent: Window, given: Period | None) -> Period:

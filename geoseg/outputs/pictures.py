@@ -78,16 +78,16 @@ def montage(rows: Sequence[Sequence[Picture]], gap: int = 4) -> Picture:
     return sheet
 
 
-def add_legend(picture: Picture, class_map: ClassMap, shares: Sequence[float]) -> Picture:
+def add_legend(picture: Picture, classes: Sequence[LandClass], shares: Sequence[float]) -> Picture:
     """Return the picture with a legend to its right: colour, name, and share in [0, 1] of each class."""
     width = 210
-    height = max(picture.shape[0], _LINE * len(class_map) + 16)
+    height = max(picture.shape[0], _LINE * len(classes) + 16)
     sheet = Image.new("RGB", (picture.shape[1] + width, height), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(sheet)
-    font = _font([entry.name for entry in class_map.classes])
+    font = _font([entry.name for entry in classes])
     left = picture.shape[1] + 12
-    for i, (entry, share) in enumerate(zip(class_map.classes, shares, strict=True)):
+    for i, (entry, share) in enumerate(zip(classes, shares, strict=True)):
         _draw_entry(draw, font, (left, 8 + i * _LINE), entry, f"{entry.name}  {share:.1%}")
     return np.asarray(sheet)
 

@@ -32,6 +32,8 @@ GDAL_VERSION = str(rasterio.__gdal_version__)
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are copied and read back; it needs no more than a few rows of TIFF blocks."""
 
+_FEW_IDS = 16
+
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
@@ -63,13 +65,16 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
-def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> None:
+def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> tuple[int, ...]:
     """Join parts to one COG, atomically, and verify its pixels; sidecars of an older file at `path` are removed.
 
     Args:
         path: The file to write.
         spec: What the raster is.
         parts: Blocks of the extent and the TIFFs that hold them; pixels of other blocks are nodata.
+
+    Returns:
+        Of `spec.classes`, the ids that some pixel has, in ascending order.
 
     Raises:
         WriteError: The disk has not enough space, which is checked first, or the file system failed; an older file is
@@ -91,7 +96,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
             with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
                 with _open(temporary) as file:
-                    _verify(path, file, spec, parts)
+                    used = _verify(path, file, spec, parts)
             # GDAL writes category names into a sidecar, which has to follow the file to its place.
             metadata = temporary.with_name(temporary.name + ".aux.xml")
             names = metadata.read_bytes() if metadata.exists() else None
@@ -102,6 +107,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
                 temporary.write_bytes(names)
     except (RasterioError, CPLE_BaseError) as error:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
+    return used
 
 
 def raster_sidecars(path: Path) -> list[Path]:
@@ -152,16 +158,27 @@ def _open(path: Path) -> Any:
         return rasterio.open(path, driver="GTiff")
 
 
-def _verify(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> None:
-    """Compare the raster, read back, with the parts it was made of."""
+def _verify(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> tuple[int, ...]:
+    """Compare the raster, read back, with the parts it was made of; return the ids of classes that occur."""
+    unused = {entry.id for entry in spec.classes.classes} if spec.classes else set()
     if file.shape != spec.extent.shape or file.dtypes[0] != spec.dtype:
         raise WriteError(f"{path}: reads back as {file.shape} {file.dtypes[0]}; is the disk full?")
     for block, part in parts:
         row, col = offset_in(spec.extent, block.window)
         region = RasterioWindow(col, row, len(block.window.cols), len(block.window.rows))
         with rasterio.open(part, driver="GTiff") as source:
-            if not np.array_equal(file.read(1, window=region), source.read(1)):
+            values = file.read(1, window=region)
+            if not np.array_equal(values, source.read(1)):
                 raise _corrupted(path)
+        unused -= _found(unused, values)
+    return tuple(entry.id for entry in spec.classes.classes if entry.id not in unused) if spec.classes else ()
+
+
+def _found(ids: set[int], values: NDArray[Any]) -> set[int]:
+    """Those of `ids` that `values` has. Usually few are left after the first blocks, and then comparing is fastest."""
+    if len(ids) > _FEW_IDS:
+        return ids & set(np.unique(values).tolist())
+    return {value for value in ids if (values == value).any()}
 
 
 def _corrupted(path: Path) -> WriteError:

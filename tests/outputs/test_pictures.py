@@ -78,7 +78,7 @@ def test_pictures_side_by_side_are_all_there(rows: int, cols: int, gap: int) -> 
 def test_the_legend_has_every_colour_beside_the_unchanged_picture() -> None:
     classes = ClassMap.default(20)
     picture = np.random.default_rng(0).integers(0, 255, size=(60, 80, 3)).astype(np.uint8)
-    sheet = add_legend(picture, classes, [0.05] * 20)
+    sheet = add_legend(picture, classes.classes, [0.05] * 20)
     assert np.array_equal(sheet[:60, :80], picture)
     assert sheet.shape[0] > 20 * 20
     legend = {tuple(colour) for colour in sheet[:, 80:].reshape(-1, 3).tolist()}
@@ -87,7 +87,7 @@ def test_the_legend_has_every_colour_beside_the_unchanged_picture() -> None:
 
 def test_a_share_is_needed_for_every_class() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        add_legend(np.zeros((60, 80, 3), np.uint8), ClassMap.default(3), [0.5, 0.5])
+        add_legend(np.zeros((60, 80, 3), np.uint8), ClassMap.default(3).classes, [0.5, 0.5])
 
 
 def named(*names: str) -> list[LandClass]:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from helpers.commandline import Outcome, assert_refused, contents, geoseg, untouched
+from helpers.commandline import Outcome, assert_refused, contents, first_band, geoseg, untouched
 from helpers.rasters import landscape, make_raster
 from helpers.stac import assert_stac
 from PIL import Image
 
-from geoseg.classes import ClassMap
+from geoseg import predict as predict_from_python
+from geoseg.classes import ClassMap, LandClass
 from geoseg.files.atomic import sha256
 from geoseg.outputs.pictures import draw_legend
 from geoseg.outputs.styles import file_qml, raster_sld
@@ -54,10 +55,15 @@ def item_of(folder: Path, name: str = "map.stac.json") -> dict[str, Any]:
     return item
 
 
+def used_in(path: Path) -> list[LandClass]:
+    """The classes that occur in a map without nodata."""
+    return [CLASSES[value - 1] for value in np.unique(first_band(path)).tolist()]
+
+
 def test_without_options_there_are_raster_style_preview_and_record(predict: Predict, tmp_path: Path) -> None:
     assert predict().code == 0
     assert set(contents(tmp_path / "out")) == PLAIN
-    assert (tmp_path / "out" / "map.qml").read_bytes() == file_qml(CLASSES)
+    assert (tmp_path / "out" / "map.qml").read_bytes() == file_qml(used_in(tmp_path / "out" / "map.tif"))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +87,24 @@ def test_the_record_has_the_sha256_of_every_file(predict: Predict, tmp_path: Pat
     assert files == {name: sha256(folder / name) for name in files}
 
 
-def test_the_sld_and_the_legend_are_those_of_the_class_map(predict: Predict, tmp_path: Path) -> None:
-    assert predict("--sld", "--legend").code == 0
-    assert (tmp_path / "out" / "map.sld").read_bytes() == raster_sld(CLASSES, "map")
-    with Image.open(tmp_path / "out" / "map.legend.png") as image:
-        assert np.array_equal(np.asarray(image), draw_legend(CLASSES))
+def test_classes_that_do_not_occur_are_in_no_style_and_no_legend(tmp_path: Path, model_path: Path) -> None:
+    """They are in the palette, the names and the record, which are those of the model."""
+    scene = make_raster(tmp_path / "scene.tif", np.full((3, 96, 128), 90, np.uint8))
+    out = tmp_path / "map.tif"
+    result = predict_from_python(scene, out, model=model_path, sld=True, legend=True, polygons=tmp_path / "map.fgb")
+    used = used_in(out)
+    assert 0 < len(used) < len(CLASSES)
+    assert result.used == tuple(used)
+    assert result.legend.classes == CLASSES
+    assert out.with_suffix(".qml").read_bytes() == file_qml(used)
+    assert out.with_suffix(".sld").read_bytes() == raster_sld(used, "map")
+    with Image.open(out.with_suffix(".legend.png")) as image:
+        assert np.array_equal(np.asarray(image), draw_legend(used))
+    with Image.open(result.preview) as image:
+        shown = {tuple(colour) for colour in np.asarray(image).reshape(-1, 3).tolist()}
+    assert {entry.rgb for entry in CLASSES if entry.rgb in shown} == {entry.rgb for entry in used}
+    html = result._repr_html_()
+    assert [entry.name in html for entry in CLASSES] == [entry in used for entry in CLASSES]
 
 
 def test_the_item_tells_of_every_file(predict: Predict, tmp_path: Path) -> None:
