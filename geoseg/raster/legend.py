@@ -23,7 +23,7 @@ from geoseg.raster.attribute_table import AttributeTable, read_dbf, read_gdal_ta
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 16 << 20
+MAX_BYTES = 32 << 20
 """Of a file beside a raster; a table of all values of uint16 has less."""
 
 
