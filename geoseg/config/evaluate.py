@@ -17,7 +17,7 @@ class EvaluateConfig(Opening):
     """Settings of `geoseg evaluate`.
 
     Attributes:
-        file: A model, which maps the images of `data`; or a class raster, with 0 as nodata.
+        file: A model, which maps the images of `data`; or a class raster.
         labels: Label raster; for several images, a folder of label rasters with the images' names.
         data: Folder of images, or one image, that a model maps.
         protocol: The benchmark that `data` holds, with its own labels. For a model without `labels`, None is the

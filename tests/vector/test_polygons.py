@@ -186,15 +186,15 @@ def _coefficients(transform: Affine) -> list[float]:
     ],
 )
 def test_the_least_area(name: str, area: Area, least: int) -> None:
-    values = np.random.default_rng(2).integers(0, 4, (30, 33)).astype(np.uint8)
+    values = np.random.default_rng(2).integers(0, 4, (20, 23)).astype(np.uint8)
     found = said(polygonized(values, place(name), 4, min_area=area))
     assert found == said(polygonized(sieved(values, least), place(name), 4))
 
 
 def test_the_least_area_in_square_metres_of_degrees() -> None:
     """Rows nearer to the pole have smaller pixels, so that fewer regions are large enough there."""
-    values = np.random.default_rng(2).integers(1, 4, (40, 41)).astype(np.uint8)
-    where = Georeference(CRS.from_epsg(4326), Affine(0.1, 0, 11, 0, -1.5, 60))
+    values = np.random.default_rng(2).integers(1, 4, (24, 25)).astype(np.uint8)
+    where = Georeference(CRS.from_epsg(4326), Affine(0.1, 0, 11, 0, -2.5, 60))
     ground = Ground(where)
     weights = ground.weights(Window.of(0, 0, *values.shape))
     area = Area(float(np.median(weights)) * 4.5 * ground.step)
