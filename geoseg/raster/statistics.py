@@ -17,17 +17,23 @@ from geoseg.errors import BandError, InputError, InputMissingError
 from geoseg.grid import partition
 from geoseg.location import Location
 from geoseg.raster.filling import fill_invalid
+from geoseg.raster.bit_patterns import FENCE, BitCounts, Percentiles
 from geoseg.raster.source import ImageSource, Pixels
 
 OnError = Callable[[Location, InputError | InputMissingError], None]
 """Takes the path of an image that cannot be read, and its error."""
 
-_BINS = 65536
+_SHARES = (0.02, 0.98)
+_BYTES = 384
+"""The most values that signed and unsigned bytes have together."""
 
 
 @dataclass(frozen=True)
 class BandStats:
     """Statistics of valid pixels, one value per band.
+
+    Values beyond the fences, three times the distance between the percentiles outside of them, count as lying on them:
+    a few pixels, however far off, own neither mean nor deviation. 8-bit values are not far off enough to need it.
 
     Attributes:
         mean: Mean.
@@ -54,7 +60,7 @@ class BandStats:
         return cls(mean, std, low, high, int(data["pixels"]))
 
     def normalise(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return (pixels - mean) / std per band.
+        """Return (pixels - mean) / std per band, of pixels with more than 16 bits after `winsorised`.
 
         Args:
             pixels: (bands, rows, cols).
@@ -66,7 +72,7 @@ class BandStats:
         """
         mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
         scale = (1 / np.asarray(self.std, dtype=np.float64)).astype(np.float32)[:, None, None]
-        normal: NDArray[np.float32] = np.subtract(pixels, mean, dtype=np.float32)
+        normal: NDArray[np.float32] = np.subtract(self.winsorised(pixels), mean, dtype=np.float32)
         normal *= scale
         fill_invalid(normal, valid)
         return normal
@@ -74,7 +80,19 @@ class BandStats:
     def scale(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return (pixels - low) / (high - low) per band, as float32 (bands, rows, cols): mostly within [0, 1]."""
         low, high = (np.asarray(value, dtype=np.float32)[:, None, None] for value in (self.low, self.high))
-        return np.asarray(np.subtract(pixels, low, dtype=np.float32) / (high - low))
+        return np.asarray(np.subtract(self.winsorised(pixels), low, dtype=np.float32) / (high - low))
+
+    def winsorised(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels (bands, rows, cols) with more than 16 bits within the fences, and others as they are.
+
+        One wild value would otherwise reach all that the network sees at the same time, or overflow.
+        """
+        if not _is_wide(pixels.dtype):
+            return pixels
+        low, high = (np.asarray(value, dtype=np.float64)[:, None, None] for value in (self.low, self.high))
+        margin = FENCE * (high - low)
+        clipped: NDArray[Any] = np.clip(pixels, (low - margin).astype(np.float32), (high + margin).astype(np.float32))
+        return clipped
 
 
 def is_srgb(dtype: str, bands: int) -> bool:
@@ -97,8 +115,8 @@ def colour_scale(stats: BandStats, dtype: str) -> tuple[Any, Any]:
 def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048, on_error: OnError | None = None) -> BandStats:
     """Compute statistics of all valid pixels.
 
-    Integers of up to 16 bits are counted exactly. For other types, percentiles come from a histogram of 65536 bins
-    between the extremes of the set.
+    Integers of up to 16 bits are counted exactly. Of other types, percentiles are exact too, rounded to float32, and
+    mean and deviation come from a histogram of 65536 bins between the fences; see `geoseg.raster.bit_patterns`.
 
     Args:
         scenes: Images with the same number of bands.
@@ -110,20 +128,34 @@ def band_stats(scenes: Sequence[ImageSource], block_size: int = 2048, on_error: 
         BandError: Scenes have different numbers of bands.
         InputError: No scene has a valid pixel; or a scene cannot be decoded, without `on_error`.
     """
-    counts = {len(scene.bands) for scene in scenes}
-    if len(counts) != 1:
+    numbers = {len(scene.bands) for scene in scenes}
+    if len(numbers) != 1:
         raise BandError(_different_bands(scenes))
-    bands = counts.pop()
-    if all(scene.dtype.kind in "ui" and scene.dtype.itemsize <= 2 for scene in scenes):
-        first = min(int(np.iinfo(scene.dtype).min) for scene in scenes)
-        last = max(int(np.iinfo(scene.dtype).max) for scene in scenes)
-        low, width = np.full(bands, float(first)), np.ones(bands)
-        histogram = _histogram(_read(scenes, block_size, on_error), low, width, last - first + 1)
-        return _summarise(histogram, low, width, offset=0.0)
-    low, high = _extremes(_read(scenes, block_size, on_error), bands)
-    width = np.where(high > low, (high - low) / _BINS, 1.0)
-    histogram = _histogram(_read(scenes, block_size, on_error), low, width, _BINS)
-    return _summarise(histogram, low, width, offset=0.5)
+    bands = numbers.pop()
+    if any(_is_wide(scene.dtype) for scene in scenes):
+        counts = BitCounts(bands)
+        for pixels, valid in _read(scenes, block_size, on_error):
+            counts.add(pixels, valid)
+        _check_any(int(counts.counts[0].sum()))
+        found = Percentiles(counts.counts, _SHARES)
+        for pixels, valid in _read(scenes, block_size, on_error):
+            found.add(pixels, valid)
+        return _summarise(found.histogram, found.low, found.width, found.values())
+    first = min(int(np.iinfo(scene.dtype).min) for scene in scenes)
+    last = max(int(np.iinfo(scene.dtype).max) for scene in scenes)
+    histogram = _histogram(_read(scenes, block_size, on_error), bands, first, last)
+    _check_any(int(histogram[0].sum()))
+    return _summarise(histogram, np.full(bands, float(first)), np.ones(bands))
+
+
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    """Whether values may be larger than 16 bits hold."""
+    return dtype.kind == "f" or dtype.itemsize > 2
+
+
+def _check_any(pixels: int) -> None:
+    if not pixels:
+        raise InputError("the imagery has no valid pixel: all of it is nodata, masked or not finite")
 
 
 def _read(scenes: Sequence[ImageSource], block_size: int, on_error: OnError | None) -> Iterator[Pixels]:
@@ -137,43 +169,47 @@ def _read(scenes: Sequence[ImageSource], block_size: int, on_error: OnError | No
             on_error(scene.path, error)
 
 
-def _histogram(blocks: Iterator[Pixels], low: NDArray[Any], width: NDArray[Any], bins: int) -> NDArray[np.int64]:
-    """Number of valid pixels (bands, bins) in bins of `width` from `low` on."""
-    histogram = np.zeros((len(low), bins), dtype=np.int64)
+def _histogram(blocks: Iterator[Pixels], bands: int, first: int, last: int) -> NDArray[np.int64]:
+    """Number of valid pixels (bands, values) of each value from `first` to `last`."""
+    histogram = np.zeros((bands, last - first + 1), dtype=np.int64)
     for pixels, valid in blocks:
         all_valid = bool(valid.all())
         for band, values in enumerate(pixels):
             selected = values.ravel() if all_valid else values[valid]
-            if low[band] == 0 and width[band] == 1 and selected.dtype in (np.uint8, np.uint16):
-                index = selected
-            else:
-                index = np.clip(((selected - low[band]) / width[band]).astype(np.int64), 0, bins - 1)
-            histogram[band] += np.bincount(index, minlength=bins)
+            index = selected if first == 0 else selected.astype(np.int64) - first
+            histogram[band] += np.bincount(index, minlength=histogram.shape[1])
     return histogram
 
 
-def _extremes(blocks: Iterator[Pixels], bands: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Smallest and largest valid value of each band, (bands,) each; 0 where there is none."""
-    low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    for pixels, valid in blocks:
-        if valid.any():
-            selected = pixels[:, valid]
-            low, high = np.minimum(low, selected.min(axis=1)), np.maximum(high, selected.max(axis=1))
-    return np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+def _summarise(
+    histogram: NDArray[np.int64],
+    low: NDArray[Any],
+    width: NDArray[Any],
+    percentiles: NDArray[np.float64] | None = None,
+) -> BandStats:
+    """Statistics of histograms (bands, bins) from `low` on.
 
-
-def _summarise(histogram: NDArray[np.int64], low: NDArray[Any], width: NDArray[Any], offset: float) -> BandStats:
-    """Statistics of a histogram whose bins stand for their value at `offset` of their width."""
+    Args:
+        histogram: Counts.
+        low: First value, (bands,).
+        width: Width of the bins, (bands,).
+        percentiles: Where they are known, (bands, 2); bins then stand for the value at their middle. Without them, bins
+            stand for one value each.
+    """
     pixels = int(histogram[0].sum())
-    if pixels == 0:
-        raise InputError("the imagery has no valid pixel: all of it is nodata, masked or not finite")
     columns: list[tuple[float, float, float, float]] = []
     for band, counts in enumerate(histogram):
-        values = low[band] + (np.arange(len(counts)) + offset) * width[band]
+        values = low[band] + (np.arange(len(counts)) + (0.0 if percentiles is None else 0.5)) * width[band]
+        if percentiles is None:
+            cumulated = np.cumsum(counts)
+            bottom, top = (float(values[np.searchsorted(cumulated, share * pixels)]) for share in _SHARES)
+            if len(counts) > _BYTES and top > bottom:
+                margin = FENCE * (top - bottom)
+                values = np.clip(values, bottom - margin, top + margin)
+        else:
+            bottom, top = map(float, percentiles[band])
         mean = float((counts * values).sum() / pixels)
         variance = float((counts * (values - mean) ** 2).sum() / pixels)
-        cumulated = np.cumsum(counts)
-        bottom, top = (float(values[np.searchsorted(cumulated, share * pixels)]) for share in (0.02, 0.98))
         # A constant band carries no information; a deviation of 1 leaves it at 0 instead of dividing by zero.
         columns.append((mean, variance**0.5 or 1.0, bottom, top if top > bottom else bottom + 1.0))
     means, stds, lows, highs = zip(*columns, strict=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg.errors import BandError, InputError
+from geoseg.raster.bit_patterns import LIMIT, BitCounts, Percentiles
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats, band_stats
 
@@ -46,7 +47,7 @@ def numbers(dtype: str, seed: int = 0, shape: tuple[int, int, int] = (2, 70, 90)
 
 
 def check(stats: BandStats, chosen: NDArray[Any], resolution: NDArray[Any]) -> None:
-    """`stats` are those of the values (bands, pixels), as far as histograms of `resolution` can tell."""
+    """`stats` are those of the values (bands, pixels); mean and deviation as far as `resolution` can tell."""
     chosen = chosen.astype(np.float64)
     assert stats.pixels == chosen.shape[1]
     for band, values in enumerate(chosen):
@@ -54,8 +55,9 @@ def check(stats: BandStats, chosen: NDArray[Any], resolution: NDArray[Any]) -> N
         assert stats.mean[band] == pytest.approx(values.mean(), abs=slack)
         assert stats.std[band] == pytest.approx(values.std(), abs=slack)
         for edge, share in ((stats.low[band], 0.02), (stats.high[band], 0.98)):
-            assert (values <= edge + slack).mean() >= share - 1e-9
-            assert (values < edge - slack).mean() <= share + 1e-9
+            assert edge in values.astype(np.float32)
+            assert (values <= edge).mean() >= share - 1e-9
+            assert (values < edge).mean() <= share + 1e-9
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
@@ -73,7 +75,80 @@ def test_statistics_are_those_of_numpy(measure: Measure, dtype: str, nodata: boo
     stats = measure(pixels, block_size=block_size, nodata=(np.nan if dtype == "float32" else 0) if nodata else None)
     chosen = pixels[:, valid]
     exact = dtype in ("uint8", "int16", "uint16")
-    check(stats, chosen, np.zeros(2) if exact else np.ptp(chosen.astype(float), axis=1) / 65536)
+    check(stats, chosen, np.zeros(2) if exact else np.ptp(chosen.astype(float), axis=1) / 8192)
+
+
+WIDE = ["int32", "uint32", "int64", "float32", "float64"]
+
+
+def values_of(dtype: str, seed: int = 0) -> NDArray[Any]:
+    """Values that any type with more than 16 bits can hold, (2, 60, 80)."""
+    kind = np.dtype(dtype).kind
+    return (numbers("float32", seed, (2, 60, 80)) * (100 if kind != "f" else 1) + (100 if kind == "u" else 0)).astype(
+        dtype
+    )
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_one_pixel_owns_no_statistic(measure: Measure, dtype: str) -> None:
+    pixels = values_of(dtype)
+    clean = measure(pixels)
+    info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
+    for extreme in (info.max, info.min):
+        pixels[:, 7, 9] = extreme
+        hot = measure(pixels)
+        for name in ("mean", "std", "low", "high"):
+            assert getattr(hot, name) == pytest.approx(getattr(clean, name), rel=0.03, abs=0.01 * clean.std[0])
+        with np.errstate(all="raise"):
+            normal = hot.normalise(pixels, np.ones(pixels.shape[1:], bool))
+            scaled = hot.scale(pixels)
+        assert max(np.abs(normal).max(), np.abs(scaled).max()) < 30
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_a_few_saturated_pixels_own_no_moment(measure: Measure, dtype: str) -> None:
+    pixels = (200 + numbers("float32", shape=(2, 90, 90)) * 100).astype(dtype)
+    clean = measure(pixels)
+    check(clean, pixels.reshape(2, -1), np.zeros(2))
+    pixels[:, 0, :8] = np.iinfo(dtype).max
+    hot = measure(pixels)
+    assert hot.mean == pytest.approx(clean.mean, rel=0.02)
+    assert hot.std == pytest.approx(clean.std, rel=0.15)
+
+
+def test_bytes_count_as_they_are_however_far_off(measure: Measure) -> None:
+    pixels = np.full((1, 100, 100), 20, np.uint8)
+    pixels[:, ::2] = 22
+    pixels[:, 0, :50] = 255
+    check(measure(pixels), pixels.reshape(1, -1), np.zeros(1))
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_statistics_do_not_depend_on_the_size_of_blocks(measure: Measure, dtype: str) -> None:
+    pixels = values_of(dtype, 3)
+    assert measure(pixels, block_size=17) == measure(pixels, block_size=2048)
+
+
+def test_a_band_of_almost_nothing_but_zeros_keeps_what_else_it_tells(measure: Measure) -> None:
+    pixels = np.zeros((1, 100, 100), np.float32)
+    pixels[0, 0, :80] = np.linspace(-5, 20, 80)
+    stats = measure(pixels)
+    assert stats.mean[0] == pytest.approx(pixels.mean(), abs=1e-3)
+    assert stats.std[0] == pytest.approx(pixels.std(), abs=1e-3)
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+def test_percentiles_are_order_statistics_of_any_numbers(drawn: list[float]) -> None:
+    pixels = np.array(drawn, np.float32)[None, None]
+    valid = np.ones(pixels.shape[1:], bool)
+    first = BitCounts(1)
+    first.add(pixels, valid)
+    second = Percentiles(first.counts, (0.02, 0.98))
+    second.add(pixels, valid)
+    ordered = np.sort(np.clip(pixels.ravel(), -LIMIT, LIMIT))
+    expected = [ordered[max(0, int(np.ceil(share * len(drawn))) - 1)] for share in (0.02, 0.98)]
+    assert second.values().tolist() == [expected]
+    assert second.histogram.sum() == len(drawn)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
@@ -123,7 +198,7 @@ def test_a_constant_band_is_normalised_to_zero(measure: Measure, dtype: str) -> 
 
 def test_wide_integers_whose_bins_are_one_wide(measure: Measure) -> None:
     pixels = np.arange(65537, dtype=np.uint32)[None, None, ::16]
-    check(measure(pixels.reshape(1, 1, -1)), pixels.reshape(1, -1), np.ones(1))
+    check(measure(pixels.reshape(1, 1, -1)), pixels.reshape(1, -1), np.full(1, 8.0))
 
 
 @pytest.mark.parametrize(("dtype", "void"), [("uint8", 0), ("float32", np.nan)])
