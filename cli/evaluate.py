@@ -11,7 +11,7 @@ import click
 from geoseg.config import EvaluateConfig
 from geoseg.recipes import ProtocolName
 
-from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
+from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, rescale_option
 from .progress import run_job
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     help="JSON or CSV file that names label values or colours.  [default: each value is a class]",
 )
 @bands_option
+@rescale_option
 @device_options
 @click.option("--picture", type=PATH, help="Also draw the confusion matrix to this PNG file.")
 @overwrite_option

@@ -129,6 +129,15 @@ def bands_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def rescale_option(function: F) -> F:
+    """Add --rescale."""
+    return click.option(
+        "--rescale", is_flag=True,
+        help="Map the values of each band onto the range that the model learnt from, by 2nd and 98th percentiles: for "
+        "scenes of another pixel type, or in other units.",
+    )(function)  # fmt: skip
+
+
 def device_options(function: F) -> F:
     """Add --device and --precision."""
     function = click.option(

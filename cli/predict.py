@@ -20,6 +20,7 @@ from .options import (
     min_area_option,
     opening_options,
     overwrite_option,
+    rescale_option,
     run_options,
     sld_option,
 )
@@ -52,6 +53,7 @@ from .progress import run_job
     "[default: the time in the file]",
 )
 @bands_option
+@rescale_option
 @click.option("--aoi", type=PATH, help="Vector file; pixels outside its polygons become nodata.")
 @click.option(
     "--bounds",

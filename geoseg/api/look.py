@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def evaluate(
     file: PathLike, *, labels: PathLike | None = None, data: PathLike | None = None,
     protocol: ProtocolName | None = None, ignore: Numbers = (), label_map: PathLike | None = None,
-    bands: Numbers | None = None, device: str = "auto", precision: Precision = "auto",
+    bands: Numbers | None = None, rescale: bool = False, device: str = "auto", precision: Precision = "auto",
     picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
     progress: ProgressOption = False,
@@ -38,6 +38,7 @@ def evaluate(
         ignore: Label values that are not scored.
         label_map: JSON or CSV file that names label values or colours.
         bands: Band numbers, counted from 1, in the model's order.
+        rescale: As in `predict`.
         device: As in `train`.
         precision: As in `train`.
         picture: Also draw the confusion matrix to this PNG file.
@@ -60,7 +61,8 @@ def evaluate(
     config = EvaluateConfig(
         file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol,
         ignore=numbers_of("ignore", ignore) or (),
-        label_map=path_of(label_map), bands=numbers_of("bands", bands), device=device, precision=precision,
+        label_map=path_of(label_map), bands=numbers_of("bands", bands), rescale=rescale,
+        device=device, precision=precision,
         picture=path_of(picture), overwrite=overwrite,
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, confidence: PathLike | None = None,
     polygons: PathLike | None = None, min_area: AreaLike | None = None, sld: bool = False, legend: bool = False,
-    stac: bool = False, datetime: Period | str | None = None, bands: Numbers | None = None,
+    stac: bool = False, datetime: Period | str | None = None, bands: Numbers | None = None, rescale: bool = False,
     aoi: PathLike | None = None, bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
     overlap: int | None = None, blend: Blend = "hann", block_size: int = PredictConfig.block_size,
     batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
@@ -59,6 +59,8 @@ def predict(
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scene, for the STAC Item: a `Period` or "2020-07-14".
         bands: Band numbers, counted from 1, in the model's order.
+        rescale: Map the values of each band onto the range that the model learnt from: the 2nd and 98th percentiles of
+            the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
         bounds: Map only this part: left, bottom, right, top in the scene's CRS.
         tile_size: Side of the network's windows in pixels; None is the model's.
@@ -96,7 +98,8 @@ def predict(
         scenes=(location_of(scene),), out=Path(out), model=path_of(model), confidence=path_of(confidence),
         polygons=path_of(polygons), min_area=area_of(min_area), sld=sld,
         legend=legend, stac=stac, datetime=period_of(datetime),
-        bands=numbers_of("bands", bands), aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap,
+        bands=numbers_of("bands", bands), rescale=rescale,
+        aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
         assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,

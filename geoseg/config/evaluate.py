@@ -25,6 +25,7 @@ class EvaluateConfig(Opening):
         ignore: Label values that are not scored.
         label_map: File that names label values or colours.
         bands: Band numbers, counted from 1, in the model's order.
+        rescale: See `PredictConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: Arithmetic of the network.
         picture: PNG file for the confusion matrix.
@@ -39,6 +40,7 @@ class EvaluateConfig(Opening):
     ignore: tuple[int, ...] = ()
     label_map: Path | None = None
     bands: tuple[int, ...] | None = None
+    rescale: bool = False
     device: str = "auto"
     precision: Precision = "auto"
     picture: Path | None = None
@@ -54,6 +56,8 @@ class EvaluateConfig(Opening):
         if not self.is_model and (self.data is not None or self.bands is not None):
             name = "--bands" if self.data is None else "--data"
             raise SettingError(f"{self.file}: is not a model (.safetensors), so nothing is mapped; omit {name}")
+        if not self.is_model and self.rescale:
+            raise SettingError(f"{self.file}: is not a model (.safetensors), so nothing is mapped; omit --rescale")
         self._check_labels()
 
     @property

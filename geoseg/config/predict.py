@@ -33,6 +33,7 @@ class PredictConfig(Opening):
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
         bands: Band numbers, counted from 1, in the model's order.
+        rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
         bounds: Left, bottom, right and top, in the scene's CRS, of the part to write.
         tile_size: Side of a window of the network in pixels; None is the model's.
@@ -61,6 +62,7 @@ class PredictConfig(Opening):
     stac: bool = False
     datetime: Period | None = None
     bands: tuple[int, ...] | None = None
+    rescale: bool = False
     aoi: Path | None = None
     bounds: tuple[float, float, float, float] | None = None
     tile_size: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +21,16 @@ from geoseg.evaluation.label_map import LabelMap
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import ModelSource
 from geoseg.model.file import Model
+from geoseg.prediction.fit import fit_values
 from geoseg.prediction.stages import Stages
+from geoseg.raster.scaling import Conversion, Scaling
 from geoseg.recipes import ProtocolName
 from geoseg.segments.regions import paint
+
+log = logging.getLogger(__name__)
+
+_SAMPLED = 16
+"""Images whose values are compared with those that the model learnt from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +93,8 @@ class ProtocolEvaluation:
         self.dataset = open_dataset(config.data, protocol)
         try:
             self.band_order = _band_order(model, self.dataset, config)
-            dtype = self.dataset.sources[0].dtype
-            self._stages = Stages(model, dtype, self._source.device, self._source.precision)
+            dtype, device, precision = self.dataset.sources[0].dtype, self._source.device, self._source.precision
+            self._stages = Stages(model, dtype, device, precision, self._conversion(model, config, protocol))
         except BaseException:
             self.dataset.close()
             raise
@@ -121,6 +129,20 @@ class ProtocolEvaluation:
             for image, field in zip(images, logits, strict=True):
                 ids, _ = self._stages.classify(field, image.superpixels, int(image.superpixels.max()))
                 yield Prediction(image.index, paint(ids, image.superpixels), image.truth)
+
+    def _conversion(self, model: Model, config: EvaluateConfig, protocol: str) -> Conversion | None:
+        """Tell how the images differ from what the model learnt from, by some of them; return what to do about it."""
+        if protocol == model.provenance["recipe"]["name"] and not config.rescale:
+            return None
+        labelled, name = self.dataset.labelled, config.data
+        assert name is not None, "a model needs data"
+        indices = [labelled[i * len(labelled) // _SAMPLED] for i in range(_SAMPLED)] if labelled else []
+        images = [self.dataset.image(index) for index in sorted(set(indices))]
+        values = np.concatenate([pixels[self.band_order][:, valid] for pixels, valid in images], axis=1)
+        found = fit_values(model, name, values, Scaling.none(len(values)), config.rescale)
+        for remark in found.remarks:
+            log.warning("%s: %s", name, remark)
+        return found.conversion
 
     def _batches(self) -> Iterator[list[_Image]]:
         """Yield batches of images, which have one size in any protocol; the next batch is read meanwhile."""

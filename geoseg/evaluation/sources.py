@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -16,12 +17,15 @@ from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.plan import Plan, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.class_raster import read_ids
 from geoseg.raster.compression import require_lossless
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
+
+log = logging.getLogger(__name__)
 
 BLOCK_SIZE = PredictConfig.block_size
 """Side of the square, in pixels, that is predicted, read and counted at once."""
@@ -90,6 +94,7 @@ class ModelSource:
         self.precision = select_precision(config.precision, self.device)
         self.model = load_model(regular_file(config.file))
         self.names = tuple(entry.name for entry in self.model.classes.classes)
+        self._fits: dict[Location, Fit] = {}
 
     def facts(self) -> dict[str, Any]:
         """Return the kind, hash and training of the model, and how it is run."""
@@ -99,8 +104,19 @@ class ModelSource:
         return {"kind": "model", "sha256": self.model.sha256, **training, **settings}
 
     def open(self, path: Location) -> Scene:
-        """Open an image with the bands that the model expects."""
-        return open_for(self.model, path, self._config.bands, opening=self._config, quiet=True)
+        """Open an image with the bands that the model expects; the first one off what it learnt from is told."""
+        scene = open_for(self.model, path, self._config.bands, opening=self._config, quiet=True)
+        if scene.path not in self._fits:
+            try:
+                found = fit(self.model, scene, path, self._config.rescale)
+            except BaseException:
+                scene.close()
+                raise
+            if not any(other.remarks for other in self._fits.values()):
+                for remark in found.remarks:
+                    log.warning("%s: %s", path, remark)
+            self._fits[scene.path] = found
+        return scene
 
     def max_id(self, scene: Scene) -> int:
         """Return the number of the model's classes."""
@@ -122,6 +138,7 @@ class ModelSource:
             blend=PredictConfig.blend,
             batch_size=default_batch_size(self.device.type),
             workers=default_workers(),
+            conversion=self._fits[scene.path].conversion,
         ) as predictor:
             for block in planned.blocks:
                 prepared = predictor.prepare(block)

@@ -71,6 +71,14 @@ def _crs_name(crs: Any) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt()).split('"')[1]
 
 
+def _sizes(sizes: Any) -> str:
+    """The sides of pixels that a model learnt from, in metres."""
+    if sizes is None:
+        return "not known"
+    least, most = (f"{size:.3g}" for size in sizes)
+    return f"{least} m" if least == most else f"{least} to {most} m"
+
+
 def _model(path: Path) -> dict[str, Any]:
     card = read_card(path)
     provenance = card["provenance"]
@@ -90,6 +98,14 @@ def _model(path: Path) -> dict[str, Any]:
         "network": card["network"],
         "bands": card["bands"],
         "dtype": card["dtype"],
+        "range": {
+            name: f"{low:.6g} to {high:.6g}"
+            for name, low, high in zip(
+                card["bands"], card["statistics"]["low"], card["statistics"]["high"], strict=True
+            )
+        },
+        "pixel size": _sizes(card.get("pixel_size")),
+        **({"scaling": card["scaling"]} if "scaling" in card else {}),
         "classes": [entry["name"] for entry in card["classes"]],
         "superpixels": card["superpixels"],
         "windows": card["windows"],

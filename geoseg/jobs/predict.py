@@ -24,6 +24,7 @@ from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import Outputs, outputs_of
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.fit import fit
 from geoseg.prediction.plan import MEMO_BYTES, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.aoi import AreaOfInterest
@@ -64,7 +65,7 @@ def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
     learnt_before = exists and path == _learnt_path(config.out) != config.model
     note = f"using {path}, which was learnt here before" if learnt_before else ""
     for scene, outputs in targets:
-        yield PredictJob(config, scene, outputs, model, note)
+        yield PredictJob(config, scene, outputs, model, note, learnt_from=not exists)
         note = ""
 
 
@@ -77,13 +78,15 @@ class PredictJob(BlockJob):
         outputs: The files to write.
         model: The model.
         note: A line to show before the work.
+        learnt_from: The model was just learnt from the scene, so there is no need to say how it differs.
 
     Attributes:
+        fit: How the scene is read for the model.
         plan: Blocks, windows and halo.
         extent: The part of the scene that is written.
 
     Raises:
-        InputMissingError, InputError: The scene is missing or damaged.
+        InputMissingError, InputError: The scene is missing or damaged, or its type of pixels is not the model's.
         BandError: Its bands are not those of the model.
         OutputError: An output cannot or must not be written.
         SettingError: The bounds lie outside the scene, or the model was never saved.
@@ -92,7 +95,15 @@ class PredictJob(BlockJob):
 
     stage = "predict"
 
-    def __init__(self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, note: str = "") -> None:
+    def __init__(
+        self,
+        config: PredictConfig,
+        path: Location,
+        outputs: Outputs,
+        model: Model,
+        note: str = "",
+        learnt_from: bool = False,
+    ) -> None:
         if model.sha256 is None:
             raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
         self.config, self.outputs, self.model, self._note = config, outputs, model, note
@@ -105,6 +116,9 @@ class PredictJob(BlockJob):
         try:
             self.extent = _extent(self.scene, config.bounds)
             self._check()
+            self.fit = fit(model, self.scene, path, config.rescale)
+            for remark in () if learnt_from else filter(None, (self.fit.fill, *self.fit.remarks)):
+                log.warning("%s: %s", path, remark)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
             windows = config.windows(model.windows)
@@ -179,7 +193,7 @@ class PredictJob(BlockJob):
     def _compute(self, run: Run) -> Generator[Receipt]:
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend, self.batch_size,
-            self.workers, self.aoi, self.outputs.confidence is not None,
+            self.workers, self.aoi, self.outputs.confidence is not None, conversion=self.fit.conversion,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
@@ -202,6 +216,8 @@ class PredictJob(BlockJob):
             "extent": [self.extent.rows.start, self.extent.cols.start, *self.extent.shape],
             "aoi_sha256": self.aoi.digest if self.aoi else None,
             "precision": str(self.precision).removeprefix("torch."),
+            **({"rescale": True} if config.rescale else {}),
+            **({"conversion": self.fit.conversion.to_json()} if self.fit.conversion else {}),
         }
 
     def _provenance(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from geoseg.files.atomic import Staging
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
 from geoseg.jobs.blocks import BlockJob
+from geoseg.jobs.imagery import warn_of_fills
 from geoseg.jobs.results import SuperpixelsResult
 from geoseg.outputs.names import VECTORS, check_segments, run_directory
 from geoseg.prediction.plan import default_workers
@@ -52,6 +53,7 @@ class SuperpixelsJob(BlockJob):
             self._check_outputs()
             if driver is not None:
                 require_rectified(config.scene, self.scene.georeference)
+            warn_of_fills([self.scene])
         except BaseException:
             self.scene.close()
             raise

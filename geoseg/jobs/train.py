@@ -23,6 +23,7 @@ from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.files.record import versions
+from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
 from geoseg.learning.checkpoints import Checkpoints, interrupted
@@ -129,6 +130,7 @@ class TrainJob(Job[Step]):
         """
         config, recipe = self.config, self.recipe
         remove_leftovers(self.out.parent, self.out.stem)
+        warn_of_fills(self.sources)
         stats = self._statistics()
         dtype = str(np.result_type(*{source.dtype for source in self.sources}))
         spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)
@@ -231,7 +233,7 @@ class TrainJob(Job[Step]):
         Raises:
             InputMissingError, InputError: More images are faulty than may be left out.
         """
-        sources = self.bad_images.usable(self.dataset.sources)
+        sources = in_common_units(self.bad_images.usable(self.dataset.sources))
         self.bad_images.enforce_limit(len(sources) + len(self.bad_images.errors))
         return sources
 
@@ -268,6 +270,8 @@ class TrainJob(Job[Step]):
             windows=WindowConfig(),
             classes=ClassMap.default(self.recipe.classes),
             provenance=self._provenance(trainer),
+            pixel_size=pixel_size_of(self.sources),
+            scaling=scaling_of(self.sources),
         )
         save_png(training_picture(trainer), self.picture)
         self.checkpoints.check()

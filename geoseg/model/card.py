@@ -112,11 +112,28 @@ def _classes(card: Mapping[str, Any]) -> bool:
     )
 
 
+def _pixel_size(card: Mapping[str, Any]) -> bool:
+    size = card.get("pixel_size", [1, 1])
+    return isinstance(size, list) and len(size) == 2 and all(map(_is_number, size)) and 0 < size[0] <= size[1]
+
+
+def _scaling(card: Mapping[str, Any]) -> bool:
+    if "scaling" not in card:
+        return True
+    columns = [card["scaling"][name] for name in ("scale", "offset")]
+    numbers = all(
+        isinstance(c, list) and len(c) == card["network"]["bands"] and all(map(_is_number, c)) for c in columns
+    )
+    return numbers and all(columns[0])
+
+
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
     "the pixel type": lambda card: card["dtype"] in _DTYPES,
     "the statistics": _statistics,
+    "the pixel size": _pixel_size,
+    "the scaling": _scaling,
     "the superpixels": _superpixels,
     "the windows": _windows,
     "the classes": _classes,

@@ -23,6 +23,7 @@ from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.model.card import check_card, parse_card, sealed
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
+from geoseg.raster.scaling import Scaling
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 
@@ -43,6 +44,9 @@ class Model:
         windows: Default size and overlap of the network's windows.
         classes: Names and colours of the classes.
         provenance: Recipe, summary of the training data, and versions. Informative; prediction does not read it.
+        pixel_size: Smallest and largest side of a pixel of the training imagery, in metres on the ground; None where it
+            is not known, as in older models.
+        scaling: Scale and offset that the training imagery declares for its values; None where it declares none.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -55,6 +59,8 @@ class Model:
     windows: WindowConfig
     classes: ClassMap
     provenance: Mapping[str, Any]
+    pixel_size: tuple[float, float] | None = None
+    scaling: Scaling | None = None
     sha256: str | None = field(default=None, init=False)
 
     @property
@@ -73,7 +79,7 @@ def save_model(model: Model, path: Path) -> Model:
         OutputError, WriteError: The file cannot be written.
     """
     state = {name: value.detach().to("cpu").contiguous() for name, value in model.network.state_dict().items()}
-    card = {
+    card: dict[str, Any] = {
         "format": FORMAT,
         "network": model.spec.to_json(),
         "bands": list(model.bands),
@@ -85,6 +91,10 @@ def save_model(model: Model, path: Path) -> Model:
         "provenance": dict(model.provenance),
         "tensors_sha256": _digest(state),
     }
+    if model.pixel_size is not None:
+        card["pixel_size"] = list(model.pixel_size)
+    if model.scaling is not None:
+        card["scaling"] = model.scaling.to_json()
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -118,6 +128,8 @@ def load_model(path: Path) -> Model:
             windows=WindowConfig(**card["windows"]),
             classes=ClassMap.from_json(card["classes"]),
             provenance=card["provenance"],
+            pixel_size=(float(card["pixel_size"][0]), float(card["pixel_size"][1])) if "pixel_size" in card else None,
+            scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
         )
         return _with_sha256(model, sha256(path))
     except InputError:

@@ -49,10 +49,6 @@ def open_for(
             scene.close()
             log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
             scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
-        if str(scene.dtype) != model.dtype and not quiet:
-            log.warning(
-                "%s: is %s, but the model learnt from %s; its normalisation is used", path, scene.dtype, model.dtype
-            )
         return scene
     scene.close()
     example = ",".join(["1"] * len(expected) if len(found) == 1 else [str(i + 1) for i in range(len(expected))])

@@ -24,6 +24,7 @@ from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.aoi import AreaOfInterest
+from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
 from geoseg.segments.device import backend_for
@@ -110,6 +111,7 @@ class Predictor:
         aoi: Area of interest; pixels outside it become nodata.
         confidence: Whether to compute the layer "confidence".
         memo_bytes: Memory for logits between blocks.
+        conversion: Turns pixels into those that the model knows; None takes them as they are.
     """
 
     def __init__(
@@ -125,11 +127,12 @@ class Predictor:
         aoi: AreaOfInterest | None = None,
         confidence: bool = False,
         memo_bytes: int = MEMO_BYTES,
+        conversion: Conversion | None = None,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
-        self.stages = Stages(model, scene.dtype, device, precision)
+        self.stages = Stages(model, scene.dtype, device, precision, conversion)
         self._memo = WindowMemo(plan, memo_bytes)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
+from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
 from geoseg.segments.lattice import Backend, cpu_backend
@@ -52,10 +53,20 @@ class Stages:
         dtype: Data type of the pixels.
         device: Where the network runs.
         precision: torch.float32 or torch.bfloat16, the arithmetic of the network.
+        conversion: Turns pixels into those that the model knows; None takes them as they are.
     """
 
-    def __init__(self, model: Model, dtype: np.dtype[Any], device: torch.device, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: Model,
+        dtype: np.dtype[Any],
+        device: torch.device,
+        precision: torch.dtype,
+        conversion: Conversion | None = None,
+    ) -> None:
         self._model, self._device, self._precision = model, device, precision
+        self._conversion = conversion
+        dtype = dtype if conversion is None else np.dtype(conversion.dtype)
         self._network = inference_copy(model.network, device, precision)
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
@@ -76,7 +87,7 @@ class Stages:
             float32 (bands, H, W) for `forward`.
         """
         return np.pad(
-            self._model.stats.normalise(pixels, valid), ((0, 0), *self._pads(valid.shape, edges)), mode="edge"
+            self._model.stats.normalise(self._converted(pixels), valid), ((0, 0), *self._pads(valid.shape, edges)), mode="edge"
         )
 
     def _pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -88,6 +99,9 @@ class Stages:
             for length, before, after in ((shape[0], edges.top, edges.bottom), (shape[1], edges.left, edges.right))
         )
         return (top, bottom), (left, right)
+
+    def _converted(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        return pixels if self._conversion is None else self._conversion.apply(pixels)
 
     def cut(
         self,
@@ -111,7 +125,7 @@ class Stages:
         """
         settings = self._model.superpixels
         return segment(
-            colour(pixels, valid, offset=self._offset, scale=self._scale, threads=threads),
+            colour(self._converted(pixels), valid, offset=self._offset, scale=self._scale, threads=threads),
             valid,
             size=settings.size,
             compactness=settings.compactness,

@@ -57,6 +57,24 @@ def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np
     return areas
 
 
+def ground_sampling_distance(georeference: Georeference, extent: Window) -> float | None:
+    """Return the side in metres, on the ground, of a square as large as the pixel in the middle of a raster.
+
+    Args:
+        georeference: Of the raster.
+        extent: All of its pixels.
+
+    Returns:
+        None where the CRS says nothing of it.
+    """
+    middle = Window.of(len(extent.rows) // 2, len(extent.cols) // 2, 1, 1)
+    area = pixel_area(georeference, middle)
+    if area is None:
+        return None
+    ground = float(np.max(area)) / (1 + Ground(georeference).distortion(extent))
+    return math.sqrt(ground) if 0 < ground < math.inf else None
+
+
 @dataclass(frozen=True)
 class Ground:
     """Areas of regions as sums of integer pixel weights, so that the order of addition does not matter.

@@ -28,6 +28,7 @@ from geoseg.raster.compression import lossy_codec
 from geoseg.raster.header import EVERY_BAND, NO_CRS, band_name, is_scaled, read_georeference, read_palette, select_bands
 from geoseg.raster.opening import open_raster
 from geoseg.raster.remote import identity
+from geoseg.raster.scaling import Scaling
 from geoseg.raster.validity import Validity, has_alpha, nodata_values
 from geoseg.units import Period
 
@@ -61,6 +62,7 @@ class Scene:
         bands: Numbers of the selected bands, from 1.
         palette: uint8 (values, 3) of a palette image that is read as colours, else None.
         georeference: Where the pixels lie.
+        nodata_told: Whether it was said that values may stand for nodata, which is said once.
 
     Raises:
         InputMissingError, UnavailableError: See `geoseg.raster.opening.open_raster`.
@@ -84,7 +86,7 @@ class Scene:
         self._raster = open_raster(path, self._opening)
         self.path, self._file = self._raster.path, self._raster.file
         self._page = None if sparse_zeros else self._raster.page
-        self._warned_of_nodata = False
+        self.nodata_told = False
         remarks: list[str] = []
         try:
             if len(set(self._file.dtypes)) > 1:
@@ -135,6 +137,18 @@ class Scene:
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels that `read` returns."""
         return np.dtype(np.uint8) if self.palette is not None else np.dtype(self._file.dtypes[self.bands[0] - 1])
+
+    @property
+    def scaling(self) -> Scaling:
+        """Scale and offset that the file declares for the selected bands; `read` returns values as they are stored."""
+        if self.palette is not None:
+            return Scaling.none(len(self.bands))
+        return Scaling.of(self._file.scales, self._file.offsets, self.bands)
+
+    @property
+    def declares_nodata(self) -> bool:
+        """Whether a nodata value is declared or was given; masks and alpha bands do not count."""
+        return any(value is not None for value in self._validity.nodata)
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -320,18 +334,19 @@ class Scene:
         for remark in remarks:
             log.warning("%s: %s", self._name, remark)
         if is_scaled(self._file):
-            log.info("%s: declares a scale or offset; values are used as they are stored", self._name)
+            log.info("%s: declares a scale or offset; values are read as they are stored", self._name)
 
     def _warn_of_nodata(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Warn once where values are read as data that usually stand for nodata."""
-        if self._warned_of_nodata:
+        if self.nodata_told:
             return
         value = self._validity.suspicious_value(pixels, valid)
         if value is not None:
-            self._warned_of_nodata = True
+            self.nodata_told = True
             log.warning(
-                "%s: has pixels of %g but declares no nodata; if they mark nodata, give --nodata", self._name, value
-            )
+                "%s: has pixels of %g but declares no nodata; if they are nodata, give --nodata %g",
+                self._name, value, value,
+            )  # fmt: skip
 
 
 def _region(window: Window) -> RasterioWindow:

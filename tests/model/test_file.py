@@ -230,6 +230,12 @@ BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "an id that is true": lambda card: card["classes"][0].update(id=True),
     "a name twice": lambda card: card["classes"][1].update(name=card["classes"][0]["name"]),
     "classes that are none": lambda card: card.update(classes={}),
+    "a pixel size of nothing": lambda card: card.update(pixel_size=[0, 1]),
+    "one pixel size": lambda card: card.update(pixel_size=[1]),
+    "a pixel size that is none": lambda card: card.update(pixel_size=None),
+    "a scale of 0": lambda card: card.update(scaling={"scale": [0] * 4, "offset": [0] * 4}),
+    "a scale too few": lambda card: card.update(scaling={"scale": [1], "offset": [0] * 4}),
+    "a scaling without offset": lambda card: card.update(scaling={"scale": [1] * 4}),
     "no provenance": lambda card: card.update(provenance=[]),
 }
 

@@ -161,19 +161,23 @@ def test_row_31_geodesic_areas_across_the_antimeridian(tmp_path: Path, predict: 
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
-def test_row_34_scale_and_offset_are_told(
+def test_row_34_scale_and_offset_are_applied(
     dtype: str, tmp_path: Path, predict: Predict, float_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pixels = landscape(90, 110).astype(dtype)
+    values = landscape(90, 110).astype(np.float32)
+    plain = make_raster(tmp_path / "plain.tif", values)
+    assert predict(plain, "-m", float_model).code == 0
+    expected = first_band(tmp_path / "map.tif")
+    # For the same kind of number only the offset counts: the scale may have been lost, or be newer.
+    pixels = ((values - 5) / (1 if dtype == "float32" else 0.01)).astype(dtype)
     scene = make_raster(tmp_path / "scene.tif", pixels)
     with rasterio.open(scene, "r+") as file:
-        file.scales, file.offsets = (0.01,) * 3, (5.0,) * 3
+        file.scales, file.offsets = (1.0 if dtype == "float32" else 0.01,) * 3, (5.0,) * 3
     caplog.set_level("INFO", "geoseg")
-    assert predict(scene, "-m", float_model).code == 0
-    told = [message for message in caplog.messages if "scale or offset" in message]
-    assert [str(scene) in message and "as they are stored" in message for message in told] == [True]
-    if dtype != "float32":
-        assert any("its normalisation is used" in message for message in caplog.messages)
+    assert predict(scene, "-m", float_model, "--overwrite").code == 0
+    np.testing.assert_array_equal(first_band(tmp_path / "map.tif"), expected)
+    assert any(str(scene) in message and "scale or offset" in message for message in caplog.messages)
+    assert not any("--rescale" in message for message in caplog.messages)
     with Scene(scene) as opened:
         np.testing.assert_array_equal(opened.read(opened.extent)[0], pixels)
 
@@ -212,7 +216,9 @@ def test_row_39_cmyk_that_gdal_converts(tmp_path: Path, predict: Predict) -> Non
 def test_row_39_other_types(dtype: str, tmp_path: Path, predict: Predict) -> None:
     pixels = (landscape(90, 110) // 2).astype(dtype)
     scene = make_raster(tmp_path / "scene.tif", pixels)
-    assert predict(scene).code == 0
+    with untouched(tmp_path):
+        assert_refused(predict(scene), 65, scene, dtype, "uint8", "--rescale")
+    assert predict(scene, "--rescale").code == 0
     assert_map_of(tmp_path / "map.tif", scene, EVERY)
 
 
