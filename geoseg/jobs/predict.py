@@ -116,8 +116,8 @@ class PredictJob(BlockJob):
         try:
             self.extent = _extent(self.scene, config.bounds)
             self._check()
-            self.fit = fit(model, self.scene, path, config.rescale)
-            for remark in () if learnt_from else filter(None, (self.fit.fill, *self.fit.remarks)):
+            self.fit = fit(model, self.scene, path, config.rescale, learnt_from)
+            for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
                 log.warning("%s: %s", path, remark)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
             self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None

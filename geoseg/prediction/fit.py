@@ -57,7 +57,7 @@ class Fit:
     fill: str = ""
 
 
-def fit(model: Model, scene: Scene, name: Location, rescale: bool) -> Fit:
+def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: bool = False) -> Fit:
     """Compare a scene with what a model learnt from.
 
     Args:
@@ -66,11 +66,15 @@ def fit(model: Model, scene: Scene, name: Location, rescale: bool) -> Fit:
         name: What messages call it.
         rescale: Map the scene's values onto the model's range, band by band: its 2nd and 98th percentiles, estimated by
             a sample, become the model's.
+        learnt_from: The model was just learnt from the scene, among others: nothing is refused or told.
 
     Raises:
         InputError: The scene's type holds another kind of number, no declaration relates them, and `rescale` is not
             set; or a block of the sample cannot be decoded.
     """
+    if learnt_from and not rescale:
+        learnt = model.scaling or Scaling.none(len(model.bands))
+        return Fit(conversion(scene.scaling, scene.dtype, learnt, np.dtype(model.dtype)))
     told, scene.nodata_told = scene.nodata_told, True
     try:
         pixels, valid = sample(scene, _windows(scene, rescale))

@@ -69,6 +69,32 @@ def fields(rows: int = 30, cols: int = 40, classes: int = 3) -> NDArray[np.uint8
     return labels
 
 
+def test_images_off_the_model_are_refused_told_or_rescaled(
+    tmp_path: Path, evaluate: Evaluate, scored: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    save_model(make_model(), tmp_path / "model.safetensors")
+    for kind, gain in (("plain", 1), ("deep", 250), ("dark", 1 / 8)):
+        for name in ("a", "b"):
+            pixels = landscape(60, 70, seed=ord(name)).astype(np.float64) * gain
+            (tmp_path / kind).mkdir(exist_ok=True)
+            make_raster(tmp_path / kind / f"{name}.tif", pixels.astype("uint16" if kind == "deep" else "uint8"))
+    (tmp_path / "labels").mkdir()
+    for name in ("a", "b"):
+        raster(tmp_path / "labels" / f"{name}.tif", fields(60, 70))
+
+    def arguments(kind: str, *more: str) -> tuple[object, ...]:
+        return (tmp_path / "model.safetensors", "--data", tmp_path / kind, "--labels", tmp_path / "labels", *more)
+
+    assert_refused(evaluate(*arguments("deep")), 65, "a.tif", "uint16", "uint8", "--rescale")
+    same = scored(*arguments("plain", "--rescale"))["confusion"]
+    assert scored(*arguments("deep", "--rescale"))["confusion"] == same
+    assert not caplog.messages
+    scored(*arguments("dark"))
+    assert ["a.tif" in message and "--rescale" in message for message in caplog.messages] == [True]
+    with pytest.raises(SettingError, match="--rescale"):
+        EvaluateConfig(tmp_path / "map.tif", labels=tmp_path / "labels", rescale=True)
+
+
 def test_a_map_with_other_names_is_perfect(tmp_path: Path, scored: Callable[..., dict[str, Any]]) -> None:
     labels = fields()
     classes = raster(tmp_path / "c.tif", np.array([0, 3, 1, 2], np.uint8)[labels])

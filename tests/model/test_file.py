@@ -340,11 +340,11 @@ def same(one: Model, two: Model) -> bool:
 
 
 def test_a_damaged_file_is_refused_or_the_same_model(saved: Path) -> None:
-    """Every byte of the header changed in one bit, and 200 random bits of the weights."""
+    """Every third byte of the header changed in one bit, and 200 random bits of the weights."""
     whole, data = load_model(saved), saved.read_bytes()
     random = np.random.default_rng(0)
     header = 8 + int.from_bytes(data[:8], "little")
-    places = [*range(header), *random.integers(header, len(data), 200).tolist()]
+    places = [*range(0, header, 3), *random.integers(header, len(data), 200).tolist()]
     harmless = []
     for place in places:
         spoilt = bytearray(data)

@@ -88,6 +88,12 @@ def test_another_kind_of_number_is_refused(dtype: str, compare: Compare) -> None
         compare(model_of(IMAGE), (IMAGE / 50).astype(dtype))
 
 
+def test_nothing_is_refused_or_told_of_what_was_just_learnt_from(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "scene.tif", (IMAGE // 200).astype(np.uint8))
+    with Scene(path) as scene:
+        assert fit(model_of(IMAGE, pixel_size=(9, 9)), scene, path, False, learnt_from=True) == Fit(None)
+
+
 @pytest.mark.parametrize(("learnt", "dtype"), [("uint16", "int16"), ("int16", "uint32"), ("float32", "float64")])
 def test_types_that_hold_the_same_numbers_are_compared_by_their_values(
     learnt: str, dtype: str, compare: Compare
