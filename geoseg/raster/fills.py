@@ -20,6 +20,10 @@ from scipy import ndimage
 _FEW = 0.001
 """Share of the pixels below which a value that is far off stands for itself, as a hot pixel does."""
 
+_TAIL = 0.1
+"""Pixels between a value that is far off and the others, as a share of those that have it, from which on it is the end
+of a tail, such as saturation."""
+
 _LARGE = 0.01
 """Share of the pixels that regions at the edge have together."""
 
@@ -65,7 +69,7 @@ def undeclared_fill(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Fill | No
         others = pixels[:, valid & ~mask].astype(np.float64)
         low, high = np.percentile(others, (2, 98), axis=1)
         share = float(mask.sum() / total)
-        if _is_far(float(value), others, float(low.min()), float(high.max())):
+        if _is_far(float(value), int(mask.sum()), others, float(low.min()), float(high.max())):
             return Fill(str(value).removesuffix(".0"), share, at_edge=False)
         edge = _at_edge(mask)
         if edge.sum() >= max(_LARGE * total, mask.sum() / 2) and _stands_out(pixels, valid, edge, value, high - low):
@@ -82,13 +86,20 @@ def _candidates(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Iterator[tupl
             yield values[index], same & (pixels[0] == values[index])
 
 
-def _is_far(value: float, others: NDArray[np.float64], low: float, high: float) -> bool:
-    """Whether a value lies outside of all others, farther from them than their range."""
+def _is_far(value: float, count: int, others: NDArray[np.float64], low: float, high: float) -> bool:
+    """Whether a value is farther from all others than their range, and not merely the end of a tail of them.
+
+    Args:
+        value: The value.
+        count: Number of pixels that have it.
+        others: Values (bands, pixels) of the other pixels.
+        low, high: Their range, from the 2nd percentile to the 98th.
+    """
     reach = max(high - low, 1e-6 * max(abs(low), abs(high)))
-    if low <= value <= high:
+    if low - reach <= value <= high + reach:
         return False
-    beyond = (others < value + reach) if value < low else (others > value - reach)
-    return bool(min(abs(value - low), abs(value - high)) > reach and beyond.mean() < _FEW)
+    tail = others < low - reach if value < low else others > high + reach
+    return bool(tail.any(axis=0).sum() < _TAIL * count)
 
 
 def _at_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

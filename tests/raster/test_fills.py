@@ -78,6 +78,10 @@ def test_what_is_not_a_fill() -> None:
     hot[:, 5, 5:10] = 1e9
     assert found(hot) is None
     assert found(np.full((3, 40, 50), 7, np.uint8)) is None
+    saturated = scaled("uint16")
+    saturated[:, ::9, ::9] = np.linspace(300, 80_000, 238).reshape(14, 17).clip(0, 65_535)
+    assert (saturated == 65_535).mean() > 0.002
+    assert found(saturated) is None
 
 
 def test_invalid_pixels_are_no_fill() -> None:
