@@ -87,7 +87,9 @@ class Stages:
             float32 (bands, H, W) for `forward`.
         """
         return np.pad(
-            self._model.stats.normalise(self._converted(pixels), valid), ((0, 0), *self._pads(valid.shape, edges)), mode="edge"
+            self._model.stats.normalise(self._converted(pixels), valid),
+            ((0, 0), *self._pads(valid.shape, edges)),
+            mode="edge",
         )
 
     def _pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from geoseg.errors import BandError, InputError, InputMissingError
 from geoseg.grid import partition
 from geoseg.location import Location
-from geoseg.raster.filling import fill_invalid
 from geoseg.raster.bit_patterns import FENCE, BitCounts, Percentiles
+from geoseg.raster.filling import fill_invalid
 from geoseg.raster.source import ImageSource, Pixels
 
 OnError = Callable[[Location, InputError | InputMissingError], None]
