@@ -121,11 +121,22 @@ def remove_leftovers(folder: Path, stem: str = "*") -> None:
         folder: Where to look.
         stem: Stem of the outputs whose temporary files are removed; all by default.
     """
-    pattern = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp(?![^.])")
     for entry in folder.glob(f".{stem if stem == '*' else glob.escape(stem)}.*.tmp*"):
-        found = pattern.match(entry.name)
-        if found and not process_lives(int(found[1])) and not (entry / _MARKER).exists():
+        process = _process_of(entry)
+        if process is not None and not process_lives(process) and not (entry / _MARKER).exists():
             _delete(entry)
+
+
+def _process_of(temporary: Path) -> int | None:
+    """The process of this machine that a temporary file belongs to; None if it is not one of this machine."""
+    found = re.match(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp(?![^.])", temporary.name)
+    return int(found[1]) if found else None
+
+
+def _in_use(temporary: Path) -> bool:
+    """Whether a temporary file belongs to another process of this machine that has not ended."""
+    process = _process_of(temporary)
+    return process is not None and process != os.getpid() and process_lives(process)
 
 
 def sha256(path: Path) -> str:
@@ -182,7 +193,8 @@ class Staging:
             error.args = (text,)
         if kind is None:
             for marker in _markers(self._target):
-                _delete(marker.parent)
+                if not _in_use(marker.parent):
+                    _delete(marker.parent)
 
     def path(self, target: Path) -> Path:
         """Return the path at which to write the file that `commit` moves to `target`.

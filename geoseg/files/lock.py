@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from geoseg.errors import LockedError
+from geoseg.errors import LockedError, WriteError
 
 fcntl: ModuleType | None
 try:
@@ -76,16 +76,17 @@ class Lock:
     Args:
         path: The lock file; its folder is created if it is missing.
         beat: Seconds between two heartbeats.
+        name: What is locked, for messages; None for the folder of the lock file.
 
     Raises:
         LockedError: Another process holds the lock; the message names it, and when its last heartbeat was.
         OSError: The file cannot be created.
     """
 
-    def __init__(self, path: Path, beat: float = BEAT_SECONDS) -> None:
+    def __init__(self, path: Path, beat: float = BEAT_SECONDS, name: Path | None = None) -> None:
         self.path = path
         self._beat_seconds = beat
-        self._file = _acquire(path)
+        self._file = _acquire(path, name or path.parent)
         self._content = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
         try:
             os.truncate(self._file, 0)
@@ -126,7 +127,44 @@ class Lock:
             return False
 
 
-def _acquire(path: Path) -> int:
+class OutputLocks:
+    """Locks on outputs, from before the work until they are published. A context manager, which gives them up.
+
+    Raises:
+        LockedError: Another process works on one of the outputs.
+        WriteError: A lock file, `.NAME.lock` beside the output, cannot be created.
+    """
+
+    def __init__(self, *outputs: Path) -> None:
+        self._held: list[Lock] = []
+        try:
+            for output in outputs:
+                self._held.append(_output_lock(output))
+        except BaseException:
+            self.release()
+            raise
+
+    def __enter__(self) -> OutputLocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give up the locks; doing so again has no effect."""
+        while self._held:
+            self._held.pop().release()
+
+
+def _output_lock(output: Path) -> Lock:
+    target = output.resolve()
+    try:
+        return Lock(target.with_name(f".{target.name}.lock"), name=output)
+    except OSError as error:
+        raise WriteError(f"{output}: cannot be locked ({error.strerror})") from error
+
+
+def _acquire(path: Path, name: Path) -> int:
     """Return a descriptor of the lock file once no other process holds it."""
     for _ in range(_MAX_ATTEMPTS):
         path.parent.mkdir(exist_ok=True)
@@ -140,14 +178,14 @@ def _acquire(path: Path) -> int:
             found = holder(path)
             # If the advisory lock is free, no process of this machine holds it.
             if free is False or (found is not None and found.alive and (free is None or found.running is None)):
-                raise _locked(path, found)
+                raise _locked(name, found)
             if _is_same(file, path):
                 return file
         except BaseException:
             os.close(file)
             raise
         os.close(file)
-    raise LockedError(f"{path}: keeps changing hands; other processes work on the same output, try again later")
+    raise LockedError(f"{name}: keeps changing hands; other processes work on the same output, try again later")
 
 
 def _flock(file: int) -> bool | None:
@@ -163,7 +201,7 @@ def _flock(file: int) -> bool | None:
     return True
 
 
-def _locked(path: Path, found: Holder | None) -> LockedError:
+def _locked(name: Path, found: Holder | None) -> LockedError:
     who = "another process" if found is None else str(found)
     advice = "try again when it is done"
     if found is not None and found.running is None:
@@ -171,7 +209,7 @@ def _locked(path: Path, found: Holder | None) -> LockedError:
             f"its last sign of life was {found.silent:.0f} s ago, and after {DEAD_SECONDS:.0f} s it counts as dead: "
             "try again then"
         )
-    return LockedError(f"{path.parent}: {who} is at work there; {advice}")
+    return LockedError(f"{name}: {who} is at work there; {advice}")
 
 
 def _is_same(file: int, path: Path) -> bool:

@@ -39,12 +39,13 @@ class BlockJob(Job[Receipt]):
 
         Raises:
             RunError: The run directory holds a run of another scene or model, or with other settings.
-            LockedError: Another process is at work there.
+            LockedError: Another process is at work there, or on one of the outputs.
             WriteError: The file system failed; the run is kept.
         """
         self._reused, fingerprint = 0, self._fingerprint()
         with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=self.restart) as run:
             with run.discarded_if_refused():
+                run.lock_outputs(*self._main_outputs())
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
                 check_space(self.run_path.parent, self._disk_bytes())
@@ -79,6 +80,10 @@ class BlockJob(Job[Receipt]):
     @abstractmethod
     def _check_outputs(self) -> None:
         """Refuse outputs that cannot or must not be written."""
+
+    @abstractmethod
+    def _main_outputs(self) -> Iterable[Path]:
+        """The outputs that have names of their own, which another command may be given as well."""
 
     @abstractmethod
     def _output_files(self) -> Iterable[Path]:

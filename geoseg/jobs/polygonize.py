@@ -8,6 +8,7 @@ from typing import Any
 
 from geoseg.config import PolygonizeConfig
 from geoseg.files.atomic import Staging, interrupted, remove_leftovers
+from geoseg.files.lock import OutputLocks
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import PolygonsResult
@@ -68,19 +69,28 @@ class PolygonizeJob(Job[RowsRead]):
         Raises:
             InputError: A part of the raster cannot be read.
             SettingError: There are too many vertices to simplify.
+            LockedError: Another process works on the same output.
             WriteError: The file system failed; an old file is intact.
         """
+        out = self.config.out
+        # The lock goes first: what is left of a process that ends in between has to show that it is not done.
+        with Staging(out) as staging, OutputLocks(out):
+            # Another process may have finished since the output was checked.
+            self._check_output()
+            yield from self._write(staging)
+
+    def _write(self, staging: Staging) -> Generator[RowsRead]:
+        """Write the files and put them in place."""
         out = self.config.out
         # A style that an interrupted process put in place is geoseg's own, not the user's, and may be replaced.
         own_style = interrupted(out)
         remove_leftovers(out.parent, out.stem)
-        with Staging(out) as staging:
-            staged = staging.path(out)
-            yield from self.layer.write(staged)
-            if self.confidence is not None:
-                self.confidence.warn_of_units()
-            self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
-            self._publish(staging)
+        staged = staging.path(out)
+        yield from self.layer.write(staged)
+        if self.confidence is not None:
+            self.confidence.warn_of_units()
+        self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
+        self._publish(staging)
 
     def describe(self, receipt: RowsRead) -> str:
         """Return which rows were read."""
@@ -98,8 +108,12 @@ class PolygonizeJob(Job[RowsRead]):
     def _check(self) -> None:
         config, scene = self.config, self.raster.scene
         require_rectified(config.raster, scene.georeference)
+        self._check_output()
+
+    def _check_output(self) -> None:
+        config = self.config
         confidence = [config.confidence] if config.confidence else []
-        check_polygons(config.out, config.overwrite, [config.raster, *scene.files, *confidence])
+        check_polygons(config.out, config.overwrite, [config.raster, *self.raster.scene.files, *confidence])
 
     def _publish(self, staging: Staging) -> None:
         staging.commit([self.record, *stale_polygon_files(self.config.out)])

@@ -187,6 +187,10 @@ class PredictJob(BlockJob):
     def _check_outputs(self) -> None:
         self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))
 
+    def _main_outputs(self) -> tuple[Path, ...]:
+        outputs = self.outputs
+        return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons) if path)
+
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
 

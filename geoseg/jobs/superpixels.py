@@ -70,6 +70,9 @@ class SuperpixelsJob(BlockJob):
     def _check_outputs(self) -> None:
         check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))
 
+    def _main_outputs(self) -> tuple[Path, ...]:
+        return (self.config.out,)
+
     def _output_files(self) -> tuple[Path, ...]:
         return (self.config.out,)
 

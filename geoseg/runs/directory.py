@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, OutputError, RunError, WriteError
 from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
-from geoseg.files.lock import Holder, Lock, holder
+from geoseg.files.lock import Holder, Lock, OutputLocks, holder
 from geoseg.grid import Block
 from geoseg.raster.cog import write_part
 
@@ -68,7 +68,7 @@ class Run:
         except OSError as error:
             raise OutputError(f"{path}: the run directory cannot be created ({error.strerror})") from error
         try:
-            self._lock = Lock(path / _LOCK)
+            self._lock, self._output_locks = Lock(path / _LOCK), OutputLocks()
         except OSError as error:
             raise WriteError(f"{path}: cannot be locked ({error.strerror})") from error
         try:
@@ -88,8 +88,18 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Unlock the directory."""
+        """Unlock the directory and the outputs."""
+        self._output_locks.release()
         self._lock.release()
+
+    def lock_outputs(self, *outputs: Path) -> None:
+        """Lock outputs until the run is discarded or closed.
+
+        Raises:
+            LockedError: Another process works on one of them, in whatever run.
+            WriteError: A lock file cannot be created.
+        """
+        self._output_locks = OutputLocks(*outputs)
 
     @contextmanager
     def discarded_if_refused(self) -> Iterator[None]:
@@ -167,7 +177,8 @@ class Run:
         return self.path / f"part-{block.index:06d}-{layer}{suffix}"
 
     def discard(self) -> None:
-        """Delete the directory with its content."""
+        """Delete the directory with its content, and unlock the outputs, which the last mark of this run outlives."""
+        self._output_locks.release()
         # Renamed first, so that another process finds no directory rather than half of one.
         renamed = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
         self.path.rename(renamed)

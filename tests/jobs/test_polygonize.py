@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.config import PolygonizeConfig
-from geoseg.errors import OutputError, SettingError, WriteError
+from geoseg.errors import LockedError, OutputError, SettingError, WriteError
 from geoseg.files.atomic import sha256
+from geoseg.files.lock import OutputLocks
 from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.outputs.names import POLYGONS
 from geoseg.raster.georeference import Georeference
@@ -405,6 +407,40 @@ def test_every_output_has_a_record_of_its_own(tmp_path: Path, classes_path: Path
     for suffix in (".gpkg", ".fgb"):
         told = json.loads((tmp_path / f"classes{suffix}.geoseg.json").read_text())
         assert f"classes{suffix}" in told["files"]
+
+
+def test_two_processes_on_one_output(tmp_path: Path, classes_path: Path) -> None:
+    """The second one is refused from the start, also by the name of a link; the first one's files are not touched."""
+    out, link = tmp_path / "polygons.shp", tmp_path / "link.shp"
+    link.symlink_to(out)
+    with PolygonizeJob(PolygonizeConfig(classes_path, out)) as job:
+        steps = job.run()
+        next(steps)
+        for other in (out, link):
+            with pytest.raises(LockedError, match=f"{other.name}: process {os.getpid()} .* is at work there"):
+                polygonized(classes_path, other)
+        list(steps)
+    record = json.loads((tmp_path / "polygons.shp.geoseg.json").read_text())
+    assert {name: sha256(tmp_path / name) for name in record["files"]} == record["files"]
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(OutputError, match="--overwrite"):
+        polygonized(classes_path, out)
+
+
+def test_polygons_that_appear_meanwhile_are_not_replaced(tmp_path: Path, classes_path: Path) -> None:
+    with PolygonizeJob(PolygonizeConfig(classes_path, tmp_path / "p.fgb")) as job:
+        (tmp_path / "p.fgb").write_text("of another process")
+        with untouched(tmp_path), pytest.raises(OutputError, match="exists already"):
+            list(job.run())
+
+
+def test_two_maps_with_one_file_of_polygons(
+    tmp_path: Path, scene_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("-q", "predict", scene_path, "-m", model_path, "-o", tmp_path / "map.tif")
+    for option, shared in (("--polygons", tmp_path / "p.gpkg"), ("--confidence", tmp_path / "c.tif")):
+        with OutputLocks(shared), untouched(tmp_path):
+            assert_refused(geoseg(capsys, *common, option, shared), 75, shared.name, str(os.getpid()))
 
 
 def test_bytes_are_reproducible(tmp_path: Path, classes_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
