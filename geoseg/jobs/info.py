@@ -58,6 +58,7 @@ def _raster(scene: Scene) -> dict[str, Any]:
         "dtype": str(scene.dtype),
         "invalid pixels": scene.masks,
         "crs": _crs_name(georeference.crs),
+        **({"coordinate epoch": georeference.epoch} if georeference.epoch else {}),
         "pixel size": [abs(v) for v in georeference.pixel_size],
         "bounds": list(scene.bounds),
         "blocks": f"{scene.block_shape[1]} x {scene.block_shape[0]} px",

@@ -165,6 +165,8 @@ def _projection(georeference: Georeference, shape: Sequence[int]) -> dict[str, A
     bounds = georeference.bounds(Window.of(0, 0, *shape))
     return {
         **description,
+        # The projection extension has no field for it.
+        **({} if georeference.epoch is None else {"geoseg:coordinate_epoch": georeference.epoch}),
         "proj:shape": list(shape),
         "proj:bbox": list(bounds),
         "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f],

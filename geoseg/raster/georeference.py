@@ -40,6 +40,7 @@ class Georeference:
         points: Ground control points.
         points_wkt: WKT of the CRS of the points; empty where there is none.
         rpcs: Rational polynomial coefficients as (name, value), spelled as GDAL spells them.
+        epoch: Coordinate epoch of a dynamic CRS, in decimal years; None where there is none.
     """
 
     crs: Any
@@ -47,6 +48,7 @@ class Georeference:
     points: tuple[GroundPoint, ...] = ()
     points_wkt: str = ""
     rpcs: tuple[tuple[str, str], ...] = ()
+    epoch: float | None = None
 
     @property
     def wkt(self) -> str | None:
@@ -69,6 +71,7 @@ class Georeference:
             tuple(point._replace(row=point.row - row, col=point.col - col) for point in self.points),
             self.points_wkt,
             tuple((k, repr(float(v) - offsets[k]) if offsets.get(k) else v) for k, v in self.rpcs),
+            self.epoch,
         )
 
     def bounds(self, window: Window) -> tuple[float, float, float, float]:

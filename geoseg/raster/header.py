@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from geoseg.errors import BandError, InputError, SettingError, first_line
+from geoseg.raster.epoch import coordinate_epoch
 from geoseg.raster.georeference import Georeference, GroundPoint
 
 EVERY_BAND: tuple[int, ...] = ()
@@ -134,4 +135,4 @@ def read_georeference(name: object, file: Any, assume_crs: str | None, remarks: 
             return Georeference(None, transform)
     if not crs:
         remarks.append(NO_CRS)
-    return Georeference(crs if crs else None, transform)
+    return Georeference(crs if crs else None, transform, epoch=coordinate_epoch(file) if file.crs else None)

@@ -79,7 +79,8 @@ def offset_in(extent: Window, window: Window) -> tuple[int, int]:
 
 def _add_georeference(root: ElementTree.Element, georeference: Georeference) -> None:
     if georeference.wkt:
-        ElementTree.SubElement(root, "SRS").text = georeference.wkt
+        epoch = {} if georeference.epoch is None else {"coordinateEpoch": repr(georeference.epoch)}
+        ElementTree.SubElement(root, "SRS", epoch).text = georeference.wkt
     if not georeference.transform.is_identity:
         coefficients = georeference.transform.to_gdal()
         ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in coefficients)

@@ -99,7 +99,8 @@ class Scene:
             nodata = nodata_values(path, self._file, self._opening.nodata, remarks)
             alpha_is_data = self.palette is None and not inspecting and has_alpha(self._file, self.bands)
             self._validity = Validity(nodata, self._opening.nodata, alpha_is_data)
-            self.georeference = read_georeference(path, self._file, assume_crs, remarks)
+            with self._raster.environment():
+                self.georeference = read_georeference(path, self._file, assume_crs, remarks)
         except BaseException:
             self._file.close()
             raise
