@@ -13,8 +13,8 @@ from geoseg.location import Location
 from geoseg.units import Area
 
 _RESERVED_FIELDS = (
-    "fid", "class", "area_m2", "area_px", "perimeter_m", "perimeter_px", "perim_m", "perim_px", "confidence",
-    "geometry", "geom", "ogc_fid",
+    "fid", "class", "area_m2", "area_px", "planar_m2", "perimeter_m", "perimeter_px", "perim_m", "perim_px",
+    "confidence", "geometry", "geom", "ogc_fid",
 )  # fmt: skip
 """Names of the other columns, in any of the formats."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
@@ -12,11 +13,14 @@ from geoseg.files.lock import OutputLocks
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import PolygonsResult
-from geoseg.outputs.names import check_polygons, stale_polygon_files
+from geoseg.outputs.names import POLYGONS, check_polygons, stale_polygon_files
 from geoseg.outputs.polygons import MAX_VERTICES, ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
+from geoseg.vector.crs import check_format
 from geoseg.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 class PolygonizeJob(Job[RowsRead]):
@@ -109,6 +113,9 @@ class PolygonizeJob(Job[RowsRead]):
         config, scene = self.config, self.raster.scene
         require_rectified(config.raster, scene.georeference)
         self._check_output()
+        driver = POLYGONS[config.out.suffix.lower()]
+        for remark in check_format(config.out, driver, config.raster, scene.georeference, scene.shape):
+            log.warning("%s", remark)
 
     def _check_output(self) -> None:
         config = self.config

@@ -22,7 +22,7 @@ from geoseg.location import Location, local
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
-from geoseg.outputs.names import Outputs, outputs_of
+from geoseg.outputs.names import POLYGONS, Outputs, outputs_of
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.fit import fit
 from geoseg.prediction.plan import MEMO_BYTES, default_batch_size, default_workers, plan
@@ -35,6 +35,7 @@ from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.runs.directory import Run
 from geoseg.runs.local import Receipt, compute
+from geoseg.vector.crs import check_format
 from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
@@ -171,18 +172,13 @@ class PredictJob(BlockJob):
         }
 
     def _check(self) -> None:
-        """Refuse outputs that cannot be written, and areas that are unknown; warn of distorted ones."""
-        config, outputs, georeference = self.config, self.outputs, self.scene.georeference
+        """Refuse outputs that cannot be written, and areas that are unknown."""
+        config, georeference = self.config, self.scene.georeference
         self._check_outputs()
-        if config.polygons is not None:
-            require_rectified(self.scene.path, georeference)
-        if config.min_area is None:
-            return
-        ground = Ground(georeference)
-        ground.threshold(config.min_area)
-        message = ground.distortion_message(self.extent) if config.min_area.unit == "m2" else None
-        if message is not None and outputs.polygons is None:
-            log.warning("%s: %s", self.scene.path, message)
+        for remark in _polygon_remarks(self.scene, self.extent, self.outputs):
+            log.warning("%s", remark)
+        if config.min_area is not None:
+            Ground(georeference).threshold(config.min_area)
 
     def _check_outputs(self) -> None:
         self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))
@@ -314,8 +310,19 @@ def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> Non
     """Refuse a scene that cannot be read, or outputs that cannot be written, before any job."""
     with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
         outputs.check(config.overwrite, _inputs(config, scene))
+        extent = _extent(scene, config.bounds)
+        _polygon_remarks(scene, extent, outputs)
         if config.stac:
-            check_item(path, scene, _extent(scene, config.bounds), config.datetime)
+            check_item(path, scene, extent, config.datetime)
+
+
+def _polygon_remarks(scene: Scene, extent: Window, outputs: Outputs) -> list[str]:
+    """Refuse polygons that the format of their file cannot hold; return warnings of what it does to them."""
+    if outputs.polygons is None:
+        return []
+    require_rectified(scene.path, scene.georeference)
+    driver = POLYGONS[outputs.polygons.suffix.lower()]
+    return check_format(outputs.polygons, driver, scene.path, scene.georeference.shifted(extent), extent.shape)
 
 
 def _inputs(config: PredictConfig, scene: Scene | None = None) -> tuple[Location, ...]:

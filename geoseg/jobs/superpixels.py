@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from geoseg.raster.scene import Scene
 from geoseg.runs.directory import VECTOR_PART, Run
 from geoseg.runs.local import Receipt, compute
 from geoseg.vector.arrow import VectorSpec
+from geoseg.vector.crs import check_format
 from geoseg.vector.writer import vector_sidecars, write_layer
 from geoseg.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 class SuperpixelsJob(BlockJob):
@@ -53,6 +57,9 @@ class SuperpixelsJob(BlockJob):
             self._check_outputs()
             if driver is not None:
                 require_rectified(config.scene, self.scene.georeference)
+                place = self.scene.georeference
+                for remark in check_format(config.out, driver, config.scene, place, self.scene.shape):
+                    log.warning("%s", remark)
             warn_of_fills([self.scene])
         except BaseException:
             self.scene.close()

@@ -23,7 +23,8 @@ from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
 from geoseg.vector.arrow import PARQUET, Categorical, Column, VectorSpec, record_batch
-from geoseg.vector.polygons import MEASURES, WGS84, PolygonBatch, Polygonizer
+from geoseg.vector.globe import WGS84
+from geoseg.vector.polygons import PolygonBatch, Polygonizer, measures
 from geoseg.vector.simplify import simplify
 from geoseg.vector.texts import held_text, shortened_message
 from geoseg.vector.wkb import Wkb
@@ -91,7 +92,7 @@ class ClassLayer:
         georeference = raster.scene.georeference
         self._wgs84 = driver.startswith("GeoJSON") and georeference.wkt is not None
         self._work = Polygonizer(
-            raster.scene.shape[1], georeference, min_area=min_area,
+            raster.scene.shape[1], georeference, rows=raster.scene.shape[0], min_area=min_area,
             values=None if classes is None else classes + raster.offset,
             noded=self._wgs84 or tolerance is not None, wgs84=self._wgs84,
             confidence=None if confidence is None else confidence.read,
@@ -103,7 +104,8 @@ class ClassLayer:
                 f"{out.with_suffix('.gpkg').name} and convert that"
             )
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
-        self.spec = VectorSpec(driver, CLASS_LAYER, columns, WGS84.to_wkt() if self._wgs84 else georeference.wkt)
+        wkt, epoch = (WGS84.to_wkt(), None) if self._wgs84 else (georeference.wkt, georeference.epoch)
+        self.spec = VectorSpec(driver, CLASS_LAYER, columns, wkt, epoch)
 
     def write(self, path: Path | None = None) -> Generator[RowsRead]:
         """Polygonize the raster, yield the progress, and publish the file.
@@ -116,14 +118,9 @@ class ClassLayer:
             SettingError: There are too many vertices to simplify.
             WriteError: The file system failed.
         """
-        message = self._work.ground.distortion_message(self._raster.scene.extent)
-        if message is not None:
-            log.warning("%s: %s", self._raster.path.name, message)
         message = shortened_message((entry.name for entry in self._raster.classes.values()), self.spec.driver)
         if message is not None:
             log.warning("%s: %s", self._out, message)
-        if self._wgs84:
-            log.warning("%s: coordinates are longitude and latitude (EPSG:4326), as GeoJSON requires", self._out)
         kept: list[PolygonBatch] = []
         spans = list(self._raster.spans)
         cache = self._raster.scene.caching(max(map(len, spans)), floor=_MIN_CACHE_BYTES)
@@ -211,8 +208,8 @@ class ClassLayer:
 
     def _columns(self, short: bool, confidence: bool) -> dict[str, str]:
         large = np.iinfo(self._raster.scene.dtype).max > np.iinfo(np.int32).max
-        measures = MEASURES[self._work.ground.metric]
-        names = {self._field: "int64" if large else "int32", "class": "string", **dict.fromkeys(measures, "float64")}
+        measured = dict.fromkeys(measures(self._work.ground), "float64")
+        names = {self._field: "int64" if large else "int32", "class": "string", **measured}
         if confidence:
             names["confidence"] = "float64"
         if not short:
@@ -229,5 +226,5 @@ class ClassLayer:
         names = [self._raster.land_class(class_id).name for class_id in unique.tolist()]
         held = Categorical(index, [held_text(name, self.spec.driver) for name in names])
         self._written_ids |= set(unique.tolist())
-        columns: list[Any] = [ids, held, polygons.area, polygons.perimeter, polygons.confidence]
+        columns: list[Any] = [ids, held, *polygons.measured, polygons.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

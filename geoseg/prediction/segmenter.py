@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.config import SegmentConfig
 from geoseg.grid import Block, Window
-from geoseg.raster.ground import pixel_area
+from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale, is_srgb
 from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
@@ -86,15 +86,19 @@ class Segmenter:
         self.halo = halo(config.size, config.iterations)
         self._reach = reach(config.size)
         self._names = column_names(scene.band_names)
+        self._ground = Ground(scene.georeference, scene.shape)
         self.spec = None if driver is None else self._spec(driver)
 
     def _spec(self, driver: str) -> VectorSpec:
         columns = {"id": "int64", "pixels": "int64"}
-        if pixel_area(self.scene.georeference, Window.of(0, 0, 1, 1)) is not None:
+        if self._ground.metric:
             columns["area_m2"] = "float64"
+        if self._ground.distorted:
+            columns["planar_m2"] = "float64"
         for name in self._names:
             columns |= {f"mean_{name}": "float64", f"std_{name}": "float64"}
-        return VectorSpec(driver, SUPERPIXEL_LAYER, columns, self.scene.georeference.wkt)
+        georeference = self.scene.georeference
+        return VectorSpec(driver, SUPERPIXEL_LAYER, columns, georeference.wkt, georeference.epoch)
 
     @cached_property
     def _colours(self) -> tuple[Any, Any]:
@@ -159,11 +163,13 @@ class Segmenter:
         pixels = read.pixels[(slice(None), *window.within(read.area))]
         statistics = region_statistics(list(pixels), labels, len(own), self.workers)
         columns: dict[str, NDArray[Any]] = {"id": superpixels.ids[own].astype(np.int64), "pixels": statistics.pixels}
-        area = pixel_area(self.scene.georeference, window)
+        area = self._ground.areas(window)
         if isinstance(area, float):
             columns["area_m2"] = statistics.pixels * area
         elif area is not None:
             columns["area_m2"] = region_sums(area, labels, len(own))
+        if self._ground.distorted:
+            columns["planar_m2"] = statistics.pixels * self._ground.planar_area
         for name, mean, std in zip(self._names, statistics.mean, statistics.std, strict=True):
             columns |= {f"mean_{name}": mean, f"std_{name}": std}
         rings = trace(labels)

@@ -13,48 +13,18 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SettingError
 from geoseg.grid import Span, Window
-from geoseg.raster.georeference import Georeference
+from geoseg.raster.ellipsoid import EllipsoidAreas
+from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.units import Area
 
 _FRACTION = 1 << 24
-_NOTABLE_DISTORTION = 0.02
+_MAX_DISTORTION = 0.01
+"""By how much the areas of a map may differ from those on the ground to be taken for them: what survey grids such as
+UTM and Lambert-93 keep to in the area that they are made for, but Web Mercator does not."""
+_SAMPLES = 9
 _MAX_THRESHOLD = 2.0**61
 """No sum of weights comes near it, and twice it still fits an int64."""
-
-
-def pixel_area(georeference: Georeference, window: Window) -> float | NDArray[np.float64] | None:
-    """Return the area of pixels in m².
-
-    In a projected CRS it is |determinant of the transform| times the square of the CRS's unit: an area of the map, with
-    the scale error of its projection. In a geographic CRS it is that of the ellipsoid at the latitude φ of the pixel's
-    centre, b² cos φ / (1 - e² sin² φ)² per steradian (Snyder 1987, p. 24 f.: the product of both radii of curvature
-    times cos φ). For a pixel of h radians the error is within h² / 24, which is a millionth for a quarter of a degree.
-
-    Args:
-        georeference: Of the raster.
-        window: The pixels. The area of a pixel depends on its (row, col) alone, not on the window.
-
-    Returns:
-        One number where all pixels have the same area; float64 (rows, cols) where they differ, as in a geographic
-        CRS; None where there is no CRS, or one of another kind.
-    """
-    crs = _metric_crs(georeference)
-    if crs is None:
-        return None
-    unit = float(crs.axis_info[0].unit_conversion_factor)
-    transform = georeference.transform
-    area = abs(float(transform.determinant)) * unit**2
-    if crs.is_projected:
-        return area
-    rows = np.arange(window.rows.start, window.rows.stop)[:, None] + 0.5
-    cols = np.arange(window.cols.start, window.cols.stop)[None, :] + 0.5
-    latitude = (transform.d * cols + transform.e * rows + transform.f) * unit
-    major, minor = crs.ellipsoid.semi_major_metre, crs.ellipsoid.semi_minor_metre
-    eccentricity_squared = 1 - (minor / major) ** 2
-    # A grid may reach over a pole by half a pixel, where the cosine is negative.
-    density = minor**2 * np.maximum(np.cos(latitude), 0.0) / (1 - eccentricity_squared * np.sin(latitude) ** 2) ** 2
-    areas: NDArray[np.float64] = density * area
-    return areas
+_NO_UNITS = ("unknown", "unnamed", "pixel", "pixels")
 
 
 def ground_sampling_distance(georeference: Georeference, extent: Window) -> float | None:
@@ -79,21 +49,51 @@ def ground_sampling_distance(georeference: Georeference, extent: Window) -> floa
 class Ground:
     """Areas of regions as sums of integer pixel weights, so that the order of addition does not matter.
 
+    Where areas are those of the map, all pixels have the same: |determinant of the transform| times the square of the
+    CRS's unit. That is so in a CRS of a site, in metres or feet, and in a projected CRS that is true to area within 1 %
+    both in the raster and in the area that the CRS is meant for. In any other projected CRS, areas are those on the
+    ellipsoid; and in a geographic CRS as well, at the latitude φ of the pixel's centre, b² cos φ / (1 - e² sin² φ)²
+    per steradian (Snyder 1987, p. 24 f.: the product of both radii of curvature times cos φ). For a pixel of h radians
+    the error of the latter is within h² / 24, which is a millionth for a quarter of a degree.
+
     Attributes:
         georeference: Of the raster.
+        shape: Size (rows, cols) of the raster.
     """
 
     georeference: Georeference
+    shape: tuple[int, int] = (1, 1)
 
     @property
     def metric(self) -> bool:
-        """Whether areas in m² are known: the CRS is geographic or projected."""
+        """Whether areas in m² are known: the CRS is geographic, projected, or that of a site with a unit of length."""
         return self.crs is not None
 
     @property
     def uniform(self) -> bool:
         """Whether all pixels have the same area."""
-        return self.crs is None or bool(self.crs.is_projected)
+        return self.crs is None or not (self.crs.is_geographic or self.distorted)
+
+    @property
+    def planar_area(self) -> float:
+        """Area of a pixel on the map in m²; in radians² of longitude and latitude in a geographic CRS."""
+        return abs(float(self.georeference.transform.determinant)) * self.unit**2
+
+    def areas(self, window: Window) -> float | NDArray[np.float64] | None:
+        """Return the area of pixels in m².
+
+        Args:
+            window: The pixels. The area of a pixel depends on its (row, col) alone, not on the window.
+
+        Returns:
+            One number where all pixels have the same area; float64 (rows, cols) where they differ; None where
+            areas in m² are not known.
+        """
+        if self.crs is None:
+            return None
+        if self.uniform:
+            return self.planar_area
+        return np.ascontiguousarray(np.broadcast_to(self._areas(window), window.shape))
 
     def weights(self, window: Window) -> NDArray[np.int64]:
         """Return the areas of the pixels of `window` in units of `step`.
@@ -103,52 +103,35 @@ class Ground:
         """
         if self.uniform:
             return np.ones((len(window.rows), 1), np.int64)
-        if self.georeference.transform.d == 0:
-            window = Window(window.rows, Span(window.cols.start, window.cols.start + 1))
-        areas = pixel_area(self.georeference, window)
-        return np.rint(np.asarray(areas) / self.step).astype(np.int64)
+        return np.rint(self._areas(window) / self.step).astype(np.int64)
 
     @cached_property
     def step(self) -> float:
         """Area that one unit of weight stands for.
 
-        In m²: the area of a pixel where it is uniform, else 2^-24 of that of a pixel at the equator. Without a metric
-        CRS it is 1, in pixels.
+        In m²: the area of a pixel where it is uniform, else 2^-24 of that of a pixel on the map, or of one at the
+        equator in a geographic CRS. Where areas in m² are not known it is 1, in pixels.
         """
         if self.crs is None:
             return 1.0
-        area = abs(float(self.georeference.transform.determinant)) * self.unit**2
-        return area if self.uniform else area * float(self.crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
+        if not self.crs.is_geographic:
+            return self.planar_area if self.uniform else self.planar_area / _FRACTION
+        return self.planar_area * float(self.crs.ellipsoid.semi_minor_metre) ** 2 / _FRACTION
 
-    def distortion(self, window: Window) -> float:
-        """Return by how much the projection enlarges areas in the middle of `window`.
-
-        Returns:
-            The areal scale minus 1: 0.37 where areas of the map are 37 % larger than on the ellipsoid. 0 where the CRS
-            is not projected, or its scale cannot be computed.
-        """
+    @cached_property
+    def distorted(self) -> bool:
+        """Whether the CRS is projected and its areas are not taken for those on the ground."""
         if self.crs is None or not self.crs.is_projected:
-            return 0.0
-        left, bottom, right, top = self.georeference.bounds(window)
+            return False
         try:
-            place = pyproj.Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(
-                (left + right) / 2, (bottom + top) / 2, errcheck=True
-            )
-            scale = float(pyproj.Proj(self.crs).get_factors(*place, errcheck=True).areal_scale)
+            rows, cols = (np.linspace(0, length, _SAMPLES) for length in self.shape)
+            here = self.ellipsoid.at(*(axis.ravel() for axis in np.meshgrid(rows, cols)))
+            there = self.ellipsoid.at(*self._places_of_use())
         except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError):
-            return 0.0
-        return scale - 1 if math.isfinite(scale) else 0.0
-
-    def distortion_message(self, window: Window) -> str | None:
-        """Return a warning about `distortion` in the middle of `window`; None where it is below 2 %."""
-        distortion = self.distortion(window)
-        if abs(distortion) < _NOTABLE_DISTORTION:
-            return None
-        comparison = "larger" if distortion > 0 else "smaller"
-        return (
-            f"areas in m² are those of the map projection, here {abs(distortion):.0%} {comparison} than on the ground; "
-            "reproject the scene to UTM or an equal-area CRS for true ones"
-        )
+            return False
+        # Where a pixel of the raster is not on the globe, it has no area; elsewhere that does not matter.
+        ratios = np.concatenate([np.nan_to_num(here), there[np.isfinite(there)]]) / self.planar_area
+        return bool((np.abs(ratios - 1) > _MAX_DISTORTION).any())
 
     def threshold(self, area: Area) -> tuple[int, bool]:
         """Return the smallest sum that a region reaches if it is not smaller than `area`.
@@ -160,29 +143,85 @@ class Ground:
             The sum, and whether it is a sum of `weights` rather than a number of pixels.
 
         Raises:
-            SettingError: The area is in m² and the raster has no metric CRS.
+            SettingError: The area is in m² and the raster's areas in m² are not known.
         """
         if area.unit == "px":
             return math.ceil(min(area.value, _MAX_THRESHOLD)), False
         if not self.metric:
-            raise SettingError(f"{area} needs a geographic or projected CRS; give the area in pixels: {area.value:g}px")
+            raise SettingError(f"{area} needs a CRS with a unit of length; give the area in pixels: {area.value:g}px")
         # The factor absorbs the rounding of the quotient: a region of exactly this area is not smaller.
         return math.ceil(min(area.value / self.step * (1 - 1e-12), _MAX_THRESHOLD)), not self.uniform
 
     @cached_property
     def crs(self) -> Any:
-        """The pyproj CRS if it is geographic or projected, else None."""
+        """The pyproj CRS where areas in m² are known, else None."""
         return _metric_crs(self.georeference)
 
     @cached_property
     def unit(self) -> float:
-        """Metres per unit of a projected CRS, radians per unit of a geographic one."""
+        """Metres per unit of the CRS, or radians per unit of a geographic one."""
         return float(self.crs.axis_info[0].unit_conversion_factor)
+
+    @cached_property
+    def ellipsoid(self) -> EllipsoidAreas:
+        """Areas on the ellipsoid, in a projected CRS."""
+        return EllipsoidAreas(self.georeference, self.crs, self.unit)
+
+    def _areas(self, window: Window) -> NDArray[np.float64]:
+        """Areas in m² (rows, cols), or (rows, 1) where all pixels of a row have the same area, which differ."""
+        transform = self.georeference.transform
+        if not self.crs.is_geographic:
+            return self.ellipsoid.areas(window)
+        if transform.d == 0:
+            window = Window(window.rows, Span(window.cols.start, window.cols.start + 1))
+        rows = np.arange(window.rows.start, window.rows.stop)[:, None] + 0.5
+        cols = np.arange(window.cols.start, window.cols.stop)[None, :] + 0.5
+        latitude = (transform.d * cols + transform.e * rows + transform.f) * self.unit
+        major, minor = self.crs.ellipsoid.semi_major_metre, self.crs.ellipsoid.semi_minor_metre
+        eccentricity_squared = 1 - (minor / major) ** 2
+        # A grid may reach over a pole by half a pixel, where the cosine is negative.
+        density = minor**2 * np.maximum(np.cos(latitude), 0.0) / (1 - eccentricity_squared * np.sin(latitude) ** 2) ** 2
+        areas: NDArray[np.float64] = density * self.planar_area
+        return areas
+
+    def _places_of_use(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of places inside the area that a CRS with a code is meant for."""
+        code = authority_code(self.crs)
+        area = pyproj.CRS.from_authority(*code).area_of_use if code else None
+        if area is None:
+            return np.empty(0), np.empty(0)
+        west, south, east, north = area.bounds
+        shares = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+        longitude, latitude = np.meshgrid(
+            west + shares * ((east - west) % 360 or 360), south + shares * (north - south)
+        )
+        to_map = pyproj.Transformer.from_crs(self.crs.geodetic_crs, self.crs, always_xy=True)
+        x, y = to_map.transform(longitude.ravel(), latitude.ravel())
+        shown = np.isfinite(x) & np.isfinite(y)
+        x, y = x[shown], y[shown]
+        inverse = ~self.georeference.transform
+        return (
+            np.asarray(inverse.d * x + inverse.e * y + inverse.f), np.asarray(inverse.a * x + inverse.b * y + inverse.c)
+        )  # fmt: skip
 
 
 def _metric_crs(georeference: Georeference) -> Any:
-    """The pyproj CRS where it is geographic or projected, else None."""
+    """The pyproj CRS where it is geographic or projected, or that of a site with a unit of length; else None."""
     if georeference.wkt is None:
         return None
     crs = pyproj.CRS.from_wkt(georeference.wkt)
-    return crs if (crs.is_geographic or crs.is_projected) and crs.ellipsoid is not None else None
+    if crs.is_geographic or crs.is_projected:
+        return crs if crs.ellipsoid is not None else None
+    return crs if crs.is_engineering and _has_lengths(crs) else None
+
+
+def _has_lengths(crs: pyproj.CRS) -> bool:
+    """Whether both axes of the CRS of a site are in one known unit of length."""
+    axes = crs.to_json_dict().get("coordinate_system", {}).get("axis", [])
+    units = [axis.get("unit") for axis in axes[:2]]
+    if len(units) < 2 or units[0] != units[1]:
+        return False
+    unit = units[0]
+    if isinstance(unit, dict):
+        return bool(unit.get("type") == "LinearUnit") and str(unit.get("name")).lower() not in _NO_UNITS
+    return bool(unit == "metre")

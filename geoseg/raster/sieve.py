@@ -119,7 +119,7 @@ def sieve_parts(
 
 def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area) -> Iterator[NDArray[Any]]:
     """Yield the sieved rows of the parts, in bands of any height, 0 included."""
-    ground = Ground(spec.georeference)
+    ground = Ground(spec.georeference, spec.extent.shape)
     min_sum, weighted = ground.threshold(min_area)
     sieve, row = Sieve(min_sum), 0
     for band in read_rows(spec, parts, TIFF_BLOCK):

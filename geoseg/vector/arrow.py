@@ -51,12 +51,14 @@ class VectorSpec:
         layer: name of the layer.
         columns: column name -> numpy dtype, or "string"; the geometry is not among them.
         wkt: CRS as it was read from the raster; None without a CRS.
+        epoch: coordinate epoch of a dynamic CRS, in decimal years, which is written if the format has a place for it.
     """
 
     driver: str
     layer: str
     columns: Mapping[str, str]
     wkt: str | None
+    epoch: float | None = None
 
     @property
     def schema(self) -> Any:
@@ -102,15 +104,12 @@ def ipc_stream(
     return content
 
 
-def write_geoparquet(
-    path: Path, schema: Any, wkt: str | None, batches: Iterable[Any], bounds: Callable[[], Bounds | None]
-) -> None:
+def write_geoparquet(path: Path, spec: VectorSpec, batches: Iterable[Any], bounds: Callable[[], Bounds | None]) -> None:
     """Write record batches of polygons as GeoParquet, one row group for each, with the CRS as PROJJSON.
 
     Args:
         path: file to write.
-        schema: that of the batches.
-        wkt: CRS of the coordinates; None without one.
+        spec: its layer.
         batches: the record batches.
         bounds: called after the last batch; returns the bounds of all polygons, or None if there is no polygon.
     """
@@ -120,10 +119,11 @@ def write_geoparquet(
         "orientation": "counterclockwise",
         "edges": "planar",
         # If the member were missing, readers would assume OGC:CRS84.
-        "crs": None if wkt is None else pyproj.CRS.from_wkt(wkt).to_json_dict(),
+        "crs": None if spec.wkt is None else pyproj.CRS.from_wkt(spec.wkt).to_json_dict(),
+        **({} if spec.epoch is None else {"epoch": spec.epoch}),
     }
     # The stored Arrow schema would announce 64-bit offsets, which some readers do not support.
-    with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as file:
+    with parquet.ParquetWriter(path, spec.schema, compression="zstd", store_schema=False) as file:
         for batch in batches:
             file.write_batch(batch)
         total_bounds = bounds()

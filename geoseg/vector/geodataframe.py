@@ -15,7 +15,7 @@ from geoseg.raster.class_raster import MAX_ID, ClassRaster
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.units import Area
-from geoseg.vector.polygons import MEASURES, PolygonBatch, Polygonizer, polygonize
+from geoseg.vector.polygons import PolygonBatch, Polygonizer, measures, polygonize
 
 if TYPE_CHECKING:
     import geopandas
@@ -49,16 +49,17 @@ def to_geodataframe(
         known = names or {}
         position = georeference or Georeference(None, Affine.identity())
         batches = _polygons_of(source.astype(source.dtype.newbyteorder("="), copy=False), position, min_area)
-        return _frame(list(batches), Ground(position), lambda value: known.get(value, f"class {value}"), 0)
+        return _frame(
+            list(batches), Ground(position, source.shape), lambda value: known.get(value, f"class {value}"), 0
+        )
     with ClassRaster(source) as raster:
         batches = polygonize(raster, min_area=min_area)
-        return _frame(
-            list(batches), Ground(raster.scene.georeference), lambda value: raster.land_class(value).name, raster.offset
-        )
+        ground = Ground(raster.scene.georeference, raster.scene.shape)
+        return _frame(list(batches), ground, lambda value: raster.land_class(value).name, raster.offset)
 
 
 def _polygons_of(pixels: NDArray[Any], georeference: Georeference, min_area: Area | None) -> Iterator[PolygonBatch]:
-    polygonizer = Polygonizer(pixels.shape[1], georeference, min_area=min_area)
+    polygonizer = Polygonizer(pixels.shape[1], georeference, min_area=min_area, rows=len(pixels))
     for start in range(0, len(pixels), _ROWS):
         yield from polygonizer.push(pixels[start : start + _ROWS])
     yield from polygonizer.finish()
@@ -73,11 +74,11 @@ def _frame(
         batch.wkb[0][start:stop].tobytes() for batch in batches for start, stop in pairwise(batch.wkb[1].tolist())
     ]
     ids = np.concatenate([np.empty(0, np.int64), *(batch.values for batch in batches)]) - offset
-    area, perimeter = MEASURES[ground.metric]
+    names = measures(ground)
+    values = zip(*(batch.measured for batch in batches), strict=True) if batches else ([] for _ in names)
     columns = {
         "class_id": ids,
         "class": [name(value) for value in ids.tolist()],
-        area: np.concatenate([np.empty(0), *(batch.area for batch in batches)]),
-        perimeter: np.concatenate([np.empty(0), *(batch.perimeter for batch in batches)]),
+        **{measure: np.concatenate([np.empty(0), *found]) for measure, found in zip(names, values, strict=True)},
     }
     return geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries.from_wkb(shapes), crs=ground.georeference.wkt)

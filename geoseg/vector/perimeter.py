@@ -14,7 +14,8 @@ def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDAr
     """Return the perimeters (n,) of polygons with their holes, in m; in edges of pixels where there are no metres.
 
     In a geographic CRS every edge is measured along its course in longitude and latitude on the ellipsoid, by Simpson's
-    rule from the radii of curvature at its two ends and its middle.
+    rule from the radii of curvature at its two ends and its middle. In a projected CRS whose areas are not taken for
+    those on the ground, it is measured along its course on the map, from chords of the whole edge and of its halves.
 
     Args:
         ground: what pixels measure.
@@ -24,15 +25,47 @@ def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDAr
     if ground.uniform:
         row, col = ground.georeference.pixel_size if ground.metric else (1.0, 1.0)
         return (lengths[:, 0] * row + lengths[:, 1] * col) * (ground.unit if ground.metric else 1.0)
-    points = coordinates(rings, ground.georeference.transform) * ground.unit
-    following = np.arange(1, len(points) + 1)
+    following = np.arange(1, len(rings.vertices) + 1)
     following[rings.offsets[1:] - 1] = rings.offsets[:-1]
-    steps = points[following] - points
-    ends = _speed(ground, points[:, 1], steps) + _speed(ground, points[following, 1], steps)
-    edges = (ends + 4 * _speed(ground, points[:, 1] + steps[:, 1] / 2, steps)) / 6
+    measure = _geographic_edges if ground.crs.is_geographic else _projected_edges
+    edges = measure(ground, rings, following)
     owners = np.repeat(rings.labels, np.diff(rings.offsets))
     sums: NDArray[np.float64] = np.bincount(owners, weights=edges, minlength=len(lengths)).astype(np.float64)
     return sums
+
+
+def _geographic_edges(ground: Ground, rings: Rings, following: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Lengths (n,) in m of the edges from each vertex to the `following` one."""
+    points = coordinates(rings, ground.georeference.transform) * ground.unit
+    steps = points[following] - points
+    ends = _speed(ground, points[:, 1], steps) + _speed(ground, points[following, 1], steps)
+    lengths: NDArray[np.float64] = (ends + 4 * _speed(ground, points[:, 1] + steps[:, 1] / 2, steps)) / 6
+    return lengths
+
+
+def _projected_edges(ground: Ground, rings: Rings, following: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same; 0 where an end of the edge is not on the globe."""
+    ends = rings.vertices.astype(np.float64)
+    starts, middles = (_in_space(ground, points) for points in (ends, (ends + ends[following]) / 2))
+    halves = _distance(starts, middles) + _distance(middles, starts[following])
+    # Richardson's extrapolation: the error of a chord grows with the cube of its length.
+    lengths: NDArray[np.float64] = np.nan_to_num((4 * halves - _distance(starts, starts[following])) / 3)
+    return lengths
+
+
+def _in_space(ground: Ground, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return geocentric coordinates (n, 3) in m of positions (row, col), which lie on the ellipsoid."""
+    longitude, latitude = ground.ellipsoid.places(positions[:, 0], positions[:, 1])
+    major, minor = ground.crs.ellipsoid.semi_major_metre, ground.crs.ellipsoid.semi_minor_metre
+    flattening = (minor / major) ** 2
+    radius = major / np.sqrt(1 - (1 - flattening) * np.sin(latitude) ** 2)
+    across = radius * np.cos(latitude)
+    return np.stack([across * np.cos(longitude), across * np.sin(longitude), flattening * radius * np.sin(latitude)], 1)
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.sqrt(((a - b) ** 2).sum(axis=1))
+    return distance
 
 
 def _speed(ground: Ground, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.grid import Span, Window
@@ -22,17 +21,20 @@ from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.raster.sieve import Sieve
 from geoseg.units import Area
+from geoseg.vector.globe import Globe
 from geoseg.vector.outlines import outlines
 from geoseg.vector.perimeter import perimeters
 from geoseg.vector.rings import Rings
 from geoseg.vector.sweep import Sweep
 from geoseg.vector.sweep_kernels import CONFIDENCE, CONFIDENT, EDGES, PIXELS, VALUE, WEIGHT
-from geoseg.vector.wkb import Wkb, coordinates, encode, encode_points
+from geoseg.vector.wkb import Wkb, encode
 
-WGS84 = pyproj.CRS.from_epsg(4326)
 
-MEASURES = {True: ("area_m2", "perimeter_m"), False: ("area_px", "perimeter_px")}
-"""Names of the columns of area and perimeter, by whether there are metres."""
+def measures(ground: Ground) -> tuple[str, ...]:
+    """Return the names of the columns of area and perimeter, in the order of `PolygonBatch.measured`."""
+    if not ground.metric:
+        return "area_px", "perimeter_px"
+    return ("area_m2", "planar_m2", "perimeter_m") if ground.distorted else ("area_m2", "perimeter_m")
 
 
 @dataclass(frozen=True)
@@ -42,35 +44,25 @@ class Placement:
     Attributes:
         georeference: of the raster.
         wgs84: whether coordinates are longitude and latitude (EPSG:4326) instead of those of the raster's CRS.
+        shape: size (rows, cols) of the raster.
     """
 
     georeference: Georeference
     wgs84: bool = False
+    shape: tuple[int, int] = (1, 1)
 
     @cached_property
     def ground(self) -> Ground:
         """What pixels measure."""
-        return Ground(self.georeference)
+        return Ground(self.georeference, self.shape)
 
     def encode(self, rings: Rings) -> Wkb:
         """Return the WKB of the polygons; exteriors are counter-clockwise, holes clockwise."""
-        if not self.wgs84:
-            return encode(rings, self.georeference.transform)
-        x, y = coordinates(rings, self.georeference.transform).T
-        return encode_points(np.stack(self._reprojection.transform(x, y), axis=1), rings, self._clockwise)
+        return self._globe.encode(rings) if self.wgs84 else encode(rings, self.georeference.transform)
 
     @cached_property
-    def _reprojection(self) -> pyproj.Transformer:
-        return pyproj.Transformer.from_crs(self.georeference.wkt, WGS84, always_xy=True)
-
-    @cached_property
-    def _clockwise(self) -> bool:
-        """Whether rings that are counter-clockwise with rows downwards are clockwise in longitude and latitude: they
-        are for south-up rasters, and for CRS with an axis that points west or south."""
-        transform = self.georeference.transform
-        x, y = zip(*(transform @ corner for corner in ((0, 0), (1, 0), (0, 1))), strict=True)
-        (x0, x1, x2), (y0, y1, y2) = self._reprojection.transform(x, y)
-        return bool((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0) > 0)
+    def _globe(self) -> Globe:
+        return Globe(self.georeference, self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +107,13 @@ class PolygonBatch:
         return perimeters(self.placement.ground, self.lengths, self.rings)
 
     @property
+    def measured(self) -> list[Any]:
+        """The columns that `measures` names."""
+        ground = self.placement.ground
+        planar = [self.pixels * np.float64(ground.planar_area)] if ground.distorted else []
+        return [self.area, *planar, self.perimeter]
+
+    @property
     def confidence(self) -> NDArray[np.float64] | None:
         """Mean confidence in [0, 1] over the pixels that have any, (n,); NaN where no pixel has."""
         if self.full is None:
@@ -149,6 +148,7 @@ class Polygonizer:
         full: the confidence value that stands for 1.
         noded: whether all polygons that meet at a point get a vertex there, so that moving vertices opens no gaps.
         wgs84: whether coordinates are longitude and latitude.
+        rows: how many rows will be pushed, if that is known; see `Ground` for what depends on it.
 
     Raises:
         SettingError: `min_area` is in square metres, and the raster has no CRS with metres.
@@ -157,9 +157,9 @@ class Polygonizer:
     def __init__(
         self, cols: int, georeference: Georeference, *, min_area: Area | None = None,
         values: NDArray[np.int64] | None = None, confidence: Callable[[Span], NDArray[Any]] | None = None,
-        full: int = 255, noded: bool = False, wgs84: bool = False,
+        full: int = 255, noded: bool = False, wgs84: bool = False, rows: int = 1,
     ) -> None:  # fmt: skip
-        self._placement = Placement(georeference, wgs84)
+        self._placement = Placement(georeference, wgs84, (rows, cols))
         self.ground = self._placement.ground
         self._values, self._confidence, self._full = values, confidence, full
         self._pushed_rows = self._swept_rows = 0
@@ -213,7 +213,8 @@ class Polygonizer:
 
 def polygonize(raster: ClassRaster, **settings: Any) -> Iterator[PolygonBatch]:
     """Yield the polygons of an open class raster, a batch at a time; settings: keyword arguments of `Polygonizer`."""
-    polygonizer = Polygonizer(raster.scene.shape[1], raster.scene.georeference, **settings)
-    for rows in raster.spans:
-        yield from polygonizer.push(raster.read(rows))
+    rows, cols = raster.scene.shape
+    polygonizer = Polygonizer(cols, raster.scene.georeference, rows=rows, **settings)
+    for span in raster.spans:
+        yield from polygonizer.push(raster.read(span))
     yield from polygonizer.finish()

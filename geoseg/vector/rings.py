@@ -54,3 +54,29 @@ def _gather(vertices: Any, old_offsets: Any, order: Any, offsets: Any) -> Any:
     for i in range(len(order)):
         gathered[offsets[i] : offsets[i + 1]] = vertices[old_offsets[order[i]] : old_offsets[order[i] + 1]]
     return gathered
+
+
+def densified(rings: Rings, spacing: int) -> Rings:
+    """Return the rings with a vertex wherever an edge crosses a row or a column that is a multiple of `spacing`.
+
+    Rings that share an edge share these vertices as well.
+    """
+    vertices, count = rings.vertices.astype(np.int64), len(rings.vertices)
+    following = np.arange(1, count + 1)
+    following[rings.offsets[1:] - 1] = rings.offsets[:-1]
+    axis = (vertices[:, 1] != vertices[following, 1]).astype(np.int64)
+    start, stop = vertices[np.arange(count), axis], vertices[following, axis]
+    first = np.minimum(start, stop) // spacing + 1
+    last = (np.maximum(start, stop) - 1) // spacing
+    sizes = 1 + np.maximum(last - first + 1, 0)
+    begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    if begins[-1] == count:
+        return rings
+    owner = np.repeat(np.arange(count), sizes)
+    step = np.arange(begins[-1]) - begins[owner]
+    new = np.flatnonzero(step > 0)
+    owners, steps = owner[new], step[new]
+    dense = rings.vertices[owner]
+    crossing = np.where(stop[owners] > start[owners], first[owners] + steps - 1, last[owners] - steps + 1)
+    dense[new, axis[owners]] = crossing * spacing
+    return Rings(dense, begins[rings.offsets], rings.labels, rings.holes)

@@ -16,14 +16,13 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pyogrio
-import pyproj
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import check_space, publishing, sync
 from geoseg.files.record import source_date
-from geoseg.raster.georeference import authority_code
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
+from geoseg.vector.crs import gdal_crs
 from geoseg.vector.readback import Checksum, verify
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,9 @@ GEOPACKAGE_GEOMETRY = "geom"
 
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "GPKG": {"GEOMETRY_NAME": GEOPACKAGE_GEOMETRY},
-    # Nine decimals of a degree are a tenth of a millimetre; the members are those of RFC 7946.
-    "GeoJSON": {"COORDINATE_PRECISION": "9", "RFC7946": "YES"},
+    # Nine decimals of a degree are a tenth of a millimetre. GDAL's option RFC7946 would move what lies close to the
+    # antimeridian onto it.
+    "GeoJSON": {"COORDINATE_PRECISION": "9"},
     "GeoJSONSeq": {"COORDINATE_PRECISION": "9"},
     "ESRI Shapefile": {"ENCODING": "UTF-8"},
 }
@@ -204,13 +204,13 @@ class LayerWriter:
     def _write(self) -> None:
         spec = self._spec
         if spec.driver == PARQUET:
-            write_geoparquet(self._temporary, spec.schema, spec.wkt, self._dequeued(), lambda: self.bounds)
+            write_geoparquet(self._temporary, spec, self._dequeued(), lambda: self.bounds)
             return
-        options = _OPTIONS.get(spec.driver, {}) if spec.wkt or spec.driver != "GeoJSON" else {}
         reader = pa.RecordBatchReader.from_batches(spec.schema, self._dequeued())
         pyogrio.write_arrow(
             reader, self._temporary, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
-            geometry_type="Polygon", crs=_without_false_code(spec.wkt), **options,
+            geometry_type="Polygon", crs=gdal_crs(spec.driver, spec.wkt, spec.epoch),
+            **_OPTIONS.get(spec.driver, {}),
         )  # fmt: skip
 
 
@@ -253,22 +253,9 @@ def _sidecar(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix) if suffix.startswith("-") else path.with_suffix(suffix)
 
 
-def _without_false_code(wkt: str | None) -> str | None:
-    """Return the WKT, without its authority code if the code stands for another CRS: readers of FlatGeobuf would
-    believe the code."""
-    if wkt is None:
-        return None
-    crs = pyproj.CRS.from_wkt(wkt)
-    projjson = crs.to_json_dict()
-    if projjson.pop("id", None) is None or authority_code(crs):
-        return wkt
-    without_code: str = pyproj.CRS.from_json_dict(projjson).to_wkt()
-    return without_code
-
-
 @contextmanager
 def _logged_warnings(path: Path) -> Iterator[None]:
-    """Log GDAL's warnings, one line each, except that the layer has no CRS: the raster has none either."""
+    """Log GDAL's warnings, one line each, except that GDAL was given no CRS: see `gdal_crs`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.config import PolygonizeConfig
-from geoseg.errors import LockedError, OutputError, SettingError, WriteError
+from geoseg.errors import InputError, LockedError, OutputError, SettingError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import OutputLocks
 from geoseg.jobs.polygonize import PolygonizeJob
@@ -124,15 +124,96 @@ def test_geoparquet_says_where_it_lies(tmp_path: Path, classes_path: Path) -> No
     assert polygonized(bare, tmp_path / "bare.parquet").crs is None
 
 
-@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".shp", ".geojson", ".geojsonl"])
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".shp"])
 def test_without_a_crs(tmp_path: Path, suffix: str) -> None:
     raster = make_raster(tmp_path / "bare.tif", patchwork()[None], nodata=0, crs=None, transform=Affine.identity())
     frame = polygonized(raster, tmp_path / f"polygons{suffix}")
-    # What reads GeoJSON takes everything for longitude and latitude.
-    frame = frame.set_crs(None, allow_override=True)
     assert frame.area.tolist() == frame["area_px"].tolist()
     assert frame.length.tolist() == frame["perim_px" if suffix == ".shp" else "perimeter_px"].tolist()
     assert frame.total_bounds.tolist() == [0, 0, 110, 90]
+
+
+SITE = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["E",EAST],AXIS["N",NORTH]]'
+LACKS = {
+    "no CRS": (None, TRANSFORM, "give --assume-crs, or write polygons.gpkg"),
+    "a site": (SITE, TRANSFORM, "does not lead to longitude and latitude"),
+    "Mars": ("IAU_2015:49900", Affine(0.001, 0, 10, 0, -0.001, 10), "does not lead to longitude and latitude"),
+    "a pole": ("EPSG:3413", Affine(1000, 0, -9000, 0, -1000, 8000), "lies around a pole"),
+    "space": (
+        "+proj=geos +h=35785831 +lon_0=0",
+        Affine(3e4, 0, 4.4e6, 0, -3e4, 4.4e6),
+        "beyond what its CRS can place",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LACKS))
+def test_what_geojson_cannot_hold(
+    tmp_path: Path, name: str, scene_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is refused before any work, by both commands, and other formats take it."""
+    crs, transform, word = LACKS[name]
+    raster = make_raster(tmp_path / "classes.tif", patchwork(20, 20)[None], nodata=0, crs=crs, transform=transform)
+    with rasterio.open(scene_path) as file:
+        scene = make_raster(tmp_path / "scene.tif", file.read(), crs=crs, transform=transform)
+    with untouched(tmp_path):
+        for suffix in (".geojson", ".geojsonl", ".geojsons"):
+            out = tmp_path / f"polygons{suffix}"
+            assert_refused(geoseg(capsys, "-q", "polygonize", raster, "-o", out), 65, word, "polygons.gpkg")
+        common = ("-q", "predict", scene, "-m", model_path, "-o", tmp_path / "map.tif")
+        assert_refused(geoseg(capsys, *common, "--polygons", out), 65, word, "polygons.gpkg")
+    assert geoseg(capsys, "-q", "polygonize", raster, "-o", tmp_path / "polygons.gpkg").code == 0
+
+
+def test_every_geojson_is_cut_at_the_antimeridian(tmp_path: Path) -> None:
+    """In the same way: all polygons valid and narrow, and of the area that they have on the ground."""
+    raster = make_raster(
+        tmp_path / "fiji.tif", patchwork(30, 40)[None], nodata=0, crs="EPSG:32760",
+        transform=Affine(30, 0, 818_900, 0, -30, 8_118_400),
+    )  # fmt: skip
+    frames = [polygonized(raster, tmp_path / f"p{suffix}") for suffix in (".geojson", ".geojsonl", ".geojsons")]
+    frame = frames[0]
+    assert all(other.geometry.geom_equals(frame.geometry).all() for other in frames[1:])
+    parts = frame.explode().bounds
+    assert frame.is_valid.all()
+    assert (frame.geom_type == "MultiPolygon").sum() > 2
+    assert (parts["maxx"] - parts["minx"] < 0.02).all()
+    assert (parts["minx"].min(), parts["maxx"].max()) == (-180, 180)
+    geod = pyproj.Geod(ellps="WGS84")
+    areas = np.array([abs(geod.geometry_area_perimeter(shape)[0]) for shape in frame.geometry])
+    # UTM enlarges areas at the edge of a zone.
+    np.testing.assert_allclose(areas, frame["area_m2"], rtol=3e-3)
+
+
+def test_areas_of_web_mercator_are_those_of_the_ground(tmp_path: Path) -> None:
+    transform = Affine(10, 0, 1e6, 0, -10, 8.4e6)
+    raster = make_raster(
+        tmp_path / "mercator.tif", patchwork(30, 40)[None], nodata=0, crs="EPSG:3857", transform=transform
+    )
+    frame = polygonized(raster, tmp_path / "p.gpkg")
+    assert frame.columns.tolist() == ["class_id", "class", "area_m2", "planar_m2", "perimeter_m", "geometry"]
+    assert frame["planar_m2"].tolist() == frame.area.tolist()
+    there = frame.to_crs("+proj=laea +lat_0=60.1 +lon_0=9 +ellps=WGS84")
+    np.testing.assert_allclose(frame["area_m2"], there.area, rtol=1e-4)
+    np.testing.assert_allclose(frame["perimeter_m"], there.length, rtol=1e-4)
+    sieved = polygonized(raster, tmp_path / "sieved.gpkg", min_area=Area(60))
+    assert sieved["area_m2"].min() >= 60
+    assert frame["planar_m2"].min() > 60 > frame["area_m2"].min()
+
+
+def test_a_crs_that_readers_would_take_for_another_is_refused(tmp_path: Path, classes_path: Path) -> None:
+    rotated = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84"
+    oblique = "+proj=omerc +lat_0=4 +lonc=115 +alpha=53.31 +gamma=53.13 +k=0.99984 +ellps=evrstSS"
+    for number, (crs, suffix) in enumerate(
+        [(rotated, ".shp"), (oblique, ".shp"), ("+proj=utm +zone=33 +units=km", ".fgb")]
+    ):
+        raster = make_raster(
+            tmp_path / f"{number}.tif", patchwork(20, 20)[None], nodata=0, crs=crs,
+            transform=Affine(0.1, 0, 10, 0, -0.1, 20),
+        )  # fmt: skip
+        with untouched(tmp_path), pytest.raises(InputError, match=r"cannot be described in .*; write p\.gpkg"):
+            polygonized(raster, tmp_path / f"p{suffix}")
+        assert pyproj.CRS(polygonized(raster, tmp_path / f"{number}.parquet").crs).name != ""
 
 
 def test_a_crs_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def place(name: str) -> Georeference:
 
 
 def polygonized(values: NDArray[Any], georeference: Georeference, height: int, **settings: Any) -> list[PolygonBatch]:
-    work = Polygonizer(values.shape[1], georeference, **settings)
+    work = Polygonizer(values.shape[1], georeference, rows=len(values), **settings)
     batches = [batch for band in bands(values, height) for batch in work.push(band)]
     return [*batches, *work.finish()]
 
