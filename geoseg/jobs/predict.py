@@ -116,7 +116,7 @@ class PredictJob(BlockJob):
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
             self.extent = _extent(self.scene, config.bounds)
-            self._check()
+            self._check(path)
             self.fit = fit(model, self.scene, path, config.rescale, learnt_from)
             for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
                 log.warning("%s: %s", path, remark)
@@ -171,11 +171,11 @@ class PredictJob(BlockJob):
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
 
-    def _check(self) -> None:
+    def _check(self, path: Location) -> None:
         """Refuse outputs that cannot be written, and areas that are unknown."""
         config, georeference = self.config, self.scene.georeference
         self._check_outputs()
-        for remark in _polygon_remarks(self.scene, self.extent, self.outputs):
+        for remark in _polygon_remarks(path, self.scene, self.extent, self.outputs):
             log.warning("%s", remark)
         if config.min_area is not None:
             Ground(georeference).threshold(config.min_area)
@@ -311,18 +311,18 @@ def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> Non
     with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
         outputs.check(config.overwrite, _inputs(config, scene))
         extent = _extent(scene, config.bounds)
-        _polygon_remarks(scene, extent, outputs)
+        _polygon_remarks(path, scene, extent, outputs)
         if config.stac:
             check_item(path, scene, extent, config.datetime)
 
 
-def _polygon_remarks(scene: Scene, extent: Window, outputs: Outputs) -> list[str]:
+def _polygon_remarks(path: Location, scene: Scene, extent: Window, outputs: Outputs) -> list[str]:
     """Refuse polygons that the format of their file cannot hold; return warnings of what it does to them."""
     if outputs.polygons is None:
         return []
-    require_rectified(scene.path, scene.georeference)
+    require_rectified(path, scene.georeference)
     driver = POLYGONS[outputs.polygons.suffix.lower()]
-    return check_format(outputs.polygons, driver, scene.path, scene.georeference.shifted(extent), extent.shape)
+    return check_format(outputs.polygons, driver, path, scene.georeference.shifted(extent), extent.shape)
 
 
 def _inputs(config: PredictConfig, scene: Scene | None = None) -> tuple[Location, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,6 @@ def cut_at_antimeridian(points: Floats, rings: Rings, clockwise: bool) -> Wkb:
 
 def _cut(outlines: list[Floats]) -> Any:
     """The polygon of an exterior and holes, whose longitudes begin within -180 to 180, as geometry within them."""
-    outlines = [_with_crossings(outline) for outline in outlines]
     whole = shapely.Polygon(outlines[0], outlines[1:])
     west, _, east, _ = whole.bounds
     parts = []
@@ -78,22 +76,6 @@ def _cut(outlines: list[Floats]) -> Any:
         # Narrower than what can be written: pixels of less than two centimetres.
         return shapely.transform(whole, lambda points: np.clip(points, -180, 180))
     return shapely.MultiPolygon([orient(part) for part in parts]) if len(parts) > 1 else orient(parts[0])
-
-
-def _with_crossings(outline: Floats) -> Floats:
-    """Return a ring with vertices where it crosses 180 degrees, the same ones in both directions of an edge."""
-    pieces = []
-    for a, b in pairwise(np.concatenate([outline, outline[:1]])):
-        pieces.append(a[None])
-        low, high = (a, b) if a[0] < b[0] else (b, a)
-        between = 180 + 360 * np.arange(np.floor((low[0] + 180) / 360), np.ceil((high[0] - 180) / 360))
-        inside = between[(low[0] < between) & (between < high[0])]
-        if len(inside):
-            share = (inside - low[0]) / (high[0] - low[0])
-            crossings = np.stack([inside, low[1] + share * (high[1] - low[1])], axis=1)
-            pieces.append(crossings if a[0] < b[0] else crossings[::-1])
-    ring: Floats = np.concatenate(pieces)
-    return ring
 
 
 def _polygons(geometry: Any) -> list[Any]:

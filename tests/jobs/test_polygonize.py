@@ -185,6 +185,17 @@ def test_every_geojson_is_cut_at_the_antimeridian(tmp_path: Path) -> None:
     np.testing.assert_allclose(areas, frame["area_m2"], rtol=3e-3)
 
 
+@pytest.mark.parametrize("suffix", [".geojson", ".geojsonl"])
+def test_what_lies_close_to_the_antimeridian_is_not_torn(tmp_path: Path, suffix: str) -> None:
+    """An edge of pixels lies 3 mm from it, and GDAL writes 180 for 179.99999997."""
+    transform = Affine(50, 0, 20037508.34 - 1000, 0, -50, 7e6)
+    raster = make_raster(tmp_path / "c.tif", patchwork(30, 40)[None], nodata=0, crs="EPSG:3857", transform=transform)
+    frame = polygonized(raster, tmp_path / f"p{suffix}")
+    assert frame.is_valid.all()
+    assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+    assert (frame.geom_type == "MultiPolygon").any()
+
+
 def test_areas_of_web_mercator_are_those_of_the_ground(tmp_path: Path) -> None:
     transform = Affine(10, 0, 1e6, 0, -10, 8.4e6)
     raster = make_raster(

@@ -73,6 +73,8 @@ def test_polygons_are_valid_cut_and_of_the_right_area(name: str) -> None:
     assert (len(parts) > len(shapes)) == crossing
     if crossing:
         assert (west.min(), east.max()) == (-180, 180)
+        longitude, latitude = shapely.get_coordinates(parts).T
+        assert set(latitude[longitude == 180]) >= set(latitude[longitude == -180]) or "360" in name
     # Cut along the antimeridian, neighbours still meet: no gap and no overlap.
     assert shapely.union_all(shapes).area == pytest.approx(shapely.area(shapes).sum(), rel=1e-9)
     equal = pyproj.Transformer.from_crs(4326, "+proj=cea +ellps=WGS84", always_xy=True)
