@@ -19,7 +19,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from helpers.class_rasters import rasterio_shapes, sieved
+from helpers.class_rasters import rasterio_shapes
 from helpers.commandline import assert_refused, first_band, geoseg, untouched
 from helpers.rasters import TRANSFORM, UTM, make_raster
 from numpy.typing import NDArray
@@ -260,7 +260,7 @@ def test_the_command(tmp_path: Path, classes_path: Path, capsys: pytest.CaptureF
     assert (outcome.code, outcome.out) == (0, f"{out}\n")
     frame = geopandas.read_file(out, layer="classes")
     assert outcome.said[-1] == f"{len(frame)} polygons"
-    values = sieved(first_band(classes_path), 12)
+    values = np.concatenate(list(sieve([first_band(classes_path)], 12)))
     values[values == 2] = 0
     assert outlines(frame, "kind") == rasterio_shapes(values, TRANSFORM)
     assert pyogrio.read_info(out, layer="classes")["fields"].tolist() == ["kind", "class", "area_m2", "perimeter_m"]
