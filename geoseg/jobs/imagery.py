@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.raster.fills import Fill, undeclared_fill
-from geoseg.raster.ground import ground_sampling_distance
+from geoseg.raster.ground import Ground
 from geoseg.raster.sample import sample
 from geoseg.raster.scaling import ConvertedImage, Scaling, conversion
 from geoseg.raster.scene import Scene
@@ -33,7 +33,7 @@ def scaling_of(sources: Sequence[ImageSource]) -> Scaling | None:
 
 def pixel_size_of(sources: Sequence[ImageSource]) -> tuple[float, float] | None:
     """Return the smallest and largest side of a pixel, in metres on the ground; None where no scene tells it."""
-    sizes = [ground_sampling_distance(scene.georeference, scene.extent) for scene in _some(_scenes(sources))]
+    sizes = [Ground(scene.georeference, scene.shape).sampling_distance for scene in _some(_scenes(sources))]
     known = [size for size in sizes if size is not None]
     return (min(known), max(known)) if known else None
 

@@ -18,7 +18,7 @@ from geoseg.errors import InputError
 from geoseg.location import Location, Remote
 from geoseg.model.file import Model
 from geoseg.raster.fills import undeclared_fill
-from geoseg.raster.ground import ground_sampling_distance
+from geoseg.raster.ground import Ground
 from geoseg.raster.sample import sample
 from geoseg.raster.scaling import Conversion, Scaling, conversion, kind_of
 from geoseg.raster.scene import Scene
@@ -85,7 +85,7 @@ def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: 
         scene.nodata_told = True
         valid = valid & ~(pixels == np.array(fill.value, pixels.dtype)).all(axis=0)
     found = fit_values(model, name, pixels[:, valid], scene.scaling, rescale)
-    remarks = (*found.remarks, *_resolution(model, ground_sampling_distance(scene.georeference, scene.extent)))
+    remarks = (*found.remarks, *_resolution(model, Ground(scene.georeference, scene.shape).sampling_distance))
     return Fit(found.conversion, remarks, fill.message() if fill else "")
 
 

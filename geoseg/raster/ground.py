@@ -27,24 +27,6 @@ _MAX_THRESHOLD = 2.0**61
 _NO_UNITS = ("unknown", "unnamed", "pixel", "pixels")
 
 
-def ground_sampling_distance(georeference: Georeference, extent: Window) -> float | None:
-    """Return the side in metres, on the ground, of a square as large as the pixel in the middle of a raster.
-
-    Args:
-        georeference: Of the raster.
-        extent: All of its pixels.
-
-    Returns:
-        None where the CRS says nothing of it.
-    """
-    middle = Window.of(len(extent.rows) // 2, len(extent.cols) // 2, 1, 1)
-    area = pixel_area(georeference, middle)
-    if area is None:
-        return None
-    ground = float(np.max(area)) / (1 + Ground(georeference).distortion(extent))
-    return math.sqrt(ground) if 0 < ground < math.inf else None
-
-
 @dataclass(frozen=True)
 class Ground:
     """Areas of regions as sums of integer pixel weights, so that the order of addition does not matter.
@@ -94,6 +76,17 @@ class Ground:
         if self.uniform:
             return self.planar_area
         return np.ascontiguousarray(np.broadcast_to(self._areas(window), window.shape))
+
+    @property
+    def sampling_distance(self) -> float | None:
+        """Side in metres, on the ground, of a square as large as the pixel in the middle of the raster.
+
+        None where the CRS says nothing of it, or cannot place that pixel on the globe.
+        """
+        row, col = (length // 2 for length in self.shape)
+        areas = self.areas(Window.of(row, col, 1, 1))
+        area = math.nan if areas is None else float(np.max(areas))
+        return math.sqrt(area) if 0 < area < math.inf else None
 
     def weights(self, window: Window) -> NDArray[np.int64]:
         """Return the areas of the pixels of `window` in units of `step`.

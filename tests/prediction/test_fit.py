@@ -153,7 +153,7 @@ def test_another_resolution_is_told(crs: str | None, size: float, told: bool, co
     found = compare(model, IMAGE.astype(np.uint16), crs=crs, transform=transform)
     assert ["on the ground" in remark for remark in found.remarks] == [True] * told
     if told and size == 0.2:
-        assert "-outsize 39.9% 39.9%" in found.remarks[0]
+        assert "-outsize 40% 40%" in found.remarks[0]
     assert compare(replace(model, pixel_size=None), IMAGE.astype(np.uint16), crs=crs, transform=transform) == Fit(None)
 
 
