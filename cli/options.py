@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from geoseg.bands import Bands, parse_bands
 from geoseg.config import Opening, Precision, PredictConfig
 from geoseg.errors import SettingError
 from geoseg.location import Location, Remote, locate
@@ -19,7 +20,7 @@ PATH = click.Path(path_type=Path)
 
 
 if TYPE_CHECKING:
-    _BandType = click.ParamType[tuple[int, ...]]
+    _BandType = click.ParamType[Bands]
     _AreaType = click.ParamType[Area]
     _PeriodType = click.ParamType[Period]
     _LocationType = click.ParamType[Location]
@@ -28,18 +29,13 @@ else:  # older releases of click do not subscript it
 
 
 class BandList(_BandType):
-    """Band numbers counted from 1: '4,3,2'."""
+    """Band numbers counted from 1, or names: '4,3,2', 'red,green,blue'."""
 
-    name = "N[,N...]"
+    name = "BAND[,BAND...]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers as a tuple."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).replace(" ", ",").split(",") if part)
-        except ValueError:
-            self.fail(f"{value!r} is not a list of band numbers such as 4,3,2", param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Bands:
+        """Return numbers and names as a tuple."""
+        return value if isinstance(value, tuple) else parse_bands(str(value))
 
 
 class AreaType(_AreaType):
@@ -124,7 +120,8 @@ def bands_option(function: F) -> F:
     """Add -b, --bands."""
     return click.option(
         "-b", "--bands", type=BandList(), default=None,
-        help="Bands to use, counted from 1, in this order: 4,3,2. Required for more than four bands.  "
+        help="Bands to use, by number from 1 or by name, in this order: 4,3,2 or red,green,blue. Required for more than "
+        "four bands.  "
         "[default: all bands except alpha]",
     )(function)  # fmt: skip
 

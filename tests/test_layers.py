@@ -22,6 +22,7 @@ PACKAGES = (
     "errors",
     "units",
     "location",
+    "bands",
     "recipes",
     "config",
     "classes",
@@ -46,7 +47,7 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = ("version", "errors", "units", "location", "recipes", "config", "classes", "grid")
+LIGHT = ("version", "errors", "units", "location", "bands", "recipes", "config", "classes", "grid")
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {

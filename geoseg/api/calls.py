@@ -8,6 +8,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.bands import Bands, parse_bands
 from geoseg.errors import SettingError
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Numbers = Sequence[int] | int | str
 """Whole numbers: several, one, or text as on the command line, "4,3,2"."""
+
+BandsLike = Sequence[int | str] | int | str
+"""Bands by number or name: several, one, or text as on the command line, "4,3,2" or "red,green,blue"."""
 
 Names = Sequence[str | int] | str | int
 """Ids or names of classes: several, one, or text as on the command line, "water,trees"."""
@@ -79,6 +83,21 @@ def numbers_of(name: str, values: Numbers | None) -> tuple[int, ...] | None:
         raise SettingError(f"{name} is {values!r}; give whole numbers, such as (4, 3, 2)") from None
 
 
+def bands_of(values: BandsLike | None) -> Bands | None:
+    """Return bands as a tuple of numbers and names.
+
+    Raises:
+        SettingError: They are something else.
+    """
+    if values is None:
+        return None
+    given: Sequence[Any] = parse_bands(values) if isinstance(values, str) else _several(values)
+    try:
+        return tuple(_one_band(value) if isinstance(value, str) else index(value) for value in given)
+    except TypeError:
+        raise SettingError(f"bands is {values!r}; give whole numbers or names, such as (4, 3, 2)") from None
+
+
 def names_of(values: Names | None) -> tuple[str, ...] | None:
     """Return ids or names of classes as a tuple of texts, each as on the command line: "1,3" or "water,trees"."""
     if values is None:
@@ -112,6 +131,11 @@ def period_of(period: Period | str | None) -> Period | None:
     if isinstance(period, str):
         return Period.parse(period)
     raise SettingError(f'datetime is {period!r}; give "2020-07-14", or a geoseg.Period')
+
+
+def _one_band(text: str) -> int | str:
+    """A number that is given as text, as in a list of words, or a name."""
+    return int(text) if text.strip().isdecimal() else text
 
 
 def _several(values: Any) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.api.calls import Numbers, PathLike, ProgressOption, location_of, numbers_of, run
+from geoseg.api.calls import BandsLike, PathLike, ProgressOption, bands_of, location_of, run
 from geoseg.config import (
     MODEL_NAME,
     Opening,
@@ -27,7 +27,7 @@ def train(
     data: PathLike | Sequence[PathLike], out: PathLike = MODEL_NAME, *, recipe: RecipeName | None = None,
     classes: int | None = None, steps: int | None = None, minutes: float | None = None, batch_size: int | None = None,
     patch_size: int | None = None, encoder: str = TrainConfig.encoder, encoder_weights: str | None = None,
-    bands: Numbers | None = None, superpixel_size: int | None = None,
+    bands: BandsLike | None = None, superpixel_size: int | None = None,
     compactness: float = TrainConfig.compactness, device: str = "auto", precision: Precision = "auto", seed: int = 0,
     weights: Weights = "selected", max_bad: int = 0, resume: bool = False, overwrite: bool = False,
     allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
@@ -47,7 +47,7 @@ def train(
         patch_size: Side of a patch in pixels, a multiple of 32.
         encoder: "compact", or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name such as "imagenet", or a file; None is random.
-        bands: Band numbers, counted from 1, in this order; None is all bands except alpha.
+        bands: Band numbers, counted from 1, or names, in this order; None is all bands except alpha.
         superpixel_size: Side of a superpixel in pixels.
         compactness: Weight of spatial distance against colour distance.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -82,7 +82,7 @@ def train(
     config = TrainConfig(
         data=scenes[0], out=Path(out), recipe=recipe, classes=classes,
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
-        encoder_weights=encoder_weights, bands=numbers_of("bands", bands), superpixel_size=superpixel_size,
+        encoder_weights=encoder_weights, bands=bands_of(bands), superpixel_size=superpixel_size,
         compactness=compactness, device=device, precision=precision, seed=seed, weights=weights, max_bad=max_bad,
         resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
         page=page, nodata=nodata,

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import Numbers, PathLike, ProgressOption, location_of, numbers_of, path_of, run
+from geoseg.api.calls import (
+    BandsLike,
+    Numbers,
+    PathLike,
+    ProgressOption,
+    bands_of,
+    location_of,
+    numbers_of,
+    path_of,
+    run,
+)
 from geoseg.config import (
     CheckConfig,
     EvaluateConfig,
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
 def evaluate(
     file: PathLike, *, labels: PathLike | None = None, data: PathLike | None = None,
     protocol: ProtocolName | None = None, ignore: Numbers = (), label_map: PathLike | None = None,
-    bands: Numbers | None = None, rescale: bool = False, device: str = "auto", precision: Precision = "auto",
+    bands: BandsLike | None = None, rescale: bool = False, device: str = "auto", precision: Precision = "auto",
     picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
     progress: ProgressOption = False,
@@ -37,7 +47,7 @@ def evaluate(
         protocol: The benchmark that `data` holds, with its own labels; None is the one the model was trained on.
         ignore: Label values that are not scored.
         label_map: JSON or CSV file that names label values or colours.
-        bands: Band numbers, counted from 1, in the model's order.
+        bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: As in `predict`.
         device: As in `train`.
         precision: As in `train`.
@@ -61,7 +71,7 @@ def evaluate(
     config = EvaluateConfig(
         file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol,
         ignore=numbers_of("ignore", ignore) or (),
-        label_map=path_of(label_map), bands=numbers_of("bands", bands), rescale=rescale,
+        label_map=path_of(label_map), bands=bands_of(bands), rescale=rescale,
         device=device, precision=precision,
         picture=path_of(picture), overwrite=overwrite,
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
@@ -108,7 +118,7 @@ def info(file: PathLike, **opening: Any) -> dict[str, Any]:
     return file_info(location_of(file), Opening(**opening))
 
 
-def open_scene(path: PathLike, bands: Numbers | None = None, assume_crs: str | None = None, **opening: Any) -> Scene:
+def open_scene(path: PathLike, bands: BandsLike | None = None, assume_crs: str | None = None, **opening: Any) -> Scene:
     """Open a raster to read windows of pixels and their validity. A context manager.
 
     Args:
@@ -126,4 +136,4 @@ def open_scene(path: PathLike, bands: Numbers | None = None, assume_crs: str | N
     """
     from geoseg.raster.scene import Scene
 
-    return Scene(location_of(path), numbers_of("bands", bands), assume_crs, opening=Opening(**opening))
+    return Scene(location_of(path), bands_of(bands), assume_crs, opening=Opening(**opening))

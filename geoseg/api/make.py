@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from geoseg.api.calls import (
     AreaLike,
+    BandsLike,
     Names,
-    Numbers,
     PathLike,
     ProgressOption,
     area_of,
+    bands_of,
     location_of,
     names_of,
-    numbers_of,
     path_of,
     period_of,
     run,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, confidence: PathLike | None = None,
     polygons: PathLike | None = None, min_area: AreaLike | None = None, sld: bool = False, legend: bool = False,
-    stac: bool = False, datetime: Period | str | None = None, bands: Numbers | None = None, rescale: bool = False,
+    stac: bool = False, datetime: Period | str | None = None, bands: BandsLike | None = None, rescale: bool = False,
     aoi: PathLike | None = None, bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
     overlap: int | None = None, blend: Blend = "hann", block_size: int = PredictConfig.block_size,
     batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
@@ -58,7 +58,7 @@ def predict(
         legend: Also write a picture of the legend.
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scene, for the STAC Item: a `Period` or "2020-07-14".
-        bands: Band numbers, counted from 1, in the model's order.
+        bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the range that the model learnt from: the 2nd and 98th percentiles of
             the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
@@ -98,7 +98,7 @@ def predict(
         scenes=(location_of(scene),), out=Path(out), model=path_of(model), confidence=path_of(confidence),
         polygons=path_of(polygons), min_area=area_of(min_area), sld=sld,
         legend=legend, stac=stac, datetime=period_of(datetime),
-        bands=numbers_of("bands", bands), rescale=rescale,
+        bands=bands_of(bands), rescale=rescale,
         aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
@@ -115,7 +115,7 @@ def predict(
 
 def superpixels(
     scene: PathLike, out: PathLike, *, size: int = SegmentConfig.size, compactness: float = SegmentConfig.compactness,
-    iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: Numbers | None = None,
+    iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: BandsLike | None = None,
     block_size: int = SegmentConfig.block_size, workers: int | None = None, assume_crs: str | None = None,
     overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
@@ -154,7 +154,7 @@ def superpixels(
 
     config = SegmentConfig(
         scene=location_of(scene), out=Path(out), size=size, compactness=compactness, iterations=iterations,
-        min_size=min_size, bands=numbers_of("bands", bands), block_size=block_size, workers=workers,
+        min_size=min_size, bands=bands_of(bands), block_size=block_size, workers=workers,
         assume_crs=assume_crs,
         overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt, allow_remote=allow_remote,
         max_pixels=max_pixels, page=page, nodata=nodata,

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from geoseg.bands import Bands
 from geoseg.errors import SettingError
 from geoseg.recipes import check_range
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
 
-def check_bands(bands: tuple[int, ...] | None) -> None:
-    """Raise SettingError unless all of `bands` are at least 1 and there is one; None is allowed."""
-    if bands is not None and (not bands or min(bands) < 1):
-        raise SettingError(f"bands {bands} must be band numbers, counted from 1")
+def check_bands(bands: Bands | None) -> None:
+    """Raise SettingError unless `bands` are names or numbers of at least 1 and there is one; None is allowed."""
+    if bands is not None and (
+        not bands or any(not band.strip() if isinstance(band, str) else band < 1 for band in bands)
+    ):
+        raise SettingError(f"bands {bands} must be band numbers, counted from 1, or names")
 
 
 def check_blocks(block_size: int, workers: int | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands
 from geoseg.errors import SettingError
 from geoseg.location import Location
@@ -24,7 +25,7 @@ class EvaluateConfig(Opening):
             benchmark that it was trained on.
         ignore: Label values that are not scored.
         label_map: File that names label values or colours.
-        bands: Band numbers, counted from 1, in the model's order.
+        bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: See `PredictConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: Arithmetic of the network.
@@ -39,7 +40,7 @@ class EvaluateConfig(Opening):
     protocol: ProtocolName | None = None
     ignore: tuple[int, ...] = ()
     label_map: Path | None = None
-    bands: tuple[int, ...] | None = None
+    bands: Bands | None = None
     rescale: bool = False
     device: str = "auto"
     precision: Precision = "auto"

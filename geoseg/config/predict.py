@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands, check_blocks
 from geoseg.errors import SettingError
 from geoseg.location import Location
@@ -32,7 +33,7 @@ class PredictConfig(Opening):
         legend: Also write a picture of the legend.
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
-        bands: Band numbers, counted from 1, in the model's order.
+        bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
         bounds: Left, bottom, right and top, in the scene's CRS, of the part to write.
@@ -61,7 +62,7 @@ class PredictConfig(Opening):
     legend: bool = False
     stac: bool = False
     datetime: Period | None = None
-    bands: tuple[int, ...] | None = None
+    bands: Bands | None = None
     rescale: bool = False
     aoi: Path | None = None
     bounds: tuple[float, float, float, float] | None = None

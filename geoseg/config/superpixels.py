@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.bands import Bands
 from geoseg.config.common import Opening, check_bands, check_blocks
 from geoseg.config.predict import PredictConfig
 from geoseg.location import Location
@@ -22,7 +23,7 @@ class SegmentConfig(Opening):
         compactness: See `SuperpixelConfig`.
         iterations: See `SuperpixelConfig`.
         min_size: Superpixels of fewer pixels are merged into a neighbour; None is a quarter of `size` squared.
-        bands: Band numbers, counted from 1; None is all bands except alpha.
+        bands: Band numbers, counted from 1, or names; None is all bands except alpha.
         block_size: See `PredictConfig`.
         workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
@@ -37,7 +38,7 @@ class SegmentConfig(Opening):
     compactness: float = SuperpixelConfig.compactness
     iterations: int = SuperpixelConfig.iterations
     min_size: int | None = None
-    bands: tuple[int, ...] | None = None
+    bands: Bands | None = None
     block_size: int = PredictConfig.block_size
     workers: int | None = None
     assume_crs: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands
 from geoseg.errors import SettingError
 from geoseg.location import Location
@@ -44,7 +45,7 @@ class TrainConfig(Opening):
         patch_size: Side of a patch in pixels, a multiple of 32.
         encoder: `compact`, or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name that the library knows, or a file; None is random.
-        bands: Band numbers, counted from 1; None is all bands except alpha.
+        bands: Band numbers, counted from 1, or names; None is all bands except alpha.
         superpixel_size: Side of a superpixel in pixels.
         compactness: See `SuperpixelConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -66,7 +67,7 @@ class TrainConfig(Opening):
     patch_size: int | None = None
     encoder: str = COMPACT
     encoder_weights: str | None = None
-    bands: tuple[int, ...] | None = None
+    bands: Bands | None = None
     superpixel_size: int | None = None
     compactness: float = SuperpixelConfig.compactness
     device: str = "auto"

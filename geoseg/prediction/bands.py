@@ -5,33 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from geoseg.bands import advise_bands, band_list, differ, match_bands, read_names
 from geoseg.config import Opening
 from geoseg.errors import BandError
 from geoseg.location import Location
 from geoseg.model.file import Model
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import EVERY_BAND, Scene
 
 log = logging.getLogger(__name__)
-
-_COLOURS = {"red", "green", "blue"}
 
 
 def open_for(
     model: Model,
     path: Location,
-    bands: Sequence[int] | None,
+    bands: Sequence[int | str] | None,
     assume_crs: str | None = None,
     opening: Opening | None = None,
     quiet: bool = False,
 ) -> Scene:
     """Open a scene with the bands that `model` expects.
 
-    If no bands are given and the scene has the model's bands in another order, they are reordered.
+    If no bands are given, they are matched by their names (see `geoseg.bands`): those of the model in another order are
+    reordered, and other ones are refused. Names that cannot be compared, such as B4 and red, are taken in their order
+    with a warning.
 
     Args:
         model: The model.
         path: The scene.
-        bands: Band numbers, counted from 1, in the model's order; None matches them by name.
+        bands: Band numbers, counted from 1, or names, in the model's order; None matches them by name.
         assume_crs: CRS of a scene that has none.
         opening: Which rasters may be opened, and how.
         quiet: Do not warn; see `Scene`.
@@ -40,19 +41,91 @@ def open_for(
         InputMissingError, InputError: See `Scene`.
         BandError: The bands do not match; the message names those of both sides.
     """
-    scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
-    expected, found = model.bands, scene.band_names
-    swapped = [f for e, f in zip(expected, found, strict=False) if f != e and {e, f} <= _COLOURS]
-    if len(scene.bands) == len(expected) and (bands is not None or not swapped or sorted(found) == sorted(expected)):
-        if bands is None and sorted(found) == sorted(expected) and found != expected:
-            order = tuple(scene.bands[found.index(name)] for name in expected)
-            scene.close()
-            log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, order)))
-            scene = Scene(path, order, assume_crs, opening=opening, quiet=quiet)
-        return scene
-    scene.close()
-    example = ",".join(["1"] * len(expected) if len(found) == 1 else [str(i + 1) for i in range(len(expected))])
-    raise BandError(
-        f"{path}: {len(found)} band{'s' * (len(found) != 1)} ({', '.join(found)}); the model expects {len(expected)} "
-        f"({', '.join(expected)}): choose them with --bands, for instance --bands {example}"
+    try:
+        scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
+    except BandError as error:
+        raise _with_advice(error, model, path, bands, opening) from None
+    try:
+        if len(scene.bands) != len(model.bands):
+            raise _misfit(model, scene, opening)
+        if bands is None:
+            order, certain = match_bands(model.bands, scene.band_names)
+            if order is None:
+                raise _misfit(model, scene, opening)
+            if order != tuple(range(len(order))):
+                numbers = tuple(scene.bands[i] for i in order)
+                scene.close()
+                log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, numbers)))
+                scene = Scene(path, numbers, assume_crs, opening=opening, quiet=True)
+            if not certain and not quiet:
+                _warn_of_names(model, scene)
+        elif not quiet:
+            _warn_of_choice(model, scene)
+    except BaseException:
+        scene.close()
+        raise
+    return scene
+
+
+def _warn_of_names(model: Model, scene: Scene) -> None:
+    log.warning(
+        "%s: its bands %s are taken for the model's %s in this order, as these names cannot be compared; "
+        "if the order is another, give --bands",
+        scene.path, band_list(scene.band_names), band_list(model.bands),
+    )  # fmt: skip
+
+
+def _warn_of_choice(model: Model, scene: Scene) -> None:
+    """Warn where chosen bands are not those of the model by their names. What is tagged alpha may well be infrared."""
+    pairs = zip(read_names(model.bands), read_names(scene.band_names), strict=True)
+    if any(differ(wanted, chosen) and chosen.meaning != "alpha" for wanted, chosen in pairs):
+        log.warning(
+            "%s: --bands takes %s for the model's %s",
+            scene.path, band_list(scene.band_names), band_list(model.bands),
+        )  # fmt: skip
+
+
+def _all_names(path: Location, opening: Opening | None) -> tuple[str, ...]:
+    with Scene(path, EVERY_BAND, opening=opening, quiet=True) as scene:
+        return scene.band_names
+
+
+def _misfit(model: Model, scene: Scene, opening: Opening | None) -> BandError:
+    """The error for a scene whose bands are not those of the model."""
+    found, expected = scene.band_names, model.bands
+    names = found if scene.palette is not None else _all_names(scene.path, opening)
+    beside = " beside an alpha band" if "alpha" in names and "alpha" not in found else ""
+    return BandError(
+        f"{scene.path}: {len(found)} band{'s' * (len(found) != 1)} ({band_list(found)}){beside}; the model expects "
+        f"{len(expected)} ({band_list(expected)}): {_way_out(expected, names)}"
     )
+
+
+def _with_advice(
+    error: BandError, model: Model, path: Location, bands: Sequence[int | str] | None, opening: Opening | None
+) -> BandError:
+    """The error of a scene from whose bands some have to be chosen, with those of the model."""
+    names = _all_names(path, opening) if bands is None else ()
+    if len([name for name in names if name != "alpha"]) <= len(model.bands) or "cyan" in str(error):
+        return error
+    return BandError(
+        f"{path}: has {len(names)} bands ({band_list(names)}); the model expects {len(model.bands)} "
+        f"({band_list(model.bands)}): {_way_out(model.bands, names)}"
+    )
+
+
+def _way_out(expected: Sequence[str], names: Sequence[str]) -> str:
+    """What to do about a scene that has bands of these names."""
+    advice = advise_bands(expected, names)
+    if advice:
+        return f"choose them with --bands {advice}"
+    wanted = [entry for entry in read_names(expected) if entry.named]
+    entries = read_names(names)
+    present = [entry for entry in entries if entry.meaning != "alpha"]
+    hint = "; --bands can choose the alpha band if it is data" if len(entries) > len(present) else ""
+    missing = [entry.short for entry in wanted if all(differ(entry, other) for other in present)]
+    if missing:
+        return f"the scene has no {' or '.join(missing)}; use a model of its bands{hint}"
+    if len(present) < len(expected):
+        return f"the scene has too few; use a model of its bands{hint}"
+    return "choose them with --bands, by number or name, in the model's order"

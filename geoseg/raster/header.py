@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
+from geoseg.bands import advise_bands, band_list, find_bands, read_name
 from geoseg.errors import BandError, InputError, SettingError, first_line
 from geoseg.raster.epoch import coordinate_epoch
 from geoseg.raster.georeference import Georeference, GroundPoint
@@ -30,12 +31,12 @@ _MAX_DEFAULT_BANDS = 4
 """Of a raster with more bands, those to use have to be chosen."""
 
 _NAMES = {
-    ColorInterp.red: "red",
-    ColorInterp.green: "green",
-    ColorInterp.blue: "blue",
-    ColorInterp.gray: "gray",
-    ColorInterp.alpha: "alpha",
-}
+    "red": "red", "green": "green", "blue": "blue", "gray": "gray", "grey": "gray", "alpha": "alpha",
+    "yellow": "yellow", "pan": "pan", "coastal": "coastal", "rededge": "red edge", "nir": "nir", "swir": "swir",
+    "mwir": "mwir", "lwir": "thermal", "tir": "thermal",
+}  # fmt: skip
+"""GDAL's colour interpretation -> what we call it; older releases lack the infrared ones."""
+
 _CMYK = {ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black}
 
 
@@ -49,34 +50,53 @@ def read_palette(file: Any) -> NDArray[np.uint8] | None:
     return palette
 
 
-def select_bands(name: object, file: Any, bands: Sequence[int] | None, has_palette: bool) -> tuple[int, ...]:
+def select_bands(name: object, file: Any, bands: Sequence[int | str] | None, has_palette: bool) -> tuple[int, ...]:
     """Return the numbers of the bands to read.
 
     Args:
         name: What messages call the raster.
         file: rasterio's dataset.
-        bands: Those the user chose; EVERY_BAND for all; None for all but alpha.
+        bands: Those the user chose, by number or name; EVERY_BAND for all; None for all but alpha.
         has_palette: Whether the raster is read as the three colours of its palette.
 
     Raises:
-        BandError: A band does not exist; or none were chosen, and the raster has more than four or is CMYK.
+        BandError: A band does not exist, or its name fits several; or none were chosen, and the raster has more than
+            four or is CMYK.
     """
     if has_palette:
-        return (1, 2, 3) if not bands else _check_bands(name, bands, 3, has_palette)
+        return (
+            _check_bands(name, _numbers(name, bands, ("red", "green", "blue")), 3, has_palette) if bands else (1, 2, 3)
+        )
     count = int(file.count)
     if bands == EVERY_BAND:
         return tuple(range(1, count + 1))
     if bands is not None:
-        return _check_bands(name, bands, count, has_palette)
+        return _check_bands(name, _numbers(name, bands, band_names(file)), count, has_palette)
     if len(_CMYK & set(file.colorinterp)) > 2:
         raise BandError(f"{name}: has the bands cyan, magenta, yellow, black (CMYK); convert it to RGB first")
     selected = tuple(i for i in range(1, count + 1) if file.colorinterp[i - 1] != ColorInterp.alpha)
     if len(selected) > _MAX_DEFAULT_BANDS:
+        names = [band_name(file, band) for band in selected]
+        advice = advise_bands(("red", "green", "blue"), names)
         raise BandError(
-            f"{name}: has {len(selected)} bands ({', '.join(band_name(file, b) for b in selected)}); "
-            f"choose those to use with --bands, for instance --bands 4,3,2"
+            f"{name}: has {len(selected)} bands ({band_list(names)}); choose those to use with --bands, by number or name"
+            + (f", for instance --bands {advice}" if advice else "")
         )
     return selected
+
+
+def _numbers(name: object, bands: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """Numbers of bands, which may be given by name, of a raster with these names."""
+    numbers = []
+    for band in bands:
+        found = find_bands(band, names) if isinstance(band, str) else [int(band) - 1]
+        if not found:
+            raise BandError(f"{name}: has no band called {band!r}; its bands are {band_list(names)}")
+        if len(found) > 1:
+            several = ", ".join(f"{i + 1} ({names[i]})" for i in found)
+            raise BandError(f"{name}: {band!r} fits the bands {several}; choose by number or full name")
+        numbers.append(found[0] + 1)
+    return numbers
 
 
 def _check_bands(name: object, bands: Sequence[int], count: int, has_palette: bool) -> tuple[int, ...]:
@@ -89,11 +109,19 @@ def _check_bands(name: object, bands: Sequence[int], count: int, has_palette: bo
 
 
 def band_name(file: Any, band: int) -> str:
-    """Return a band's colour or description, else 'band N'."""
+    """Return a band's colour or description, else 'band N'; the description where it contradicts the colour."""
     description, interpretation = file.descriptions[band - 1], file.colorinterp[band - 1]
-    if interpretation in _NAMES and not (interpretation == ColorInterp.gray and file.count > 1):
-        return _NAMES[interpretation]
-    return str(description) if description else f"band {band}"
+    colour = _NAMES.get(interpretation.name)
+    if colour is None or (colour == "gray" and file.count > 1):
+        return str(description) if description else f"band {band}"
+    # Writers tag the first three bands red, green and blue unasked; a description is there on purpose.
+    described = read_name(str(description or "")).meaning
+    return str(description) if described and described != colour and colour not in ("gray", "alpha") else colour
+
+
+def band_names(file: Any) -> list[str]:
+    """Return the names of all bands of a file, as `band_name` has them."""
+    return [band_name(file, band) for band in range(1, file.count + 1)]
 
 
 def is_scaled(file: Any) -> bool:

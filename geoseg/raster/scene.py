@@ -48,8 +48,8 @@ class Scene:
 
     Args:
         path: The raster.
-        bands: Numbers of the bands to read, in that order; None for all but alpha, EVERY_BAND for all. A band that is
-            tagged alpha and chosen by its number is data, not a mask: near infrared is often mistagged so.
+        bands: Numbers or names of the bands to read, in that order; None for all but alpha, EVERY_BAND for all. A band
+            that is tagged alpha and chosen is data, not a mask: near infrared is often mistagged so.
         assume_crs: CRS of a raster that has none, in any form that rasterio's CRS.from_user_input takes.
         stored: Read a palette image as the single band of values it stores, rather than as colours.
         opening: What may be opened, and how.
@@ -67,14 +67,14 @@ class Scene:
     Raises:
         InputMissingError, UnavailableError: See `geoseg.raster.opening.open_raster`.
         InputError: See `open_raster`; also bands of different types, or a degenerate geotransform.
-        BandError: A band does not exist, or none were chosen of more than four.
+        BandError: A band does not exist or its name fits several, or none were chosen of more than four.
         SettingError: `assume_crs` is not a CRS, or `opening.nodata` is not a value that pixels can have.
     """
 
     def __init__(
         self,
         path: Location,
-        bands: Sequence[int] | None = None,
+        bands: Sequence[int | str] | None = None,
         assume_crs: str | None = None,
         stored: bool = False,
         opening: Opening | None = None,

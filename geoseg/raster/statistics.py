@@ -223,5 +223,5 @@ def _different_bands(scenes: Sequence[ImageSource]) -> str:
     parts = [f"{len(group)} with {count} (such as {group[0].path.name})" for count, group in sorted(groups.items())]
     return (
         f"the scenes have different numbers of bands: {', '.join(parts)}; "
-        "choose common ones with --bands (a band tagged alpha counts only if it is chosen, as in --bands 1,2,3,4)"
+        "choose common ones with --bands (a band tagged alpha counts only if it is chosen)"
     )
