@@ -20,6 +20,7 @@ from geoseg.prediction.segmenter import SUPERPIXEL_LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, raster_sidecars, write_cog
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.mosaic import RasterSpec
+from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import VECTOR_PART, Run
 from geoseg.runs.local import Receipt, compute
@@ -53,6 +54,7 @@ class SuperpixelsJob(BlockJob):
         self.record, self.run_path = record_path(config.out), run_directory(config.out)
         driver = VECTORS.get(config.out.suffix.lower())
         self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
+        warn_of_orientation([self.scene])
         try:
             self._check_outputs()
             if driver is not None:
