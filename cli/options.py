@@ -120,9 +120,8 @@ def bands_option(function: F) -> F:
     """Add -b, --bands."""
     return click.option(
         "-b", "--bands", type=BandList(), default=None,
-        help="Bands to use, by number from 1 or by name, in this order: 4,3,2 or red,green,blue. Required for more than "
-        "four bands.  "
-        "[default: all bands except alpha]",
+        help="Bands to use, by number from 1 or by name, in this order: 4,3,2 or red,green,blue. Required for more "
+        "than four bands.  [default: all bands except alpha]",
     )(function)  # fmt: skip
 
 

@@ -97,7 +97,7 @@ class BandName:
 
     Attributes:
         name: The name as it is.
-        text: The name, in lower case and with single spaces.
+        text: The words of the name, in lower case and with single spaces.
         meaning: What the band shows, such as 'red' or 'nir'; empty if unknown.
         number: The number that goes with the meaning: a wavelength, or the 1 of 'SWIR 1'; empty without one.
         code: The sensor's number of the band, without leading zeros: '4', '8a'; empty without one.
@@ -129,7 +129,7 @@ def read_name(name: str) -> BandName:
     """Return what one name says, whatever its case and separators."""
     # 'NearInfrared' and 'RedEdge' are two words, 'NIR' is one.
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name.strip())
-    text = " ".join(re.sub(r"[\s_]+", " ", name.casefold()).split())
+    text = " ".join(re.findall(r"[^\W_]+", name.casefold()))
     lowered = re.sub(r"[^a-z0-9]+", " ", spaced.casefold()).strip()
     if re.fullmatch(r"band[ _-]*\d+", text):
         return BandName(name, text, code=re.sub(r"\D+0*", "", text) or "0", named=False)

@@ -10,6 +10,7 @@ from geoseg.config import Opening
 from geoseg.errors import BandError
 from geoseg.location import Location
 from geoseg.model.file import Model
+from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import EVERY_BAND, Scene
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def open_for(
     except BaseException:
         scene.close()
         raise
+    if not quiet:
+        warn_of_orientation([scene])
     return scene
 
 

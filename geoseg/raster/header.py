@@ -79,7 +79,8 @@ def select_bands(name: object, file: Any, bands: Sequence[int | str] | None, has
         names = [band_name(file, band) for band in selected]
         advice = advise_bands(("red", "green", "blue"), names)
         raise BandError(
-            f"{name}: has {len(selected)} bands ({band_list(names)}); choose those to use with --bands, by number or name"
+            f"{name}: has {len(selected)} bands ({band_list(names)}); "
+            "choose those to use with --bands, by number or name"
             + (f", for instance --bands {advice}" if advice else "")
         )
     return selected

@@ -16,7 +16,7 @@ import pytest
 from helpers.rasters import landscape, make_raster
 
 import geoseg
-from geoseg.api.calls import area_of, names_of, numbers_of, period_of
+from geoseg.api.calls import area_of, bands_of, names_of, numbers_of, period_of
 from geoseg.classes import ClassMap
 from geoseg.config import (
     EvaluateConfig,
@@ -141,14 +141,22 @@ def test_a_model_is_learnt_from_several_files(prepared: Path) -> None:
     ("given", "numbers"),
     [((3, 1), (3, 1)), ([2], (2,)), (2, (2,)), ("4,3, 2", (4, 3, 2)), (np.array([1, 2]), (1, 2)), (None, None)],
 )
-def test_bands_are_numbers_or_text(given: Any, numbers: tuple[int, ...] | None) -> None:
-    assert numbers_of("bands", given) == numbers
+def test_numbers_are_several_one_or_text(given: Any, numbers: tuple[int, ...] | None) -> None:
+    assert numbers_of("ignore", given) == numbers
+    assert bands_of(given) == numbers
 
 
 @pytest.mark.parametrize("given", ["red", [1.5], ["a"], {"a": 1}, object()])
-def test_bands_that_are_no_numbers_are_a_setting_error(given: Any) -> None:
-    with pytest.raises(geoseg.SettingError, match=r"bands is .*; give whole numbers"):
-        numbers_of("bands", given)
+def test_what_is_no_number_is_a_setting_error(given: Any) -> None:
+    with pytest.raises(geoseg.SettingError, match=r"ignore is .*; give whole numbers"):
+        numbers_of("ignore", given)
+
+
+def test_bands_may_be_names() -> None:
+    assert bands_of("red, NIR 842,3") == bands_of(["red", "NIR 842", "3"]) == ("red", "NIR 842", 3)
+    for given in ([1.5], object()):
+        with pytest.raises(geoseg.SettingError, match=r"bands is .*; give whole numbers or names"):
+            bands_of(given)
 
 
 def test_classes_areas_and_times_are_values_or_text() -> None:

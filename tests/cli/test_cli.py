@@ -122,7 +122,6 @@ def test_version_of_the_module_and_of_the_checkout() -> None:
     [
         ["predict"],
         ["predict", "s.tif"],
-        ["predict", "s.tif", "-o", "m.tif", "--bands", "red"],
         ["predict", "s.tif", "-o", "m.tif", "--bounds", "1", "2"],
         ["train", "--data", "d", "--recipe", "secret"],
         ["train", "--data", "d", "--weights", "best"],
