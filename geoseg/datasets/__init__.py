@@ -10,11 +10,12 @@ from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.cocostuff import CocoStuff
 from geoseg.datasets.cocostuff_files import LISTS, PARTS, find_list, is_cocostuff, is_label_map
 from geoseg.datasets.dataset import Dataset
+from geoseg.datasets.imagery import select_imagery
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_label_raster, is_potsdam
 from geoseg.errors import InputError, SettingError
 from geoseg.location import Location, Remote, local
-from geoseg.raster.guards import find_rasters
+from geoseg.raster.folders import find_rasters
 from geoseg.recipes import ProtocolName
 
 __all__ = ["open_dataset", "recognise"]
@@ -40,7 +41,7 @@ def recognise(folder: Location) -> ProtocolName | None:
 def open_dataset(
     folder: Location,
     recipe: str,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int | str] | None = None,
     bad_images: BadImages | None = None,
     opening: Opening | None = None,
 ) -> Dataset:
@@ -48,8 +49,8 @@ def open_dataset(
 
     Args:
         folder: The folder; one file or remote raster where the recipe is not a protocol.
-        recipe: A ProtocolName for the data of that protocol. Any other recipe takes all imagery, but leaves out the
-            label maps of a protocol that the folder looks like.
+        recipe: A ProtocolName for the data of that protocol. Any other recipe takes all imagery: no labels or previews
+            (see `select_imagery`), and no label maps of a protocol that the folder looks like.
         bands: Of imagery; a protocol has its own.
         bad_images: Takes images that cannot be used, which are then left out; None makes any of them an error.
         opening: Of imagery.
@@ -79,10 +80,12 @@ def open_dataset(
 
 def _find_imagery(folder: Location) -> list[Location]:
     found, protocol = find_rasters(folder), recognise(folder)
-    if protocol is None or isinstance(folder, Remote):
+    if isinstance(folder, Remote) or not folder.is_dir():
         return found
-    is_label = is_label_raster if protocol.startswith("potsdam") else is_label_map
-    imagery: list[Location] = [path for path in local(*found) if not is_label(path.relative_to(folder))]
-    if not imagery:
-        raise InputError(f"{folder}: contains label maps but no imagery")
-    return imagery
+    imagery = list(local(*found))
+    if protocol is not None:
+        is_label = is_label_raster if protocol.startswith("potsdam") else is_label_map
+        imagery = [path for path in imagery if not is_label(path.relative_to(folder))]
+        if not imagery:
+            raise InputError(f"{folder}: contains label maps but no imagery")
+    return list(select_imagery(imagery, folder))

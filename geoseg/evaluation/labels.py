@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,8 @@ from numpy.typing import NDArray
 from geoseg.config import Opening
 from geoseg.errors import BandError, InputError
 from geoseg.grid import Window
-from geoseg.location import Location, local
 from geoseg.raster.compression import require_lossless
-from geoseg.raster.guards import RASTER_SUFFIXES, regular_file
 from geoseg.raster.scene import Scene
-
-log = logging.getLogger(__name__)
-
-LABEL_SUFFIXES = ("_label", "_labels", "_gt", "_mask")
-"""What the name of a label raster may add to that of its image: tile_1.jpg, tile_1_label.png."""
-
-IMAGE_SUFFIXES = ("_RGBIR", "_RGB", "_IRRG", "_image", "_img", "_sat")
-"""What the name of an image may have in place of a label suffix: tile_1_RGB.tif, tile_1_label.tif."""
 
 _MAX_VALUES = 256
 
@@ -98,7 +87,7 @@ class LabelRaster:
             raise InputError(f"{self.path}: is a JPEG, whose compression alters label values; use PNG or GeoTIFF")
         if scene.dtype.kind not in "iu":
             raise InputError(
-                f"{self.path}: has {scene.dtype} values; labels are integers (gdal_translate -ot Byte converts them)"
+                f"{self.path}: has {scene.dtype} values; labels are integers (gdal_translate -ot Int32 converts them)"
             )
         if len(scene.bands) != (3 if self.colours else 1) or (self.colours and scene.dtype != np.uint8):
             bands = f"{len(scene.bands)} band{'s' * (len(scene.bands) > 1)} of {scene.dtype}"
@@ -110,55 +99,3 @@ def _expected_bands(colours: bool) -> str:
     if colours:
         return "the label map names colours, which need three bands of uint8"
     return "labels have one band of integers, or three of colours that --label-map names"
-
-
-def find_images(rasters: Iterable[Location], labels: Path) -> list[Path]:
-    """Return those of `rasters` that are images rather than labels.
-
-    Rasters in the folder `labels`, or that file itself, are labels. If images lie there too, so that nothing would
-    remain, labels are recognised by LABEL_SUFFIXES instead.
-    """
-    paths = local(*rasters)
-    folder = labels.absolute()
-    outside = [path for path in paths if folder not in (path.absolute(), *path.absolute().parents)]
-    return outside or [path for path in paths if not path.stem.endswith(LABEL_SUFFIXES)]
-
-
-def find_labels(images: Sequence[Location], labels: Path) -> list[Path]:
-    """Return the label raster of each image.
-
-    That is `labels` itself if it is a file. Otherwise it is the file in that folder or below it with the stem of the
-    image; one of LABEL_SUFFIXES may be added, and one of IMAGE_SUFFIXES left out.
-
-    Raises:
-        InputMissingError: There is no such file or folder.
-        InputError: An image has no label raster, or several.
-    """
-    if not labels.is_dir():
-        regular_file(labels)
-        if len(images) != 1:
-            raise InputError(f"{labels}: is one file for {len(images)} images; give a folder of label rasters")
-        return [labels]
-    by_stem: dict[str, list[Path]] = {}
-    for path in sorted(set(labels.rglob("*")) - set(images)):
-        if path.suffix.lower() in RASTER_SUFFIXES and path.is_file():
-            by_stem.setdefault(path.stem, []).append(path)
-    found = [_label_of(image, labels, by_stem) for image in images]
-    unused = sum(map(len, by_stem.values())) - len(found)
-    if unused:
-        log.warning("%s: %d label raster%s without an image, not scored", labels, unused, "s" * (unused > 1))
-    return found
-
-
-def _label_of(image: Location, labels: Path, by_stem: Mapping[str, list[Path]]) -> Path:
-    stems = [image.stem, *(image.stem.removesuffix(suffix) for suffix in IMAGE_SUFFIXES)]
-    names = dict.fromkeys(stem + suffix for stem in stems for suffix in ("", *LABEL_SUFFIXES))
-    found = [path for name in names for path in by_stem.get(name, [])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"{image}: has several label rasters, {found[0]} and {found[1]}; keep one of them in {labels}")
-    raise InputError(
-        f"{image}: has no label raster in {labels}; looked for {image.stem}.png or .tif, also with "
-        f"{', '.join(LABEL_SUFFIXES)}: rename the label raster, or give --data labelled images only"
-    )

@@ -15,12 +15,14 @@ from geoseg.config import EvaluateConfig
 from geoseg.errors import InputError, SettingError
 from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap, read_label_map
-from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
+from geoseg.evaluation.labels import LabelRaster
+from geoseg.evaluation.pairing import find_images, find_labels, refuse_vectors
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import Source
 from geoseg.location import Location
+from geoseg.raster.folders import find_rasters
 from geoseg.raster.georeference import crs_name, same_horizontal_crs
-from geoseg.raster.guards import find_rasters
+from geoseg.raster.orientation import orientation, warn_of_turned
 from geoseg.raster.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -75,9 +77,12 @@ class RasterEvaluation:
     def _survey(self) -> tuple[LabelMap, int, int]:
         """Check that all pairs fit; return the label map, the number of blocks and the highest possible cluster id."""
         values: set[int] = set()
+        turned: list[tuple[object, int]] = []
         count = max_id = 0
         for image, label in self._pairs:
             with self._source.open(image) as scene, self._open_labels(label) as labels:
+                views = [(image, orientation(scene)), (label, orientation(labels.scene))]
+                turned += [(path, value) for path, value in views if value != 1]
                 _check_grid(image, scene, label, labels.scene)
                 blocks = self._source.blocks(scene)
                 count += len(blocks)
@@ -87,6 +92,7 @@ class RasterEvaluation:
             if self._given is not None:
                 self._check_known(label, found, self._given)
             values |= found
+        warn_of_turned(turned)
         label_map = self._given or LabelMap.from_values(values, self._config.ignore)
         if not any(label_map.index.get(value, IGNORED) != IGNORED for value in values):
             raise InputError(f"{self._config.labels}: every pixel is ignored or nodata; there is nothing to score")
@@ -144,10 +150,12 @@ def find_pairs(config: EvaluateConfig) -> list[tuple[Location, Path]]:
     assert config.labels is not None, "evaluation against label rasters"
     images: Sequence[Location] = [config.file]
     if config.data is not None:
-        images = find_images(find_rasters(config.data), config.labels)
+        images = find_images(find_rasters(config.data), config.labels, config.data)
     if not images:
         raise InputError(f"{config.data}: holds no imagery apart from the labels {config.labels}")
-    return list(zip(images, find_labels(images, config.labels), strict=True))
+    if config.labels.is_file():
+        refuse_vectors(config.labels, images[0], config)
+    return list(zip(images, find_labels(images, config.labels, config.data), strict=True))
 
 
 def _read_label_map(config: EvaluateConfig) -> LabelMap | None:

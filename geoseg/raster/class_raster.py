@@ -185,7 +185,8 @@ class ClassRaster:
             )
         if scene.dtype.kind not in "iu":
             raise InputError(
-                f"{self.path}: has {scene.dtype} values; class ids are integers (gdal_translate -ot Byte converts them)"
+                f"{self.path}: has {scene.dtype} values; class ids are integers "
+                "(gdal_translate -ot Int32 converts them)"
             )
         require_lossless(self.path, scene.lossy, "class ids")
 

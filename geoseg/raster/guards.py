@@ -13,12 +13,9 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
-from geoseg.files.record import RECORD, read_record
 from geoseg.location import Location, Remote
+from geoseg.raster.formats import describe_format, is_text, read_head
 from geoseg.raster.tiff import Header, MalformedError, read_header
-
-RASTER_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2")
-"""Suffixes of the files that `find_rasters` takes for imagery."""
 
 # First bytes -> driver. One driver is pinned, so that a file cannot choose the code that reads it.
 _MAGIC = (
@@ -60,6 +57,8 @@ def regular_file(path: Location) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         if re.match(r"[A-Za-z][A-Za-z0-9_+]+:", str(path)):
             raise InputError(f"{path}: is a GDAL dataset name, not a path; give the path of the file") from None
+        if path.is_symlink():
+            raise InputMissingError(f"{path}: no such file, as it is a link to {path.readlink()}") from None
         raise InputMissingError(f"{path}: no such file") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: cannot be reached ({error})") from error
@@ -85,8 +84,7 @@ def raster_driver(path: Path, allow_vrt: bool = False) -> str:
         InputError: The file is not a raster that geoseg reads, or a VRT that is not allowed. The message says what the
             file looks like.
     """
-    with path.open("rb") as file:
-        head = file.read(4096)
+    head = read_head(path)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((_VRT, b"<?xml")) and _VRT in start:
         if not allow_vrt:
@@ -99,7 +97,10 @@ def raster_driver(path: Path, allow_vrt: bool = False) -> str:
     for prefix, kind in _TEXTS:
         if start.startswith(prefix):
             raise InputError(f"{path}: is {kind}, not an image; give the raster itself")
-    kind = "text" if _is_text(head) else "of unknown format"
+    fault = describe_format(path, head)
+    if fault:
+        raise InputError(f"{path}: {fault}")
+    kind = "text" if is_text(head) else "of unknown format"
     raise InputError(f"{path}: is {kind}, not a GeoTIFF, JPEG, PNG or JPEG 2000 image")
 
 
@@ -174,59 +175,3 @@ def check_sidecars(path: Path) -> tuple[Path, ...]:
             )
         tiff_header(sidecar, sidecar, Opening())
     return tuple(sidecars)
-
-
-def find_rasters(folder: Location) -> list[Location]:
-    """List the imagery under a folder.
-
-    Hidden files and folders are skipped, and so is what geoseg wrote there: maps and the other files that their records
-    name, parts of unfinished maps, and pictures of trainings.
-
-    Args:
-        folder: The folder. A regular file or a remote location is taken for one image.
-
-    Returns:
-        Every file with one of RASTER_SUFFIXES, sorted by path.
-
-    Raises:
-        InputMissingError: Nothing is at the path.
-        InputError: The folder holds no imagery, or the path is neither a folder nor a regular file.
-    """
-    if isinstance(folder, Remote):
-        return [folder]
-    if not folder.is_dir():
-        regular_file(folder)
-        return [folder]
-    outputs = _find_outputs(folder)
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path not in outputs
-        and path.suffix.lower() in RASTER_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise InputError(f"{folder}: contains no imagery; looked for {', '.join(RASTER_SUFFIXES)}")
-    return list(found)
-
-
-def _find_outputs(folder: Path) -> set[Path]:
-    """Files under `folder` that geoseg wrote itself."""
-    records = folder.rglob(f"*{RECORD}")
-    maps = {Path(os.path.normpath(path)) for record in records for path in _recorded(record)}
-    parts = {part for manifest in folder.rglob("*.run/manifest.json") for part in manifest.parent.glob("part-*.tif")}
-    logs = folder.rglob("*.metrics.jsonl")
-    pictures = {log.with_name(log.name.removesuffix(".metrics.jsonl") + ".png") for log in logs}
-    return maps | parts | pictures
-
-
-def _recorded(record: Path) -> list[Path]:
-    try:
-        return list(read_record(record).files)
-    except (InputError, InputMissingError):
-        return []
-
-
-def _is_text(head: bytes) -> bool:
-    return all(byte >= 32 or byte in b"\t\r\n\x0c" for byte in head)

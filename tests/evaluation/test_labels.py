@@ -15,7 +15,8 @@ from rasterio.enums import ColorInterp
 from geoseg.classes import IGNORED
 from geoseg.errors import BandError, InputError, InputMissingError
 from geoseg.evaluation.label_map import LabelMap, read_label_map
-from geoseg.evaluation.labels import LabelRaster, find_images, find_labels
+from geoseg.evaluation.labels import LabelRaster
+from geoseg.evaluation.pairing import find_images, find_labels
 
 
 def written(path: Path, text: str) -> Path:
@@ -150,7 +151,7 @@ def test_what_cannot_be_labels_is_refused(tmp_path: Path) -> None:
         (many, False, BandError, "more than four bands.*--label-map"),
         (one, True, BandError, "three bands of uint8"),
         (deep, True, BandError, "three bands of uint8"),
-        (real, False, InputError, "gdal_translate -ot Byte"),
+        (real, False, InputError, "gdal_translate -ot Int32"),
         (lossy, False, InputError, "PNG or GeoTIFF"),
     ):
         with pytest.raises(kind, match=words) as raised:

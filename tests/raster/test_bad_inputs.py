@@ -173,7 +173,7 @@ def test_row_04_empty_file(tmp_path: Path, refused: Callable[..., None]) -> None
         (b"Access denied\n", "is text"),
         (b"\n  <!DOCTYPE html><html><body>404</body></html>", "is an HTML page"),
         (b"\xef\xbb\xbf<html>", "is an HTML page"),
-        (b"PK\x03\x04\x00\x00\x08\x00", "is of unknown format"),
+        (b"PK\x03\x04\x00\x00\x08\x00", "is a ZIP archive"),
     ],
 )
 def test_row_05_text_or_html_named_tif(body: bytes, what: str, tmp_path: Path, refused: Callable[..., None]) -> None:
@@ -291,7 +291,7 @@ def test_row_32_one_band_for_a_model_of_three(
     tmp_path: Path, refused: Callable[..., None], predict: Predict, mapped: Callable[..., NDArray[Any]]
 ) -> None:
     grey = make_raster(tmp_path / "grey.tif", landscape(90, 110, bands=1))
-    refused(grey, 65, grey, "1 band (gray)", "the model expects 3 (red, green, blue)", "--bands 1,1,1")
+    refused(grey, 65, grey, "1 band (gray)", "the model expects 3 (red, green, blue)", "has too few")
     mapped(grey, None, "--bands", "1,1,1")
 
 
@@ -300,7 +300,7 @@ def test_row_33_many_bands_are_never_guessed(
 ) -> None:
     pixels = landscape(90, 110, bands=13)
     scene = make_raster(tmp_path / "many.tif", pixels)
-    refused(scene, 65, scene, "has 13 bands", "band 13", "--bands 4,3,2")
+    refused(scene, 65, scene, "has 13 bands", "band 13", "--bands, by number or name")
     refused(scene, 65, scene, "bands 1 to 13", "no band 14", more=("--bands", "4,3,14"))
     refused(scene, 65, scene, "2 bands", "the model expects 3", "--bands", more=("--bands", "4,3"))
     chosen = mapped(scene, None, "--bands", "4,3,2")

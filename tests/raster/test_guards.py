@@ -1,8 +1,7 @@
-"""What a path has to be before any library opens it, and which files of a folder are imagery."""
+"""What a path has to be before any library opens it."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from helpers.rasters import landscape, make_raster
 
 from geoseg.errors import InputError, InputMissingError
-from geoseg.raster.guards import RASTER_SUFFIXES, find_rasters, raster_driver, regular_file
+from geoseg.raster.guards import raster_driver, regular_file
 
 
 def test_a_regular_file_comes_back_with_links_resolved(tmp_path: Path) -> None:
@@ -75,53 +74,3 @@ def test_anything_else_is_called_what_it_is(body: bytes, what: str, tmp_path: Pa
     path.write_bytes(body)
     with pytest.raises(InputError, match=what):
         raster_driver(path)
-
-
-def _touch(folder: Path, *names: str) -> list[Path]:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return [folder / name for name in names]
-
-
-def test_imagery_is_found_by_its_name_sorted_and_below(tmp_path: Path) -> None:
-    wanted = _touch(tmp_path, *(f"sub/image{suffix}" for suffix in RASTER_SUFFIXES), "A.TIF", "b.tiff")
-    _touch(tmp_path, "notes.txt", "tif", "scene.tif.aux.xml", "scene.tfw")
-    (tmp_path / "folder.tif").mkdir()
-    assert find_rasters(tmp_path) == sorted(wanted)
-
-
-def test_hidden_files_and_folders_are_skipped(tmp_path: Path) -> None:
-    root = tmp_path / ".cache" / "data"
-    wanted = _touch(root, "scene.tif")
-    _touch(root, ".hidden.tif", ".trash/scene.tif", "sub/.thumbs/scene.tif")
-    # What hides the folder that was asked for does not hide its content.
-    assert find_rasters(root) == wanted
-
-
-def test_geosegs_own_outputs_are_skipped(tmp_path: Path) -> None:
-    wanted = _touch(tmp_path, "scene.tif", "scene.png", "a.run/part-000000-classes.tif", "other/map.tif")
-    _touch(tmp_path, "maps/map.tif", "maps/map.preview.png", "confidence/map.tif")
-    record = {"files": dict.fromkeys(("map.tif", "map.preview.png", "../confidence/map.tif"), "")}
-    (tmp_path / "maps" / "map.geoseg.json").write_text(json.dumps(record))
-    _touch(tmp_path, "new.tif.run/part-000000-classes.tif", "new.tif.run/manifest.json")
-    _touch(tmp_path, "my.model.png", "my.model.metrics.jsonl")
-    assert find_rasters(tmp_path) == sorted(wanted)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": null}', '{"files": 3}'])
-def test_a_record_that_is_none_hides_nothing(text: str, tmp_path: Path) -> None:
-    wanted = _touch(tmp_path, "map.tif")
-    (tmp_path / "map.geoseg.json").write_text(text)
-    assert find_rasters(tmp_path) == wanted
-
-
-def test_a_folder_without_imagery_a_file_and_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="contains no imagery; looked for"):
-        find_rasters(tmp_path)
-    with pytest.raises(InputMissingError, match="missing"):
-        find_rasters(tmp_path / "missing")
-    with pytest.raises(InputError, match="not a regular file"):
-        find_rasters(Path(os.devnull))
-    (file,) = _touch(tmp_path, "any.name")
-    assert find_rasters(file) == [file]
