@@ -66,23 +66,25 @@ class BadImages:
         """
         with self._lock:
             errors = list(self.errors.values())
+            causes = list(dict.fromkeys(errors))
             new = [path for path in self.errors if path not in self._warned]
             self._warned.update(new)
         if len(errors) > self.max_count or (errors and len(errors) == total):
-            raise errors[0] if len(errors) == 1 else _summarise(errors, total)
+            raise causes[0] if len(causes) == 1 else _summarise(causes, len(errors), total)
         for path in new:
             log.warning("left out: %s", self.errors[path])
 
 
-def _summarise(errors: list[ImageError], total: int) -> InputError:
-    lines = [" ".join(str(error).split()) for error in errors[:_MAX_DETAILS]]
-    if len(errors) > _MAX_DETAILS:
-        lines.append(f"... and {len(errors) - _MAX_DETAILS} more")
-    if len(errors) < total:
-        remedy = f"repair or remove them, or leave up to that many out with --max-bad {len(errors)}"
+def _summarise(causes: list[ImageError], count: int, total: int) -> InputError:
+    """One error for `count` of `total` images; several may have the same cause."""
+    lines = [" ".join(str(error).split()) for error in causes[:_MAX_DETAILS]]
+    if len(causes) > _MAX_DETAILS:
+        lines.append(f"... and {len(causes) - _MAX_DETAILS} more")
+    if count < total:
+        remedy = f"repair or remove them, or leave up to that many out with --max-bad {count}"
     else:
         remedy = "repair or replace them"
-    summary = InputError(f"{len(errors)} of {total} images cannot be used: {remedy}")
+    summary = InputError(f"{count} of {total} images cannot be used: {remedy}")
     summary.details = tuple(lines)
     return summary
 

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.config import Opening
+from geoseg.datasets.agreement import Opened, agree, warn_of_sizes
 from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.dataset import Labels
 from geoseg.errors import InputError, InputMissingError
 from geoseg.location import Location, local
+from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Pixels
 
 
 class Orthophotos:
     """Scenes, each of which is one image. A `Dataset` without labels.
+
+    Scenes whose pixels or bands do not fit the others cannot be used; see `geoseg.datasets.agreement`.
 
     Args:
         paths: Of the scenes.
@@ -35,13 +39,15 @@ class Orthophotos:
     def __init__(
         self,
         paths: Sequence[Location],
-        bands: Sequence[int] | None = None,
+        bands: Sequence[int | str] | None = None,
         bad_images: BadImages | None = None,
         opening: Opening | None = None,
     ) -> None:
         bad = BadImages() if bad_images is None else bad_images
         self.sources = _open_all(paths, bands, bad, opening)
         self.files = (*local(*paths), *(file for scene in self.sources for file in scene.files))
+        warn_of_sizes(self.sources)
+        warn_of_orientation(self.sources)
         try:
             if bad_images is None or not self.sources:
                 bad.enforce_limit(len(paths))
@@ -81,7 +87,7 @@ class Orthophotos:
 
 
 def _open_all(
-    paths: Sequence[Location], bands: Sequence[int] | None, bad_images: BadImages, opening: Opening | None
+    paths: Sequence[Location], bands: Sequence[int | str] | None, bad_images: BadImages, opening: Opening | None
 ) -> list[Scene]:
     """Open all scenes that can be used."""
     scenes: list[Scene] = []
@@ -98,8 +104,14 @@ def _open_all(
                 opened[picture] = path
             except (InputError, InputMissingError) as error:
                 bad_images.add(path, error)
+
+        def reopen(scene: Scene, order: tuple[int, ...]) -> Scene:
+            scene.close()
+            return Scene(scene.path, order, opening=opening, quiet=True)
+
+        named = [Opened(path, scene) for path, scene in zip(opened.values(), scenes, strict=True)]
+        return agree(named, bands is not None, bad_images.add, reopen)
     except BaseException:
         for scene in scenes:
             scene.close()
         raise
-    return scenes
