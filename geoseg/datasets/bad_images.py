@@ -71,8 +71,8 @@ class BadImages:
             self._warned.update(new)
         if len(errors) > self.max_count or (errors and len(errors) == total):
             raise causes[0] if len(causes) == 1 else _summarise(causes, len(errors), total)
-        for path in new:
-            log.warning("left out: %s", self.errors[path])
+        for error in dict.fromkeys(self.errors[path] for path in new):
+            log.warning("left out: %s", error)
 
 
 def _summarise(causes: list[ImageError], count: int, total: int) -> InputError:

@@ -127,7 +127,7 @@ def _refuse(bench: Bench, tally: Tally, label: str, model: Path) -> None:
     tally.codes[ended.code] += 1
     tally.seconds = max(tally.seconds, ended.seconds)
     one = len(ended.said) == 1 and ended.err.startswith("geoseg: error: ")
-    one = one and (model.name in ended.err or "--bands" in ended.err)
+    one = one and (model.name in ended.err or "the model expects" in ended.err)
     if ended.code != 65 or not one or any(out.iterdir()):
         tally.wrong.append(f"{label}: exit {ended.code}, said {ended.err.strip()[:300]!r}")
 

@@ -442,7 +442,7 @@ def test_pairs_that_do_not_fit_are_refused_before_anything_is_mapped(
     )
     two = make_raster(dataset / "images/b.tif", landscape(60, 150, bands=2))
     raster(dataset / "labels" / "b.png", fields(60, 150))
-    assert_refused(evaluate(*arguments), 65, f"{two}: 2 bands", "--bands")
+    assert_refused(evaluate(*arguments), 65, f"{two}: 2 bands", "has too few")
     assert_refused(evaluate(*arguments[:3], "--labels", dataset / "labels/a.png"), 65, "is one file for 2 images")
     assert_refused(evaluate(model_path, "--data", tmp_path / "no", "--labels", dataset), 66, tmp_path / "no")
 

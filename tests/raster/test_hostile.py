@@ -135,7 +135,7 @@ def test_row_11_a_vrt_by_any_name(tmp_path: Path, refused: Refused, predict: Cal
 def test_row_11_magic_bytes_before_a_vrt(tmp_path: Path, refused: Refused) -> None:
     path = vrt(tmp_path / "scene.jpg", "source.tif")
     path.write_bytes(b"\xff\xd8\xff" + path.read_bytes())
-    refused(path, 65, path, "is text", more=ALLOWED)
+    refused(path, 65, path, "of unknown format", more=ALLOWED)
 
 
 def test_row_12_sources_elsewhere(tmp_path: Path, refused: Refused, tmp_path_factory: pytest.TempPathFactory) -> None:
