@@ -65,6 +65,7 @@ def test_a_folder_without_imagery_a_file_and_nothing(tmp_path: Path) -> None:
 def test_linked_folders_are_searched_each_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = tmp_path / "data"
     near = _touch(data, "b.tif", "real/c.tif")
+    _touch(tmp_path, "outside.tif")
     _touch(tmp_path / "share", "2020/a.tif", "2021/d.png")
     for link, target in (
         ("2020", tmp_path / "share" / "2020"), ("again", tmp_path / "share" / "2020"), ("a-link", data / "real"),
