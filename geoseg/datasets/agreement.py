@@ -13,13 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from geoseg.bands import advise_bands, band_list, differ, match_bands, read_names
 from geoseg.errors import BandError, InputError
-from geoseg.grid import Window
 from geoseg.location import Location
-from geoseg.raster.ground import pixel_area
+from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -68,7 +65,11 @@ def warn_of_sizes(scenes: Sequence[Scene]) -> None:
     """Log a warning where pixel sizes of scenes on the ground differ by a factor of 4 or more."""
     # One of each grid: their sizes on the ground take time.
     kinds = {(scene.georeference.wkt, *(f"{s:.3g}" for s in scene.georeference.pixel_size)): scene for scene in scenes}
-    sizes = [(size, scene) for scene in kinds.values() if (size := _pixel_size(scene)) is not None]
+    sizes = [
+        (size, scene)
+        for scene in kinds.values()
+        if (size := Ground(scene.georeference, scene.shape).sampling_distance) is not None
+    ]
     if not sizes:
         return
     (small, fine), (large, coarse) = (pick(sizes, key=lambda entry: entry[0]) for pick in (min, max))
@@ -223,13 +224,3 @@ def _warn_of_names(opened: Sequence[Opened]) -> None:
 
 def _and_more(several: Sequence[object]) -> str:
     return f" and {len(several) - 1} more" if len(several) > 1 else ""
-
-
-def _pixel_size(scene: Scene) -> float | None:
-    """Side of a pixel in the middle of a scene, in metres; None in pixel space."""
-    rows, cols = scene.shape
-    area = pixel_area(scene.georeference, Window.of(rows // 2, cols // 2, 1, 1))
-    if area is None:
-        return None
-    size = float(np.sqrt(np.max(area)))
-    return size if np.isfinite(size) and size > 0 else None
