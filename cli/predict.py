@@ -55,6 +55,7 @@ from .progress import run_job
 @bands_option
 @rescale_option
 @click.option("--aoi", type=PATH, help="Vector file; pixels outside its polygons become nodata.")
+@click.option("--aoi-layer", metavar="NAME", help="Layer of the GeoPackage to use.  [default: the one with polygons]")
 @click.option(
     "--bounds",
     type=float,

@@ -31,6 +31,7 @@ PACKAGES = (
     "files",
     "segments",
     "raster",
+    "areas",
     "vector",
     "runs",
     "datasets",
@@ -52,7 +53,6 @@ LIGHT = ("version", "errors", "units", "location", "bands", "recipes", "config",
 
 ROOMS = {
     "rasterio": (
-        "raster.aoi",
         "raster.cog",
         "raster.compression",
         "raster.epoch",
@@ -63,8 +63,16 @@ ROOMS = {
         "raster.validity",
     ),
     "pyogrio": ("checks.polygon_rows", "vector.crs", "vector.readback", "vector.writer"),
-    "pyarrow": ("checks.polygon_rows", "vector.arrow", "vector.crs", "vector.readback", "vector.writer"),
-    "geopandas": ("raster.aoi", "vector.geodataframe"),
+    "pyarrow": (
+        "areas.geoparquet",
+        "areas.reading",
+        "checks.polygon_rows",
+        "vector.arrow",
+        "vector.crs",
+        "vector.readback",
+        "vector.writer",
+    ),
+    "geopandas": ("vector.geodataframe",),
     "sklearn": ("learning.mixture",),
     "fiona": (),
 }

@@ -37,7 +37,8 @@ def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, confidence: PathLike | None = None,
     polygons: PathLike | None = None, min_area: AreaLike | None = None, sld: bool = False, legend: bool = False,
     stac: bool = False, datetime: Period | str | None = None, bands: BandsLike | None = None, rescale: bool = False,
-    aoi: PathLike | None = None, bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
+    aoi: PathLike | None = None, aoi_layer: str | None = None,
+    bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
     overlap: int | None = None, blend: Blend = "hann", block_size: int = PredictConfig.block_size,
     batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
     assume_crs: str | None = None, overwrite: bool = False, keep_run: bool = False, restart: bool = False,
@@ -62,6 +63,7 @@ def predict(
         rescale: Map the values of each band onto the range that the model learnt from: the 2nd and 98th percentiles of
             the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
+        aoi_layer: Layer of `aoi`, a GeoPackage, to use; None for the only one with polygons.
         bounds: Map only this part: left, bottom, right, top in the scene's CRS.
         tile_size: Side of the network's windows in pixels; None is the model's.
         overlap: Overlap of the windows in pixels; None is the model's.
@@ -99,7 +101,7 @@ def predict(
         polygons=path_of(polygons), min_area=area_of(min_area), sld=sld,
         legend=legend, stac=stac, datetime=period_of(datetime),
         bands=bands_of(bands), rescale=rescale,
-        aoi=path_of(aoi), bounds=bounds, tile_size=tile_size, overlap=overlap,
+        aoi=path_of(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
         assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,

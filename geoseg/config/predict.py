@@ -36,6 +36,7 @@ class PredictConfig(Opening):
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
         aoi: Vector file; pixels outside its polygons become nodata.
+        aoi_layer: Layer of `aoi`, a GeoPackage, to use; None for the only one with polygons.
         bounds: Left, bottom, right and top, in the scene's CRS, of the part to write.
         tile_size: Side of a window of the network in pixels; None is the model's.
         overlap: Overlap of the windows in pixels; None is the model's.
@@ -65,6 +66,7 @@ class PredictConfig(Opening):
     bands: Bands | None = None
     rescale: bool = False
     aoi: Path | None = None
+    aoi_layer: str | None = None
     bounds: tuple[float, float, float, float] | None = None
     tile_size: int | None = None
     overlap: int | None = None
@@ -90,6 +92,8 @@ class PredictConfig(Opening):
             check_range("batch size", self.batch_size, 1, 4096)
         if self.datetime is not None and not self.stac:
             raise SettingError(f"datetime {self.datetime} is for the STAC Item; give --stac too")
+        if self.aoi_layer is not None and self.aoi is None:
+            raise SettingError(f"aoi layer {self.aoi_layer!r} is a layer of the area of interest; give --aoi too")
         if self.bounds is not None:
             left, bottom, right, top = self.bounds
             if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):

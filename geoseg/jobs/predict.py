@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.areas.aoi import AreaOfInterest
 from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputMissingError, SettingError
@@ -27,7 +28,6 @@ from geoseg.prediction.bands import open_for
 from geoseg.prediction.fit import fit
 from geoseg.prediction.plan import MEMO_BYTES, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
-from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
@@ -121,7 +121,7 @@ class PredictJob(BlockJob):
             for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
                 log.warning("%s: %s", path, remark)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
-            self.aoi = AreaOfInterest(config.aoi, self.scene.georeference) if config.aoi else None
+            self.aoi = self._area_of_interest()
             windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
             self.plan = plan(grid, model.superpixels, self.extent, self._block_size())
@@ -170,6 +170,12 @@ class PredictJob(BlockJob):
             "disk_mib": self._disk_bytes() >> 20,
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
+
+    def _area_of_interest(self) -> AreaOfInterest | None:
+        config = self.config
+        if config.aoi is None:
+            return None
+        return AreaOfInterest(config.aoi, self.scene.georeference, self.extent, layer=config.aoi_layer)
 
     def _check(self, path: Location) -> None:
         """Refuse outputs that cannot be written, and areas that are unknown."""

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.areas.aoi import AreaOfInterest
 from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
-from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE

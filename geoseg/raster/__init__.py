@@ -3,7 +3,7 @@
 guards, tiff, vrt, remote, opening   what may be opened, checked before GDAL sees it
 header, georeference, validity       what an open raster says about itself
 scene, class_raster                  the two rasters that commands read
-ground, statistics, bit_patterns, aoi  what is computed from them
+ground, statistics, bit_patterns      what is computed from them
 sample, fills, scaling               what a sample tells of values: undeclared nodata, and their units
 mosaic, cog                          how results are written
 sieve, sieve_kernels                 small regions merged into their neighbours

@@ -295,7 +295,7 @@ def test_aoi_without_a_polygon_or_without_a_relation_to_the_scene(
     nowhere = make_raster(tmp_path / "nowhere.tif", landscape(60, 70), crs=None)
     for scene, aoi, words in (
         (scene_path, points, "contains no polygon"),
-        (scene_path, text, "cannot be read as vector data"),
+        (scene_path, text, "is not a vector file that geoseg reads"),
         (nowhere, area, "--assume-crs"),
     ):
         with untouched(tmp_path):
