@@ -11,6 +11,7 @@ from geoseg.config import CheckConfig
 from geoseg.errors import InputError
 
 from .options import PATH
+from .terminal import echo
 
 
 @click.command()
@@ -30,7 +31,7 @@ def check(context: click.Context, /, files: Any, scene: Any, as_json: bool) -> N
     for finding in check_files(config):
         findings.append(finding)
         if not config.json:
-            click.echo(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.file}: {finding.message}")
+            echo(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.file}: {finding.message}")
     if config.json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
     if not all(finding.ok for finding in findings):

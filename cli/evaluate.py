@@ -13,6 +13,7 @@ from geoseg.recipes import ProtocolName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, rescale_option
 from .progress import run_job
+from .terminal import echo
 
 if TYPE_CHECKING:
     from geoseg.evaluation.report import Report
@@ -72,7 +73,7 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
         click.echo(json.dumps(job.report.to_json(), indent=1))
         return
     for line in _lines(job.report):
-        click.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 def _lines(report: Report) -> Iterator[str]:

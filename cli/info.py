@@ -11,6 +11,7 @@ from geoseg.config import InfoConfig
 from geoseg.location import Location
 
 from .options import LOCATION, opening_options
+from .terminal import echo
 
 
 @click.command()
@@ -28,7 +29,7 @@ def info(file: Location, as_json: bool, **opening: Any) -> None:
         return
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        click.echo(f"{name:{width}}  {_plain(value)}")
+        echo(f"{name:{width}}  {_plain(value)}")
 
 
 def _plain(value: Any) -> str:

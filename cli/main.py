@@ -23,6 +23,7 @@ from .predict import predict
 from .progress import DISPLAYS, Display, JsonFormatter, json_line
 from .status import status
 from .superpixels import superpixels
+from .terminal import LineFormatter, echo
 from .train import train
 
 _FLAG = re.compile("-[qv]+|--quiet|--verbose|--debug|--version")
@@ -79,7 +80,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if progress == "json" else logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonFormatter() if progress == "json" else LineFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
@@ -147,16 +148,16 @@ def _report(error: Exception, as_json: bool) -> int:
         click.echo(json_line(kind="error", status=status, message=message, details=list(details)), err=True)
         return status
     for line in details:
-        click.echo(line, err=True)
+        echo(line, err=True)
     internal = "internal " * (status == GeosegError.exit_code and not isinstance(error, GeosegError))
-    click.echo(f"geoseg: {internal}error: {message}", err=True)
+    echo(f"geoseg: {internal}error: {message}", err=True)
     return status
 
 
 def _explained(error: Exception) -> tuple[int, str]:
     """The exit status of an error, and its message on one line."""
     if isinstance(error, GeosegError):
-        return error.exit_code, " ".join(str(error).split())
+        return error.exit_code, re.sub(r"\s*\n\s+", " ", str(error)).strip()
     if isinstance(error, OSError) and error.strerror:
         return WriteError.exit_code, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -10,14 +10,11 @@ import click
 
 from geoseg.bands import Bands, parse_bands
 from geoseg.config import Opening, Precision, PredictConfig
-from geoseg.errors import SettingError
+from geoseg.errors import InputError, OutputError, SettingError
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-PATH = click.Path(path_type=Path)
-
 
 if TYPE_CHECKING:
     _BandType = click.ParamType[Bands]
@@ -71,9 +68,29 @@ class LocationType(_LocationType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         """Return a Path, or a Remote for a URL."""
+        _refuse_empty(value, param)
         return value if isinstance(value, Path | Remote) else locate(str(value))
 
 
+class PathType(click.Path):
+    """A path; an empty one, as an unset variable leaves it, is an error and not the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path."""
+        _refuse_empty(value, param)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
+    if value == "":
+        name = max(param.opts, key=len) if param is not None else "path"
+        kind = OutputError if name in _OUTPUTS else InputError
+        raise kind(f"{name}: is empty; give a path")
+
+
+_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture")
+
+PATH = PathType(path_type=Path)
 LOCATION = LocationType()
 
 

@@ -18,6 +18,7 @@ from .options import (
     sld_option,
 )
 from .progress import run_job
+from .terminal import echo
 
 
 @click.command()
@@ -59,4 +60,4 @@ def polygonize(context: click.Context, /, **settings: Any) -> None:
 
     with PolygonizeJob(config) as job:
         run_job(job, context)
-    click.echo(config.out)
+    echo(config.out)

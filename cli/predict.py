@@ -25,6 +25,7 @@ from .options import (
     sld_option,
 )
 from .progress import run_job
+from .terminal import echo
 
 
 @click.command()
@@ -103,4 +104,4 @@ def predict(context: click.Context, /, **settings: Any) -> None:
                 continue
             run_job(job, context)
         if isinstance(job, PredictJob):
-            click.echo(job.outputs.classes)
+            echo(job.outputs.classes)

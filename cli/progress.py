@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from .interruption import resumable
+from .terminal import echo, printable
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
@@ -65,7 +66,7 @@ def _hint(job: Job[Any], command: str, as_json: bool) -> Callable[[], str]:
         text = f"{kept}; to continue: {command}" if kept else "" if kept is None else "nothing is kept yet"
         if as_json:
             return json_line(kind="interrupted", stage=job.stage, message=text)
-        return f"interrupted; {text}" if text else "interrupted"
+        return printable(f"interrupted; {text}" if text else "interrupted")
 
     return line
 
@@ -90,19 +91,19 @@ def _display(display: Display, unit: str) -> Iterator[Callable[[Progress], None]
 
 def _update_bar(bar: Any, event: Progress) -> None:
     if event.kind == "step":
-        bar.set_postfix_str(event.message, refresh=False)
+        bar.set_postfix_str(printable(event.message), refresh=False)
         bar.total = event.total
         bar.update()
         return
     if event.kind == "start":
         bar.reset(total=event.total)
     if event.message:
-        bar.write(event.message, file=sys.stderr)
+        bar.write(printable(event.message), file=sys.stderr)
 
 
 def _print_line(event: Progress) -> None:
     if event.kind == "step":
         if event.done % max(1, event.total // _PLAIN_LINES) == 0 or event.done == event.total:
-            click.echo(f"{event.unit} {event.done}/{event.total}: {event.message}", err=True)
+            echo(f"{event.unit} {event.done}/{event.total}: {event.message}", err=True)
     elif event.message:
-        click.echo(event.message, err=True)
+        echo(event.message, err=True)

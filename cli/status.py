@@ -10,6 +10,7 @@ import click
 from geoseg.config import StatusConfig
 
 from .options import PATH
+from .terminal import echo
 
 
 @click.command()
@@ -29,11 +30,11 @@ def status(run: Path, as_json: bool) -> None:
         click.echo(json.dumps(fields, indent=None if found is None else 1))
         return
     if found is None:
-        click.echo(f"{config.run}: is finished")
+        echo(f"{config.run}: is finished")
         return
     total = "" if found.blocks is None else f" of {found.blocks}"
     damaged = f", {found.damaged} damaged" if found.damaged else ""
-    click.echo(f"{found.path}: {found.finished}{total} blocks finished{damaged}, {fields['mebibytes']} MiB")
-    click.echo(found.state)
+    echo(f"{found.path}: {found.finished}{total} blocks finished{damaged}, {fields['mebibytes']} MiB")
+    echo(found.state)
     if found.command and not found.working:
-        click.echo(f"to continue, in {found.folder}: {found.command}")
+        echo(f"to continue, in {found.folder}: {found.command}")

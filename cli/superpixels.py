@@ -19,6 +19,7 @@ from .options import (
     run_options,
 )
 from .progress import run_job
+from .terminal import echo
 
 
 @click.command()
@@ -74,4 +75,4 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
 
     with SuperpixelsJob(config) as job:
         run_job(job, context)
-    click.echo(config.out)
+    echo(config.out)

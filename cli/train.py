@@ -12,6 +12,7 @@ from geoseg.recipes import RecipeName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
 from .progress import run_job
+from .terminal import echo
 
 
 @click.command()
@@ -101,7 +102,7 @@ def train(context: click.Context, /, **settings: Any) -> None:
 
     with TrainJob(config) as job:
         run_job(job, context, _resuming(context.obj["command"]))
-    click.echo(config.out)
+    echo(config.out)
 
 
 def _resuming(command: str) -> str:

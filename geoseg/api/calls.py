@@ -60,7 +60,13 @@ def location_of(path: PathLike) -> Location:
 
 
 def path_of(path: PathLike | None) -> Path | None:
-    """Return the path as a Path."""
+    """Return the path as a Path.
+
+    Raises:
+        SettingError: It is empty, which would be the working directory.
+    """
+    if path == "":
+        raise SettingError("a path is empty; leave it out, or give one")
     return None if path is None else Path(path)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import InputError, first_line
+from geoseg.files.plain import plain_path
 from geoseg.vector.arrow import PARQUET
 
 _BATCH_ROWS = 1024
@@ -65,7 +66,10 @@ def read_rows(path: Path, driver: str, layer: str | None = None) -> Iterator[Row
             with pyarrow.parquet.ParquetFile(path) as file:
                 yield from map(_rows, file.iter_batches(_BATCH_ROWS))
         else:
-            with pyogrio.open_arrow(path, batch_size=_BATCH_ROWS, use_pyarrow=True) as (_, stream):
+            with (
+                plain_path(path) as plain,
+                pyogrio.open_arrow(plain, batch_size=_BATCH_ROWS, use_pyarrow=True) as (_, stream),
+            ):
                 yield from map(_rows, stream)
 
 
@@ -82,7 +86,8 @@ def stated_count(path: Path, driver: str, layer: str | None = None) -> int | Non
         if driver == PARQUET:
             with pyarrow.parquet.ParquetFile(path) as file:
                 return int(file.metadata.num_rows)
-        count = int(pyogrio.read_info(path)["features"])
+        with plain_path(path) as plain:
+            count = int(pyogrio.read_info(plain)["features"])
         return count if count >= 0 else None
 
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.lock import process_lives
+from geoseg.files.plain import plain_name
 
 _MAX_NAME_BYTES = 255
 """Longest file name on the file systems in common use."""
 
 _MARKER = ".placing"
 """Name of an empty file in a staging folder. It exists while the staged files are moved to their places."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _unfinished: set[Path] = set()
 """Temporary files and folders of this process. They are removed with all files whose names start with theirs."""
@@ -36,8 +39,10 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
 
     Raises:
         OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
-            lies in a folder that is missing or not writable, or its name is too long for the temporary files beside it.
+            lies in a folder that is missing or not writable, is a link that leads nowhere, or its name is too long for
+            the temporary files beside it, has control characters or is not UTF-8.
     """
+    _check_name(path)
     if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _MAX_NAME_BYTES:
         raise OutputError(f"{path}: its name is too long; choose a shorter one")
     if path.is_dir():
@@ -49,8 +54,42 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
         raise OutputError(f"{path}: exists already; --overwrite replaces it")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: its folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: its folder {path.parent} is not writable")
+    folder = _target(path).parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"{path}: is a link into the folder {folder}, which does not exist; create it, or remove the link"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: its folder {folder if path.is_symlink() else path.parent} is not writable")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse names that other programs could not open, or that would not be shown as they are."""
+    if _CONTROL.search(path.name):
+        raise OutputError(f"{path}: its name has control characters; choose another one")
+    if not is_utf8(_target(path)):
+        raise OutputError(f"{path}: its name, or that of a folder, is not UTF-8; choose or rename it")
+
+
+def is_utf8(path: Path) -> bool:
+    """Return whether a path is UTF-8. GDAL, JSON and XML have no other names."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _target(path: Path) -> Path:
+    """The path with links resolved.
+
+    Raises:
+        OutputError: Links lead back to themselves.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise OutputError(f"{path}: is a link that leads back to itself; remove it") from None
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -121,6 +160,7 @@ def remove_leftovers(folder: Path, stem: str = "*") -> None:
         folder: Where to look.
         stem: Stem of the outputs whose temporary files are removed; all by default.
     """
+    stem = stem if stem == "*" else plain_name(stem)
     for entry in folder.glob(f".{stem if stem == '*' else glob.escape(stem)}.*.tmp*"):
         process = _process_of(entry)
         if process is not None and not process_lives(process) and not (entry / _MARKER).exists():
@@ -148,7 +188,7 @@ def sha256(path: Path) -> str:
 def temporary_name(target: Path) -> str:
     """Return the name of the temporary file that this process renames to `target` in the end."""
     # It names host and process, because on a cluster two workers may write the same part.
-    return f".{target.stem}{_own_temporary()}{target.suffix}"
+    return f".{plain_name(target.stem)}{_own_temporary()}{plain_name(target.suffix)}"
 
 
 def _own_temporary() -> str:
@@ -248,7 +288,7 @@ class Staging:
         return self._folder(self._target.parent) / _MARKER
 
     def _folder(self, place: Path) -> Path:
-        return place / f".{self._target.name}{_own_temporary()}"
+        return place / f".{plain_name(self._target.name)}{_own_temporary()}"
 
 
 def interrupted(target: Path) -> bool:
@@ -257,7 +297,7 @@ def interrupted(target: Path) -> bool:
 
 
 def _markers(target: Path) -> Iterator[Path]:
-    return target.parent.glob(f".{glob.escape(target.name)}.*.tmp/{_MARKER}")
+    return target.parent.glob(f".{glob.escape(plain_name(target.name))}.*.tmp/{_MARKER}")
 
 
 def _place(file: Path, target: Path) -> None:

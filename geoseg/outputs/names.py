@@ -59,11 +59,11 @@ def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
     Raises:
         OutputError: The suffix is not that of a raster or vector file; see also `check_target`.
     """
+    check_target(path, overwrite or interrupted(path), local(*inputs))
     suffixes = (RASTERS[0], *VECTORS)
     if path.suffix.lower() not in (*RASTERS, *VECTORS):
         names = [path.with_suffix(suffix).name for suffix in suffixes]
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
-    check_target(path, overwrite or interrupted(path), local(*inputs))
 
 
 def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
@@ -77,10 +77,10 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
     Raises:
         OutputError: The suffix is not that of a vector file; see also `check_target`.
     """
+    check_target(path, overwrite or interrupted(path), local(*inputs))
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
-    check_target(path, overwrite or interrupted(path), local(*inputs))
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,6 @@ class Outputs:
         """
         rasters = [path for path in (self.classes, self.confidence) if path is not None]
         paths = [*rasters, *([self.polygons] if self.polygons else [])]
-        if len({path.resolve() for path in paths}) < len(paths):
-            raise OutputError(f"{self.classes}: classes, confidence and polygons need different file names")
         overwrite = overwrite or interrupted(self.classes)
         for path in rasters:
             check_target(path, overwrite, local(*inputs))
@@ -179,6 +177,9 @@ class Outputs:
                 raise OutputError(f"{path}: the output is a GeoTIFF; name it {path.stem}.tif")
         if self.polygons is not None:
             check_polygons(self.polygons, overwrite, inputs)
+        # Only now, because a link that leads back to itself has no other end.
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise OutputError(f"{self.classes}: classes, confidence and polygons need different file names")
 
 
 def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:

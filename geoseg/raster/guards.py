@@ -13,6 +13,7 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
+from geoseg.files.atomic import is_utf8
 from geoseg.location import Location, Remote
 from geoseg.raster.formats import describe_format, is_text, read_head
 from geoseg.raster.tiff import Header, MalformedError, read_header
@@ -70,7 +71,9 @@ def regular_file(path: Location) -> Path:
         raise InputError(f"{path}: is empty; was its download or copy interrupted?")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: is not readable by the current user; check its permissions")
-    return path.resolve()
+    if not is_utf8(resolved := path.resolve()):
+        raise InputError(f"{path}: its name, or that of a folder, is not UTF-8; rename it")
+    return resolved
 
 
 def raster_driver(path: Path, allow_vrt: bool = False) -> str:

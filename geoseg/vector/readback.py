@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyogrio
 
 from geoseg.errors import WriteError
+from geoseg.files.plain import plain_path
 from geoseg.vector.arrow import PARQUET, VectorSpec, read_geometries
 
 _BATCH = 256
@@ -61,6 +62,11 @@ def verify(path: Path, written: Path, spec: VectorSpec, checksum: Checksum) -> N
     Raises:
         WriteError: they differ, or the spatial index is missing.
     """
+    with plain_path(written) as readable:
+        _verify(path, readable, spec, checksum)
+
+
+def _verify(path: Path, written: Path, spec: VectorSpec, checksum: Checksum) -> None:
     if spec.driver in _EXACT:
         found = Checksum()
         for geometries in _geometries(written, spec):

@@ -20,6 +20,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 
 from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import check_space, publishing, sync
+from geoseg.files.plain import plain_path
 from geoseg.files.record import source_date
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
 from geoseg.vector.crs import gdal_crs
@@ -109,7 +110,8 @@ def writing_layer(
             if finish is not None:
                 finish(temporary)
     except _FAILURES as error:
-        raise WriteError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from error
+        advice = "; is the disk full?" if path.parent.is_dir() else ", for its folder is gone"
+        raise WriteError(f"{path}: cannot be written ({first_line(error)}){advice}") from error
 
 
 Batch = tuple[Any, Bounds | None]
@@ -207,11 +209,12 @@ class LayerWriter:
             write_geoparquet(self._temporary, spec, self._dequeued(), lambda: self.bounds)
             return
         reader = pa.RecordBatchReader.from_batches(spec.schema, self._dequeued())
-        pyogrio.write_arrow(
-            reader, self._temporary, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
-            geometry_type="Polygon", crs=gdal_crs(spec.driver, spec.wkt, spec.epoch),
-            **_OPTIONS.get(spec.driver, {}),
-        )  # fmt: skip
+        with plain_path(self._temporary) as path:
+            pyogrio.write_arrow(
+                reader, path, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
+                geometry_type="Polygon", crs=gdal_crs(spec.driver, spec.wkt, spec.epoch),
+                **_OPTIONS.get(spec.driver, {}),
+            )  # fmt: skip
 
 
 def companions(path: Path) -> list[Path]:

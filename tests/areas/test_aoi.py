@@ -91,7 +91,7 @@ def test_the_area_is_that_of_a_raster_of_ten_times_the_resolution(crs: str, tmp_
     assert (found != rasterize(shapes, (200, 240)).astype(bool)).sum() <= (0 if crs == UTM else 3)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 99), st.sampled_from([0.3, 0.5, 1 / 3]), st.integers(-40, 40), st.integers(0, 1))
 def test_law_2_the_mask_is_that_of_every_window(seed: int, size: float, shift: int, half: int) -> None:
     """Edges run through the centres of pixels, at 45 degrees and along rows and columns."""
