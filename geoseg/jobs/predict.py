@@ -33,6 +33,7 @@ from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
+from geoseg.raster.sieve import margin
 from geoseg.runs.directory import Run
 from geoseg.runs.local import Receipt, compute
 from geoseg.vector.crs import check_format
@@ -85,6 +86,7 @@ class PredictJob(BlockJob):
         fit: How the scene is read for the model.
         plan: Blocks, windows and halo.
         extent: The part of the scene that is written.
+        around: That part and a margin that decides what its small regions become.
 
     Raises:
         InputMissingError, InputError: The scene is missing or damaged, or its type of pixels is not the model's.
@@ -121,10 +123,11 @@ class PredictJob(BlockJob):
             for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
                 log.warning("%s: %s", path, remark)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
+            self.around = self._around()
             self.aoi = self._area_of_interest()
             windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
-            self.plan = plan(grid, model.superpixels, self.extent, self._block_size())
+            self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around)
         except BaseException:
             self.scene.close()
             raise
@@ -175,7 +178,13 @@ class PredictJob(BlockJob):
         config = self.config
         if config.aoi is None:
             return None
-        return AreaOfInterest(config.aoi, self.scene.georeference, self.extent, layer=config.aoi_layer)
+        return AreaOfInterest(config.aoi, self.scene.georeference, self.around, self.extent, config.aoi_layer)
+
+    def _around(self) -> Window:
+        min_area = self.config.min_area
+        if min_area is None:
+            return self.extent
+        return margin(self.scene.georeference, self.extent, self.scene.extent, min_area)
 
     def _check(self, path: Location) -> None:
         """Refuse outputs that cannot be written, and areas that are unknown."""
@@ -207,8 +216,9 @@ class PredictJob(BlockJob):
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(
-            self.config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks
-        )
+            self.config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks,
+            self.plan.written, self.around,
+        )  # fmt: skip
         self._used = files.publish(run, self.outputs)
 
     def _settings(self) -> dict[str, Any]:
@@ -237,10 +247,14 @@ class PredictJob(BlockJob):
         }
 
     def _fingerprint(self) -> dict[str, Any]:
+        settings = self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size}
+        if self.around != self.extent:
+            # Blocks of another margin have the same numbers.
+            settings["margin of min_area"] = [self.around.rows.start, self.around.cols.start, *self.around.shape]
         return {
             "scene": self.scene.identity(),
             "model": self.model.sha256,
-            "settings": self._settings() | {"block_size": self.config.block_size, "batch_size": self.batch_size},
+            "settings": settings,
             "layers": ["classes", *(["confidence"] if self.outputs.confidence else [])],
             "versions": versions("torch", "numba") | {"gdal": GDAL_VERSION},
             "device": device_class(self.device),
@@ -253,7 +267,7 @@ class PredictJob(BlockJob):
     def _disk_bytes(self) -> int:
         """Estimated size of parts and rasters."""
         layers = 1 + (self.outputs.confidence is not None)
-        return self.extent.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
+        return self.around.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
 
     def _memory_bytes(self) -> int:
         """Estimated peak memory: libraries, activations, blocks in the pipeline, memo, GDAL's cache."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import read_small, write_cog
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
-from geoseg.raster.sieve import sieve_parts
+from geoseg.raster.sieve import Surroundings, sieve_parts
 from geoseg.runs.directory import Run
-from geoseg.units import Period
+from geoseg.units import Area, Period
+
+log = logging.getLogger(__name__)
 
 _PREVIEW_PIXELS = 1200
 
@@ -47,6 +50,8 @@ class MapFiles:
         provenance: Provenance for the rasters and the record.
         taken: Acquisition time for the STAC Item; None if no Item is wanted.
         blocks: All blocks of the run.
+        written: Number of blocks that make up the extent; those that follow lie around it.
+        around: The extent with what lies around it.
     """
 
     config: PredictConfig
@@ -56,6 +61,8 @@ class MapFiles:
     provenance: Mapping[str, Any]
     taken: Period | None
     blocks: Sequence[Block]
+    written: int
+    around: Window
 
     def publish(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
         """Write all files, put them in place together, and discard the run unless `keep_run` is set.
@@ -85,10 +92,10 @@ class MapFiles:
         ids: tuple[int, ...] = ()
         for layer, path, dtype, class_map in layers:
             spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
-            all_parts = [(block, run.part(block, layer)) for block in self.blocks]
-            parts = [(block, part) for block, part in all_parts if part.exists()]
             if class_map is not None and self.config.min_area is not None:
-                parts = sieve_parts(run.path, spec, parts, self.config.min_area)
+                parts = self._sieved(run, spec, self.config.min_area)
+            else:
+                parts = self._parts(run, layer, self.blocks[: self.written])
             ids += write_cog(path, spec, parts)
         used = tuple(classes.classes[value - 1] for value in ids)
         write_styles(outputs, used, self.config.sld, self.config.legend)
@@ -96,6 +103,24 @@ class MapFiles:
         if outputs.polygons is not None:
             self._write_polygons(outputs, outputs.polygons)
         return used
+
+    def _parts(self, run: Run, layer: str, blocks: Sequence[Block]) -> list[tuple[Block, Path]]:
+        """The blocks that have a part, and their parts."""
+        return [(block, part) for block in blocks if (part := run.part(block, layer)).exists()]
+
+    def _sieved(self, run: Run, spec: RasterSpec, min_area: Area) -> list[tuple[Block, Path]]:
+        """The parts of the class raster after the sieve, which also sees what lies around the extent."""
+        scene = self.scene
+        wide = replace(spec, extent=self.around, georeference=scene.georeference.shifted(self.around))
+        surroundings = Surroundings(self.extent, scene.extent, scene.georeference)
+        parts, doubtful = sieve_parts(run.path, wide, self._parts(run, "classes", self.blocks), min_area, surroundings)
+        if doubtful:
+            log.warning(
+                "%s: %d of %d pixels may have another class than in a map of the whole scene, because what --min-area "
+                "makes of them depends on regions far outside of --bounds",
+                scene.path.name, doubtful, self.extent.pixels,
+            )  # fmt: skip
+        return parts
 
     def _write_record(self, outputs: Outputs) -> None:
         """Write the STAC Item, if it is wanted, and then the record of all files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from geoseg.grid import Block, Grid, Window, partition
+from geoseg.grid import Block, Grid, Span, Window, partition
 from geoseg.prediction.blend import Field
 from geoseg.recipes import SuperpixelConfig
 from geoseg.segments.superpixels import halo, reach
@@ -37,7 +37,8 @@ class Plan:
     Attributes:
         grid: The lattice of windows, over the whole scene.
         extent: The pixels to write.
-        blocks: The blocks that partition the extent.
+        blocks: The blocks to compute: those that partition the extent, followed by those of a margin around it.
+        written: Number of blocks that partition the extent.
         halo: Pixels to read around a block.
         reach: Largest distance, in pixels along each axis, from a pixel to any other of its superpixel.
     """
@@ -45,6 +46,7 @@ class Plan:
     grid: Grid
     extent: Window
     blocks: tuple[Block, ...]
+    written: int
     halo: int
     reach: int
 
@@ -57,7 +59,9 @@ class Plan:
         return self.grid.windows_touching(self.pooled(block))
 
 
-def plan(grid: Grid, superpixels: SuperpixelConfig, extent: Window, block_size: int) -> Plan:
+def plan(
+    grid: Grid, superpixels: SuperpixelConfig, extent: Window, block_size: int, around: Window | None = None
+) -> Plan:
     """Return the plan of a prediction.
 
     Args:
@@ -65,9 +69,26 @@ def plan(grid: Grid, superpixels: SuperpixelConfig, extent: Window, block_size: 
         superpixels: Superpixel settings of the model.
         extent: The pixels to write.
         block_size: Side of a block in pixels.
+        around: The extent with a margin that is computed but not written; None without one.
     """
-    blocks = tuple(partition(extent, block_size))
-    return Plan(grid, extent, blocks, halo(superpixels.size, superpixels.iterations), reach(superpixels.size))
+    inner = list(partition(extent, block_size))
+    strips = [] if around is None else _strips(extent, around)
+    windows = [block.window for window in (extent, *strips) for block in partition(window, block_size)]
+    blocks = tuple(Block(index, window) for index, window in enumerate(windows))
+    reached = halo(superpixels.size, superpixels.iterations), reach(superpixels.size)
+    return Plan(grid, extent, blocks, len(inner), *reached)
+
+
+def _strips(extent: Window, around: Window) -> list[Window]:
+    """The windows above, left, right and below of `extent` that with it make up `around`."""
+    rows, cols = extent.rows, extent.cols
+    strips = [
+        Window(Span(around.rows.start, rows.start), around.cols),
+        Window(rows, Span(around.cols.start, cols.start)),
+        Window(rows, Span(cols.stop, around.cols.stop)),
+        Window(Span(rows.stop, around.rows.stop), around.cols),
+    ]
+    return [strip for strip in strips if strip.pixels]
 
 
 class WindowMemo:

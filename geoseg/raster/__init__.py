@@ -6,5 +6,5 @@ scene, class_raster                  the two rasters that commands read
 ground, statistics, bit_patterns      what is computed from them
 sample, fills, scaling               what a sample tells of values: undeclared nodata, and their units
 mosaic, cog                          how results are written
-sieve, sieve_kernels                 small regions merged into their neighbours
+sieve, and its kernels               small regions merged into their neighbours
 """

@@ -14,20 +14,27 @@ rows are pushed at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid import Block, Window
+from geoseg.grid import Block, Span, Window
 from geoseg.raster.cog import read_rows, write_part
+from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec
+from geoseg.raster.sieve_cut import Cut
 from geoseg.raster.sieve_kernels import merge_small
 from geoseg.units import Area
+
+_MIN_MARGIN, _MAX_MARGIN = 64, 1024
+"""Pixels around a part of a scene that are sieved with it."""
 
 
 def sieve(
@@ -57,10 +64,17 @@ class Sieve:
 
     Args:
         min_area: area below which a region is small, in pixels, or in the unit of the weights pushed with the rows.
+        cut: the sides at which the rows are cut off from a larger raster.
+
+    Attributes:
+        doubtful: bool, of the rows returned last: pixels that may have another value in the larger raster; None
+            without a cut.
     """
 
-    def __init__(self, min_area: int) -> None:
-        self._min_area = min_area
+    def __init__(self, min_area: int, cut: Cut = Cut()) -> None:  # noqa: B008
+        self._min_area, self._cut = min_area, cut
+        self.doubtful: NDArray[np.bool_] | None = None
+        self._doubts: list[NDArray[np.bool_]] = []
         self._values: list[NDArray[Any]] = []
         self._weights: list[NDArray[np.int64]] = []
         # Rows that wait: the last settled row (1, or 0 at the top), examined rows that are not settled, and new ones.
@@ -74,6 +88,9 @@ class Sieve:
         self._values.append(band)
         self._weights.append(np.ones((len(band), 1), np.int64) if weights is None else weights)
         self._new_rows += len(band)
+        if any(self._cut):
+            self._doubts.append(np.zeros(band.shape, np.bool_))
+            self.doubtful = self._doubts[-1][:0]
         # Unsettled rows are examined again only with as many new ones, so that the work stays linear in rows.
         return self._settle(last=False) if self._new_rows >= max(self._examined_rows, 1) else band[:0]
 
@@ -83,17 +100,67 @@ class Sieve:
 
     def _settle(self, last: bool) -> NDArray[Any]:
         values, weights = np.concatenate(self._values), np.concatenate(self._weights)
-        settled = merge_small(values, weights, self._min_area, bool(self._context_rows), last)
+        doubts = np.concatenate(self._doubts) if self._doubts else None
+        settled = merge_small(values, weights, self._min_area, bool(self._context_rows), last, self._cut, doubts)
         done, kept = values[self._context_rows : settled], max(settled - 1, 0)
+        if doubts is not None:
+            self.doubtful, self._doubts = doubts[self._context_rows : settled], [doubts[kept:].copy()]
         self._context_rows = min(settled, 1)
         self._values, self._weights = [values[kept:].copy()], [weights[kept:]]
         self._examined_rows, self._new_rows = len(values) - settled, 0
         return done
 
 
+def margin(georeference: Georeference, part: Window, scene: Window, min_area: Area) -> Window:
+    """Return the window to compute for a part of a scene, so that its sieved pixels are mostly those of the whole.
+
+    What a region becomes depends on its neighbours as far as they are small. Few chains of small regions are longer
+    than four times the side of a square of the minimum area.
+
+    Args:
+        georeference: of the scene.
+        part: the part.
+        scene: the whole scene.
+        min_area: the minimum area.
+
+    Raises:
+        SettingError: `min_area` is in square metres, and the scene has no CRS with metres.
+    """
+    ground = Ground(georeference)
+    min_sum, weighted = ground.threshold(min_area)
+    middle = Window.of((part.rows.start + part.rows.stop) // 2, (part.cols.start + part.cols.stop) // 2, 1, 1)
+    pixels = min_sum / max(1, int(ground.weights(middle)[0, 0])) if weighted else min_sum
+    side = math.ceil(4 * math.sqrt(pixels))
+    return part.expand(min(max(side, _MIN_MARGIN), _MAX_MARGIN), scene)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a part of a scene is cut from.
+
+    Attributes:
+        part: the part that is wanted.
+        scene: the whole scene.
+        georeference: of the scene.
+    """
+
+    part: Window
+    scene: Window
+    georeference: Georeference
+
+    def cut(self, extent: Window) -> Cut:
+        """Return the sides at which `extent` is cut off from the scene."""
+        rows, cols, scene = extent.rows, extent.cols, self.scene
+        return Cut(
+            rows.start > scene.rows.start, rows.stop < scene.rows.stop,
+            cols.start > scene.cols.start, cols.stop < scene.cols.stop,
+        )  # fmt: skip
+
+
 def sieve_parts(
-    folder: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area
-) -> list[tuple[Block, Path]]:
+    folder: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area,
+    surroundings: Surroundings | None = None,
+) -> tuple[list[tuple[Block, Path]], int]:  # fmt: skip
     """Sieve a class raster that exists as parts, and return it as new parts.
 
     Args:
@@ -101,31 +168,51 @@ def sieve_parts(
         spec: of the raster.
         parts: its blocks and their files; a block without a part is nodata.
         min_area: smaller regions are sieved.
+        surroundings: where only a part of a scene is wanted, of which `spec` is that part and a margin; None where the
+            raster is the whole scene.
+
+    Returns:
+        The new parts, of the part that is wanted, and the number of its pixels that may have another value if the
+        whole scene is sieved.
 
     Raises:
         SettingError: `min_area` is in square metres, and the raster has no CRS with metres.
         WriteError: the file system failed.
     """
-    sieved = []
-    extent, row = spec.extent, 0
-    for index, slab in enumerate(_slabs(_settled(spec, parts, min_area))):
-        window = Window.of(extent.rows.start + row, extent.cols.start, *slab.shape)
+    around = surroundings or Surroundings(spec.extent, spec.extent, spec.georeference)
+    counts: list[int] = []
+    sieved, row = [], around.part.rows.start
+    for index, slab in enumerate(_slabs(_settled(spec, parts, min_area, around, counts))):
+        window = Window.of(row, around.part.cols.start, *slab.shape)
         path = folder / f"part-sieved-{index:06d}.tif"
         write_part(path, slab)
         sieved.append((Block(index, window), path))
         row += len(slab)
-    return sieved
+    return sieved, sum(counts)
 
 
-def _settled(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area) -> Iterator[NDArray[Any]]:
-    """Yield the sieved rows of the parts, in bands of any height, 0 included."""
-    ground = Ground(spec.georeference, spec.extent.shape)
+def _settled(
+    spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area, around: Surroundings, counts: list[int]
+) -> Iterator[NDArray[Any]]:
+    """Yield the sieved rows of the part, in bands of any height, 0 included; append the numbers of doubtful pixels."""
+    # Of the scene and not of the raster: rounding must not depend on where the raster begins.
+    ground = Ground(around.georeference, around.scene.shape)
+    first = spec.extent.rows.start - around.scene.rows.start, spec.extent.cols.start - around.scene.cols.start
     min_sum, weighted = ground.threshold(min_area)
-    sieve, row = Sieve(min_sum), 0
-    for band in read_rows(spec, parts, TIFF_BLOCK):
-        yield sieve.push(band, ground.weights(Window.of(row, 0, *band.shape)) if weighted else None)
-        row += len(band)
-    yield sieve.finish()
+    sieve, row, done = Sieve(min_sum, around.cut(spec.extent)), 0, spec.extent.rows.start
+    cols = around.part.cols.within(spec.extent.cols)
+    for band in chain(read_rows(spec, parts, TIFF_BLOCK), [None]):
+        if band is None:
+            settled = sieve.finish()
+        else:
+            place = Window.of(first[0] + row, first[1], *band.shape)
+            settled = sieve.push(band, ground.weights(place) if weighted else None)
+            row += len(band)
+        wanted = Span(done, done + len(settled)).intersect(around.part.rows).within(Span(done, done + len(settled)))
+        if sieve.doubtful is not None:
+            counts.append(int(sieve.doubtful[wanted, cols].sum()))
+        yield settled[wanted, cols]
+        done += len(settled)
 
 
 def _slabs(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:

@@ -15,51 +15,25 @@ listed, and small regions merge in the order of their areas, from a heap.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled, inlined
+from geoseg.raster.sieve_cut import Cut, decide_cut, mark_cut
+from geoseg.raster.sieve_regions import Contacts, Regions, find_runs, label_regions, root, run_stop, unite
 
 
-class Regions(NamedTuple):
-    """Regions of n runs; the attributes of a region are those at its first run in raster order.
-
-    Attributes:
-        parents: int32 (n,), union-find forest of runs.
-        values: int64 (n,).
-        areas: int64 (n,); the minimum area stands for anything larger.
-        open: bool (n,), whether the region may continue in later rows.
-        isolated: bool (n,), whether the region is complete and has no neighbour but nodata.
-        contacts: int32 (n, 2), first and last of its list of contacts; -1 for none.
-    """
-
-    parents: NDArray[np.int32]
-    values: NDArray[np.int64]
-    areas: NDArray[np.int64]
-    open: NDArray[np.bool_]
-    isolated: NDArray[np.bool_]
-    contacts: NDArray[np.int32]
-
-
-class Contacts(NamedTuple):
-    """Common edges of small regions with their neighbours, as linked lists.
-
-    Attributes:
-        runs: int32 (m,), a run of the neighbour.
-        lengths: int32 (m,), in edges of pixels.
-        pixels: int64 (m,), row * cols + col of the neighbour's first adjacent pixel.
-        following: int32 (m,), the region's next contact; -1 for none.
-    """
-
-    runs: NDArray[np.int32]
-    lengths: NDArray[np.int32]
-    pixels: NDArray[np.int64]
-    following: NDArray[np.int32]
-
-
-def merge_small(values: NDArray[Any], weights: NDArray[np.int64], min_area: int, above: bool, last: bool) -> int:
+def merge_small(
+    values: NDArray[Any],
+    weights: NDArray[np.int64],
+    min_area: int,
+    above: bool,
+    last: bool,
+    cut: Cut = Cut(),  # noqa: B008
+    doubtful: NDArray[np.bool_] | None = None,
+) -> int:
     """Merge small regions as far as these rows decide about them; return the number of settled rows at the top.
 
     Args:
@@ -68,98 +42,34 @@ def merge_small(values: NDArray[Any], weights: NDArray[np.int64], min_area: int,
         min_area: area below which a region is small.
         above: whether the first row was settled before, and with it all regions in it.
         last: whether the last row is the last of the raster.
+        cut: sides that are cut off. Small regions that reach them may be larger than they seem; what waits for them is
+            decided as if they were not.
+        doubtful: bool (rows, cols), where those pixels are marked whose value depends on what is beyond the cut sides;
+            required where there are such sides.
     """
-    offsets, starts, found = _runs(values)
+    offsets, starts, found = find_runs(values)
     count = len(found)
     regions = Regions(
         np.arange(count, dtype=np.int32), found, np.zeros(count, np.int64), np.zeros(count, np.bool_),
-        np.zeros(count, np.bool_), np.full((count, 2), -1, np.int32),
+        np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.full((count, 2), -1, np.int32),
     )  # fmt: skip
     cols = values.shape[1]
-    _label(offsets, starts, cols, weights, regions, min_area, above, last)
+    label_regions(offsets, starts, cols, weights, regions, min_area, above, last)
+    if any(cut):
+        mark_cut(offsets, starts, cols, regions, cut.top and not above, cut.bottom and last, cut.left, cut.right)
     total = _touch(offsets, starts, cols, regions, min_area, _contacts(0))
     contacts = _contacts(total)
     _touch(offsets, starts, cols, regions, min_area, contacts)
     _merge(regions, contacts, min_area)
+    if doubtful is not None:
+        decide_cut(offsets, starts, regions, contacts, min_area, doubtful)
+        _merge(regions, contacts, min_area)
     return int(_paint(values, offsets, starts, regions, min_area))
 
 
 def _contacts(count: int) -> Contacts:
     runs, lengths, following = (np.empty(count, np.int32) for _ in range(3))
     return Contacts(runs, lengths, np.empty(count, np.int64), following)
-
-
-@compiled
-def _runs(values: Any) -> Any:
-    """Return the runs: where those of each row begin, int64 (rows + 1,), their first columns, int32 (n,), and their
-    values, int64 (n,)."""
-    rows, cols = values.shape
-    offsets = np.zeros(rows + 1, np.int64)
-    for row in range(rows):
-        changes = 1
-        for col in range(1, cols):
-            changes += values[row, col] != values[row, col - 1]
-        offsets[row + 1] = offsets[row] + changes
-    starts, found = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int64)
-    at = 0
-    for row in range(rows):
-        for col in range(cols):
-            if col == 0 or values[row, col] != values[row, col - 1]:
-                starts[at], found[at] = col, values[row, col]
-                at += 1
-    return offsets, starts, found
-
-
-@inlined
-def _root(parents: Any, run: int) -> int:
-    """Return the first run of a run's region, halving the path to it."""
-    while parents[run] != run:
-        parents[run] = parents[parents[run]]
-        run = parents[run]
-    return run
-
-
-@inlined
-def _unite(parents: Any, areas: Any, still_open: Any, one: int, other: int, min_area: int) -> int:
-    """Unite two regions; return the first run of the result."""
-    first, second = min(one, other), max(one, other)
-    parents[second] = first
-    areas[first] = min(areas[first] + areas[second], min_area)
-    still_open[first] |= still_open[second]
-    return first
-
-
-@inlined
-def _stop(starts: Any, run: int, end: int, cols: int) -> int:
-    """Return the column after a run; `end` is the first run of the next row."""
-    return starts[run + 1] if run + 1 < end else cols
-
-
-@compiled
-def _label(
-    offsets: Any, starts: Any, cols: int, weights: Any, regions: Any, min_area: int, above: bool, last: bool
-) -> None:
-    """Unite the runs to regions, and set areas and open."""
-    parents, values, areas, still_open = regions.parents, regions.values, regions.areas, regions.open
-    rows = len(offsets) - 1
-    for row in range(rows):
-        begin, end = offsets[row], offsets[row + 1]
-        for run in range(begin, end):
-            start, stop = starts[run], _stop(starts, run, end, cols)
-            area = (stop - start) * weights[row, 0]
-            if weights.shape[1] > 1:
-                area = weights[row, start:stop].sum()
-            areas[run] = min_area if row == 0 and above else min(area, min_area)
-            still_open[run] = row == rows - 1 and not last
-        i, j = begin if row == 0 else offsets[row - 1], begin
-        while i < begin and j < end:
-            upper, lower = _stop(starts, i, begin, cols), _stop(starts, j, end, cols)
-            if values[i] == values[j]:
-                one, other = _root(parents, i), _root(parents, j)
-                if one != other:
-                    _unite(parents, areas, still_open, one, other, min_area)
-            i += upper <= lower
-            j += lower <= upper
 
 
 @compiled
@@ -173,17 +83,17 @@ def _touch(offsets: Any, starts: Any, cols: int, regions: Any, min_area: int, co
         for run in range(begin + 1, end):
             pixel = row * cols + starts[run]
             for one, other, place in ((run - 1, run, pixel), (run, run - 1, pixel - 1)):
-                if values[one] != 0 and values[other] != 0 and areas[_root(parents, one)] < min_area:
+                if values[one] != 0 and values[other] != 0 and areas[root(parents, one)] < min_area:
                     _meet(parents, own, one, other, 1, place, runs, lengths, pixels, following, count)
                     count += 1
         i, j = begin if row == 0 else offsets[row - 1], begin
         while i < begin and j < end:
-            upper, lower = _stop(starts, i, begin, cols), _stop(starts, j, end, cols)
+            upper, lower = run_stop(starts, i, begin, cols), run_stop(starts, j, end, cols)
             if values[i] != values[j] and values[i] != 0 and values[j] != 0:
                 start = max(starts[i], starts[j])
                 pixel, length = row * cols + start, min(upper, lower) - start
                 for one, other, place in ((i, j, pixel), (j, i, pixel - cols)):
-                    if areas[_root(parents, one)] < min_area:
+                    if areas[root(parents, one)] < min_area:
                         _meet(parents, own, one, other, length, place, runs, lengths, pixels, following, count)
                         count += 1
             i += upper <= lower
@@ -199,7 +109,7 @@ def _meet(
     """Append contact number `at` to the list of the run's region, unless the arrays of contacts are empty."""
     if len(runs):
         runs[at], lengths[at], pixels[at], following[at] = other, length, place, -1
-        _append(own, following, _root(parents, run), at, at)
+        _append(own, following, root(parents, run), at, at)
 
 
 @inlined
@@ -218,7 +128,8 @@ def _merge(regions: Any, contacts: Any, min_area: int) -> None:
     parents, areas, still_open = regions.parents, regions.areas, regions.open
     heap = [(np.int64(0), np.int64(0)) for _ in range(0)]
     for run in range(len(parents)):
-        if parents[run] == run and areas[run] < min_area and regions.values[run] != 0 and not still_open[run]:
+        waiting = still_open[run] or regions.cut[run]
+        if parents[run] == run and areas[run] < min_area and regions.values[run] != 0 and not waiting:
             heap.append((areas[run], np.int64(run)))
     heapify(heap)
     table = np.empty((16, 3), np.int64)
@@ -236,7 +147,7 @@ def _merge(regions: Any, contacts: Any, min_area: int) -> None:
             if longer > 0 or (longer == 0 and table[k, 2] < table[best, 2]):
                 best = k
         joined = _give(regions, contacts, region, table[best, 0], min_area)
-        if areas[joined] < min_area and not still_open[joined]:
+        if areas[joined] < min_area and not (still_open[joined] or regions.cut[joined]):
             heappush(heap, (areas[joined], np.int64(joined)))
 
 
@@ -249,7 +160,7 @@ def _neighbours(regions: Any, contacts: Any, region: Any, table: Any) -> Any:
     parents, areas, count = regions.parents, regions.areas, 0
     contact = regions.contacts[region, 0]
     while contact >= 0:
-        other = _root(parents, contacts.runs[contact])
+        other = root(parents, contacts.runs[contact])
         if other != region:
             if areas[other] < areas[region] or (areas[other] == areas[region] and other < region):
                 return -1, table
@@ -274,12 +185,14 @@ def _give(regions: Any, contacts: Any, region: Any, value: Any, min_area: int) -
     contact, end = own[region, 0], own[region, 1]
     joined = region
     while contact >= 0:
-        other = _root(regions.parents, contacts.runs[contact])
+        other = root(regions.parents, contacts.runs[contact])
         # The contacts of united neighbours are appended while the list is walked: stop at its former end.
         after = following[contact] if contact != end else -1
         if other != joined and regions.values[other] == value:
             kept, more = own[joined].copy(), own[other].copy()
-            joined = _unite(regions.parents, regions.areas, regions.open, joined, other, min_area)
+            at_cut = regions.cut[joined] or regions.cut[other]
+            joined = unite(regions.parents, regions.areas, regions.open, joined, other, min_area)
+            regions.cut[joined] = at_cut
             regions.values[joined] = value
             own[joined] = kept
             if more[0] >= 0:
@@ -296,10 +209,10 @@ def _paint(values: Any, offsets: Any, starts: Any, regions: Any, min_area: int) 
     for row in range(rows):
         end = offsets[row + 1]
         for run in range(offsets[row], end):
-            region = _root(regions.parents, run)
+            region = root(regions.parents, run)
             value = regions.values[region]
             if value != 0 and regions.areas[region] < min_area and not regions.isolated[region]:
                 settled = min(settled, row)
             if values[row, starts[run]] != value:
-                values[row, starts[run] : _stop(starts, run, end, cols)] = value
+                values[row, starts[run] : run_stop(starts, run, end, cols)] = value
     return settled

@@ -228,20 +228,22 @@ def test_the_record_names_every_output_with_its_checksum(tmp_path: Path, scene_p
 
 
 @pytest.mark.parametrize(
-    ("bounds", "window"),
+    ("bounds", "window", "more"),
     [
-        ((400_010, 5_799_900, 400_150, 5_799_980), Window(20, 40, 280, 160)),
+        ((400_010, 5_799_900, 400_150, 5_799_980), Window(20, 40, 280, 160), ()),
         # Every pixel that is touched.
-        ((400_010.1, 5_799_900.1, 400_149.9, 5_799_979.9), Window(20, 40, 280, 160)),
+        ((400_010.1, 5_799_900.1, 400_149.9, 5_799_979.9), Window(20, 40, 280, 160), ("--min-area", "150px")),
         # Beyond the scene: as far as it goes.
-        ((399_000, 5_000_000, 400_033.5, 5_799_999), Window(0, 2, 67, 298)),
+        ((399_000, 5_000_000, 400_033.5, 5_799_999), Window(0, 2, 67, 298), ("--min-area", "20m2")),
     ],
 )
 def test_bounds_give_the_pixels_of_the_whole_map(
-    bounds: tuple[float, ...], window: Window, tmp_path: Path, scene_path: Path, mapping: Predict
-) -> None:
-    mapping(scene_path, out=tmp_path / "whole.tif")
-    mapping(scene_path, "--bounds", *bounds)
+    bounds: tuple[float, ...], window: Window, more: tuple[str, ...], tmp_path: Path, scene_path: Path,
+    mapping: Predict,
+) -> None:  # fmt: skip
+    mapping(scene_path, *more, out=tmp_path / "whole.tif")
+    outcome = mapping(scene_path, "--bounds", *bounds, *more)
+    assert "may have another class" not in outcome.err
     with rasterio.open(tmp_path / "whole.tif") as whole, rasterio.open(tmp_path / "map.tif") as part:
         np.testing.assert_array_equal(part.read(1), whole.read(1, window=window))
         corner = 400_000 + window.col_off / 2, 5_800_000 - window.row_off / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from skimage.measure import label
 
-from geoseg.grid import Window, partition
+from geoseg.grid import Block, Window, partition
 from geoseg.raster.cog import write_part
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
 from geoseg.raster.mosaic import RasterSpec
-from geoseg.raster.sieve import Sieve, sieve, sieve_parts
+from geoseg.raster.sieve import Sieve, Surroundings, margin, sieve, sieve_parts
+from geoseg.raster.sieve_cut import Cut
 from geoseg.units import Area
 
 
@@ -136,7 +138,7 @@ def test_parts_of_a_map(tmp_path: Path) -> None:
             write_part(tmp_path / f"{block.index}.tif", piece)
             parts.append((block, tmp_path / f"{block.index}.tif"))
     area, ground = Area(3e8), Ground(where)
-    found = sieve_parts(tmp_path, spec, parts, area)
+    found, _ = sieve_parts(tmp_path, spec, parts, area)
     joined = np.zeros_like(values)
     for block, path in found:
         assert block.window.cols == extent.cols
@@ -148,6 +150,78 @@ def test_parts_of_a_map(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined, np.concatenate(list(sieve([values], least, [weights]))))
     assert [len(block.window.rows) for block, _ in found] == [512, 512, 276]
     # What is settled at the end alone.
-    found = sieve_parts(tmp_path, spec, parts, Area(1e15))
+    found, _ = sieve_parts(tmp_path, spec, parts, Area(1e15))
     assert [len(block.window.rows) for block, _ in found] == [512, 512, 276]
     assert len({int(first_band(path).max()) for _, path in found}) == 1
+
+
+def certain(values: NDArray[Any], least: int, cut: Cut, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The array after the sieve, which gets it in bands, and which pixels are in doubt."""
+    work = Sieve(least, cut)
+    found, doubts = [], []
+    for step in [*[partial(work.push, band) for band in bands(values, height)], work.finish]:
+        found.append(step())
+        doubts.append(np.zeros(found[-1].shape, bool) if work.doubtful is None else work.doubtful)
+        assert doubts[-1].shape == found[-1].shape
+    return np.concatenate(found), np.concatenate(doubts)
+
+
+@settings(max_examples=60)
+@given(classes, st.integers(2, 25), st.data())
+def test_law_2_what_is_certain_of_a_part_is_that_of_the_whole(
+    values: NDArray[np.uint8], least: int, data: st.DataObject
+) -> None:
+    """Whatever is cut off on whichever sides, in bands of any height."""
+    whole = sieved(values, least)
+    rows, cols = values.shape
+    top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, cols - 1))
+    bottom, right = data.draw(st.integers(top + 1, rows)), data.draw(st.integers(left + 1, cols))
+    part = values[top:bottom, left:right]
+    for height in HEIGHTS[:2]:
+        result, doubtful = certain(part, least, Cut(top > 0, bottom < rows, left > 0, right < cols), height)
+        np.testing.assert_array_equal(result[~doubtful], whole[top:bottom, left:right][~doubtful])
+        np.testing.assert_array_equal(result == 0, part == 0)
+        if part.shape == values.shape:
+            assert not doubtful.any()
+
+
+def test_parts_of_a_part(tmp_path: Path) -> None:
+    """The part that is wanted comes out, with the weights of the scene's pixels and the number of doubtful ones."""
+    random = np.random.default_rng(5)
+    values = np.kron(random.integers(1, 5, (40, 45)), np.ones((6, 6))).astype(np.uint8)
+    scene, georeference = (
+        Window.of(0, 0, *values.shape),
+        Georeference(CRS.from_epsg(4326), Affine(1e-3, 0, 9, 0, -1e-3, 52)),
+    )
+    part, area = Window.of(80, 90, 70, 90), Area.parse("500000m2")
+    around = margin(georeference, part, scene, area)
+    assert around == part.expand(64, scene)
+
+    def sieve_of(extent: Window, wanted: Window) -> tuple[NDArray[Any], int]:
+        spec = RasterSpec(extent, georeference.shifted(extent), "uint8", "classes", {})
+        path = tmp_path / "part.tif"
+        write_part(path, values[extent.within(scene)])
+        blocks = [(Block(0, extent), path)]
+        found, doubtful = sieve_parts(tmp_path, spec, blocks, area, Surroundings(wanted, scene, georeference))
+        result = np.zeros(wanted.shape, np.uint8)
+        for block, piece in found:
+            result[block.window.within(wanted)] = first_band(piece)
+        return result, doubtful
+
+    whole, none = sieve_of(scene, scene)
+    assert none == 0
+    found, doubtful = sieve_of(around, part)
+    assert doubtful == 0
+    np.testing.assert_array_equal(found, whole[part.within(scene)])
+    found, doubtful = sieve_of(part, part)
+    wrong = (found != whole[part.within(scene)]).sum()
+    assert 0 < wrong <= doubtful < found.size
+
+
+def test_a_small_region_at_a_cut_is_in_doubt_and_what_waits_for_it_too() -> None:
+    rows = ["22222222", "11322222", "11342222", "22222222"]
+    values = np.array([[int(value) for value in row] for row in rows], np.uint8)
+    result, doubtful = certain(values, 5, Cut(left=True), 4)
+    # 4 precedes 3, which precedes 1; what the latter becomes depends on what lies left of it.
+    np.testing.assert_array_equal(doubtful, values == 1)
+    np.testing.assert_array_equal(result[:, 2:], np.full((4, 6), 2))
