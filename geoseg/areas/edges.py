@@ -79,7 +79,7 @@ def joined(parts: list[Edges]) -> Edges:
 
 def covered(edges: Edges, window: Window) -> NDArray[np.bool_]:
     """Return bool (rows, cols): the pixels of a window whose centres the polygons cover."""
-    mask = np.zeros(window.shape, np.bool_)
+    mask, edges = np.zeros(window.shape, np.bool_), edges.of_rows(window.rows.start, window.rows.stop)
     for first in range(window.rows.start, window.rows.stop, _ROWS):
         stop = min(first + _ROWS, window.rows.stop)
         counts = np.zeros((stop - first, len(window.cols) + 1), np.int32)
