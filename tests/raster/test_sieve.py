@@ -36,7 +36,7 @@ def joined(values: NDArray[Any], least: int, height: int, weights: NDArray[np.in
     return np.concatenate([values[:0], *found])
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(classes, st.integers(1, 25))
 def test_the_rule(values: NDArray[np.uint8], least: int) -> None:
     expected = sieved(values, least)
@@ -132,7 +132,7 @@ def test_parts_of_a_map(tmp_path: Path) -> None:
     extent = Window.of(100, 200, *values.shape)
     spec = RasterSpec(extent, where, "uint8", "classes", {})
     parts = []
-    for block in partition(extent, 20):
+    for block in partition(extent, 36):
         piece = values[block.window.within(extent)]
         if piece.any():
             write_part(tmp_path / f"{block.index}.tif", piece)
