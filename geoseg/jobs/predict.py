@@ -193,7 +193,7 @@ class PredictJob(BlockJob):
         for remark in _polygon_remarks(path, self.scene, self.extent, self.outputs):
             log.warning("%s", remark)
         if config.min_area is not None:
-            Ground(georeference).threshold(config.min_area)
+            Ground(georeference, self.scene.shape).threshold(config.min_area)
 
     def _check_outputs(self) -> None:
         self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))

@@ -126,7 +126,7 @@ def margin(georeference: Georeference, part: Window, scene: Window, min_area: Ar
     Raises:
         SettingError: `min_area` is in square metres, and the scene has no CRS with metres.
     """
-    ground = Ground(georeference)
+    ground = Ground(georeference, scene.shape)
     min_sum, weighted = ground.threshold(min_area)
     middle = Window.of((part.rows.start + part.rows.stop) // 2, (part.cols.start + part.cols.stop) // 2, 1, 1)
     pixels = min_sum / max(1, int(ground.weights(middle)[0, 0])) if weighted else min_sum
