@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +64,16 @@ def test_law_7_memory_is_flat_at_the_default_settings(tmp_path: Path) -> None:
         peaks.append(peak_memory(4096, *arguments))
     print("peak memory in kB:", peaks)
     assert peaks[1] <= 1.10 * peaks[0]
+
+
+@pytest.mark.parametrize("classes", [6, 24, 200, 2000])
+def test_the_plan_is_not_below_the_memory_that_is_used(tmp_path: Path, classes: int) -> None:
+    """By more than 15 %, at the default windows."""
+    save_model(make_model(classes=classes, tile_size=1024, overlap=128), tmp_path / "model.safetensors")
+    scene = write_tall(tmp_path / "scene.tif", 2600, 2600)
+    arguments = ["-q", "predict", scene, "-o", tmp_path / "map.tif", "-m", tmp_path / "model.safetensors"]
+    arguments += ["--block-size", "512"] if classes > 200 else []
+    planned = subprocess.run(
+        ["geoseg", *map(str, arguments), "--dry-run"], capture_output=True, text=True, check=True
+    ).stdout
+    assert peak_memory(4096, *arguments) / 1024 <= 1.15 * json.loads(planned)["memory_mib"]

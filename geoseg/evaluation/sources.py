@@ -18,6 +18,7 @@ from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.fit import Fit, fit
+from geoseg.prediction.memory import check_memory, demand_of
 from geoseg.prediction.plan import Plan, default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.class_raster import read_ids
@@ -128,16 +129,11 @@ class ModelSource:
 
     def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
         """Predict block by block."""
-        planned = self._plan(scene)
+        planned, batch_size, workers = self._plan(scene), default_batch_size(self.device.type), default_workers()
+        demand = demand_of(scene, self.model, planned, self.block_size, batch_size, workers, self.device)
+        check_memory(str(scene.path), demand, options=False)
         with Predictor(
-            scene,
-            self.model,
-            planned,
-            self.device,
-            self.precision,
-            blend=PredictConfig.blend,
-            batch_size=default_batch_size(self.device.type),
-            workers=default_workers(),
+            scene, self.model, planned, self.device, self.precision, PredictConfig.blend, batch_size, workers,
             conversion=self._fits[scene.path].conversion,
         ) as predictor:
             for block in planned.blocks:

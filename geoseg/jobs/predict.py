@@ -26,7 +26,8 @@ from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs, outputs_of
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.fit import fit
-from geoseg.prediction.plan import MEMO_BYTES, default_batch_size, default_workers, plan
+from geoseg.prediction.memory import Demand, check_memory, demand_of
+from geoseg.prediction.plan import default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
@@ -128,6 +129,8 @@ class PredictJob(BlockJob):
             windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
             self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around)
+            if not config.dry_run:
+                check_memory(str(path), self._demand())
         except BaseException:
             self.scene.close()
             raise
@@ -169,7 +172,7 @@ class PredictJob(BlockJob):
             "halo": self.plan.halo,
             "device": str(self.device),
             "precision": str(self.precision).removeprefix("torch."),
-            "memory_mib": self._memory_bytes() >> 20,
+            "memory_mib": self._demand().peak >> 20,
             "disk_mib": self._disk_bytes() >> 20,
             "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
         }
@@ -269,18 +272,9 @@ class PredictJob(BlockJob):
         layers = 1 + (self.outputs.confidence is not None)
         return self.around.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
 
-    def _memory_bytes(self) -> int:
-        """Estimated peak memory: libraries, activations, blocks in the pipeline, memo, GDAL's cache."""
-        side = max(max(block.window.shape) for block in self.plan.blocks) + 2 * self.plan.halo
-        read = min(side, self.scene.shape[0]) * min(side, self.scene.shape[1])
-        bands, tile = len(self.scene.bands), self.plan.grid.tile_size
-        parallel = self.workers if self.device.type == "cpu" else 1
-        windows = parallel * self.batch_size * min(tile, self.scene.shape[0]) * min(tile, self.scene.shape[1])
-        cells = self.plan.grid.extent.pixels // 16 * len(self.model.classes) * 4
-        return (
-            (700 << 20) + windows * (150 + 8 * bands) + read * (30 + bands * (2 + self.scene.dtype.itemsize))
-            + min(MEMO_BYTES, cells) + self.scene.cache_bytes(side)
-        )  # fmt: skip
+    def _demand(self) -> Demand:
+        size = self._block_size()
+        return demand_of(self.scene, self.model, self.plan, size, self.batch_size, self.workers, self.device)
 
 
 def _learnt_path(out: Path) -> Path:

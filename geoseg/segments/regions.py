@@ -46,7 +46,11 @@ def region_means(
         offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
         threads: number of threads.
     """
-    fixed = np.rint(np.clip(field, -_LIMIT, _LIMIT) * _FRACTION).astype(np.int32)
+    # In place: with many classes, each copy of the field is large.
+    scaled = np.clip(field, -_LIMIT, _LIMIT)
+    scaled *= np.float32(_FRACTION)
+    fixed = np.rint(scaled, out=scaled).astype(np.int32)
+    del scaled
 
     def accumulate(rows: Range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
