@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from geoseg.errors import SettingError
-
-_DATE_FORMATS = ("%Y", "%Y-%m", "%Y-%m-%d")
 
 
 @dataclass(frozen=True)
@@ -108,20 +107,21 @@ def stamp(time: datetime) -> str:
 
 def _span(text: str) -> tuple[datetime, datetime]:
     """The first and the last second that `text` stands for."""
-    text = text.strip()
-    if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
-        dashes = text.count("-")
-        start = datetime.strptime(text, _DATE_FORMATS[dashes]).replace(tzinfo=UTC)
-        if dashes == 2:
-            following = start + timedelta(days=1)
-        else:
-            # A year or a month starts on a day that every month has.
-            months = 12 if dashes == 0 else 1
-            years, month = divmod(start.month - 1 + months, 12)
-            following = start.replace(year=start.year + years, month=month + 1)
-        return start, following - timedelta(seconds=1)
-    if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", text):
+    text = text.strip().upper()
+    match = re.fullmatch(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", text, re.ASCII)
+    if match is not None:
+        year, month, day = (None if part is None else int(part) for part in match.groups())
+        assert year is not None
+        start = datetime(year, 1 if month is None else month, 1 if day is None else day, tzinfo=UTC)
+        last_month = 12 if month is None else month
+        last_day = calendar.monthrange(year, last_month)[1] if day is None else day
+        return start, datetime(year, last_month, last_day, 23, 59, 59, tzinfo=UTC)
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(.*)", text, re.ASCII)
+    if match is None:
         raise ValueError(text)
-    time = datetime.fromisoformat(text)
+    date, minute, second, rest = match.groups()
+    # datetime knows no leap second.
+    second = ":59" if second == ":60" and minute.endswith("59") else second or ""
+    time = datetime.fromisoformat(f"{date}T{minute}{second}{rest}")
     time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
     return time, time

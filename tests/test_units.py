@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -31,6 +31,14 @@ from geoseg.units import Period, stamp
         ("2020", "2020-01-01T00:00:00Z/2020-12-31T23:59:59Z"),
         ("2020-05/2020-09", "2020-05-01T00:00:00Z/2020-09-30T23:59:59Z"),
         ("2020-07-14T10:30:00Z/2020-07-14", "2020-07-14T10:30:00Z/2020-07-14T23:59:59Z"),
+        ("2020-07-14 10:30:00", "2020-07-14T10:30:00Z"),
+        ("2020-07-14t10:30:00z", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30:00,5Z", "2020-07-14T10:30:00Z"),
+        ("2020-07-14T10:30+0530", "2020-07-14T05:00:00Z"),
+        ("2020-12-31T23:30-02:00", "2021-01-01T01:30:00Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+        ("2020-08-31/2020-09-30", "2020-08-31T00:00:00Z/2020-09-30T23:59:59Z"),
+        ("9999", "9999-01-01T00:00:00Z/9999-12-31T23:59:59Z"),
         (" 2020 / 2021 ", "2020-01-01T00:00:00Z/2021-12-31T23:59:59Z"),
     ],
 )
@@ -38,7 +46,20 @@ def test_a_period_reads_as_it_is_meant(text: str, meant: str) -> None:
     assert str(Period.parse(text)) == meant
 
 
-@given(st.datetimes(datetime(1, 1, 1), datetime(9998, 12, 31)))
+@pytest.mark.parametrize("year", [2020, 2021])
+def test_every_day_of_a_leap_year_and_of_a_common_year_is_a_day(year: int) -> None:
+    first, following = date(year, 1, 1), date(year + 1, 1, 1)
+    for number in range((following - first).days):
+        day = first + timedelta(days=number)
+        assert str(Period.parse(day.isoformat())) == f"{day}T00:00:00Z/{day}T23:59:59Z"
+        assert str(Period.parse(f"{day}/{day + timedelta(days=1)}")).startswith(f"{day}T00:00:00Z/")
+        if (day + timedelta(days=1)).day == 1:
+            assert str(Period.parse(f"{day:%Y-%m}")) == f"{day:%Y-%m}-01T00:00:00Z/{day}T23:59:59Z"
+            with pytest.raises(SettingError):
+                Period.parse(f"{day:%Y-%m}-{day.day + 1}")
+
+
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)))
 def test_an_instant_comes_back(time: datetime) -> None:
     instant = Period(time.replace(microsecond=0, tzinfo=UTC), time.replace(microsecond=0, tzinfo=UTC))
     assert Period.parse(str(instant)) == instant
@@ -48,7 +69,9 @@ def test_an_instant_comes_back(time: datetime) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "2020/", "/2020", "yesterday", "14.7.2020", "2020-13", "2020-02-30", "20", "2020-7", "0000",
-     "2020-07-14T25:00:00Z", "2020-07-14 10:30:00", "2020/2021/2022", "2021/2020", "9999"],
+     "2020-07-14T25:00:00Z", "2020-07-14T10:30:60Z", "2020-07-14T10", "2020/2021/2022", "2021/2020", "1900-02-29",
+     "2021-04-31", "2021-06-31/2021-07", "2020-W10-1", "2020-00-01", "2020-01-00",
+     "\u0662\u0660\u0662\u0660", "0001-01-01T00:00+02:00"],
 )  # fmt: skip
 def test_what_is_no_time_is_refused_and_named(text: str) -> None:
     with pytest.raises(SettingError) as caught:
