@@ -240,6 +240,7 @@ class Confidence:
 
     def __init__(self, path: Location, raster: Scene, opening: Opening | None = None) -> None:
         self.path = path
+        # The raster has warned of what both have in common.
         self.scene = Scene(path, (1,), stored=True, opening=opening, quiet=True, sparse_zeros=True)
         mismatch = self._mismatch(raster)
         if mismatch:

@@ -136,7 +136,7 @@ def read_rows(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], height: int
         (rows, cols) of the full width; the last one may have fewer than `height` rows.
     """
     rows, cols = spec.extent.shape
-    with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE), rasterio.open(mosaic_vrt(spec, parts), driver="VRT") as file:
+    with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE), _open(mosaic_vrt(spec, parts), "VRT") as file:
         for start in range(0, rows, height):
             yield file.read(1, window=RasterioWindow(0, start, cols, min(height, rows - start)))
 
@@ -151,11 +151,11 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     return parse_provenance(tags, layer)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path | str, driver: str = "GTiff") -> Any:
     with warnings.catch_warnings():
         # A map in pixel space is no fault: the scene has warned of it.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, driver="GTiff")
+        return rasterio.open(path, driver=driver)
 
 
 def _verify(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> tuple[int, ...]:

@@ -62,13 +62,16 @@ class _Sources:
     remote: bool = False
 
 
-def open_raster(location: Location, opening: Opening, slow_block_bytes: int = SLOW_BLOCK_BYTES) -> OpenedRaster:
+def open_raster(
+    location: Location, opening: Opening, slow_block_bytes: int = SLOW_BLOCK_BYTES, quiet: bool = False
+) -> OpenedRaster:
     """Open a raster for reading.
 
     Args:
         location: A path, or a remote raster.
         opening: What may be opened, and how.
         slow_block_bytes: Log a warning where decoded blocks are larger.
+        quiet: Do not warn.
 
     Raises:
         InputMissingError: The file does not exist.
@@ -77,17 +80,21 @@ def open_raster(location: Location, opening: Opening, slow_block_bytes: int = SL
             have the page.
         UnavailableError: The network, or a service in it, failed.
     """
-    opened = _open_remote(location, opening) if isinstance(location, Remote) else _open_file(location, opening)
+    if isinstance(location, Remote):
+        opened = _open_remote(location, opening, quiet)
+    else:
+        opened = _open_file(location, opening, quiet)
     try:
         _check_size(location, opened, opening)
-        _warn_of_slow_blocks(location, opened, slow_block_bytes)
+        if not quiet:
+            _warn_of_slow_blocks(location, opened, slow_block_bytes)
     except BaseException:
         opened.file.close()
         raise
     return opened
 
 
-def _open_file(name: Path, opening: Opening) -> OpenedRaster:
+def _open_file(name: Path, opening: Opening, quiet: bool) -> OpenedRaster:
     path = regular_file(name)
     driver = raster_driver(path, opening.allow_vrt)
     if driver == "VRT":
@@ -103,12 +110,12 @@ def _open_file(name: Path, opening: Opening) -> OpenedRaster:
             raise InputError(f"{name}: has one page; there is no page {opening.page}")
         return OpenedRaster(_open(name, path, driver), path, None, files)
     header = tiff_header(name, path, opening)
-    page = header.images[_page_index(name, len(header.images), header.circular, opening)]
+    page = header.images[_page_index(name, len(header.images), header.circular, opening, quiet)]
     target = path if page.number == 1 else f"GTIFF_DIR:{page.number}:{path}"
     return OpenedRaster(_open(name, target, "GTiff"), path, page, files)
 
 
-def _open_remote(location: Remote, opening: Opening) -> OpenedRaster:
+def _open_remote(location: Remote, opening: Opening, quiet: bool = False) -> OpenedRaster:
     if not location.vsi:
         raise InputError(f"{location}: is neither a path nor an address that geoseg reads, such as https:// or s3://")
     if not opening.allow_remote:
@@ -119,7 +126,7 @@ def _open_remote(location: Remote, opening: Opening) -> OpenedRaster:
         # GDAL lists the pages only where there are several.
         count = max(1, len(file.subdatasets))
         try:
-            index = _page_index(location, count, False, opening)
+            index = _page_index(location, count, False, opening, quiet)
             if index:
                 target = file.subdatasets[index]
                 file.close()
@@ -143,14 +150,14 @@ def _open(name: Location, target: Path | str, driver: str, remote: bool = False)
         raise InputError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
 
 
-def _page_index(name: object, count: int, circular: bool, opening: Opening) -> int:
-    """Index of the page to read; log a warning where the choice is not obvious."""
+def _page_index(name: object, count: int, circular: bool, opening: Opening, quiet: bool) -> int:
+    """Index of the page to read; log a warning where the choice is not obvious, unless `quiet`."""
     if opening.page is not None:
         if opening.page > count:
             raise InputError(f"{name}: has {count} page{'s' * (count > 1)}; there is no page {opening.page}")
-    elif circular:
+    elif circular and not quiet:
         log.warning("%s: its page directories form a loop; page 1 is read", name)
-    elif count > 1:
+    elif count > 1 and not quiet:
         log.warning("%s: has %d pages; page 1 is read (--page selects another)", name, count)
     return (opening.page or 1) - 1
 

@@ -83,7 +83,7 @@ class Scene:
     ) -> None:
         self._name, self._opening = path, opening or Opening()
         self._lock = threading.Lock()
-        self._raster = open_raster(path, self._opening)
+        self._raster = open_raster(path, self._opening, quiet=quiet)
         self.path, self._file = self._raster.path, self._raster.file
         self._page = None if sparse_zeros else self._raster.page
         self.nodata_told = False

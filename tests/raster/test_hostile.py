@@ -109,6 +109,7 @@ def test_row_10_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture, refused:
     caplog.clear()
     for number, image in enumerate(images, start=1):
         np.testing.assert_array_equal(read(path, page=number)[0], image)
+    Scene(path, quiet=True).close()
     assert not caplog.messages
     with Scene(path, opening=Opening(page=1)) as one, Scene(path, opening=Opening(page=3)) as other:
         assert one.identity() != other.identity()
