@@ -26,17 +26,20 @@ from .options import (
 )
 from .progress import run_job
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scenes", type=LOCATION, nargs=-1, required=True)
-@click.option("-o", "--out", type=PATH, required=True, help="Class raster to write; for several scenes, a folder.")
+@click.option("-o", "--out", type=PATH, required=True, help="Class raster to write, or a folder.")
 @click.option(
     "-m",
     "--model",
     type=PATH,
-    help=f"Model file.  [default: {MODEL_NAME} in this folder; if there is none, a model learnt from the scenes]",
+    help=f"Model file.  [default: {MODEL_NAME} in this folder; if there is none, a model learnt from the scenes, "
+    "which is kept next to the output]",
 )
+@click.option("--relearn", is_flag=True, help="Learn the model from the scenes, even if there is one.")
 @click.option("--confidence", type=PATH, help="Also write the confidence of each pixel's class (1..255) to this file.")
 @click.option(
     "--polygons",
@@ -90,18 +93,27 @@ from .terminal import echo
 @opening_options
 @click.pass_context
 def predict(context: click.Context, /, **settings: Any) -> None:
-    """Map SCENES with a model: a class raster (cloud-optimised GeoTIFF), its QGIS style and a preview.
+    """Map SCENES (files or folders) with a model: a class raster (GeoTIFF), its QGIS style and a preview of each.
 
     The same command continues an interrupted prediction.
     """
     config = PredictConfig(**settings)
-    from geoseg.jobs.predict import PredictJob, prediction_jobs
+    from geoseg.jobs.predict import PredictJob
+    from geoseg.jobs.predictions import Predictions
 
-    for job in prediction_jobs(config):
-        with job:
-            if isinstance(job, PredictJob) and config.dry_run:
-                click.echo(json.dumps(job.summary(), indent=1))
-                continue
-            run_job(job, context)
-        if isinstance(job, PredictJob):
-            echo(job.outputs.classes)
+    predictions = Predictions(config)
+    plans = []
+    for job in predictions.jobs():
+        with predictions.sparing_others(job), job:
+            if not isinstance(job, PredictJob):
+                run_job(job, context)
+            elif config.dry_run:
+                plans.append(job.summary() | predictions.model_summary())
+            else:
+                run_job(job, context)
+                echo(job.outputs.classes)
+    for outputs in predictions.finished if not config.dry_run else ():
+        echo(outputs.classes)
+    if plans:
+        click.echo(json.dumps(plans if len(predictions.config.scenes) > 1 else plans[0], indent=1))
+    predictions.finish()

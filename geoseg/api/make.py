@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.api.calls import (
@@ -15,6 +14,7 @@ from geoseg.api.calls import (
     bands_of,
     location_of,
     names_of,
+    optional_path,
     path_of,
     period_of,
     run,
@@ -27,6 +27,8 @@ from geoseg.config import (
     PredictConfig,
     SegmentConfig,
 )
+from geoseg.errors import SettingError
+from geoseg.location import local
 from geoseg.units import Period
 
 if TYPE_CHECKING:
@@ -34,24 +36,25 @@ if TYPE_CHECKING:
 
 
 def predict(
-    scene: PathLike, out: PathLike, *, model: PathLike | None = None, confidence: PathLike | None = None,
-    polygons: PathLike | None = None, min_area: AreaLike | None = None, sld: bool = False, legend: bool = False,
-    stac: bool = False, datetime: Period | str | None = None, bands: BandsLike | None = None, rescale: bool = False,
-    aoi: PathLike | None = None, aoi_layer: str | None = None,
-    bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None,
-    overlap: int | None = None, blend: Blend = "hann", block_size: int = PredictConfig.block_size,
-    batch_size: int | None = None, workers: int | None = None, device: str = "auto", precision: Precision = "auto",
-    assume_crs: str | None = None, overwrite: bool = False, keep_run: bool = False, restart: bool = False,
-    allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
+    scene: PathLike, out: PathLike, *, model: PathLike | None = None, relearn: bool = False,
+    confidence: PathLike | None = None, polygons: PathLike | None = None, min_area: AreaLike | None = None,
+    sld: bool = False, legend: bool = False, stac: bool = False, datetime: Period | str | None = None,
+    bands: BandsLike | None = None, rescale: bool = False, aoi: PathLike | None = None, aoi_layer: str | None = None,
+    bounds: tuple[float, float, float, float] | None = None, tile_size: int | None = None, overlap: int | None = None,
+    blend: Blend = "hann", block_size: int = PredictConfig.block_size, batch_size: int | None = None,
+    workers: int | None = None, device: str = "auto", precision: Precision = "auto", assume_crs: str | None = None,
+    overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
+    allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
 ) -> MapResult:  # fmt: skip
     """Map a scene of any size with a model. The same call continues an interrupted prediction.
 
     Args:
         scene: The scene.
-        out: Class raster (GeoTIFF) to write; style, preview and record are written next to it.
-        model: Model file. None is geoseg-model.safetensors in the working directory; if it does not exist, a model is
-            learnt from the scene.
+        out: Class raster (GeoTIFF) to write, or a folder for it; style, preview and record are written next to it.
+        model: Model file. None is geoseg-model.safetensors in the working directory; if it does not exist, the model
+            that an earlier prediction left next to the output, or else one that is learnt from the scene.
+        relearn: Learn the model from the scene, even if there is one.
         confidence: Also write the confidence of each pixel's class, 1..255, to this raster.
         polygons: Also write the regions to this vector file.
         min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
@@ -94,20 +97,23 @@ def predict(
         >>> geoseg.predict("scene.tif", "classes.tif", min_area="50m2").preview  # doctest: +SKIP
         PosixPath('classes.preview.png')
     """
-    from geoseg.jobs.predict import PredictJob, prediction_jobs
+    from geoseg.jobs.predict import PredictJob
+    from geoseg.jobs.predictions import Predictions
 
     config = PredictConfig(
-        scenes=(location_of(scene),), out=Path(out), model=path_of(model), confidence=path_of(confidence),
-        polygons=path_of(polygons), min_area=area_of(min_area), sld=sld,
+        scenes=(location_of(scene),), out=path_of(out), model=optional_path(model), relearn=relearn,
+        confidence=optional_path(confidence), polygons=optional_path(polygons), min_area=area_of(min_area), sld=sld,
         legend=legend, stac=stac, datetime=period_of(datetime),
         bands=bands_of(bands), rescale=rescale,
-        aoi=path_of(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
+        aoi=optional_path(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
         assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,
         allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
-    for job in prediction_jobs(config):
+    if any(path.is_dir() for path in local(*config.scenes)):
+        raise SettingError(f"{scene}: is a folder; predict its scenes one by one")
+    for job in Predictions(config).jobs():
         with job:
             run(job, progress)
             if isinstance(job, PredictJob):
@@ -155,7 +161,7 @@ def superpixels(
     from geoseg.jobs.superpixels import SuperpixelsJob
 
     config = SegmentConfig(
-        scene=location_of(scene), out=Path(out), size=size, compactness=compactness, iterations=iterations,
+        scene=location_of(scene), out=path_of(out), size=size, compactness=compactness, iterations=iterations,
         min_size=min_size, bands=bands_of(bands), block_size=block_size, workers=workers,
         assume_crs=assume_crs,
         overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt, allow_remote=allow_remote,
@@ -202,7 +208,8 @@ def polygonize(
     from geoseg.jobs.polygonize import PolygonizeJob
 
     config = PolygonizeConfig(
-        raster=location_of(raster), out=Path(out), confidence=None if confidence is None else location_of(confidence),
+        raster=location_of(raster), out=path_of(out),
+        confidence=None if confidence is None else location_of(confidence),
         min_area=area_of(min_area), simplify=simplify,
         classes=names_of(classes), field=field, sld=sld, assume_crs=assume_crs,
         overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,

@@ -22,10 +22,11 @@ class PredictConfig(Opening):
     """Settings of `geoseg predict`.
 
     Attributes:
-        scenes: The scenes to map.
-        out: Class raster to write; an existing folder for several scenes.
-        model: Model file. None is `MODEL_NAME` in the working directory; if it does not exist, a model is learnt from
-            the scenes.
+        scenes: The scenes to map; a folder stands for all imagery in it.
+        out: Class raster to write, or a folder: one that exists, or a name without a suffix.
+        model: Model file. None is `MODEL_NAME` in the working directory; if it does not exist, the model that an
+            earlier prediction left beside the output, or else one that is learnt from the scenes.
+        relearn: Learn the model from the scenes, even if there is one.
         confidence: Raster of confidence to write, or a folder.
         polygons: Vector file of the regions to write, or a folder.
         min_area: Smaller regions are merged into a neighbour.
@@ -56,6 +57,7 @@ class PredictConfig(Opening):
     scenes: tuple[Location, ...]
     out: Path
     model: Path | None = None
+    relearn: bool = False
     confidence: Path | None = None
     polygons: Path | None = None
     min_area: Area | None = None
@@ -90,6 +92,8 @@ class PredictConfig(Opening):
         check_blocks(self.block_size, self.workers)
         if self.batch_size is not None:
             check_range("batch size", self.batch_size, 1, 4096)
+        if self.relearn and self.model is not None:
+            raise SettingError(f"relearn learns a model, and {self.model} is one: choose one of --relearn and --model")
         if self.datetime is not None and not self.stac:
             raise SettingError(f"datetime {self.datetime} is for the STAC Item; give --stac too")
         if self.aoi_layer is not None and self.aoi is None:

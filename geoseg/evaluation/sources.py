@@ -133,7 +133,14 @@ class ModelSource:
         demand = demand_of(scene, self.model, planned, self.block_size, batch_size, workers, self.device)
         check_memory(str(scene.path), demand, options=False)
         with Predictor(
-            scene, self.model, planned, self.device, self.precision, PredictConfig.blend, batch_size, workers,
+            scene,
+            self.model,
+            planned,
+            self.device,
+            self.precision,
+            PredictConfig.blend,
+            batch_size,
+            workers,
             conversion=self._fits[scene.path].conversion,
         ) as predictor:
             for block in planned.blocks:

@@ -29,13 +29,14 @@ _unfinished: set[Path] = set()
 """Temporary files and folders of this process. They are removed with all files whose names start with theirs."""
 
 
-def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
+def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
     """Refuse an output that cannot or must not be written, before any work is done.
 
     Args:
         path: The output.
         overwrite: Whether an existing file may be replaced.
         inputs: Files that must not be overwritten, whatever `overwrite` says.
+        new_folder: Whether the folder of the output will be made if it is missing.
 
     Raises:
         OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
@@ -52,9 +53,11 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> 
             raise OutputError(f"{path}: is the input itself; choose another output")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; --overwrite replaces it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: its folder {path.parent} does not exist; create it first")
-    folder = _target(path).parent
+    made = new_folder and not path.parent.exists()
+    existing = path.parent.parent if made else path.parent
+    if not existing.is_dir():
+        raise OutputError(f"{path}: its folder {existing} does not exist; create it first")
+    folder = existing if made else _target(path).parent
     if not folder.is_dir():
         raise OutputError(
             f"{path}: is a link into the folder {folder}, which does not exist; create it, or remove the link"

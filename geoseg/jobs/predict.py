@@ -1,9 +1,11 @@
-"""geoseg predict: scenes and a model to maps. Without a model, one is learnt from the scenes first."""
+"""geoseg predict, for one scene: a scene and a model to a map. `geoseg.jobs.predictions` does several."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Generator, Iterator
+import os
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,17 @@ import numpy as np
 
 from geoseg.areas.aoi import AreaOfInterest
 from geoseg.classes import LandClass
-from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
-from geoseg.errors import InputMissingError, SettingError
-from geoseg.files.record import versions
+from geoseg.config import MODEL_NAME, PredictConfig
+from geoseg.errors import InputError, InputMissingError, SettingError
+from geoseg.files.record import read_record, versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
-from geoseg.jobs.train import TrainJob
-from geoseg.learning.checkpoints import interrupted
-from geoseg.location import Location, local
-from geoseg.model.file import Model, load_model
+from geoseg.location import Location
+from geoseg.model.file import Model
 from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
-from geoseg.outputs.names import POLYGONS, Outputs, outputs_of
+from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.fit import fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
@@ -32,8 +32,7 @@ from geoseg.prediction.predictor import Predictor
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
-from geoseg.raster.guards import regular_file
-from geoseg.raster.scene import EVERY_BAND, Scene
+from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import margin
 from geoseg.runs.directory import Run
 from geoseg.runs.local import Receipt, compute
@@ -43,44 +42,15 @@ from geoseg.version import __version__
 log = logging.getLogger(__name__)
 
 
-def prediction_jobs(config: PredictConfig) -> Iterator[PredictJob | TrainJob]:
-    """Yield the jobs of a prediction: one for each scene, preceded by a training if there is no model.
-
-    The caller runs and closes each job before it asks for the next one. All scenes and outputs are checked before the
-    first job; a single scene with a model is opened by its own job only.
-
-    Raises:
-        InputMissingError: There is no model for a dry run.
-        GeosegError: See `PredictJob` and `TrainJob`.
-    """
-    targets = outputs_of(config)
-    path, exists = _model_path(config)
-    if not exists or len(targets) > 1:
-        for scene, outputs in targets:
-            _check_early(config, scene, outputs)
-    else:
-        for file in local(*config.scenes):
-            regular_file(file)
-        targets[0][1].check(config.overwrite, _inputs(config))
-    if not exists:
-        yield _training(config, path)
-    model = load_model(regular_file(path))
-    learnt_before = exists and path == _learnt_path(config.out) != config.model
-    note = f"using {path}, which was learnt here before" if learnt_before else ""
-    for scene, outputs in targets:
-        yield PredictJob(config, scene, outputs, model, note, learnt_from=not exists)
-        note = ""
-
-
 class PredictJob(BlockJob):
     """The map of one scene by one model. A context manager.
 
     Args:
         config: The settings; the other arguments replace its scenes, model and outputs.
         path: The scene.
-        outputs: The files to write.
+        outputs: The files to write; all that `config` names are among them.
         model: The model.
-        note: A line to show before the work.
+        notes: Lines to show before the work.
         learnt_from: The model was just learnt from the scene, so there is no need to say how it differs.
 
     Attributes:
@@ -93,24 +63,25 @@ class PredictJob(BlockJob):
         InputMissingError, InputError: The scene is missing or damaged, or its type of pixels is not the model's.
         BandError: Its bands are not those of the model.
         OutputError: An output cannot or must not be written.
-        SettingError: The bounds lie outside the scene, or the model was never saved.
+        SettingError: The bounds lie outside the scene, the outputs lack a file that the settings name, there is too
+            little memory, or the model was never saved.
         UnavailableError: The device is not available.
     """
 
     stage = "predict"
 
     def __init__(
-        self,
-        config: PredictConfig,
-        path: Location,
-        outputs: Outputs,
-        model: Model,
-        note: str = "",
+        self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, notes: Sequence[str] = (),
         learnt_from: bool = False,
-    ) -> None:
-        if model.sha256 is None:
+    ) -> None:  # fmt: skip
+        if model.sha256 is None and not config.dry_run:
             raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
-        self.config, self.outputs, self.model, self._note = config, outputs, model, note
+        if model.changed:
+            raise SettingError("the model's weights were changed since it was loaded or saved; save it, and use that")
+        for name in ("confidence", "polygons"):
+            if getattr(config, name) is not None and getattr(outputs, name) is None:
+                raise SettingError(f"{name} is {getattr(config, name)}, which the outputs lack; name it there too")
+        self.config, self.path, self.outputs, self.model, self._notes = config, path, outputs, model, notes
         self.run_path, self.restart = outputs.run, config.restart
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
@@ -118,7 +89,7 @@ class PredictJob(BlockJob):
         self.workers = config.workers or default_workers()
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
-            self.extent = _extent(self.scene, config.bounds)
+            self.extent = extent_of(self.scene, config.bounds)
             self._check(path)
             self.fit = fit(model, self.scene, path, config.rescale, learnt_from)
             for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
@@ -142,8 +113,8 @@ class PredictJob(BlockJob):
         return receipt.summary(f"{receipt.windows} window{'s' * (receipt.windows != 1)}")
 
     def opening(self) -> str:
-        """Return the note given to the job."""
-        return self._note
+        """Return the notes given to the job."""
+        return "\n".join(self._notes)
 
     @property
     def result(self) -> MapResult:
@@ -156,7 +127,7 @@ class PredictJob(BlockJob):
 
     def summary(self) -> dict[str, Any]:
         """Return the plan as JSON values: sizes, counts, and estimates of memory and disk space in MiB."""
-        outputs = self.outputs
+        config, outputs = self.config, self.outputs
         positions = {position for block in self.plan.blocks for position in self.plan.windows(block)}
         return {
             "scene": str(self.scene.path),
@@ -174,8 +145,29 @@ class PredictJob(BlockJob):
             "precision": str(self.precision).removeprefix("torch."),
             "memory_mib": self._demand().peak >> 20,
             "disk_mib": self._disk_bytes() >> 20,
-            "outputs": [str(path) for path in (outputs.classes, outputs.confidence, outputs.polygons) if path],
+            "outputs": [str(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
         }
+
+    def run(self, command: str = "") -> Generator[Receipt]:
+        """Make the folders of the outputs, then do the work as every `BlockJob` does."""
+        self.outputs.make_folders()
+        yield from super().run(command)
+
+    def is_finished(self) -> bool:
+        """Return whether the map exists already, made of the same scene by the same model with the same settings."""
+        try:
+            record = read_record(self.outputs.record)
+        except (InputError, InputMissingError):
+            return False
+        expected = json.loads(json.dumps({**self._provenance(), "classes": self.model.classes.to_json()}))
+        wanted = self.outputs.planned(self.config.sld, self.config.legend, self.config.stac)[:-1]
+        recorded = {os.path.normpath(path) for path in record.files}
+        return (
+            {name: value for name, value in record.content.items() if name != "files"} == expected
+            and all(os.path.normpath(path) in recorded for path in wanted if path.suffix not in (".prj", ".cpg"))
+            and all(path.is_file() for path in record.files)
+            and all(path.stat().st_mtime_ns <= record.path.stat().st_mtime_ns for path in self.scene.files)
+        )
 
     def _area_of_interest(self) -> AreaOfInterest | None:
         config = self.config
@@ -193,13 +185,13 @@ class PredictJob(BlockJob):
         """Refuse outputs that cannot be written, and areas that are unknown."""
         config, georeference = self.config, self.scene.georeference
         self._check_outputs()
-        for remark in _polygon_remarks(path, self.scene, self.extent, self.outputs):
+        for remark in polygon_remarks(path, self.scene, self.extent, self.outputs):
             log.warning("%s", remark)
         if config.min_area is not None:
             Ground(georeference, self.scene.shape).threshold(config.min_area)
 
     def _check_outputs(self) -> None:
-        self.outputs.check(self.config.overwrite, _inputs(self.config, self.scene))
+        self.outputs.check(self.config.overwrite, inputs_of(self.config, self.scene))
 
     def _main_outputs(self) -> tuple[Path, ...]:
         outputs = self.outputs
@@ -277,60 +269,7 @@ class PredictJob(BlockJob):
         return demand_of(self.scene, self.model, self.plan, size, self.batch_size, self.workers, self.device)
 
 
-def _learnt_path(out: Path) -> Path:
-    """The path of a model that a prediction learns itself: beside its output."""
-    return out / MODEL_NAME if out.is_dir() else out.with_name(f"{out.stem}-model.safetensors")
-
-
-def _model_path(config: PredictConfig) -> tuple[Path, bool]:
-    """The path of the model, and whether it exists. Otherwise it has to be learnt.
-
-    Raises:
-        InputMissingError: It would have to be learnt in a dry run.
-    """
-    if config.model is not None:
-        return config.model, True
-    if Path(MODEL_NAME).exists():
-        return Path(MODEL_NAME), True
-    path = _learnt_path(config.out)
-    if path.exists() and not config.overwrite:
-        return path, True
-    if config.dry_run:
-        raise InputMissingError(
-            f"{MODEL_NAME}: no model yet; geoseg train writes one, or predict without --dry-run learns one"
-        )
-    return path, False
-
-
-def _training(config: PredictConfig, path: Path) -> TrainJob:
-    """The job that learns a model from the scenes. It continues an interrupted training."""
-    resume = interrupted(path)
-    settings = TrainConfig(
-        data=config.scenes[0],
-        out=path,
-        recipe="quick",
-        bands=config.bands,
-        device=config.device,
-        precision=config.precision,
-        resume=resume,
-        overwrite=path.exists() and not resume,
-        **opening_of(config),
-    )
-    scenes = "the scene" if len(config.scenes) == 1 else "the scenes"
-    return TrainJob(settings, config.scenes, reason=f"no {MODEL_NAME} here: first learning one from {scenes}")
-
-
-def _check_early(config: PredictConfig, path: Location, outputs: Outputs) -> None:
-    """Refuse a scene that cannot be read, or outputs that cannot be written, before any job."""
-    with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
-        outputs.check(config.overwrite, _inputs(config, scene))
-        extent = _extent(scene, config.bounds)
-        _polygon_remarks(path, scene, extent, outputs)
-        if config.stac:
-            check_item(path, scene, extent, config.datetime)
-
-
-def _polygon_remarks(path: Location, scene: Scene, extent: Window, outputs: Outputs) -> list[str]:
+def polygon_remarks(path: Location, scene: Scene, extent: Window, outputs: Outputs) -> list[str]:
     """Refuse polygons that the format of their file cannot hold; return warnings of what it does to them."""
     if outputs.polygons is None:
         return []
@@ -339,13 +278,13 @@ def _polygon_remarks(path: Location, scene: Scene, extent: Window, outputs: Outp
     return check_format(outputs.polygons, driver, path, scene.georeference.shifted(extent), extent.shape)
 
 
-def _inputs(config: PredictConfig, scene: Scene | None = None) -> tuple[Location, ...]:
+def inputs_of(config: PredictConfig, scene: Scene | None = None) -> tuple[Location, ...]:
     """All files that are read, with those of `scene`, and must not be overwritten."""
     files = () if scene is None else scene.files
     return (*config.scenes, *files, config.model or Path(MODEL_NAME), *([config.aoi] if config.aoi else []))
 
 
-def _extent(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:
+def extent_of(scene: Scene, bounds: tuple[float, float, float, float] | None) -> Window:
     """The pixels to write: those that touch `bounds`, or all without bounds."""
     if bounds is None:
         return scene.extent

@@ -62,6 +62,12 @@ class Model:
     pixel_size: tuple[float, float] | None = None
     scaling: Scaling | None = None
     sha256: str | None = field(default=None, init=False)
+    _saved: str | None = field(default=None, init=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether weights were changed in place since the model was loaded or saved, so that `sha256` is not theirs."""
+        return self._saved is not None and self._saved != _digest(_state(self.network))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -78,7 +84,7 @@ def save_model(model: Model, path: Path) -> Model:
     Raises:
         OutputError, WriteError: The file cannot be written.
     """
-    state = {name: value.detach().to("cpu").contiguous() for name, value in model.network.state_dict().items()}
+    state = _state(model.network)
     card: dict[str, Any] = {
         "format": FORMAT,
         "network": model.spec.to_json(),
@@ -170,7 +176,12 @@ def read_card(path: Path) -> dict[str, Any]:
 def _with_sha256(model: Model, digest: str) -> Model:
     known = copy.copy(model)
     object.__setattr__(known, "sha256", digest)
+    object.__setattr__(known, "_saved", _digest(_state(model.network)))
     return known
+
+
+def _state(network: SegmentationNetwork) -> dict[str, torch.Tensor]:
+    return {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,18 +67,19 @@ def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
 
 
-def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:
+def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location], new_folder: bool = False) -> None:
     """Refuse an output for polygons of classes that cannot or must not be written, before any work is done.
 
     Args:
         path: The output.
         overwrite: Whether an existing output may be replaced. What an interrupted process wrote may always be.
         inputs: Files that must not be overwritten.
+        new_folder: Whether the folder of the output will be made if it is missing.
 
     Raises:
         OutputError: The suffix is not that of a vector file; see also `check_target`.
     """
-    check_target(path, overwrite or interrupted(path), local(*inputs))
+    check_target(path, overwrite or interrupted(path), local(*inputs), new_folder)
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
@@ -91,11 +93,13 @@ class Outputs:
         classes: Class raster.
         confidence: Raster of confidence, if it is wanted.
         polygons: Vector file of the regions, if it is wanted.
+        new_folders: Folders that are made if they are missing.
     """
 
     classes: Path
     confidence: Path | None
     polygons: Path | None = None
+    new_folders: tuple[Path, ...] = ()
 
     @property
     def style(self) -> Path:
@@ -135,6 +139,23 @@ class Outputs:
         vectors = () if self.polygons is None else polygon_files(self.polygons)
         return tuple(dict.fromkeys(path for path in (*rasters, *vectors) if path is not None))
 
+    def planned(self, sld: bool, legend: bool, item: bool) -> list[Path]:
+        """Return the files that a map will consist of, the record last.
+
+        Args:
+            sld: Whether the style is written as SLD too.
+            legend: Whether a picture of the legend is written.
+            item: Whether a STAC Item is written.
+        """
+        left_out = {*([] if sld else [self.sld]), *([] if legend else [self.legend])}
+        files = list(self.files)
+        if self.polygons is not None:
+            left_out |= set() if sld else {polygon_sld(self.polygons)}
+            if self.polygons.suffix.lower() == ".shp":
+                files += [self.polygons.with_suffix(suffix) for suffix in (".shx", ".dbf", ".prj", ".cpg")]
+        named = [path for path in dict.fromkeys(files) if path not in left_out]
+        return [*named, *([self.item] if item else []), self.record]
+
     @property
     def stale(self) -> tuple[Path, ...]:
         """The files that describe an old map of these names, the record first; they must not survive it."""
@@ -151,7 +172,20 @@ class Outputs:
             new_path(self.classes),
             self.confidence and new_path(self.confidence),
             self.polygons and new_path(self.polygons),
+            self.new_folders,
         )
+
+    def make_folders(self) -> None:
+        """Make the folders that are missing.
+
+        Raises:
+            OutputError: One cannot be made.
+        """
+        for folder in self.new_folders:
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{folder}: the folder cannot be made ({error.strerror})") from error
 
     @property
     def run(self) -> Path:
@@ -172,11 +206,13 @@ class Outputs:
         paths = [*rasters, *([self.polygons] if self.polygons else [])]
         overwrite = overwrite or interrupted(self.classes)
         for path in rasters:
-            check_target(path, overwrite, local(*inputs))
+            check_target(path, overwrite, local(*inputs), path.parent in self.new_folders)
             if path.suffix.lower() not in RASTERS:
-                raise OutputError(f"{path}: the output is a GeoTIFF; name it {path.stem}.tif")
+                raise OutputError(
+                    f"{path}: the output is a GeoTIFF; name it {path.stem}.tif, or name a folder, without a suffix"
+                )
         if self.polygons is not None:
-            check_polygons(self.polygons, overwrite, inputs)
+            check_polygons(self.polygons, overwrite, inputs, self.polygons.parent in self.new_folders)
         # Only now, because a link that leads back to itself has no other end.
         if len({path.resolve() for path in paths}) < len(paths):
             raise OutputError(f"{self.classes}: classes, confidence and polygons need different file names")
@@ -185,33 +221,39 @@ class Outputs:
 def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
     """Return each scene of `config` with its outputs: the given files, or files in the given folders.
 
+    A folder is one that exists, or a name without a suffix: that folder is made when it is needed.
+
     Raises:
         OutputError: There are several scenes but no folder, or two scenes have the same name.
     """
-    if len(config.scenes) == 1 and not config.out.is_dir():
-        return [(config.scenes[0], Outputs(config.out, config.confidence, config.polygons))]
-    return _in_folder(config)
-
-
-def _in_folder(config: PredictConfig) -> list[tuple[Location, Outputs]]:
-    if not config.out.is_dir():
-        raise OutputError(f"{config.out}: for several scenes, --out must be an existing folder")
-    confidence, polygons = config.confidence, config.polygons
-    for name, folder in (("--confidence", confidence), ("--polygons", polygons)):
-        if folder is not None and not folder.is_dir():
-            raise OutputError(f"{folder}: if --out is a folder, {name} must be one too")
+    several = len(config.scenes) > 1
+    for option, path in (("--out", config.out), ("--confidence", config.confidence), ("--polygons", config.polygons)):
+        if several and path is not None and not is_folder(path):
+            there = "is a file" if path.exists() else f"is the name of a {path.suffix} file"
+            raise OutputError(f"{path}: {there}; for {len(config.scenes)} scenes, {option} must be a folder")
     stems = [scene.stem for scene in config.scenes]
     duplicates = sorted({stem for stem in stems if stems.count(stem) > 1})
     if duplicates:
-        raise OutputError(f"{config.out}: two scenes are called {duplicates[0]}; predict them into different folders")
-    return [
-        (
-            scene,
-            Outputs(
-                config.out / f"{scene.stem}-classes.tif",
-                confidence / f"{scene.stem}-confidence.tif" if confidence else None,
-                polygons / f"{scene.stem}-polygons.gpkg" if polygons else None,
-            ),
+        names = " and ".join(str(scene) for scene in config.scenes if scene.stem == duplicates[0])
+        raise OutputError(
+            f"{config.out}: {names} would both be written to {duplicates[0]}-classes.tif; predict them into different "
+            "folders"
         )
-        for scene in config.scenes
-    ]
+    return [(scene, _outputs(config, scene)) for scene in config.scenes]
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether an output is a folder: it is one, or nothing is there and the name has no suffix."""
+    return path.is_dir() or not (path.suffix or os.path.lexists(path))
+
+
+def _outputs(config: PredictConfig, scene: Location) -> Outputs:
+    """The files of the map of one scene."""
+    given = (config.out, config.confidence, config.polygons)
+    folders = tuple(path for path in given if path is not None and is_folder(path)) if is_folder(config.out) else ()
+    classes, confidence, polygons = (
+        path / f"{scene.stem}-{suffix}" if path in folders and path is not None else path
+        for path, suffix in zip(given, ("classes.tif", "confidence.tif", "polygons.gpkg"), strict=True)
+    )
+    assert classes is not None
+    return Outputs(classes, confidence, polygons, tuple(dict.fromkeys(folders)))

@@ -259,7 +259,7 @@ def test_predict_goes_on_with_the_model_it_was_learning(
         chosen.append(config)
         return brief_training(replace(config, **SETTINGS), scenes)
 
-    monkeypatch.setattr("geoseg.jobs.predict.TrainJob", briefer)
+    monkeypatch.setattr("geoseg.jobs.predictions.TrainJob", briefer)
     save = Checkpoints.save
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", lambda *given: save(*given) or os.kill(os.getpid(), signal.SIGTERM))

@@ -366,3 +366,17 @@ def test_the_size_of_a_network_is_bounded_before_anything_is_made_for_it(saved: 
     rewrite(saved, lambda card: card["network"].update(network))
     with pytest.raises(InputError, match="card has an invalid entry for the network"):
         read_card(saved)
+
+
+def test_a_model_that_was_changed_in_place_is_not_the_one_of_its_hash(tmp_path: Path, scene_path: Path) -> None:
+    saved = save_model(make_model(), tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    out = tmp_path / "map.tif"
+    assert not saved.changed
+    assert not loaded.changed
+    with torch.no_grad():
+        next(loaded.network.parameters()).add_(1)
+    assert loaded.changed
+    with pytest.raises(SettingError, match="weights were changed"):
+        PredictJob(PredictConfig((scene_path,), out), scene_path, Outputs(out, None), loaded)
+    assert not save_model(loaded, tmp_path / "n.safetensors").changed

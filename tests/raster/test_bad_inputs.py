@@ -110,7 +110,7 @@ def test_row_02_directory_where_a_file_is_needed(
 ) -> None:
     folder = tmp_path / "folder.tif"
     folder.mkdir()
-    refused(folder, 65, folder, "is a folder; a file is needed")
+    refused(folder, 65, folder, "contains no imagery")
     with untouched(tmp_path):
         outcome = geoseg(capsys, "predict", scene_path, "-o", tmp_path / "map.tif", "-m", folder)
     assert_refused(outcome, 65, folder, "is a folder; a file is needed")
