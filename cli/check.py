@@ -12,9 +12,10 @@ from geoseg.errors import InputError
 
 from .options import PATH
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("files", type=PATH, nargs=-1, required=True)
 @click.option("--scene", type=PATH, help="Scene that a map or superpixels were made from, to compare them with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

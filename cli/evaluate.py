@@ -14,13 +14,14 @@ from geoseg.recipes import ProtocolName
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, rescale_option
 from .progress import run_job
 from .terminal import echo
+from .usage import Command
 
 if TYPE_CHECKING:
     from geoseg.evaluation.report import Report
     from geoseg.evaluation.scores import Scores
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=LOCATION)
 @click.option(
     "--labels",

@@ -12,14 +12,15 @@ from geoseg.location import Location
 
 from .options import LOCATION, opening_options
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=LOCATION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @opening_options
 def info(file: Location, as_json: bool, **opening: Any) -> None:
-    """Describe FILE: a scene, a model, or a map that geoseg wrote."""
+    """Describe FILE: a scene, a model, or a map or polygons that geoseg wrote."""
     config = InfoConfig(file, as_json, **opening)
     from geoseg.jobs.info import file_info
 

@@ -31,7 +31,10 @@ import click
 GRACE_SECONDS = 3.5
 """Time from the signal to the forced end, in seconds."""
 
-_EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+INTERRUPTED = 130
+"""Exit status after SIGINT."""
+
+_EXIT_STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 143}
 _NO_MORE_SIGNALS = b"\0"
 """Written to the watcher's pipe, which otherwise gets the number of each signal."""
 
@@ -103,11 +106,6 @@ class Interruption:
         """The exit status after the signal that arrived: 130 or 143."""
         return _EXIT_STATUS[_state.received]
 
-    @property
-    def announced(self) -> bool:
-        """Whether the interruption was printed."""
-        return _state.announced
-
     def _watch(self) -> None:
         number = self._next_signal()
         if number is None:
@@ -129,6 +127,12 @@ class Interruption:
                 return signal.Signals(byte[0])
 
 
+def take_announcement() -> bool:
+    """Return whether the interruption is still to be printed; from then on, it counts as printed."""
+    due, _state.announced = not _state.announced, True
+    return due
+
+
 @contextmanager
 def resumable(hint: Callable[[], str] | None) -> Iterator[None]:
     """Print a line if the work in this context is interrupted.
@@ -137,7 +141,7 @@ def resumable(hint: Callable[[], str] | None) -> Iterator[None]:
         hint: Called on an interruption; returns the line, which says what is kept and how to continue. None prints
             nothing.
     """
-    _state.hint = hint
+    _state.hint, _state.announced = hint, False
     try:
         yield
     except BaseException as error:

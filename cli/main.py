@@ -7,27 +7,44 @@ import os
 import re
 import shlex
 import sys
-from typing import Any
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from geoseg.errors import GeosegError, WriteError
 from geoseg.version import __version__
 
+from .bar import erase_bars
 from .check import check
 from .evaluate import evaluate
 from .info import info
-from .interruption import GRACE_SECONDS, Interruption, is_interruption
+from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interruption
 from .polygonize import polygonize
 from .predict import predict
-from .progress import DISPLAYS, Display, JsonFormatter, json_line
+from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupted
 from .status import status
 from .superpixels import superpixels
 from .terminal import LineFormatter, echo
 from .train import train
+from .usage import usage_message
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler
 
 _FLAG = re.compile("-[qv]+|--quiet|--verbose|--debug|--version")
 _PROGRESS = "--progress"
+
+
+class _Handler(_StreamHandler):
+    """Writes messages above a bar, not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        erase_bars()
+        super().emit(record)
 
 
 class Geoseg(click.Group):
@@ -37,19 +54,30 @@ class Geoseg(click.Group):
         """Accept the group's options before and after the name of the command."""
         return super().parse_args(ctx, _group_options_first(args))
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: the commands are listed above, in the order of use."""
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with the status of its error."""
+        as_json = ctx.params["progress"] == "json"
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            _say_error(usage_message(error), error.exit_code, as_json)
+            ctx.exit(error.exit_code)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except BaseException as error:
             if is_interruption(error):
-                # On a KeyboardInterrupt, click would print an empty line first.
-                raise click.Abort from None
+                if ctx.parent is None:
+                    # On a KeyboardInterrupt, click would print an empty line first.
+                    raise click.Abort from None
+                # Under rio, whose way of telling it is "Aborted!".
+                say_interrupted(as_json, silent=ctx.obj["progress"] == "none")
+                ctx.exit(INTERRUPTED)
             if ctx.params["debug"] or not isinstance(error, Exception):
                 raise
-            ctx.exit(_report(error, as_json=ctx.params["progress"] == "json"))
+            ctx.exit(_report(error, as_json))
 
 
 @click.group(cls=Geoseg, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -79,14 +107,16 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg check FILE                        check that a file is intact
     """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if progress == "json" else LineFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
+    warnings.showwarning = _log_library_warning
     if verbose < 2:
         # Messages of GDAL and libtiff become part of our errors; printed as well, they would be a second line.
         os.environ.setdefault("CPL_LOG", os.devnull)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     context.ensure_object(dict)
     context.obj.setdefault("command", "the same command")
     context.obj["progress"] = "none" if quiet else progress
@@ -111,15 +141,25 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
             status: Any = geoseg.main(arguments, prog_name="geoseg", standalone_mode=False, obj=shared)
         except (click.exceptions.Abort, KeyboardInterrupt):
             status = interruption.exit_status
-            if not interruption.announced and shared.get("progress") != "none":
-                as_json = shared.get("progress") == "json"
-                click.echo(
-                    json_line(kind="interrupted", stage=None, message="") if as_json else "interrupted", err=True
-                )
+            say_interrupted(shared.get("progress") == "json", silent=shared.get("progress") == "none")
+        except click.UsageError as error:
+            # Without arguments, the error is the help of the group.
+            if arguments:
+                _say_error(usage_message(error), error.exit_code)
+            else:
+                error.show()
+            status = error.exit_code
         except click.ClickException as error:
             error.show()
             status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _log_library_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    """Show a warning of a library with -vv only: what a user can act on, geoseg says in its own words."""
+    logging.getLogger("geoseg.libraries").debug("%s:%s: %s: %s", filename, lineno, category.__name__, message)
 
 
 def _group_options_first(args: list[str]) -> list[str]:
@@ -144,14 +184,19 @@ def _report(error: Exception, as_json: bool) -> int:
         return 0
     status, message = _explained(error)
     details = error.details if isinstance(error, GeosegError) else ()
+    internal = "internal " * (status == GeosegError.exit_code and not isinstance(error, GeosegError))
+    _say_error(message, status, as_json, details, f"{internal}error")
+    return status
+
+
+def _say_error(
+    message: str, status: int, as_json: bool = False, details: Sequence[str] = (), kind: str = "error"
+) -> None:
     if as_json:
         click.echo(json_line(kind="error", status=status, message=message, details=list(details)), err=True)
-        return status
-    for line in details:
+        return
+    for line in (*details, f"geoseg: {kind}: {message}"):
         echo(line, err=True)
-    internal = "internal " * (status == GeosegError.exit_code and not isinstance(error, GeosegError))
-    echo(f"geoseg: {internal}error: {message}", err=True)
-    return status
 
 
 def _explained(error: Exception) -> tuple[int, str]:

@@ -19,9 +19,10 @@ from .options import (
 )
 from .progress import run_job
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("raster", type=LOCATION)
 @click.option(
     "-o",

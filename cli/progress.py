@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from .interruption import resumable
-from .terminal import echo, printable
+from .bar import Bar, Clock
+from .interruption import resumable, take_announcement
+from .terminal import echo
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
@@ -24,7 +25,10 @@ Display = Literal["auto", "bar", "plain", "json", "none"]
 DISPLAYS: tuple[Display, ...] = get_args(Display)
 
 _PLAIN_LINES = 20
-"""Approximate number of lines that the plain display prints for a job."""
+"""Approximate number of lines that the plain display prints for a job that does not take long."""
+
+_PLAIN_SECONDS = 60
+"""Time after which the plain display prints another line in any case."""
 
 _JSON_LEVELS = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
 
@@ -55,7 +59,7 @@ def run_job(job: Job[Any], context: click.Context, command: str | None = None) -
     command = command or context.obj["command"]
     display: Display = context.obj["progress"]
     hint = None if display == "none" else _hint(job, command, as_json=display == "json")
-    with resumable(hint), closing(follow(job, command)) as events, _display(display, job.unit) as show:
+    with resumable(hint), closing(follow(job, command)) as events, _display(display) as show:
         for event in events:
             show(event)
 
@@ -71,39 +75,45 @@ def _hint(job: Job[Any], command: str, as_json: bool) -> Callable[[], str]:
     return line
 
 
+def say_interrupted(as_json: bool, silent: bool) -> None:
+    """Print that the command was interrupted, unless that was printed before."""
+    if take_announcement() and not silent:
+        line = json_line(kind="interrupted", stage=None, message="") if as_json else "interrupted"
+        click.echo(line, err=True)
+
+
 @contextmanager
-def _display(display: Display, unit: str) -> Iterator[Callable[[Progress], None]]:
+def _display(display: Display) -> Iterator[Callable[[Progress], None]]:
     """Yield the function that shows one event."""
     if display == "auto":
         display = "bar" if sys.stderr.isatty() else "plain"
     if display == "bar":
-        from tqdm import tqdm
-
-        with tqdm(unit=unit, dynamic_ncols=True, file=sys.stderr) as bar:
-            yield lambda event: _update_bar(bar, event)
+        with Bar(sys.stderr) as bar:
+            yield bar.show
     elif display == "json":
         yield lambda event: click.echo(json_line(**event.to_json()), err=True)
     elif display == "plain":
-        yield _print_line
+        yield Lines().show
     else:
         yield lambda _: None
 
 
-def _update_bar(bar: Any, event: Progress) -> None:
-    if event.kind == "step":
-        bar.set_postfix_str(printable(event.message), refresh=False)
-        bar.total = event.total
-        bar.update()
-        return
-    if event.kind == "start":
-        bar.reset(total=event.total)
-    if event.message:
-        bar.write(printable(event.message), file=sys.stderr)
+class Lines:
+    """Progress as lines, for a file or a pipe: some twenty for a job, and at least one a minute."""
 
+    def __init__(self) -> None:
+        self._clock, self._last = Clock(), 0.0
 
-def _print_line(event: Progress) -> None:
-    if event.kind == "step":
-        if event.done % max(1, event.total // _PLAIN_LINES) == 0 or event.done == event.total:
-            echo(f"{event.unit} {event.done}/{event.total}: {event.message}", err=True)
-    elif event.message:
-        echo(event.message, err=True)
+    def show(self, event: Progress) -> None:
+        """Print a line for the event, if it is due."""
+        self._clock.update(event)
+        if event.kind != "step":
+            if event.message:
+                echo(event.message, err=True)
+            return
+        due = event.done % max(1, event.total // _PLAIN_LINES) == 0 or event.done == event.total
+        if due or event.seconds - self._last >= _PLAIN_SECONDS:
+            self._last = event.seconds
+            share = f"{event.done / event.total:.0%}"
+            words = ", ".join(filter(None, [share, self._clock.text(event), event.message]))
+            echo(f"{event.unit} {event.done}/{event.total}: {words}", err=True)

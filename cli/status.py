@@ -11,18 +11,20 @@ from geoseg.config import StatusConfig
 
 from .options import PATH
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(run: Path, as_json: bool) -> None:
-    """Show the progress of RUN: finished blocks, the process at work, and the command that continues it.
+    """Show the progress of RUN: what is finished, the process at work, and how to continue.
 
-    RUN is the run directory of an unfinished output, or that output.
+    RUN is the run directory of an unfinished output, or that output; or the folder of an unfinished training, or its
+    model.
     """
     config = StatusConfig(run, as_json)
-    from geoseg.jobs.status import run_status, status_json
+    from geoseg.jobs.status import TrainingStatus, run_status, status_json
 
     found = run_status(config.run)
     fields = status_json(found)
@@ -31,6 +33,14 @@ def status(run: Path, as_json: bool) -> None:
         return
     if found is None:
         echo(f"{config.run}: is finished")
+        return
+    if isinstance(found, TrainingStatus):
+        kept = "no intact checkpoint" if found.step is None else f"{found.step} steps kept"
+        checkpoints = f"{found.checkpoints} checkpoint{'s' * (found.checkpoints != 1)} intact, {found.damaged} damaged"
+        click.echo(f"{found.path}: {kept}, {checkpoints}, {fields['mebibytes']} MiB")
+        click.echo(found.state)
+        if not found.working:
+            click.echo("to continue: the geoseg train command that began it, with --resume")
         return
     total = "" if found.blocks is None else f" of {found.blocks}"
     damaged = f", {found.damaged} damaged" if found.damaged else ""

@@ -20,9 +20,10 @@ from .options import (
 )
 from .progress import run_job
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scene", type=LOCATION)
 @click.option(
     "-o",

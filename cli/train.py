@@ -13,9 +13,10 @@ from geoseg.recipes import RecipeName
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
 from .progress import run_job
 from .terminal import echo
+from .usage import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--data", type=LOCATION, required=True, help="Folder of images (GeoTIFF, JPEG, PNG, JPEG 2000), or one image."
 )

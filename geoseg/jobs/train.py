@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 NORMALISATION_BATCHES = 16
 """Number of batches from which the final statistics of batch normalisation are estimated."""
 
+_PHASES = ("learning colours", "separating classes", "steadying classes")
+"""Names of the phases of a training (`geoseg.learning.trainer`)."""
+
 _MAX_NAMES = 100
 """How many names of images are stored in the model; data sets have up to 51,804 images."""
 
@@ -98,7 +101,7 @@ class TrainJob(Job[Step]):
         self.superpixels = SuperpixelConfig(self.recipe.superpixel_size, config.compactness)
         self.total = self.recipe.steps
         self._statistics_images = statistics_images
-        self._steps = 0
+        self._steps, self._phase = 0, -1
         self.out = config.out
         self.metrics = config.out.with_suffix(".metrics.jsonl")
         self.picture = config.out.with_suffix(".png")
@@ -171,23 +174,28 @@ class TrainJob(Job[Step]):
             self._publish(trainer, dtype)
 
     def describe(self, receipt: Step) -> str:
-        """Return loss, mutual information, perplexity and speed."""
-        return (
-            f"loss {receipt.loss:.3f}, information {receipt.information:.2f}, perplexity {receipt.perplexity:.1f}, "
-            f"{receipt.images_per_second:.1f} images/s"
-        )
+        """Return the phase with its loss, how many classes are in use, and the speed."""
+        # exp of the entropy of the shares: n classes of equal size give n.
+        used = f"{receipt.perplexity:.0f} of {self.recipe.classes} classes in use"
+        speed = f"{receipt.images_per_second:.0f} patches/s"
+        return f"loss {receipt.loss:.3f}, {used}, {_PHASES[receipt.phase]}, {speed}"
 
     def remark(self, receipt: Step) -> str:
-        """Return the note of the step, if it has one."""
-        return f"step {receipt.step}: {receipt.note}" if receipt.note else ""
+        """Return the note of the step, if it has one, and what changes with its phase."""
+        begins = receipt.phase > self._phase >= 0
+        self._phase = receipt.phase
+        change = f"{_PHASES[receipt.phase]} from here on; the loss has other terms, so it jumps" if begins else ""
+        words = "; ".join(filter(None, [receipt.note, change]))
+        return f"step {receipt.step}: {words}" if words else ""
 
     def opening(self) -> str:
         """Return how many classes are learnt from how many images, and on which device."""
-        unit = "image" if self._protocol else "scene"
+        count = len(self.sources)
+        unit = ("image" if self._protocol else "scene") + "s" * (count != 1)
         precision = str(self.precision).removeprefix("torch.")
         limit = f" or {self.config.minutes:g} minutes" if self.config.minutes else ""
         line = (
-            f"learning {self.recipe.classes} classes from {len(self.sources)} {unit}s on {self.device} "
+            f"learning {self.recipe.classes} classes from {count} {unit} on {self.device} "
             f"({precision}), at most {self.total} steps{limit}"
         )
         return "\n".join([*self._notes, line])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +62,14 @@ def test_details_of_an_error_are_a_list(tmp_path: Path, capsys: pytest.CaptureFi
     assert [len(each["details"]) for each in objects(outcome)] == [2]
 
 
-def test_warnings_are_objects_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_warnings_are_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = make_raster(tmp_path / "scene.tif", landscape(64, 80), crs=None)
-    command = [sys.executable, "-m", "geoseg", "--progress", "json", "superpixels", scene, "-o", tmp_path / "ids.tif"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    found = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [each["message"] for each in found if each["kind"] == "warning"] == [
+    # As in a process of its own, where nobody has set up logging before.
+    monkeypatch.setattr(logging.root, "handlers", [])
+    outcome = geoseg(capsys, "--progress", "json", "superpixels", scene, "-o", tmp_path / "ids.tif")
+    assert [each["message"] for each in objects(outcome) if each["kind"] == "warning"] == [
         f"{scene}: has no CRS, and neither has what is made from it (--assume-crs sets one)"
     ]
 
