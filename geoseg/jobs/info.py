@@ -1,20 +1,23 @@
-"""geoseg info: what a file is, in a few facts: a scene, a model, or a raster that geoseg wrote."""
+"""geoseg info: what a file is, in a few facts: a scene, a model, or a raster or polygons that geoseg wrote."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening
-from geoseg.files.record import find_record
+from geoseg.files.record import Record, find_record
 from geoseg.location import Location, Remote
 from geoseg.model.file import read_card
+from geoseg.outputs.names import POLYGONS
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
+from geoseg.vector.description import describe
 
 
 def file_info(path: Location, opening: Opening | None = None) -> dict[str, Any]:
-    """Describe a scene, a model, or a raster that geoseg wrote.
+    """Describe a scene, a model, or a raster or polygons that geoseg wrote.
 
     Args:
         path: The file.
@@ -22,29 +25,43 @@ def file_info(path: Location, opening: Opening | None = None) -> dict[str, Any]:
 
     Returns:
         Name -> value of each fact, JSON types only, in the order to show them. 'kind' is 'scene', 'model', 'classes',
-        'confidence' or 'superpixels'.
+        'confidence', 'superpixels' or 'polygons'.
 
     Raises:
         InputMissingError: There is no such file.
-        InputError: It is neither a raster nor a model.
+        InputError: It is neither a raster nor a model nor polygons.
         UnavailableError: A remote file cannot be reached.
     """
     if path.suffix == ".safetensors":
         return _model(regular_file(path))
+    if isinstance(path, Path) and path.suffix.lower() in POLYGONS:
+        return _polygons(regular_file(path))
     with Scene(path, EVERY_BAND, opening=opening) as scene:
         facts, provenance = _raster(scene), scene.provenance
         if provenance is None:
             return {**facts, "band names": list(scene.band_names)}
     record = None if isinstance(path, Remote) else find_record(path)
+    return {**facts, "kind": provenance["layer"], **_classes(record), **_origin(provenance)}
+
+
+def _polygons(path: Path) -> dict[str, Any]:
+    record = find_record(path, search_folder=True)
+    facts = describe(path)
+    facts["crs"] = facts["crs"] or "none (pixel space)"
+    kind = "superpixels" if record is not None and record.content.get("superpixels") is not None else "polygons"
+    if record is None:
+        return {"kind": kind, **facts, "record": "none"}
+    return {"kind": kind, **facts, **_classes(record), "record": record.path.name, **_origin(record.content)}
+
+
+def _classes(record: Record | None) -> dict[str, Any]:
     classes = None if record is None else record.classes
-    return {
-        **facts,
-        "kind": provenance["layer"],
-        **({"classes": [entry.name for entry in classes.classes]} if classes else {}),
-        "provenance": {
-            key: provenance[key] for key in ("geoseg", "scene", "model_sha256", "settings") if key in provenance
-        },
-    }
+    return {"classes": [entry.name for entry in classes.classes]} if classes else {}
+
+
+def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("geoseg", "scene", "raster", "model_sha256", "settings")
+    return {"provenance": {key: provenance[key] for key in keys if key in provenance}}
 
 
 def _raster(scene: Scene) -> dict[str, Any]:

@@ -1,44 +1,103 @@
-"""geoseg status: how far an unfinished run is."""
+"""geoseg status: how far an unfinished run or training is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.files.lock import Holder, holder
 from geoseg.files.record import record_path
 from geoseg.outputs.names import run_directory
-from geoseg.runs.directory import RunStatus, status
+from geoseg.runs.directory import RunStatus, state_of, status
 
 
-def run_status(path: Path) -> RunStatus | None:
-    """Return how far a run is; every finished block is read and compared with its checksum.
+@dataclass(frozen=True)
+class TrainingStatus:
+    """How far an unfinished training is.
+
+    Attributes:
+        path: The folder of checkpoints.
+        step: The step of the newest intact checkpoint, from which the training continues; None if there is none.
+        checkpoints: Number of intact checkpoints.
+        damaged: Number of damaged ones.
+        bytes: Size of all files.
+        holder: The process that the lock file names; None if there is no lock file.
+    """
+
+    path: Path
+    step: int | None
+    checkpoints: int
+    damaged: int
+    bytes: int
+    holder: Holder | None
+
+    @property
+    def working(self) -> bool:
+        """Whether a process is at work there, as far as that can be known."""
+        return self.holder is not None and self.holder.alive
+
+    @property
+    def state(self) -> str:
+        """What the process that holds the folder does, in words."""
+        return state_of(self.holder)
+
+
+def run_status(path: Path) -> RunStatus | TrainingStatus | None:
+    """Return how far a run or a training is; every finished block, or checkpoint, is compared with its checksum.
 
     Args:
-        path: A run directory, or the output beside it.
+        path: A run directory, the folder of an interrupted training, or the output or model beside it.
 
     Returns:
-        The status; None if the output at `path` is finished.
+        The status; None if the output or model at `path` is finished.
 
     Raises:
         InputMissingError: There is nothing at `path`.
-        InputError: `path` is neither a run directory nor an output, or the manifest of the run is damaged.
+        InputError: `path` is none of these, or the manifest of the run is damaged.
     """
+    training = path.with_suffix(".training") if path.suffix == ".safetensors" else path
+    if training.suffix == ".training" and training.is_dir():
+        return _training_status(training)
+    if path.suffix == ".safetensors" and path.is_file():
+        return None
     run = run_directory(path)
     if not run.is_dir() and record_path(path).is_file() and path.is_file():
         return None
     return status(run if run.is_dir() and not path.is_dir() else path)
 
 
-def status_json(found: RunStatus | None) -> dict[str, Any]:
+def _training_status(folder: Path) -> TrainingStatus:
+    # torch, which reads checkpoints, takes longer to import than the rest of this command.
+    from geoseg.learning.checkpoints import records, verify
+
+    found = records(folder)
+    intact = [record for record in found if verify(record) is None]
+    step = int(intact[-1].stem.removeprefix("step-")) if intact else None
+    size = sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())
+    return TrainingStatus(folder, step, len(intact), len(found) - len(intact), size, holder(folder / "lock"))
+
+
+def status_json(found: RunStatus | TrainingStatus | None) -> dict[str, Any]:
     """Return a status by `run_status` as `geoseg status --json` prints it."""
     if found is None:
         return {"run": None, "state": "finished"}
+    size = round(found.bytes / (1 << 20), 1)
+    if isinstance(found, TrainingStatus):
+        return {
+            "training": str(found.path),
+            "step": found.step,
+            "checkpoints": found.checkpoints,
+            "damaged": found.damaged,
+            "mebibytes": size,
+            "state": found.state,
+        }
     return {
         "run": str(found.path),
         "finished": found.finished,
         "blocks": found.blocks,
         "damaged": found.damaged,
-        "mebibytes": round(found.bytes / (1 << 20), 1),
+        "mebibytes": size,
         "state": found.state,
         "command": found.command or None,
         "folder": found.folder,

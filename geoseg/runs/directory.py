@@ -220,11 +220,16 @@ class RunStatus:
     @property
     def state(self) -> str:
         """What the process that holds the run does, in words."""
-        if self.holder is None:
-            return "stopped"
-        if self.holder.alive:
-            return f"at work: {self.holder}, last heartbeat {self.holder.silent:.0f} s ago"
-        return f"stopped: {self.holder} has ended without finishing"
+        return state_of(self.holder)
+
+
+def state_of(found: Holder | None) -> str:
+    """Return what the process that a lock file names does, in words."""
+    if found is None:
+        return "stopped"
+    if found.alive:
+        return f"at work: {found}, last heartbeat {found.silent:.0f} s ago"
+    return f"stopped: {found} has ended without finishing"
 
 
 def status(path: Path) -> RunStatus:

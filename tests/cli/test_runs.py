@@ -21,6 +21,7 @@ from helpers.rasters import landscape, make_raster
 
 from geoseg.files.lock import Lock
 from geoseg.jobs.status import run_status, status_json
+from geoseg.learning.checkpoints import Checkpoints
 from geoseg.runs.directory import Run
 
 Predict = Callable[..., Outcome]
@@ -270,3 +271,32 @@ def test_a_scene_that_is_not_there_is_told_before_a_model_is_learnt(
     monkeypatch.chdir(tmp_path)
     with untouched(tmp_path):
         assert_refused(geoseg(capsys, "predict", "none.tif", "-o", "map.tif"), 66, "none.tif", "no such file")
+
+
+def test_status_of_an_interrupted_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "m.safetensors"
+    kept = Checkpoints(model)
+    for step in (25, 50):
+        kept.save(step, {}, {"step": step})
+    (kept.path / "step-000050.pt").write_bytes(b"flipped")
+    working = geoseg(capsys, "status", model)
+    assert working.out.splitlines()[1].startswith(f"at work: process {os.getpid()} on ")
+    kept.close()
+    with untouched(tmp_path):
+        by_model, by_folder = geoseg(capsys, "status", model), geoseg(capsys, "status", kept.path)
+    assert by_model == by_folder
+    assert by_model.out.splitlines() == [
+        f"{kept.path}: 25 steps kept, 1 checkpoint intact, 1 damaged, {_mebibytes(kept.path)} MiB",
+        "stopped",
+        "to continue: the geoseg train command that began it, with --resume",
+    ]
+    told = json.loads(geoseg(capsys, "status", model, "--json").out)
+    assert told == status_json(run_status(model))
+    assert (told["step"], told["checkpoints"], told["damaged"]) == (25, 1, 1)
+    (kept.path / "step-000025.pt").write_bytes(b"flipped")
+    assert "no intact checkpoint" in geoseg(capsys, "status", model).out
+    assert_refused(geoseg(capsys, "status", tmp_path / "other.safetensors"), 66, "other.safetensors")
+
+
+def test_status_of_a_model(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert geoseg(capsys, "status", model_path).out == f"{model_path}: is finished\n"
