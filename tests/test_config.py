@@ -188,3 +188,36 @@ def test_settings_are_read_without_heavy_libraries() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("tile_size", "64", "tile size is '64'; give a whole number or None"),
+        ("block_size", 512.0, "block size is 512.0; give a whole number"),
+        ("workers", True, "workers is True; give a whole number or None"),
+        ("overwrite", "yes", "overwrite is 'yes'; give True or False"),
+        ("nodata", "0", "nodata is '0'; give a number or None"),
+        ("assume_crs", 4326, "assume crs is 4326; give text or None"),
+        ("confidence", "c.tif", "confidence is 'c.tif'; give a path or None"),
+        ("bounds", (0, 0, 1), "bounds is (0, 0, 1); give 4 of these: a number or None"),
+        ("bounds", (0, 0, 1, "2"), "bounds is (0, 0, 1, '2'); give 4 of these: a number or None"),
+        ("bands", "123", "bands is '123'; give some of these: a whole number or None"),
+        ("min_area", 5, "min area is 5; give a geoseg.Area or None"),
+    ],
+)
+def test_values_of_another_type_are_refused_as_settings(name: str, value: Any, words: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        predicting(**{name: value})
+    assert str(caught.value) == words
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    import numpy as np
+
+    config = predicting(
+        block_size=np.int64(1024), bounds=[np.float32(0), 0, 1, np.int16(2)], overwrite=np.True_, nodata=np.uint8(3)
+    )
+    assert [type(value) for value in (config.block_size, config.overwrite, config.nodata)] == [int, bool, float]
+    assert config.bounds == (0, 0, 1, 2)
+    assert "numpy" not in {type(value).__module__ for value in (*config.bounds, config.block_size)}

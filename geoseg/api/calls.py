@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,14 @@ def run(job: Job[Any], progress: ProgressOption) -> None:
     """Run a job to its end and report its progress."""
     from geoseg.jobs.job import follow
 
+    if progress is False:
+        for _ in follow(job):
+            pass
+        return
     if progress is not True:
-        for event in follow(job):
-            if progress:
-                progress(event)
+        with _telling(progress) as tell:
+            for event in follow(job):
+                tell(event)
         return
     from tqdm.auto import tqdm
 
@@ -54,20 +59,60 @@ def run(job: Job[Any], progress: ProgressOption) -> None:
                 bar.write(event.message, file=bar.fp)
 
 
+@contextmanager
+def _telling(progress: Callable[[Progress], object]) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that calls `progress`; the working folder that it changes to takes effect after the work."""
+    here = there = os.getcwd()  # noqa: PTH109 (a string, as chdir takes it)
+
+    def tell(event: Progress) -> None:
+        nonlocal there
+        if there != here:
+            os.chdir(there)
+        try:
+            progress(event)
+        finally:
+            there = os.getcwd()  # noqa: PTH109
+            if there != here:
+                # Relative paths of the job are those of the folder in which it began.
+                os.chdir(here)
+
+    try:
+        yield tell
+    finally:
+        if there != here:
+            os.chdir(there)
+
+
 def location_of(path: PathLike) -> Location:
-    """Return a Path, or a Remote for a URL."""
-    return path if isinstance(path, Path | Remote) else locate(os.fspath(path))
+    """Return a Path, or a Remote for a URL.
+
+    Raises:
+        SettingError: It is neither.
+    """
+    return path if isinstance(path, Path | Remote) else locate(_text_of(path))
 
 
-def path_of(path: PathLike | None) -> Path | None:
+def path_of(path: PathLike) -> Path:
     """Return the path as a Path.
 
     Raises:
-        SettingError: It is empty, which would be the working directory.
+        SettingError: It is none, or empty, which would be the working directory.
     """
     if path == "":
         raise SettingError("a path is empty; leave it out, or give one")
-    return None if path is None else Path(path)
+    return Path(_text_of(path))
+
+
+def optional_path(path: PathLike | None) -> Path | None:
+    """Return the path as a Path, None for None; see `path_of`."""
+    return None if path is None else path_of(path)
+
+
+def _text_of(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise SettingError(f"{path!r} is no path; give a str or a pathlib.Path") from None
 
 
 def numbers_of(name: str, values: Numbers | None) -> tuple[int, ...] | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import BandsLike, PathLike, ProgressOption, bands_of, location_of, run
+from geoseg.api.calls import BandsLike, PathLike, ProgressOption, bands_of, location_of, path_of, run
 from geoseg.config import (
     MODEL_NAME,
     Opening,
@@ -76,18 +75,20 @@ def train(
     """
     from geoseg.jobs.train import TrainJob
 
-    scenes = [location_of(each) for each in ([data] if isinstance(data, str | os.PathLike) else data)]
+    several = isinstance(data, Iterable) and not isinstance(data, str | os.PathLike)
+    given: Any = data if several else [data]
+    scenes = [location_of(each) for each in given]
     if not scenes:
         raise SettingError("data is empty; name a folder, a file, or several files")
     config = TrainConfig(
-        data=scenes[0], out=Path(out), recipe=recipe, classes=classes,
+        data=scenes[0], out=path_of(out), recipe=recipe, classes=classes,
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
         encoder_weights=encoder_weights, bands=bands_of(bands), superpixel_size=superpixel_size,
         compactness=compactness, device=device, precision=precision, seed=seed, weights=weights, max_bad=max_bad,
         resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
         page=page, nodata=nodata,
     )  # fmt: skip
-    with TrainJob(config, None if isinstance(data, str | os.PathLike) else scenes) as job:
+    with TrainJob(config, scenes if several else None) as job:
         run(job, progress)
         return job.result
 
@@ -101,4 +102,4 @@ def open_model(path: PathLike) -> Model:
     from geoseg.model.file import load_model
     from geoseg.raster.guards import regular_file
 
-    return load_model(regular_file(Path(path)))
+    return load_model(regular_file(path_of(path)))

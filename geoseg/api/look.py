@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.api.calls import (
@@ -13,6 +12,7 @@ from geoseg.api.calls import (
     bands_of,
     location_of,
     numbers_of,
+    optional_path,
     path_of,
     run,
 )
@@ -69,11 +69,11 @@ def evaluate(
     from geoseg.jobs.evaluate import EvaluateJob
 
     config = EvaluateConfig(
-        file=location_of(file), labels=path_of(labels), data=path_of(data), protocol=protocol,
+        file=location_of(file), labels=optional_path(labels), data=optional_path(data), protocol=protocol,
         ignore=numbers_of("ignore", ignore) or (),
-        label_map=path_of(label_map), bands=bands_of(bands), rescale=rescale,
+        label_map=optional_path(label_map), bands=bands_of(bands), rescale=rescale,
         device=device, precision=precision,
-        picture=path_of(picture), overwrite=overwrite,
+        picture=optional_path(picture), overwrite=overwrite,
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def check(*files: PathLike, scene: PathLike | None = None) -> list[Finding]:
     """
     from geoseg.jobs.check import check_files
 
-    return list(check_files(CheckConfig(tuple(map(Path, files)), path_of(scene))))
+    return list(check_files(CheckConfig(tuple(map(path_of, files)), optional_path(scene))))
 
 
 def info(file: PathLike, **opening: Any) -> dict[str, Any]:

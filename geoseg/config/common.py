@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from geoseg.bands import Bands
+from geoseg.config.types import check_types
 from geoseg.errors import SettingError
 from geoseg.recipes import check_range
 
@@ -49,6 +50,7 @@ class Opening:
     nodata: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range("max pixels", self.max_pixels, 1, 2**62)
         if self.page is not None:
             check_range("page", self.page, 1, 2**16)

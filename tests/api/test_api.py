@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -241,3 +242,34 @@ def test_a_notebook_shows_picture_and_legend(tmp_path: Path) -> None:
     polygons = PolygonsResult(file, file, 7, legend.classes)._repr_html_()
     assert "<td>7</td>" in polygons
     assert "&lt;water&gt;" in polygons
+
+
+def test_a_callback_may_change_the_working_folder(prepared: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    seen = []
+
+    def leave(event: geoseg.Progress) -> None:
+        seen.append(Path.cwd())
+        os.chdir(other)
+
+    geoseg.superpixels("scene.tif", "ids.tif", progress=leave)
+    assert len(seen) > 1
+    assert seen[1:] == [other] * (len(seen) - 1)
+    assert Path.cwd() == other
+    assert (prepared / "ids.tif").exists()
+    assert not list(other.iterdir())
+
+
+def test_paths_of_another_type_are_refused_as_settings() -> None:
+    for call in (
+        lambda: geoseg.superpixels(5, "o.tif"),  # type: ignore[arg-type]
+        lambda: geoseg.superpixels("scene.tif", None),  # type: ignore[arg-type]
+        lambda: geoseg.train(3),  # type: ignore[arg-type]
+        lambda: geoseg.check(3),  # type: ignore[arg-type]
+        lambda: geoseg.info(None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(geoseg.SettingError, match="is no path"):
+            call()
+    with pytest.raises(geoseg.SettingError, match="size is '16'; give a whole number"):
+        geoseg.superpixels("scene.tif", "o.tif", size="16")  # type: ignore[arg-type]
