@@ -27,8 +27,9 @@ def gigabytes(**changes: object) -> float:
 
 
 def test_the_need_grows_with_classes_blocks_windows_and_threads_but_not_with_the_scene() -> None:
-    # The field of a block is 536 x 536 cells of K floats, and there are some 16 windows of 256 x 256 cells.
-    assert gigabytes(classes=2000) - gigabytes() > 16 * 256**2 * 1976 * 4 / 1e9
+    # The field of a block is 536 x 536 cells of K floats: one is blended from up to 16 windows of 256 x 256 cells while
+    # that of the block before is there three times.
+    assert gigabytes(classes=2000) - gigabytes() > (16 * 256**2 + 4 * 536**2) * 1976 * 4 / 1e9
     assert gigabytes(classes=2000, block_size=512) < gigabytes(classes=2000, block_size=1024) < gigabytes(classes=2000)
     assert gigabytes(windows=WindowConfig(512, 128)) < gigabytes()
     assert gigabytes(workers=2) < gigabytes()
