@@ -466,7 +466,11 @@ def test_progress_goes_to_standard_error_json_alone_to_standard_output(
     outcome = geoseg(capsys, "evaluate", model_path, *arguments)
     assert json.loads(outcome.out)["images"] == 2
     assert not caplog.messages
-    assert outcome.said == ["block 1/2: a.tif, 0.0 Mpx", "block 2/2: b.tif, 0.0 Mpx"]
+    first, last = outcome.said
+    assert first.startswith("block 1/2: 50%, ")
+    assert first.endswith(", a.tif, 0.0 Mpx")
+    assert last.startswith("block 2/2: 100%, ")
+    assert last.endswith(", b.tif, 0.0 Mpx")
 
 
 def test_the_picture_is_a_matrix(tmp_path: Path, evaluate: Evaluate) -> None:
