@@ -16,7 +16,7 @@ import click
 
 from .bar import Bar, Clock
 from .interruption import resumable, take_announcement
-from .terminal import echo
+from .terminal import echo, printable
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress
