@@ -59,7 +59,7 @@ class Bar:
         self._clock.update(event)
         if event.kind != "step" and event.message:
             self.erase()
-            self._stream.write(f"{printable(event.message)}\n")
+            self._stream.writelines(f"{printable(line)}\n" for line in event.message.split("\n"))
         if event.total:
             self._line = self._text(event)
         if event.kind != "step" or time.monotonic() - self._drawn >= _INTERVAL:

@@ -108,8 +108,8 @@ class Lines:
         """Print a line for the event, if it is due."""
         self._clock.update(event)
         if event.kind != "step":
-            if event.message:
-                echo(event.message, err=True)
+            for line in event.message.split("\n") if event.message else ():
+                echo(line, err=True)
             return
         due = event.done % max(1, event.total // _PLAIN_LINES) == 0 or event.done == event.total
         if due or event.seconds - self._last >= _PLAIN_SECONDS:

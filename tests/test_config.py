@@ -202,7 +202,7 @@ def test_settings_are_read_without_heavy_libraries() -> None:
         ("confidence", "c.tif", "confidence is 'c.tif'; give a path or None"),
         ("bounds", (0, 0, 1), "bounds is (0, 0, 1); give 4 of these: a number or None"),
         ("bounds", (0, 0, 1, "2"), "bounds is (0, 0, 1, '2'); give 4 of these: a number or None"),
-        ("bands", "123", "bands is '123'; give some of these: a whole number or None"),
+        ("bands", "123", "bands is '123'; give some of these: a whole number or text or None"),
         ("min_area", 5, "min area is 5; give a geoseg.Area or None"),
     ],
 )

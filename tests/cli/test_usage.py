@@ -47,7 +47,7 @@ def test_help_fits_a_terminal_of_80_columns(name: str | None) -> None:
     assert all(len(line) <= 80 or line in text for line in text.splitlines() if line.strip() not in kept)
     assert "..." not in text.replace("SCENES...", "").replace("FILES...", "").replace("[ARGS]...", "").replace(
         "N[,N...]", ""
-    ).replace("CLASS[,CLASS...]", "")
+    ).replace("CLASS[,CLASS...]", "").replace("BAND[,BAND...]", "")
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_a_picture_without_a_georeference_causes_one_warning_of_ours_and_none_of
         assert outcome.code == 0, outcome.err
         assert geoseg(capsys, "superpixels", picture, "-o", tmp_path / "ids.tif").code == 0
     assert [message.split(":")[1] for message in caplog.messages] == [
-        " has no CRS, so the output has none either (--assume-crs sets one)"
+        " has no CRS, and neither has what is made from it (--assume-crs sets one)"
     ] * 2
