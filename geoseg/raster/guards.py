@@ -34,9 +34,6 @@ _VRT = b"<vrtdataset"
 MAX_BLOCK_BYTES = 256 << 20
 """Limit for a stored block, decoded: reading a single pixel decodes its whole block."""
 
-SIDECARS = (".msk", ".msk.ovr", ".ovr")
-"""Suffixes of the mask and overview files that GDAL opens together with a raster."""
-
 
 def regular_file(path: Location) -> Path:
     """Return `path` with links resolved, after checking that it is a non-empty regular file.
@@ -157,24 +154,3 @@ def check_block(name: object, shape: tuple[int, int], size: int) -> None:
         )
 
 
-def check_sidecars(path: Path) -> tuple[Path, ...]:
-    """Check and return the mask and overview files that GDAL opens together with a raster.
-
-    Args:
-        path: The raster.
-
-    Raises:
-        InputError: A sidecar is not a regular file, or a mask or overview file is not a TIFF.
-    """
-    candidates = [path.with_name(path.name + suffix) for suffix in SIDECARS]
-    sidecars = [candidate for candidate in candidates if os.path.lexists(candidate)]
-    metadata = path.with_name(f"{path.name}.aux.xml")
-    if os.path.lexists(metadata) and not metadata.is_file():
-        raise InputError(f"{metadata}: is read together with {path.name}, but is not a regular file; remove it")
-    for sidecar in sidecars:
-        if raster_driver(regular_file(sidecar)) != "GTiff":
-            raise InputError(
-                f"{sidecar}: is read as the mask or overviews of {path.name}, but is not a TIFF; remove it"
-            )
-        tiff_header(sidecar, sidecar, Opening())
-    return tuple(sidecars)

@@ -20,8 +20,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geoseg.config import Opening
 from geoseg.errors import InputError, first_line
 from geoseg.location import Location, Remote
-from geoseg.raster.guards import check_block, check_pixels, check_sidecars, raster_driver, regular_file, tiff_header
+from geoseg.raster.guards import check_block, check_pixels, raster_driver, regular_file, tiff_header
 from geoseg.raster.remote import check_archive, failure, network_options
+from geoseg.raster.sidecars import check_sidecars
 from geoseg.raster.tiff import Page
 from geoseg.raster.vrt import rewrite_vrt
 
