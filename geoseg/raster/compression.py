@@ -11,7 +11,8 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.guards import SIDECARS, raster_driver
+from geoseg.raster.guards import raster_driver
+from geoseg.raster.sidecars import SIDECAR_SUFFIXES
 
 _MAX_SOURCES = 64
 """Files of a VRT that are looked at; those of a mosaic are usually written in one way."""
@@ -60,7 +61,7 @@ def require_lossless(name: object, codec: str | None, values: str) -> None:
 
 
 def _lossy_sources(paths: Iterable[Path]) -> Iterator[str]:
-    rasters = [path for path in paths if not path.name.endswith(SIDECARS)][: _MAX_SOURCES + 1]
+    rasters = [path for path in paths if not path.name.endswith(SIDECAR_SUFFIXES)][: _MAX_SOURCES + 1]
     for path in rasters:
         with suppress(InputError, RasterioError):
             driver = raster_driver(path, allow_vrt=True)

@@ -1,4 +1,4 @@
-"""What the header of an open raster says: its bands and their names, its palette, and its georeference.
+"""What the header of an open raster says: its bands and their names, and its georeference.
 
 `file` is rasterio's dataset and `name` what messages call it; bands count from 1. `remarks` collects warnings for the
 user, as sentences whose subject is the raster.
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio import transform as transforms
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
@@ -40,16 +39,6 @@ _NAMES = {
 _CMYK = {ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black}
 
 
-def read_palette(file: Any) -> NDArray[np.uint8] | None:
-    """Return the palette of a raster of one band, uint8 (values, 3) in red, green, blue; None where it has none."""
-    if file.count != 1 or file.colorinterp[0] != ColorInterp.palette:
-        return None
-    palette = np.zeros((65536 if file.dtypes[0] == "uint16" else 256, 3), dtype=np.uint8)
-    for value, colour in file.colormap(1).items():
-        palette[value] = colour[:3]
-    return palette
-
-
 def select_bands(name: object, file: Any, bands: Sequence[int | str] | None, has_palette: bool) -> tuple[int, ...]:
     """Return the numbers of the bands to read.
 
@@ -75,6 +64,8 @@ def select_bands(name: object, file: Any, bands: Sequence[int | str] | None, has
     if len(_CMYK & set(file.colorinterp)) > 2:
         raise BandError(f"{name}: has the bands cyan, magenta, yellow, black (CMYK); convert it to RGB first")
     selected = tuple(i for i in range(1, count + 1) if file.colorinterp[i - 1] != ColorInterp.alpha)
+    if not selected:
+        raise BandError(f"{name}: has no band but alpha; if that is data, choose it with --bands {count}")
     if len(selected) > _MAX_DEFAULT_BANDS:
         names = [band_name(file, band) for band in selected]
         advice = advise_bands(("red", "green", "blue"), names)
@@ -107,6 +98,13 @@ def _check_bands(name: object, bands: Sequence[int], count: int, has_palette: bo
     if has_palette and tuple(bands) != (1, 2, 3):
         raise BandError(f"{name}: is a palette image, read as red, green, blue: leave --bands out")
     return tuple(bands)
+
+
+def check_types(name: object, file: Any, bands: Sequence[int]) -> None:
+    """Raise InputError where some of `bands` are of different types."""
+    kinds = dict.fromkeys(file.dtypes[band - 1] for band in bands)
+    if len(kinds) > 1:
+        raise InputError(f"{name}: has bands of different types ({', '.join(kinds)})")
 
 
 def band_name(file: Any, band: int) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,26 @@ from geoseg.config import Opening
 from geoseg.errors import InputError, first_line
 from geoseg.location import Location, Remote
 from geoseg.raster.guards import check_block, check_pixels, raster_driver, regular_file, tiff_header
+from geoseg.raster.masks import MaskFile
 from geoseg.raster.remote import check_archive, failure, network_options
-from geoseg.raster.sidecars import check_sidecars
-from geoseg.raster.tiff import Page
+from geoseg.raster.sidecars import MASK_SUFFIXES, check_masks, check_sidecars
+from geoseg.raster.tiff import Header, Page
 from geoseg.raster.vrt import rewrite_vrt
 
 log = logging.getLogger(__name__)
 
 SLOW_BLOCK_BYTES = 64 << 20
 """Decoded blocks above this size are slow to read windows from."""
+
+_LOCAL_OPTIONS = {
+    # What lies beside a file belongs to it, whatever the environment says: it is often set up for the cloud.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
+    "GDAL_PAM_ENABLED": "YES",
+    "JPEG_READ_MASK": "YES",
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+}
+_MIXED_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+"""For a VRT of local and of remote files: each sidecar is asked for, as no remote folder can be listed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class OpenedRaster:
         page: Header of the page that is read; None unless it is a local TIFF.
         files: All local files that are read: the raster, its masks and overviews, the sources of a VRT.
         remote: Whether some of it is in the network.
+        mask_files: Further masks of the raster, open for reading; see `geoseg.raster.masks.masks_stored`.
+        shows_masks: Whether the masks that GDAL shows in `file` are all its own.
     """
 
     file: Any
@@ -49,10 +63,19 @@ class OpenedRaster:
     page: Page | None = None
     files: tuple[Path, ...] = ()
     remote: bool = False
+    mask_files: tuple[MaskFile, ...] = ()
+    shows_masks: bool = True
 
     def environment(self) -> AbstractContextManager[Any]:
         """Return the context to read in; to be entered in every thread, as rasterio's options belong to a thread."""
-        return rasterio.Env(**network_options()) if self.remote else nullcontext()
+        # The sources of a VRT are opened when they are read.
+        vrt = self.file.driver == "VRT"
+        return _environment(self.remote, vrt and len(self.files) > 1) if vrt or self.remote else nullcontext()
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (self.file, *(mask.file for mask in self.mask_files)):
+            file.close()
 
 
 @dataclass
@@ -90,7 +113,7 @@ def open_raster(
         if not quiet:
             _warn_of_slow_blocks(location, opened, slow_block_bytes)
     except BaseException:
-        opened.file.close()
+        opened.close()
         raise
     return opened
 
@@ -103,17 +126,54 @@ def _open_file(name: Path, opening: Opening, quiet: bool) -> OpenedRaster:
             raise InputError(f"{name}: is a VRT, which has no pages; leave --page out")
         sources = _Sources()
         text = _rewrite_vrt(name, path, (), opening, sources)
-        file = _open(name, text, "VRT", sources.remote)
-        return OpenedRaster(file, path, None, tuple(dict.fromkeys(sources.files)), sources.remote)
+        masks = check_masks(path)
+        files = tuple(dict.fromkeys((*sources.files, *masks)))
+        opened = OpenedRaster(
+            _open(name, text, "VRT", sources.remote, len(files) > 1), path, None, files, sources.remote
+        )
+        return _with_masks(opened, masks)
     files = (path, *check_sidecars(path))
+    masks = tuple(file for file in files[1:] if file.suffix in MASK_SUFFIXES)
     if driver != "GTiff":
         if opening.page not in (None, 1):
             raise InputError(f"{name}: has one page; there is no page {opening.page}")
-        return OpenedRaster(_open(name, path, driver), path, None, files)
+        # Of these formats, only a JPEG may hold a mask; it hides one that lies beside it, and is hidden by none.
+        shown = driver == "JPEG" or not masks
+        return _with_masks(OpenedRaster(_open(name, path, driver), path, None, files, shows_masks=shown), masks)
     header = tiff_header(name, path, opening)
     page = header.images[_page_index(name, len(header.images), header.circular, opening, quiet)]
-    target = path if page.number == 1 else f"GTIFF_DIR:{page.number}:{path}"
-    return OpenedRaster(_open(name, target, "GTiff"), path, page, files)
+    return _with_masks(*_open_page(name, path, files, masks, header, page))
+
+
+def _open_page(
+    name: Path, path: Path, files: tuple[Path, ...], masks: tuple[Path, ...], header: Header, page: Page
+) -> tuple[OpenedRaster, tuple[Path | str, ...]]:
+    """Open a page of a TIFF; return it with the masks that are still to be opened."""
+    mask = header.mask_of(page)
+    if page.number == 1:
+        # GDAL takes the mask of a later page for one of the first where that has none.
+        return OpenedRaster(_open(name, path, "GTiff"), path, page, files, shows_masks=mask is not None), masks
+    file = _open(name, f"GTIFF_DIR:{page.number}:{path}", "GTiff")
+    opened = OpenedRaster(file, path, page, files, shows_masks=False)
+    return opened, () if mask is None else (f"GTIFF_DIR:{mask.number}:{path}",)
+
+
+def _with_masks(opened: OpenedRaster, masks: Sequence[Path | str]) -> OpenedRaster:
+    """The raster with some mask files opened too: files beside it, or pages of it."""
+    found: list[MaskFile] = []
+    try:
+        for mask in masks:
+            file = _open(opened.path, mask, "GTiff")
+            found.append(MaskFile(file, is_page=isinstance(mask, str)))
+            if file.shape != opened.file.shape:
+                raise InputError(
+                    f"{mask}: is {file.width} x {file.height} px, and the mask of a raster of {opened.file.width} x "
+                    f"{opened.file.height} px; remove it"
+                )
+    except BaseException:
+        replace(opened, mask_files=tuple(found)).close()
+        raise
+    return replace(opened, mask_files=tuple(found))
 
 
 def _open_remote(location: Remote, opening: Opening, quiet: bool = False) -> OpenedRaster:
@@ -138,12 +198,21 @@ def _open_remote(location: Remote, opening: Opening, quiet: bool = False) -> Ope
     return OpenedRaster(file, location, remote=True)
 
 
-def _open(name: Location, target: Path | str, driver: str, remote: bool = False) -> Any:
+def _environment(remote: bool, local: bool) -> AbstractContextManager[Any]:
+    """GDAL's options for a raster that is remote, local, or a VRT of both."""
+    network, here = network_options() if remote else {}, _LOCAL_OPTIONS if local or not remote else {}
+    options: AbstractContextManager[Any] = rasterio.Env(
+        **{**network, **here, **(_MIXED_OPTIONS if remote and local else {})}
+    )
+    return options
+
+
+def _open(name: Location, target: Path | str, driver: str, remote: bool = False, local: bool = False) -> Any:
     try:
         with warnings.catch_warnings():
             # The scene logs a warning of our own, once.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.Env(**network_options()) if remote else nullcontext():
+            with _environment(remote, local):
                 return rasterio.open(target, driver=driver, sharing=False)
     except RasterioError as error:
         if isinstance(name, Remote):

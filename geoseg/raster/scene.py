@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
@@ -24,12 +23,22 @@ from geoseg.errors import InputError, first_line
 from geoseg.files.record import parse_provenance
 from geoseg.grid import Window
 from geoseg.location import Location, Remote
+from geoseg.raster.alpha import AlphaWatch
 from geoseg.raster.compression import lossy_codec
-from geoseg.raster.header import EVERY_BAND, NO_CRS, band_name, is_scaled, read_georeference, read_palette, select_bands
+from geoseg.raster.header import (
+    EVERY_BAND,
+    NO_CRS,
+    band_name,
+    check_types,
+    is_scaled,
+    read_georeference,
+    select_bands,
+)
 from geoseg.raster.opening import open_raster
+from geoseg.raster.palette import colours_of, read_palette, refuse_indices
 from geoseg.raster.remote import identity
 from geoseg.raster.scaling import Scaling
-from geoseg.raster.validity import Validity, has_alpha, nodata_values
+from geoseg.raster.validity import find_marks
 from geoseg.units import Period
 
 __all__ = ["CACHE_FLOOR", "EVERY_BAND", "Scene"]
@@ -60,7 +69,7 @@ class Scene:
     Attributes:
         path: Where the raster is, with links resolved.
         bands: Numbers of the selected bands, from 1.
-        palette: uint8 (values, 3) of a palette image that is read as colours, else None.
+        palette: Of a palette image that is read as colours, else None.
         georeference: Where the pixels lie.
         nodata_told: Whether it was said that values may stand for nodata, which is said once.
 
@@ -89,20 +98,25 @@ class Scene:
         self.nodata_told = False
         remarks: list[str] = []
         try:
-            if len(set(self._file.dtypes)) > 1:
-                raise InputError(f"{path}: has bands of different types ({', '.join(self._file.dtypes)})")
             inspecting = bands == EVERY_BAND
-            self.palette = None if stored else read_palette(self._file)
+            self.palette = None if stored else read_palette(path, self._file)
             if self.palette is not None and not inspecting:
                 remarks.append("is a palette image, read as red, green and blue")
             self.bands = select_bands(path, self._file, bands, self.palette is not None)
-            nodata = nodata_values(path, self._file, self._opening.nodata, remarks)
-            alpha_is_data = self.palette is None and not inspecting and has_alpha(self._file, self.bands)
-            self._validity = Validity(nodata, self._opening.nodata, alpha_is_data)
+            self._stored_bands = self.bands if self.palette is None else (self.palette.band,)
+            if not stored and not inspecting and self.palette is None:
+                refuse_indices(path, self._file, self.bands)
+            self._validity = find_marks(
+                path, self._file, self._stored_bands, self._opening.nodata, remarks,
+                alpha_is_data=not inspecting, shows_masks=self._raster.shows_masks, mask_files=self._raster.mask_files,
+            )  # fmt: skip
+            check_types(path, self._file, self._validity.bands)
+            watched = () if stored or inspecting else self._validity.alphas
+            self._alpha = AlphaWatch(path, watched, self.bands, chosen=bands is not None)
             with self._raster.environment():
                 self.georeference = read_georeference(path, self._file, assume_crs, remarks)
         except BaseException:
-            self._file.close()
+            self._raster.close()
             raise
         if not quiet:
             self._log_remarks([each for each in remarks if not (inspecting and each == NO_CRS)])
@@ -117,7 +131,7 @@ class Scene:
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
-        self._file.close()
+        self._raster.close()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -197,8 +211,8 @@ class Scene:
 
     @property
     def masks(self) -> str:
-        """What marks pixels of the first selected band as invalid: 'alpha', 'mask', 'nodata VALUE', or 'none'."""
-        return self._validity.describe(self._file, self.bands[0])
+        """All that marks pixels as invalid, such as 'nodata 0, mask, alpha'; 'none' where nothing does."""
+        return self._validity.describe()
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -210,10 +224,9 @@ class Scene:
 
     @property
     def colours(self) -> dict[int, str]:
-        """Palette of the first band as value -> '#rrggbb'; empty where there is none."""
-        if self._file.colorinterp[0] != ColorInterp.palette:
-            return {}
-        return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in self._file.colormap(1).items()}
+        """Palette of the first selected band as value -> '#rrggbb'; empty where there is none."""
+        entries = colours_of(self._file, self._stored_bands[0])
+        return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in entries.items()}
 
     def summary(self) -> dict[str, Any]:
         """Return what a record says of the scene: its name, its bytes where it is local, (rows, cols), options."""
@@ -276,20 +289,20 @@ class Scene:
         """
         if window.intersect(self.extent) != window:
             raise ValueError(f"{window} reaches beyond a scene of {self.shape[0]} x {self.shape[1]} pixels")
-        indexes = [1] if self.palette is not None else list(self.bands)
-        unwritten = None if self._page is None else self._page.unwritten_pixels(window, tuple(indexes))
+        bands = self._stored_bands
+        unwritten = None
+        if self._page is not None:
+            unwritten = self._page.unwritten_pixels(window, (*bands, *self._validity.alphas))
         if unwritten is not None and unwritten.all():
             return np.zeros((len(self.bands), *window.shape), self.dtype), ~unwritten
         with self._lock, self._decoding(window):
             region = _region(window)
-            pixels = self._file.read(indexes, window=region)
-            valid = self._validity.mask(self._file, indexes, pixels, region)
+            pixels = self._read_bands(bands, region)
+            valid = self._validity.mask(dict(zip(bands, pixels, strict=True)), region, self._alpha.look)
         if unwritten is not None:
             valid &= ~unwritten
         self._warn_of_nodata(pixels, valid)
-        if self.palette is not None:
-            pixels = np.ascontiguousarray(np.moveaxis(self.palette[pixels[0]], -1, 0))
-        return pixels, valid
+        return pixels if self.palette is None else self.palette.expand(pixels[0]), valid
 
     def read_stored(self, window: Window) -> NDArray[Any]:
         """Return the pixels (bands, rows, cols) of a window as they are stored, valid or not.
@@ -326,6 +339,14 @@ class Scene:
                 except (RasterioError, MemoryError):
                     return block
         return window
+
+    def _read_bands(self, bands: Sequence[int], region: RasterioWindow) -> NDArray[Any]:
+        kinds = {self._file.dtypes[band - 1] for band in bands}
+        if len(kinds) == 1:
+            pixels: NDArray[Any] = self._file.read(list(bands), window=region)
+            return pixels
+        # Only for inspection: alpha may be of a type of its own.
+        return np.stack([self._file.read(band, window=region).astype(np.result_type(*kinds)) for band in bands])
 
     def _options(self) -> dict[str, Any]:
         options = {"page": self._opening.page, "nodata": self._opening.nodata}

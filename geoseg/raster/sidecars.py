@@ -16,7 +16,7 @@ from geoseg.raster.guards import raster_driver, regular_file, tiff_header
 MASK_SUFFIXES = (".msk", ".MSK")
 """What the name of a mask adds to that of its raster, as GDAL looks for it."""
 
-_SUFFIXES = (*MASK_SUFFIXES, ".msk.ovr", ".ovr", ".OVR")
+SIDECAR_SUFFIXES = (*MASK_SUFFIXES, ".msk.ovr", ".ovr", ".OVR")
 _PRODUCTS = ("metadata.dim", "summary.txt")
 """Names, in lower case, that GDAL looks for beside any raster: metadata of whole products."""
 _PREFIXES = ("dim_", "rpc_", "rpc-", "hdr-")
@@ -38,7 +38,7 @@ def check_sidecars(path: Path) -> tuple[Path, ...]:
     irregular = [metadata] if os.path.lexists(metadata) and not metadata.is_file() else [*_irregular(path)]
     for sidecar in irregular:
         raise InputError(f"{sidecar}: is read together with {path.name}, but is not a regular file; remove it")
-    return check_masks(path, _SUFFIXES)
+    return check_masks(path, SIDECAR_SUFFIXES)
 
 
 def check_masks(path: Path, suffixes: tuple[str, ...] = MASK_SUFFIXES) -> tuple[Path, ...]:

@@ -129,6 +129,15 @@ class Header:
         """The pages that are neither overviews nor masks; the first page always counts as an image."""
         return tuple(page for page in self.pages if not page.is_auxiliary or page is self.pages[0])
 
+    def mask_of(self, image: Page) -> Page | None:
+        """Return the mask that follows one of `images` in the file, before the next image; None where there is none."""
+        for page in self.pages[self.pages.index(image) + 1 :]:
+            if not page.is_auxiliary:
+                return None
+            if page.subfile_type & (_OVERVIEW | _MASK) == _MASK and page.shape == image.shape:
+                return page
+        return None
+
 
 def read_header(file: BinaryIO) -> Header:
     """Parse the header of a TIFF.

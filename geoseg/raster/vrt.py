@@ -109,6 +109,10 @@ class _Rewriter:
         root = _parse(self.name, self.path, self.max_bytes)
         if root.tag != "VRTDataset":
             raise self._unknown(root.tag)
+        if root.find("MaskBand") is not None and root.find("VRTRasterBand/MaskBand") is not None:
+            raise InputError(
+                f"{self.name}: is a VRT with a mask of its own and masks of bands, which GDAL ignores; keep one kind"
+            )
         return ElementTree.tostring(self._element(root), encoding="unicode")
 
     def _element(self, old: ElementTree.Element) -> ElementTree.Element:
