@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +48,16 @@ class MaskBand:
 
 @dataclass(frozen=True, eq=False)
 class MaskFile:
-    """An open raster whose bands are masks of another one.
+    """An open file that holds masks of a raster.
 
     Attributes:
         file: rasterio's dataset.
-        is_page: Whether it is a page of the same TIFF; else it lies beside the raster, and has tags that say what its
-            bands are for.
+        kind: 'beside': it lies beside the raster, and has tags that say what its bands are for; 'page': it is a page of
+            the same TIFF; 'raster': it is the raster itself, opened without what lies beside it.
     """
 
     file: Any
-    is_page: bool = False
+    kind: Literal["beside", "page", "raster"]
 
 
 def masks_shown(file: Any, bands: Sequence[int]) -> Iterator[MaskBand]:
@@ -75,7 +75,10 @@ def masks_stored(mask_file: MaskFile, count: int, bands: Sequence[int]) -> Itera
     There are none where it needs tags that say what its bands are for, and has none.
     """
     file, tags = mask_file.file, mask_file.file.tags()
-    if mask_file.is_page:
+    if mask_file.kind == "raster":
+        yield from masks_shown(file, bands)
+        return
+    if mask_file.kind == "page":
         flags = dict.fromkeys(range(1, count + 1), _PER_DATASET if file.count == 1 else 0)
     else:
         flags = {band: int(tags[name]) for band in range(1, count + 1) if (name := _FLAGS.format(band)) in tags}

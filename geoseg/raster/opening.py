@@ -25,7 +25,7 @@ from geoseg.raster.guards import check_block, check_pixels, raster_driver, regul
 from geoseg.raster.masks import MaskFile
 from geoseg.raster.remote import check_archive, failure, network_options
 from geoseg.raster.sidecars import MASK_SUFFIXES, check_masks, check_sidecars
-from geoseg.raster.tiff import Header, Page
+from geoseg.raster.tiff import Page
 from geoseg.raster.vrt import rewrite_vrt
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ _LOCAL_OPTIONS = {
     "JPEG_READ_MASK": "YES",
     "GTIFF_IGNORE_READ_ERRORS": "NO",
 }
+_BARE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _MIXED_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """For a VRT of local and of remote files: each sidecar is asked for, as no remote folder can be listed."""
 
@@ -137,38 +138,35 @@ def _open_file(name: Path, opening: Opening, quiet: bool) -> OpenedRaster:
     if driver != "GTiff":
         if opening.page not in (None, 1):
             raise InputError(f"{name}: has one page; there is no page {opening.page}")
-        # Of these formats, only a JPEG may hold a mask; it hides one that lies beside it, and is hidden by none.
-        shown = driver == "JPEG" or not masks
-        return _with_masks(OpenedRaster(_open(name, path, driver), path, None, files, shows_masks=shown), masks)
+        opened = OpenedRaster(_open(name, path, driver), path, None, files, shows_masks=not masks)
+        # Of these formats, only a JPEG may hold a mask. GDAL shows the one beside it instead.
+        return _with_masks(opened, masks, hidden=(path,) if masks and driver == "JPEG" else ())
     header = tiff_header(name, path, opening)
     page = header.images[_page_index(name, len(header.images), header.circular, opening, quiet)]
-    return _with_masks(*_open_page(name, path, files, masks, header, page))
-
-
-def _open_page(
-    name: Path, path: Path, files: tuple[Path, ...], masks: tuple[Path, ...], header: Header, page: Page
-) -> tuple[OpenedRaster, tuple[Path | str, ...]]:
-    """Open a page of a TIFF; return it with the masks that are still to be opened."""
     mask = header.mask_of(page)
     if page.number == 1:
         # GDAL takes the mask of a later page for one of the first where that has none.
-        return OpenedRaster(_open(name, path, "GTiff"), path, page, files, shows_masks=mask is not None), masks
+        opened = OpenedRaster(_open(name, path, "GTiff"), path, page, files, shows_masks=mask is not None)
+        return _with_masks(opened, masks)
     file = _open(name, f"GTIFF_DIR:{page.number}:{path}", "GTiff")
-    opened = OpenedRaster(file, path, page, files, shows_masks=False)
-    return opened, () if mask is None else (f"GTIFF_DIR:{mask.number}:{path}",)
+    pages = () if mask is None else (f"GTIFF_DIR:{mask.number}:{path}",)
+    return _with_masks(OpenedRaster(file, path, page, files, shows_masks=False), pages=pages)
 
 
-def _with_masks(opened: OpenedRaster, masks: Sequence[Path | str]) -> OpenedRaster:
-    """The raster with some mask files opened too: files beside it, or pages of it."""
+def _with_masks(
+    opened: OpenedRaster, beside: Sequence[Path] = (), pages: Sequence[str] = (), hidden: Sequence[Path] = ()
+) -> OpenedRaster:
+    """The raster with some mask files opened too; `hidden` is the raster where what lies beside it hides its mask."""
     found: list[MaskFile] = []
     try:
-        for mask in masks:
-            file = _open(opened.path, mask, "GTiff")
-            found.append(MaskFile(file, is_page=isinstance(mask, str)))
-            if file.shape != opened.file.shape:
+        found += [MaskFile(_open(opened.path, path, "GTiff"), "beside") for path in beside]
+        found += [MaskFile(_open(opened.path, page, "GTiff"), "page") for page in pages]
+        found += [MaskFile(_open(opened.path, path, opened.file.driver, bare=True), "raster") for path in hidden]
+        for mask in found:
+            if mask.file.shape != opened.file.shape:
                 raise InputError(
-                    f"{mask}: is {file.width} x {file.height} px, and the mask of a raster of {opened.file.width} x "
-                    f"{opened.file.height} px; remove it"
+                    f"{mask.file.name}: is {mask.file.width} x {mask.file.height} px, and the mask of a raster of "
+                    f"{opened.file.width} x {opened.file.height} px; remove it"
                 )
     except BaseException:
         replace(opened, mask_files=tuple(found)).close()
@@ -207,13 +205,19 @@ def _environment(remote: bool, local: bool) -> AbstractContextManager[Any]:
     return options
 
 
-def _open(name: Location, target: Path | str, driver: str, remote: bool = False, local: bool = False) -> Any:
+def _open(
+    name: Location, target: Path | str, driver: str, remote: bool = False, local: bool = False, bare: bool = False
+) -> Any:
     try:
         with warnings.catch_warnings():
             # The scene logs a warning of our own, once.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with _environment(remote, local):
-                return rasterio.open(target, driver=driver, sharing=False)
+            with _environment(remote, local), rasterio.Env(**_BARE_OPTIONS) if bare else nullcontext():
+                file = rasterio.open(target, driver=driver, sharing=False)
+                # Some drivers look for masks only now, and only if the options say so.
+                if not remote:
+                    _ = file.mask_flag_enums
+                return file
     except RasterioError as error:
         if isinstance(name, Remote):
             raise failure(name, error) from error

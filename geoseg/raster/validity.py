@@ -174,7 +174,7 @@ def find_marks(
     masks = [*(masks_shown(file, data) if shows_masks else ())]
     for mask_file in mask_files:
         found = [*masks_stored(mask_file, file.count, data)]
-        if not found and not any(masks_stored(mask_file, file.count, range(1, file.count + 1))):
+        if mask_file.kind == "beside" and not any(masks_stored(mask_file, file.count, range(1, file.count + 1))):
             remarks.append("has a mask beside it that marks no pixel, as it has no INTERNAL_MASK_FLAGS for GDAL")
         masks += found
     exact = {band: MaskBand(file, band) for band in data if given is None and _is_inexact(file, band)}
