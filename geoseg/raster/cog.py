@@ -93,7 +93,8 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
     target = path.resolve()
     try:
         with publishing(path) as temporary:
-            with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
+            # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
+            with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE, GDAL_PAM_ENABLED="YES"):
                 rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
                 with _open(temporary) as file:
                     used = _verify(path, file, spec, parts)

@@ -106,10 +106,12 @@ class Scene:
             self._stored_bands = self.bands if self.palette is None else (self.palette.band,)
             if not stored and not inspecting and self.palette is None:
                 refuse_indices(path, self._file, self.bands)
-            self._validity = find_marks(
-                path, self._file, self._stored_bands, self._opening.nodata, remarks,
-                alpha_is_data=not inspecting, shows_masks=self._raster.shows_masks, mask_files=self._raster.mask_files,
-            )  # fmt: skip
+            with self._raster.environment():
+                self._validity = find_marks(
+                    path, self._file, self._stored_bands, self._opening.nodata, remarks,
+                    alpha_is_data=not inspecting, shows_masks=self._raster.shows_masks,
+                    mask_files=self._raster.mask_files,
+                )  # fmt: skip
             check_types(path, self._file, self._validity.bands)
             watched = () if stored or inspecting else self._validity.alphas
             self._alpha = AlphaWatch(path, watched, self.bands, chosen=bands is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -125,6 +126,16 @@ def test_palette_names_and_nodata_tell_the_classes(tmp_path: Path) -> None:
         assert file.colorinterp[0].name == "palette"
     side = ElementTree.parse(tmp_path / "map.tif.aux.xml")
     assert [entry.text for entry in side.iter("Category")] == ["nodata", "water & ice", "forêt", "<built>"]
+
+
+def test_names_are_written_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = blobs((60, 70))
+    spec, path = spec_of(values.shape), tmp_path / "map.tif"
+    monkeypatch.setenv("GDAL_PAM_ENABLED", "NO")
+    # In a thread that ends: rasterio leaves options of the environment that it replaced to the thread.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write_cog, path, spec, parts_of(tmp_path / "parts", values, spec)).result()
+    assert "forêt" in (tmp_path / "map.tif.aux.xml").read_text()
 
 
 def test_overviews_hold_only_classes_that_exist(tmp_path: Path) -> None:

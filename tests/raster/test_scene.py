@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -77,6 +77,7 @@ def test_threads_may_share_a_scene(scene_path: Path) -> None:
             np.testing.assert_array_equal(pixels, whole[(slice(None), *window.within(scene.extent))])
 
 
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32 - 1), nodata=st.sampled_from([None, 0.0, -7.5, np.nan]))
 def test_a_pixel_is_valid_where_every_band_is_valid_and_finite(
     seed: int, nodata: float | None, tmp_path_factory: pytest.TempPathFactory

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,24 @@ def test_pipes_that_gdal_does_not_look_at(tmp_path: Path) -> None:
         check_sidecars(path)
 
 
+def test_a_pipe_that_comes_within_the_resolution_of_the_clock(tmp_path: Path) -> None:
+    path = tmp_path / "s.tif"
+    path.touch()
+    changed = time.time_ns()
+    os.utime(tmp_path, ns=(changed, changed))
+    assert check_sidecars(path) == ()
+    os.mkfifo(tmp_path / "s.xml")
+    os.utime(tmp_path, ns=(changed, changed))
+    with pytest.raises(InputError, match="is not a regular file"):
+        check_sidecars(path)
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Do it in a thread that ends: rasterio leaves options of the environment that it replaced to the thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 @pytest.mark.parametrize("value", ["EMPTY_DIR", "TRUE"])
 def test_the_environment_hides_nothing(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_raster(tmp_path / "scene.tif", landscape(40, 50))
@@ -76,11 +97,15 @@ def test_the_environment_hides_nothing(value: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", value)
     monkeypatch.setenv("GDAL_PAM_ENABLED", "NO")
     monkeypatch.setenv("JPEG_READ_MASK", "NO")
-    for file in (path, tmp_path / "masked.jpg"):
-        with Scene(file) as scene:
-            np.testing.assert_array_equal(scene.read(scene.extent)[1], ~HOLE)
-    with Scene(image) as scene:
-        assert tuple(scene.georeference.transform)[:6] == (2, 0, 500, 0, -2, 900)
+
+    def look() -> None:
+        for file in (path, tmp_path / "masked.jpg"):
+            with Scene(file) as scene:
+                np.testing.assert_array_equal(scene.read(scene.extent)[1], ~HOLE)
+        with Scene(image) as scene:
+            assert tuple(scene.georeference.transform)[:6] == (2, 0, 500, 0, -2, 900)
+
+    in_a_thread(look)
 
 
 def test_a_vrt_reads_what_lies_beside_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +121,13 @@ def test_a_vrt_reads_what_lies_beside_its_sources(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     other = HOLE[::-1, ::-1]
     write_mask(tmp_path / "scene.vrt.msk", other)
-    with Scene(path, opening=Opening(allow_vrt=True)) as scene:
-        np.testing.assert_array_equal(scene.read(scene.extent)[1], ~HOLE & ~other)
-        assert tmp_path / "scene.vrt.msk" in scene.files
+
+    def look() -> None:
+        with Scene(path, opening=Opening(allow_vrt=True)) as scene:
+            np.testing.assert_array_equal(scene.read(scene.extent)[1], ~HOLE & ~other)
+            assert tmp_path / "scene.vrt.msk" in scene.files
+
+    in_a_thread(look)
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "JPEG"])

@@ -215,6 +215,17 @@ def name_of(mark: str) -> str:
     return mark if not mark.startswith("nodata") else "nodata values" if "values" in mark else "nodata"
 
 
+def test_a_mask_beside_nodata_and_alpha_is_read_without_a_warning_of_rasterio(tmp_path: Path) -> None:
+    # It warns of four bands with alpha last, one of which has a nodata value.
+    path = make_raster(tmp_path / "s.tif", np.ones((4, *SHAPE), np.uint8), photometric="minisblack").with_suffix(".vrt")
+    mask = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) % 3 > 0
+    make_raster(path.with_suffix(".mask.tif"), np.where(mask, 255, 0).astype(np.uint8)[None])
+    marks = Marks(np.ones((4, *SHAPE), np.uint8), alphas=(4,), nodata={2: 0.0})
+    bands = "".join(vrt_band(marks, path, band, "", masked=band == 1) for band in (1, 2, 3, 4))
+    path.write_text(f'<VRTDataset rasterXSize="{SHAPE[1]}" rasterYSize="{SHAPE[0]}">{bands}</VRTDataset>')
+    np.testing.assert_array_equal(read(path, opening=Opening(allow_vrt=True))[1], mask)
+
+
 def check_readers(path: Path, opening: Opening, valid: Bools, kind: np.dtype[Any]) -> None:
     """Whoever reads one band agrees: a scene, a class raster, and labels."""
     with Scene(path, opening=opening, quiet=True) as scene:
@@ -428,7 +439,7 @@ def test_near_infrared_that_is_tagged_alpha_is_told(tmp_path: Path, caplog: pyte
 def test_alpha_of_every_kind_is_not_taken_for_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     random = np.random.default_rng(0)
     hard = np.where(random.random((60, 80)) < 0.5, 0, 255)
-    feathered = np.clip(np.mgrid[:60, :80][1] * 9, 0, 255)
+    feathered = np.clip(np.mgrid[:60, :80][1] * 7, 0, 255)
     lossy = np.where(hard > 0, random.integers(243, 256, hard.shape), 0)
     constant = np.full((60, 80), 128)
     for number, band in enumerate((hard, feathered, lossy, constant)):
