@@ -152,5 +152,3 @@ def check_block(name: object, shape: tuple[int, int], size: int) -> None:
             f"{name}: is stored in blocks of {shape[1]} x {shape[0]} pixels, {size >> 20} MiB each; retile it: "
             f"gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER {name} retiled.tif"
         )
-
-
