@@ -6,6 +6,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from .streams import StandardError
 from .terminal import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Bar:
         stream: Where it is drawn.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: StandardError | TextIO) -> None:
         self._stream, self._clock = stream, Clock()
         self._line, self._drawn = "", 0.0
         self._full = "\u2588" if "utf" in (stream.encoding or "").lower() else "#"
@@ -59,7 +60,8 @@ class Bar:
         self._clock.update(event)
         if event.kind != "step" and event.message:
             self.erase()
-            self._stream.writelines(f"{printable(line)}\n" for line in event.message.split("\n"))
+            for line in event.message.split("\n"):
+                self._stream.write(f"{printable(line)}\n")
         if event.total:
             self._line = self._text(event)
         if event.kind != "step" or time.monotonic() - self._drawn >= _INTERVAL:

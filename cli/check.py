@@ -11,6 +11,7 @@ from geoseg.config import CheckConfig
 from geoseg.errors import InputError
 
 from .options import PATH
+from .streams import show
 from .terminal import echo
 from .usage import Command
 
@@ -34,6 +35,6 @@ def check(context: click.Context, /, files: Any, scene: Any, as_json: bool) -> N
         if not config.json:
             echo(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.file}: {finding.message}")
     if config.json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
+        show(json.dumps([finding.to_json() for finding in findings], indent=1))
     if not all(finding.ok for finding in findings):
         context.exit(InputError.exit_code)

@@ -13,6 +13,7 @@ from geoseg.recipes import ProtocolName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option, rescale_option
 from .progress import run_job
+from .streams import show
 from .terminal import echo
 from .usage import Command
 
@@ -71,7 +72,7 @@ def evaluate(context: click.Context, /, as_json: bool, **settings: Any) -> None:
     with EvaluateJob(config) as job:
         run_job(job, context)
     if config.json:
-        click.echo(json.dumps(job.report.to_json(), indent=1))
+        show(json.dumps(job.report.to_json(), indent=1))
         return
     for line in _lines(job.report):
         echo(line.rstrip())

@@ -11,6 +11,7 @@ from geoseg.config import InfoConfig
 from geoseg.location import Location
 
 from .options import LOCATION, opening_options
+from .streams import show
 from .terminal import echo
 from .usage import Command
 
@@ -26,7 +27,7 @@ def info(file: Location, as_json: bool, **opening: Any) -> None:
 
     facts = file_info(config.file, config)
     if config.json:
-        click.echo(json.dumps(facts, indent=1))
+        show(json.dumps(facts, indent=1))
         return
     width = max(len(name) for name in facts)
     for name, value in facts.items():

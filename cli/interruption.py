@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import click
+from .streams import tell
 
 GRACE_SECONDS = 3.5
 """Time from the signal to the forced end, in seconds."""
@@ -88,7 +88,8 @@ class Interruption:
         # Python runs the handler once the main thread is free; the number is written to the pipe at once.
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._watcher = threading.Thread(target=self._watch, name="signals", daemon=True)
-        self._watcher.start()
+        # Without a thread to be had, a signal still ends the work, but not in the middle of a library call.
+        self._watching = _starts(self._watcher)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +98,8 @@ class Interruption:
             # The work is done: a signal while the libraries shut down must not look like a failure.
             signal.signal(number, signal.SIG_IGN if self._process_ends else handler)
         os.write(self._writer, _NO_MORE_SIGNALS)
-        self._watcher.join()
+        if self._watching:
+            self._watcher.join()
         os.close(self._reader)
         os.close(self._writer)
 
@@ -112,7 +114,7 @@ class Interruption:
             return
         timer = threading.Timer(self._grace_seconds, _exit_now, (number,))
         timer.daemon = True
-        timer.start()
+        _starts(timer)
         if self._next_signal() is not None:
             _exit_now(number)
         timer.cancel()
@@ -150,7 +152,7 @@ def resumable(hint: Callable[[], str] | None) -> Iterator[None]:
         found = _state.take_hint()
         if found is not None:
             _state.announced = True
-            click.echo(found(), err=True)
+            tell(found())
         raise KeyboardInterrupt from None
     finally:
         _state.hint = None
@@ -165,6 +167,15 @@ def is_interruption(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__
     return error is not None
+
+
+def _starts(thread: threading.Thread) -> bool:
+    """Start a thread; return whether the system allowed it."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _raise(number: int, _frame: Any) -> None:

@@ -19,12 +19,14 @@ from geoseg.version import __version__
 from .bar import erase_bars
 from .check import check
 from .evaluate import evaluate
+from .exhaustion import exhaustion
 from .info import info
 from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interruption
 from .polygonize import polygonize
 from .predict import predict
 from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupted
 from .status import status
+from .streams import flush, open_missing, raise_if_lost, reader_left, tell, telling
 from .superpixels import superpixels
 from .terminal import LineFormatter, echo
 from .train import train
@@ -52,7 +54,12 @@ class Geoseg(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Accept the group's options before and after the name of the command."""
-        return super().parse_args(ctx, _group_options_first(args))
+        try:
+            return super().parse_args(ctx, _group_options_first(args))
+        except BrokenPipeError:
+            if reader_left():
+                ctx.exit()
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write nothing: the commands are listed above, in the order of use."""
@@ -61,7 +68,9 @@ class Geoseg(click.Group):
         """Run the command; exit with the status of its error."""
         as_json = ctx.params["progress"] == "json"
         try:
-            return super().invoke(ctx)
+            returned = super().invoke(ctx)
+            raise_if_lost()
+            return returned
         except click.UsageError as error:
             _say_error(usage_message(error), error.exit_code, as_json)
             ctx.exit(error.exit_code)
@@ -75,9 +84,13 @@ class Geoseg(click.Group):
                 # Under rio, whose way of telling it is "Aborted!".
                 say_interrupted(as_json, silent=ctx.obj["progress"] == "none")
                 ctx.exit(INTERRUPTED)
+            if isinstance(error, BrokenPipeError) and reader_left():
+                # Only click's own help is written without `show`.
+                ctx.exit()
             if ctx.params["debug"] or not isinstance(error, Exception):
                 raise
-            ctx.exit(_report(error, as_json))
+            refused = exhaustion(error, ctx.invoked_subcommand)
+            ctx.exit(_report(refused or error, as_json))
 
 
 @click.group(cls=Geoseg, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -106,6 +119,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg status RUN                        show the progress of an unfinished run
     geoseg check FILE                        check that a file is intact
     """
+    open_missing()
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if progress == "json" else LineFormatter("%(message)s"))
@@ -133,6 +147,7 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
         arguments: Arguments of the command line; None uses those of this process, which then exits.
         grace_seconds: Time between a signal and the forced exit; see `geoseg.cli.interruption`.
     """
+    open_missing()
     interruption = Interruption(process_ends=arguments is None, grace_seconds=grace_seconds)
     arguments = sys.argv[1:] if arguments is None else arguments
     shared: dict[str, str] = {"command": shlex.join(["geoseg", *arguments])}
@@ -147,11 +162,17 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
             if arguments:
                 _say_error(usage_message(error), error.exit_code)
             else:
-                error.show()
+                with telling():
+                    error.show()
             status = error.exit_code
         except click.ClickException as error:
-            error.show()
+            with telling():
+                error.show()
             status = error.exit_code
+        except OSError as error:
+            # Outside of a command, only the help and the version are written.
+            status = _report(error, as_json=False)
+        flush()
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -178,10 +199,6 @@ def _group_options_first(args: list[str]) -> list[str]:
 
 def _report(error: Exception, as_json: bool) -> int:
     """Print an error on one line; return the exit status."""
-    if isinstance(error, BrokenPipeError):
-        # The reader of standard output has closed it (a pipe into head): no error, but Python must not flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     status, message = _explained(error)
     details = error.details if isinstance(error, GeosegError) else ()
     internal = "internal " * (status == GeosegError.exit_code and not isinstance(error, GeosegError))
@@ -193,7 +210,7 @@ def _say_error(
     message: str, status: int, as_json: bool = False, details: Sequence[str] = (), kind: str = "error"
 ) -> None:
     if as_json:
-        click.echo(json_line(kind="error", status=status, message=message, details=list(details)), err=True)
+        tell(json_line(kind="error", status=status, message=message, details=list(details)))
         return
     for line in (*details, f"geoseg: {kind}: {message}"):
         echo(line, err=True)

@@ -18,7 +18,7 @@ from .options import (
     sld_option,
 )
 from .progress import run_job
-from .terminal import echo
+from .streams import announce
 from .usage import Command
 
 
@@ -61,4 +61,4 @@ def polygonize(context: click.Context, /, **settings: Any) -> None:
 
     with PolygonizeJob(config) as job:
         run_job(job, context)
-    echo(config.out)
+    announce(config.out)

@@ -25,7 +25,7 @@ from .options import (
     sld_option,
 )
 from .progress import run_job
-from .terminal import echo
+from .streams import announce, show
 from .usage import Command
 
 
@@ -111,9 +111,9 @@ def predict(context: click.Context, /, **settings: Any) -> None:
                 plans.append(job.summary() | predictions.model_summary())
             else:
                 run_job(job, context)
-                echo(job.outputs.classes)
+                announce(job.outputs.classes)
     for outputs in predictions.finished if not config.dry_run else ():
-        echo(outputs.classes)
+        announce(outputs.classes)
     if plans:
-        click.echo(json.dumps(plans if len(predictions.config.scenes) > 1 else plans[0], indent=1))
+        show(json.dumps(plans if len(predictions.config.scenes) > 1 else plans[0], indent=1))
     predictions.finish()

@@ -16,6 +16,7 @@ import click
 
 from .bar import Bar, Clock
 from .interruption import resumable, take_announcement
+from .streams import STANDARD_ERROR, tell
 from .terminal import echo, printable
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def say_interrupted(as_json: bool, silent: bool) -> None:
     """Print that the command was interrupted, unless that was printed before."""
     if take_announcement() and not silent:
         line = json_line(kind="interrupted", stage=None, message="") if as_json else "interrupted"
-        click.echo(line, err=True)
+        tell(line)
 
 
 @contextmanager
@@ -88,10 +89,10 @@ def _display(display: Display) -> Iterator[Callable[[Progress], None]]:
     if display == "auto":
         display = "bar" if sys.stderr.isatty() else "plain"
     if display == "bar":
-        with Bar(sys.stderr) as bar:
+        with Bar(STANDARD_ERROR) as bar:
             yield bar.show
     elif display == "json":
-        yield lambda event: click.echo(json_line(**event.to_json()), err=True)
+        yield lambda event: tell(json_line(**event.to_json()))
     elif display == "plain":
         yield Lines().show
     else:

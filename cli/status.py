@@ -10,6 +10,7 @@ import click
 from geoseg.config import StatusConfig
 
 from .options import PATH
+from .streams import show
 from .terminal import echo
 from .usage import Command
 
@@ -29,7 +30,7 @@ def status(run: Path, as_json: bool) -> None:
     found = run_status(config.run)
     fields = status_json(found)
     if config.json:
-        click.echo(json.dumps(fields, indent=None if found is None else 1))
+        show(json.dumps(fields, indent=None if found is None else 1))
         return
     if found is None:
         echo(f"{config.run}: is finished")
@@ -37,10 +38,10 @@ def status(run: Path, as_json: bool) -> None:
     if isinstance(found, TrainingStatus):
         kept = "no intact checkpoint" if found.step is None else f"{found.step} steps kept"
         checkpoints = f"{found.checkpoints} checkpoint{'s' * (found.checkpoints != 1)} intact, {found.damaged} damaged"
-        click.echo(f"{found.path}: {kept}, {checkpoints}, {fields['mebibytes']} MiB")
-        click.echo(found.state)
+        echo(f"{found.path}: {kept}, {checkpoints}, {fields['mebibytes']} MiB")
+        echo(found.state)
         if not found.working:
-            click.echo("to continue: the geoseg train command that began it, with --resume")
+            echo("to continue: the geoseg train command that began it, with --resume")
         return
     total = "" if found.blocks is None else f" of {found.blocks}"
     damaged = f", {found.damaged} damaged" if found.damaged else ""

@@ -19,7 +19,7 @@ from .options import (
     run_options,
 )
 from .progress import run_job
-from .terminal import echo
+from .streams import announce
 from .usage import Command
 
 
@@ -76,4 +76,4 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
 
     with SuperpixelsJob(config) as job:
         run_job(job, context)
-    echo(config.out)
+    announce(config.out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-import click
+from .streams import show, tell
 
 # Control characters, marks that change the direction of text, and bytes of file names that are not UTF-8.
 _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -18,7 +18,7 @@ def printable(text: str) -> str:
 
 def echo(text: object, err: bool = False) -> None:
     """Print one line; to standard error with `err`."""
-    click.echo(printable(str(text)), err=err)
+    (tell if err else show)(printable(str(text)))
 
 
 class LineFormatter(logging.Formatter):

@@ -12,7 +12,7 @@ from geoseg.recipes import RecipeName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
 from .progress import run_job
-from .terminal import echo
+from .streams import announce
 from .usage import Command
 
 
@@ -103,7 +103,7 @@ def train(context: click.Context, /, **settings: Any) -> None:
 
     with TrainJob(config) as job:
         run_job(job, context, _resuming(context.obj["command"]))
-    echo(config.out)
+    announce(config.out)
 
 
 def _resuming(command: str) -> str:

@@ -7,6 +7,7 @@
     │   └── BandError                         65  the bands of a scene do not match those of the model
     ├── UnavailableError (RuntimeError)       69  a device or a service that is not available
     ├── DivergedError (ArithmeticError)       70  training collapsed, or its numbers are no longer finite
+    ├── ResourceError (RuntimeError)          71  the system refuses memory, threads or open files
     ├── OutputError (OSError)                 73  an output that cannot be created or must not be replaced
     ├── WriteError (OSError)                  74  the disk or the file system failed
     ├── LockedError (RuntimeError)            75  another process is at work on the same output; try later
@@ -63,6 +64,12 @@ class DivergedError(GeosegError, ArithmeticError):
     """Training collapsed to few classes, or its numbers are no longer finite."""
 
     exit_code = 70
+
+
+class ResourceError(GeosegError, RuntimeError):
+    """The system refuses memory, a thread, or another open file."""
+
+    exit_code = 71
 
 
 class OutputError(GeosegError, OSError):

@@ -51,7 +51,7 @@ def unfinished(tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "keep", failing)
-        assert predict().code == 70
+        assert predict().code == 71
     return tmp_path / "map.tif.run"
 
 
