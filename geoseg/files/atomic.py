@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import glob
 import hashlib
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.lock import process_lives
+from geoseg.files.own import create
+from geoseg.files.permissions import Permissions
 from geoseg.files.plain import plain_name
 
 _MAX_NAME_BYTES = 255
@@ -112,19 +115,29 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[Path]:
+def publishing(path: Path, own: bool = False, permissions: Permissions | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to; at the end of the block the file is synced and renamed to `path`.
 
-    An old file stays intact until then. A link is followed, not replaced.
+    An old file stays intact until then; the new one has its permissions.
+
+    Args:
+        path: The file. A link is followed, not replaced.
+        own: The file lies in a folder of geoseg's own, where a link is replaced, not followed.
+        permissions: Those of an old file that is gone already.
 
     Raises:
         WriteError: The file system failed; the temporary file is removed.
     """
-    target = path.resolve()
+    target = path if own else path.resolve()
     temporary = target.with_name(temporary_name(target))
     _unfinished.add(temporary)
     try:
+        if os.path.lexists(temporary):
+            # Left by an ended process of the same number, or planted.
+            temporary.unlink()
         yield temporary
+        if not own and (permissions := permissions or Permissions.of(target)) is not None:
+            permissions.apply(temporary)
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)
@@ -136,20 +149,32 @@ def publishing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def publish_bytes(path: Path, data: bytes) -> None:
+def publish_bytes(path: Path, data: bytes, own: bool = False, permissions: Permissions | None = None) -> None:
     """Write `data` to `path` atomically, after reading it back.
+
+    Args:
+        path: The file.
+        data: Its content.
+        own: See `publishing`.
+        permissions: See `publishing`.
 
     Raises:
         WriteError: The file system failed, or the data read back differs; an old file is intact.
     """
-    with publishing(path) as temporary:
+    with publishing(path, own, permissions) as temporary:
+        # Nobody who may not read the old file reads the new one while it is written.
+        create(temporary, 0o666 if permissions is None and not path.exists() else 0o600)
         temporary.write_bytes(data)
         if temporary.read_bytes() != data:
             raise WriteError(f"{path}: reads back differently than it was written; is the disk full or failing?")
 
 
+@atexit.register
 def abandon() -> None:
-    """Remove all temporary files of this process, before it is ended by force."""
+    """Remove all temporary files of this process, before it ends.
+
+    Normally there are none left; but where too many files were open, a folder could not be listed until now.
+    """
     for temporary in tuple(_unfinished):
         _remove(temporary)
 
@@ -220,6 +245,7 @@ class Staging:
     def __init__(self, target: Path) -> None:
         self._target = target
         self._folders: dict[Path, Path] = {}
+        self._permissions: dict[Path, Permissions] = {}
 
     def __enter__(self) -> Staging:
         return self
@@ -250,7 +276,7 @@ class Staging:
             folder = self._folders[target.parent] = self._folder(target.parent)
             _unfinished.add(folder)
             try:
-                folder.mkdir(exist_ok=True)
+                _make_folder(folder)
             except OSError as error:
                 raise WriteError(f"{target}: cannot be written ({error.strerror})") from error
         return folder / target.name
@@ -272,12 +298,14 @@ class Staging:
             self._marker.touch()
             sync(self._marker.parent)
             for path in stale:
+                if (permissions := Permissions.of(path)) is not None:
+                    self._permissions[path] = permissions
                 path.unlink(missing_ok=True)
             for place, folder in self._folders.items():
                 for file in sorted(folder.iterdir(), key=lambda file: (file.name != self._target.name, file.name)):
                     # A temporary file that could not be removed is not an output.
                     if file != self._marker and _own_temporary() not in file.name:
-                        _place(file, place / file.name)
+                        _place(file, place / file.name, self.permissions(place / file.name))
                 sync(place)
         except OSError as error:
             if isinstance(error, WriteError):
@@ -285,6 +313,10 @@ class Staging:
             raise WriteError(
                 f"{self._target}: cannot be put in place ({error.strerror or error}); run the same command again"
             ) from error
+
+    def permissions(self, path: Path) -> Permissions | None:
+        """Return the permissions of the file that `commit` removed from `path`; None if it removed none."""
+        return self._permissions.get(path)
 
     @property
     def _marker(self) -> Path:
@@ -303,23 +335,40 @@ def _markers(target: Path) -> Iterator[Path]:
     return target.parent.glob(f".{glob.escape(plain_name(target.name))}.*.tmp/{_MARKER}")
 
 
-def _place(file: Path, target: Path) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make a hidden folder that nobody else can look into."""
+    if os.path.lexists(folder):
+        # Left by an ended process of the same number, or planted. Its marker, if it has one, still counts.
+        old = folder.with_name(f"{folder.name}.old.tmp")
+        _delete(old)
+        folder.rename(old)
+        if not (old / _MARKER).exists():
+            _delete(old)
+    folder.mkdir(0o700)
+
+
+def _place(file: Path, target: Path, permissions: Permissions | None) -> None:
     """Move a synced file. A link is followed, even to another file system."""
     real = target.resolve()
     if file.stat().st_dev == real.parent.stat().st_dev:
+        permissions = permissions or Permissions.of(real)
+        if permissions is not None:
+            permissions.apply(file)
         file.replace(real)
         if real.parent != target.parent:
             sync(real.parent)
         return
-    with publishing(real) as temporary:
+    with publishing(real, permissions=permissions) as temporary:
         shutil.copyfile(file, temporary)
 
 
 def _remove(temporary: Path) -> None:
     """Remove a temporary file together with files such as .aux.xml, whose names start with its name."""
-    for leftover in temporary.parent.glob(f"{glob.escape(temporary.name)}*"):
+    leftovers = list(temporary.parent.glob(f"{glob.escape(temporary.name)}*"))
+    for leftover in leftovers:
         _delete(leftover)
-    _unfinished.discard(temporary)
+    if not any(map(os.path.lexists, leftovers)):
+        _unfinished.discard(temporary)
 
 
 def _delete(path: Path) -> None:

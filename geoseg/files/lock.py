@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from geoseg.errors import LockedError, WriteError
+from geoseg.files.own import check_owner, open_plain, probe, read_plain
 
 fcntl: ModuleType | None
 try:
@@ -32,6 +33,7 @@ DEAD_SECONDS = 60.0
 """Time without a heartbeat after which a holder on another machine counts as dead."""
 
 _MAX_ATTEMPTS = 100
+_MAX_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class Holder:
 def holder(path: Path) -> Holder | None:
     """Return the process that the lock file names, whether it still holds the lock or not; None if it names none."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path, _MAX_BYTES))
         host, process = str(content["host"]), int(content["pid"])
-        changed = path.stat().st_mtime
-    except (OSError, ValueError, KeyError, TypeError):
+        changed = path.lstat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return Holder(host, process, max(0.0, _now(path.parent) - changed), _running(host, process))
 
@@ -80,24 +82,28 @@ class Lock:
 
     Raises:
         LockedError: Another process holds the lock; the message names it, and when its last heartbeat was.
+        OutputError: The folder belongs to another user.
+        RuntimeError: The system refuses the thread of the heartbeat.
         OSError: The file cannot be created.
     """
 
     def __init__(self, path: Path, beat: float = BEAT_SECONDS, name: Path | None = None) -> None:
         self.path = path
         self._beat_seconds = beat
-        self._file = _acquire(path, name or path.parent)
+        self._file = _acquire(path, name)
         self._content = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
-        try:
-            os.truncate(self._file, 0)
-            os.write(self._file, self._content)
-        except OSError:
-            os.close(self._file)
-            raise
         self._released = threading.Event()
         self._lost = False
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._pulse.start()
+        try:
+            os.truncate(self._file, 0)
+            os.write(self._file, self._content)
+            self._pulse.start()
+        except (OSError, RuntimeError):
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._file)
+            raise
 
     def check(self) -> None:
         """Raise LockedError if another process has taken the lock, because this one seemed to be dead."""
@@ -118,11 +124,11 @@ class Lock:
             self._lost = self._lost or not self._is_held()
             if not self._lost:
                 with contextlib.suppress(OSError):
-                    os.utime(self.path)
+                    os.utime(self._file if os.utime in os.supports_fd else self.path)
 
     def _is_held(self) -> bool:
         try:
-            return _is_same(self._file, self.path) and self.path.read_bytes() == self._content
+            return _is_same(self._file, self.path) and read_plain(self.path, _MAX_BYTES) == self._content
         except OSError:
             return False
 
@@ -164,12 +170,16 @@ def _output_lock(output: Path) -> Lock:
         raise WriteError(f"{output}: cannot be locked ({error.strerror})") from error
 
 
-def _acquire(path: Path, name: Path) -> int:
+def _acquire(path: Path, output: Path | None) -> int:
     """Return a descriptor of the lock file once no other process holds it."""
+    name = output or path.parent
     for _ in range(_MAX_ATTEMPTS):
         path.parent.mkdir(exist_ok=True)
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            if output is None:
+                # The folder is geoseg's own, in which nobody else has anything to do; that of an output may be shared.
+                check_owner(path.parent)
+            file = open_plain(path)
         except FileNotFoundError:
             # Another process finished in between and removed the folder.
             continue
@@ -215,7 +225,7 @@ def _locked(name: Path, found: Holder | None) -> LockedError:
 def _is_same(file: int, path: Path) -> bool:
     """Whether `path` still names the open file; a process that finishes removes the folder."""
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
+        return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
         return False
 
@@ -240,12 +250,7 @@ def process_lives(process: int) -> bool:
 
 def _now(folder: Path) -> float:
     """The time by the clock of the file system, which may be on another machine."""
-    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        probe.touch()
-        return probe.stat().st_mtime
+        return probe(folder).st_mtime
     except OSError:
         return time.time()
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)

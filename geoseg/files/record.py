@@ -22,6 +22,7 @@ from typing import Any
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, InputMissingError, SettingError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
+from geoseg.files.permissions import Permissions
 from geoseg.version import __version__
 
 RECORD = ".geoseg.json"
@@ -125,13 +126,19 @@ def find_record(file: Path, search_folder: bool = False) -> Record | None:
     return None
 
 
-def write_record(path: Path, provenance: Mapping[str, Any], files: Iterable[Path] | Mapping[Path, str]) -> Record:
+def write_record(
+    path: Path,
+    provenance: Mapping[str, Any],
+    files: Iterable[Path] | Mapping[Path, str],
+    permissions: Permissions | None = None,
+) -> Record:
     """Write a record atomically.
 
     Args:
         path: See `record_path`.
         provenance: Name -> JSON value of all entries but `files`.
         files: The files of the output, complete; or path -> SHA-256, if that is known.
+        permissions: Those of the old record, which is gone already.
 
     Returns:
         The record that was written.
@@ -140,9 +147,11 @@ def write_record(path: Path, provenance: Mapping[str, Any], files: Iterable[Path
         WriteError: The file system failed.
     """
     hashes = files if isinstance(files, Mapping) else {file: sha256(file) for file in files}
-    named = {os.path.relpath(file, path.parent): digest for file, digest in hashes.items()}
+    # Behind a folder that is a link, ".." leads elsewhere than the path looks.
+    folder = path.parent.resolve()
+    named = {os.path.relpath(file.parent.resolve() / file.name, folder): digest for file, digest in hashes.items()}
     content = {**provenance, "files": named}
-    publish_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    publish_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), permissions=permissions)
     return Record(path, content, dict(hashes))
 
 

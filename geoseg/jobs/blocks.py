@@ -11,7 +11,7 @@ from typing import Any
 from geoseg.files.atomic import check_space, remove_leftovers
 from geoseg.jobs.job import Job
 from geoseg.raster.scene import Scene
-from geoseg.runs.directory import Run
+from geoseg.runs.directory import Run, is_run
 from geoseg.runs.local import Receipt
 
 
@@ -67,7 +67,7 @@ class BlockJob(Job[Receipt]):
 
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
-        return f"{self.run_path} holds the finished blocks" if self.run_path.is_dir() else ""
+        return f"{self.run_path} holds the finished blocks" if is_run(self.run_path) else ""
 
     def _disk_bytes(self) -> int:
         """Estimated size of what is written; 0 leaves it to the writers to refuse a full disk."""

@@ -10,7 +10,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputError, InputMissingError
 from geoseg.files.record import MALFORMED
-from geoseg.learning.checkpoints import interrupted
+from geoseg.learning.checkpoints import has_checkpoint
 from geoseg.location import local
 from geoseg.model.file import Model, read_card
 from geoseg.model.network import NetworkSpec, build
@@ -38,7 +38,7 @@ class ModelChoice:
 
     def training(self, config: PredictConfig) -> TrainConfig:
         """Return the settings of the training. It continues an interrupted one."""
-        resume = interrupted(self.path)
+        resume = has_checkpoint(self.path)
         return TrainConfig(
             data=config.scenes[0], out=self.path, recipe=_RECIPE, bands=config.bands, device=config.device,
             precision=config.precision, max_bad=len(config.scenes) - 1, resume=resume,

@@ -124,7 +124,7 @@ class PolygonizeJob(Job[RowsRead]):
 
     def _publish(self, staging: Staging) -> None:
         staging.commit([self.record, *stale_polygon_files(self.config.out)])
-        write_record(self.record, self._provenance(), self.layer.files())
+        write_record(self.record, self._provenance(), self.layer.files(), staging.permissions(self.record))
 
     def _provenance(self) -> dict[str, Any]:
         config = self.config

@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.files.lock import Holder, holder
 from geoseg.files.record import record_path
 from geoseg.outputs.names import run_directory
-from geoseg.runs.directory import RunStatus, state_of, status
+from geoseg.runs.directory import RunStatus, is_run, state_of, status
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def run_status(path: Path) -> RunStatus | TrainingStatus | None:
     if path.suffix == ".safetensors" and path.is_file():
         return None
     run = run_directory(path)
-    if not run.is_dir() and record_path(path).is_file() and path.is_file():
+    if not is_run(run) and record_path(path).is_file() and path.is_file():
         return None
     return status(run if run.is_dir() and not path.is_dir() else path)
 

@@ -103,7 +103,7 @@ class SuperpixelsJob(BlockJob):
                 provenance["superpixels"] = self._count
                 stale = vector_sidecars(out)
             staging.commit([self.record, *stale])
-            write_record(self.record, provenance, [out])
+            write_record(self.record, provenance, [out], staging.permissions(self.record))
             if not self.config.keep_run:
                 run.discard()
 

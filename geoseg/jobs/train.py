@@ -26,7 +26,7 @@ from geoseg.files.record import versions
 from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
-from geoseg.learning.checkpoints import Checkpoints, interrupted
+from geoseg.learning.checkpoints import Checkpoints, has_checkpoint
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
@@ -221,7 +221,7 @@ class TrainJob(Job[Step]):
 
     def _check(self) -> None:
         # A training that is resumed was allowed to replace the model when it started.
-        resumed = self.config.resume and interrupted(self.config.out)
+        resumed = self.config.resume and has_checkpoint(self.config.out)
         check_target(self.config.out, self.config.overwrite or resumed, tuple(self.dataset.files))
 
     def _is_resuming(self) -> bool:

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from geoseg.errors import InputError, OutputError, RunError
 from geoseg.files.atomic import publish_bytes
 from geoseg.files.lock import Lock
+from geoseg.files.own import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def folder_of(model: Path) -> Path:
     return model.with_suffix(".training")
 
 
-def interrupted(model: Path) -> bool:
+def has_checkpoint(model: Path) -> bool:
     """Return whether there is a checkpoint of an interrupted training that will write `model`."""
     return bool(records(folder_of(model)))
 
@@ -68,7 +70,7 @@ class Checkpoints:
 
     Raises:
         LockedError: Another process is training this model.
-        OutputError: The folder cannot be created.
+        OutputError: The folder cannot be created, or belongs to another user.
     """
 
     def __init__(self, model: Path) -> None:
@@ -77,6 +79,8 @@ class Checkpoints:
         self._closed = False
         try:
             self._lock = Lock(self.path / "lock")
+        except OutputError:
+            raise
         except FileExistsError as error:
             raise OutputError(
                 f"{self.path}: is a file where the folder of checkpoints has to be; move it elsewhere"
@@ -108,9 +112,9 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save({"fingerprint": json.dumps(fingerprint), "trainer": state}, buffer)
         data, record = buffer.getvalue(), self.path / f"step-{step:06d}.json"
-        publish_bytes(record.with_suffix(".pt"), data)
+        publish_bytes(record.with_suffix(".pt"), data, own=True)
         content = {"format": FORMAT, "step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        publish_bytes(record, json.dumps(content, sort_keys=True).encode())
+        publish_bytes(record, json.dumps(content, sort_keys=True).encode(), own=True)
         latest = records(self.path)[-KEPT:]
         self._remove_except({path for each in latest for path in (each, each.with_suffix(".pt"))})
 
@@ -184,7 +188,7 @@ def _load(record: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if content.get("format") != FORMAT:
         raise _other_version(record, f"has the format {content.get('format')!r}, not {FORMAT!r}")
     try:
-        data = record.with_suffix(".pt").read_bytes()
+        data = read_plain(record.with_suffix(".pt"), math.inf)
     except OSError as error:
         raise _DamagedError(error.strerror or error) from error
     if hashlib.sha256(data).hexdigest() != content.get("sha256"):
@@ -198,7 +202,7 @@ def _load(record: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read_record(record: Path) -> dict[str, Any]:
     try:
-        content = json.loads(record.read_bytes())
+        content = json.loads(read_plain(record))
     except (OSError, ValueError, RecursionError) as error:
         raise _DamagedError(f"{record.name} cannot be read") from error
     if not isinstance(content, dict):

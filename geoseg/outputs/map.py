@@ -16,6 +16,7 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.config import PredictConfig
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
+from geoseg.files.permissions import Permissions
 from geoseg.files.record import provenance_tags, versions, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
@@ -77,7 +78,7 @@ class MapFiles:
         with Staging(outputs.classes) as staging:
             used = self._write(run, outputs.relocated(staging.path))
             staging.commit(outputs.stale)
-            self._write_record(outputs)
+            self._write_record(outputs, staging)
             if not self.config.keep_run:
                 run.discard()
         return used
@@ -122,14 +123,16 @@ class MapFiles:
             )  # fmt: skip
         return parts
 
-    def _write_record(self, outputs: Outputs) -> None:
+    def _write_record(self, outputs: Outputs, staging: Staging) -> None:
         """Write the STAC Item, if it is wanted, and then the record of all files."""
         classes, provenance = self.classes, self.provenance
         hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
-            write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance)
+            permissions = staging.permissions(outputs.item)
+            write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance, permissions)
             hashes[outputs.item] = sha256(outputs.item)
-        write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes)
+        permissions = staging.permissions(outputs.record)
+        write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes, permissions)
 
     def _write_polygons(self, outputs: Outputs, path: Path) -> None:
         """Write the polygons of the class raster in `outputs`."""
@@ -211,7 +214,7 @@ def check_item(path: Location, scene: Scene, extent: Window, given: Period | Non
 
 def write_item(
     outputs: Outputs, scene: Scene, extent: Window, taken: Period, classes: ClassMap, hashes: Mapping[Path, str],
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, Any], permissions: Permissions | None = None,
 ) -> None:  # fmt: skip
     """Write the STAC Item of a map.
 
@@ -223,6 +226,7 @@ def write_item(
         classes: The classes of the map.
         hashes: Path -> SHA-256 of the files, which are complete.
         provenance: Provenance of the map.
+        permissions: Those of the old Item, which is gone already.
 
     Raises:
         WriteError: The file system failed.
@@ -235,7 +239,7 @@ def write_item(
         {_key(outputs, path): _asset(outputs, path, digest, classes, sampling) for path, digest in hashes.items()},
         {"title": f"Classes of {scene.path.name}", **processing(lineage, versions("torch"))},
     )  # fmt: skip
-    publish_bytes(outputs.item, item)
+    publish_bytes(outputs.item, item, permissions=permissions)
 
 
 def _key(outputs: Outputs, path: Path) -> str:

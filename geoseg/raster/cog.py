@@ -41,7 +41,7 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
     """Write one block as a tiled TIFF, atomically, and verify that it reads back as it was written.
 
     Args:
-        path: The file to write.
+        path: The file to write, in a folder of geoseg's own; see `publishing`.
         values: (rows, cols) of an unsigned integer type.
 
     Raises:
@@ -52,7 +52,7 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
     # Parts lie in pixel space; rasterio would warn about each of them if the transform was the identity.
     layout["transform"] = Affine.translation(1, 1)
     try:
-        with publishing(path) as temporary:
+        with publishing(path, own=True) as temporary:
             with rasterio.open(
                 temporary, "w", driver="GTiff", height=rows, width=cols, count=1, dtype=values.dtype, **layout
             ) as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, InputError, InputMissingError, OutputError, RunError, WriteError
 from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
 from geoseg.files.lock import Holder, Lock, OutputLocks, holder
+from geoseg.files.own import PROBE, check_owner, is_plain, read_plain
 from geoseg.grid import Block
 from geoseg.raster.cog import write_part
 
@@ -29,26 +31,29 @@ RASTER_PART, VECTOR_PART = ".tif", ".arrow"
 
 _LOCK = "lock"
 _MANIFEST = "manifest.json"
-_CLOCK = ".clock."
+_KEPT = re.compile(rf"{re.escape(_MANIFEST)}|part-.*|\.(manifest|part-)[^/]*\.tmp.*|{re.escape(PROBE)}.*")
+"""Names of the files in a run directory, except the lock."""
+_MAX_BYTES = 64 << 20
 
 
 class Run:
     """An open run directory, locked for this process until it is closed. A context manager.
 
     Args:
-        path: The directory; it is created if it is missing.
+        path: The directory; it is created if it is missing. It may be a link to a folder on another disk.
         fingerprint: Everything that decides the pixels: scene, model, settings, versions. JSON values.
         blocks: Number of blocks, for `status`.
         command: Command that continues the run, for `status`; the working directory is stored with it.
         restart: Discard an existing run, whatever its fingerprint.
 
     Attributes:
+        path: The directory, with a link resolved.
         new: Whether no run existed, or it was discarded.
 
     Raises:
         RunError: The directory holds a run with another fingerprint.
         LockedError: Another process is at work there.
-        OutputError: The path exists but is not a run directory, or cannot be created.
+        OutputError: The path exists but is not a run directory, belongs to another user, or cannot be created.
     """
 
     def __init__(
@@ -60,19 +65,24 @@ class Run:
         command: str = "",
         restart: bool = False,
     ) -> None:
-        self.path = path
+        self._is_link = path.is_symlink()
+        if self._is_link:
+            check_owner(path)
+        self.path = path = path.resolve() if self._is_link else path
         self._check_kind()
-        self.new = restart or not (path / _MANIFEST).exists()
+        self.new = restart or not is_run(path)
         try:
             path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: the run directory cannot be created ({error.strerror})") from error
         try:
             self._lock, self._output_locks = Lock(path / _LOCK), OutputLocks()
+        except OutputError:
+            raise
         except OSError as error:
             raise WriteError(f"{path}: cannot be locked ({error.strerror})") from error
         try:
-            if restart:
+            if self.new:
                 self._empty()
             details = {"blocks": blocks, "command": command, "folder": str(Path.cwd())}
             self._write_manifest(json.loads(json.dumps(fingerprint)), details)
@@ -112,19 +122,19 @@ class Run:
             raise
 
     def _check_kind(self) -> None:
-        # A process killed before it wrote the manifest leaves only its lock and temporary files.
-        if self.path.exists() and not (self.path / _MANIFEST).is_file():
-            temporary = (f".{Path(_MANIFEST).stem}.", _CLOCK)
-            if not self.path.is_dir() or any(
-                entry.name != _LOCK and not entry.name.startswith(temporary) for entry in self.path.iterdir()
-            ):
-                raise OutputError(f"{self.path}: is in the way of the run directory; move it elsewhere")
+        # A process killed before it wrote the manifest, or while it emptied the directory, leaves only files of a run.
+        if not self.path.exists() or is_run(self.path):
+            return
+        if not self.path.is_dir() or any(
+            entry.name != _LOCK and not _KEPT.fullmatch(entry.name) for entry in self.path.iterdir()
+        ):
+            raise OutputError(f"{self.path}: is in the way of the run directory; move it elsewhere")
 
     def _write_manifest(self, fingerprint: dict[str, Any], details: dict[str, Any]) -> None:
         """Write the manifest, unless the same one exists; refuse to continue a run with another fingerprint."""
         manifest = self.path / _MANIFEST
         content = {**details, "fingerprint": fingerprint}
-        if manifest.exists():
+        if is_plain(manifest):
             found = read_manifest(self.path)
             if found is None:
                 raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart starts over")
@@ -137,12 +147,12 @@ class Run:
                 )
             if found == content:
                 return
-        publish_bytes(manifest, json.dumps(content, indent=1, sort_keys=True).encode())
+        publish_bytes(manifest, json.dumps(content, indent=1, sort_keys=True).encode(), own=True)
 
     def _empty(self) -> None:
         # The manifest goes first: without it the parts are not used.
         for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != _MANIFEST):
-            if entry.name != _LOCK:
+            if _KEPT.fullmatch(entry.name):
                 entry.unlink()
 
     def has(self, block: Block) -> bool:
@@ -165,22 +175,30 @@ class Run:
         for layer, values in layers.items():
             if isinstance(values, bytes):
                 path = self.part(block, layer, VECTOR_PART)
-                publish_bytes(path, values)
+                publish_bytes(path, values, own=True)
             else:
                 path = self.part(block, layer)
                 write_part(path, values)
             files[path.name] = sha256(path)
-        publish_bytes(self._record(block), json.dumps(files, sort_keys=True).encode())
+        publish_bytes(self._record(block), json.dumps(files, sort_keys=True).encode(), own=True)
 
     def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:
         """Return the path of one layer of a part. The file does not exist if the block is all nodata."""
         return self.path / f"part-{block.index:06d}-{layer}{suffix}"
 
     def discard(self) -> None:
-        """Delete the directory with its content, and unlock the outputs, which the last mark of this run outlives."""
+        """Delete the directory with its content, and unlock the outputs, which the last mark of this run outlives.
+
+        A link and the folder that it leads to stay, empty.
+        """
         self._output_locks.release()
+        if self._is_link:
+            self._empty()
+            return
         # Renamed first, so that another process finds no directory rather than half of one.
         renamed = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+        if renamed.is_symlink():
+            renamed.unlink()
         self.path.rename(renamed)
         shutil.rmtree(renamed)
 
@@ -263,10 +281,14 @@ def check_parts(path: Path) -> tuple[list[str], list[str]]:
     return complete, damaged
 
 
+def is_run(path: Path) -> bool:
+    """Return whether the directory `path` has a manifest, damaged or not."""
+    return is_plain(path / _MANIFEST)
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Return the manifest of the run directory `path`; None if it is missing or malformed."""
-    manifest = path / _MANIFEST
-    found = _json_object(manifest) if manifest.is_file() else None
+    found = _json_object(path / _MANIFEST)
     return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
 
 
@@ -286,16 +308,17 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 
 
 def _is_complete(folder: Path, record: Path) -> bool:
-    files = _json_object(record) if record.is_file() else None
+    files = _json_object(record)
     return files is not None and all(
-        (folder / name).is_file() and sha256(folder / name) == digest for name, digest in files.items()
+        Path(name).name == name and is_plain(folder / name) and sha256(folder / name) == digest
+        for name, digest in files.items()
     )
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in the file; None if the file holds something else."""
+    """The JSON object in the file; None if there is no file, or it holds something else."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path, _MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

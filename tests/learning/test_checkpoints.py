@@ -16,7 +16,7 @@ import torch
 from geoseg.errors import InputError, LockedError, OutputError, RunError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.learning import checkpoints
-from geoseg.learning.checkpoints import FORMAT, KEPT, Checkpoints, folder_of, interrupted, verify
+from geoseg.learning.checkpoints import FORMAT, KEPT, Checkpoints, folder_of, has_checkpoint, verify
 
 FINGERPRINT = {"recipe": {"steps": 100}, "seed": 0, "weights": [1, 2]}
 
@@ -68,7 +68,7 @@ def test_the_last_three_are_kept_with_their_hashes(held: Checkpoints, model: Pat
         }  # fmt: skip
         assert verify(folder / f"{name}.json") is None
     assert newest(held) == 125
-    assert interrupted(model)
+    assert has_checkpoint(model)
     assert held.exist
 
 
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_the_older_layout_is_refused_by_name(model: Path) -> Non
     old.write_bytes(b"anything")
     held = Checkpoints(model)
     assert held.exist
-    assert not interrupted(model)
+    assert not has_checkpoint(model)
     with pytest.raises(InputError, match=r"m.checkpoint: was written by an older geoseg.*--overwrite"):
         newest(held)
     held.clear()
@@ -245,8 +245,8 @@ def test_a_record_never_speaks_of_another_file(held: Checkpoints, monkeypatch: p
     """Where a step is kept again, a process killed between its two files leaves the step before it."""
     publish = checkpoints.publish_bytes
 
-    def killed(path: Path, data: bytes) -> None:
-        publish(path, data)
+    def killed(path: Path, data: bytes, own: bool) -> None:
+        publish(path, data, own)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoints, "publish_bytes", killed)

@@ -273,3 +273,82 @@ def test_temporaries_of_processes_that_ended_are_removed(run: Run) -> None:
         path.write_bytes(b"half")
     Run(run.path, FINGERPRINT).close()
     assert [path.exists() for path in (dead, alive, elsewhere)] == [False, True, True]
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A path of a run directory that is a link to a folder on another disk."""
+    (tmp_path / "scratch").mkdir()
+    path = tmp_path / "linked.run"
+    path.symlink_to("scratch")
+    return path
+
+
+def test_a_run_directory_may_be_a_link(linked: Path) -> None:
+    scratch = linked.resolve()
+    with Run(linked, FINGERPRINT) as run:
+        run.keep(BLOCK, {"classes": np.ones((8, 8), np.uint8)})
+        assert (scratch / "manifest.json").exists()
+    with Run(linked, FINGERPRINT) as run:
+        assert run.has(BLOCK)
+        assert not run.new
+        run.discard()
+    assert linked.is_symlink()
+    assert list(scratch.iterdir()) == []
+    with pytest.raises(InputError, match="is not a run directory"):
+        status(linked)
+    Run(linked, FINGERPRINT).close()
+
+
+def test_a_run_half_discarded_behind_a_link_is_begun_anew(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(linked, FINGERPRINT)
+    run.keep(BLOCK, {"classes": np.ones((8, 8), np.uint8)})
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.discard()
+    run.close()
+    with Run(linked, FINGERPRINT) as again:
+        assert again.new
+        assert not again.has(BLOCK)
+        assert {path.name for path in linked.iterdir()} == {"manifest.json", "lock"}
+
+
+def test_a_link_to_a_folder_of_something_else_is_in_the_way(linked: Path) -> None:
+    (linked / "thesis.txt").write_text("precious")
+    with untouched(linked.parent), pytest.raises(OutputError, match="is in the way"):
+        Run(linked, FINGERPRINT, restart=True)
+
+
+def test_restart_deletes_only_files_of_a_run(run: Run) -> None:
+    (run.path / "notes.txt").write_text("precious")
+    Run(run.path, FINGERPRINT, restart=True).close()
+    assert sorted(path.name for path in run.path.iterdir()) == ["manifest.json", "notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "part-000003.json", "part-000003-classes.tif", "lock"])
+def test_links_planted_in_a_run_directory_are_replaced(name: str, tmp_path: Path) -> None:
+    victim = tmp_path / "precious.txt"
+    victim.write_text("precious")
+    folder = tmp_path / "planted.run"
+    Run(folder, FINGERPRINT).close()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(victim)
+    with Run(folder, FINGERPRINT) as run:
+        assert not run.has(BLOCK)
+        run.keep(BLOCK, {"classes": np.ones((8, 8), np.uint8)})
+        assert run.has(BLOCK)
+    assert victim.read_text() == "precious"
+
+
+def test_a_part_elsewhere_does_not_count(run: Run) -> None:
+    record = run.path / f"part-{BLOCK.index:06d}.json"
+    files = json.loads(record.read_text())
+    record.write_text(json.dumps({f"../{run.path.name}/{name}": digest for name, digest in files.items()}))
+    assert not run.has(BLOCK)
