@@ -55,6 +55,7 @@ ROOMS = {
     "rasterio": (
         "raster.cog",
         "raster.compression",
+        "raster.decoding",
         "raster.epoch",
         "raster.header",
         "raster.masks",

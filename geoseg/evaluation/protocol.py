@@ -20,6 +20,7 @@ from geoseg.evaluation.confusion import Confusion
 from geoseg.evaluation.label_map import LabelMap
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import ModelSource
+from geoseg.files.stamps import Stamps
 from geoseg.model.file import Model
 from geoseg.prediction.fit import fit_values
 from geoseg.prediction.stages import Stages
@@ -99,6 +100,7 @@ class ProtocolEvaluation:
             self.dataset.close()
             raise
         self.total = len(self.dataset.labelled)
+        self._stamps = Stamps.of(self.dataset.files)
 
     def __enter__(self) -> ProtocolEvaluation:
         return self
@@ -110,13 +112,14 @@ class ProtocolEvaluation:
         """Predict and count the labelled images, yield each image, and return the report.
 
         Raises:
-            InputMissingError, InputError: An image or its labels are missing or damaged.
+            InputMissingError, InputError: An image or its labels are missing or damaged, or have changed meanwhile.
         """
         names = self.dataset.class_names
         confusion = Confusion(len(self._source.names), len(names))
         for image in self.predict():
             confusion.add(image.predicted, image.truth)
             yield Counted(self.dataset.sources[image.index].path, image.predicted.size)
+        self._stamps.check(self.dataset.name, "run the same command again when its files are complete")
         indices = tuple(range(len(names)))
         label_map = LabelMap(indices, names, {index: index for index in indices})
         return Report.from_confusion({**self._facts, "images": self.total}, self._source.names, label_map, confusion)

@@ -27,6 +27,8 @@ from geoseg.raster.scene import Scene
 
 log = logging.getLogger(__name__)
 
+_REMEDY = "run the same command again when it is complete"
+
 _TOLERANCE = 0.01
 """Pixels by which corners of two rasters on one grid may differ, because georeferences are rounded."""
 
@@ -54,13 +56,15 @@ class RasterEvaluation:
     def __init__(self, config: EvaluateConfig, source: Source, pairs: Sequence[tuple[Location, Path]]) -> None:
         self._config, self._source, self._pairs = config, source, pairs
         self._given = _read_label_map(config)
+        self._surveyed: list[Scene] = []
         self._label_map, self.total, self._max_id = self._survey()
 
     def run(self) -> Generator[Counted, None, Report]:
         """Predict and count block by block, yield each block, and return the report.
 
         Raises:
-            InputError: No pixel has both a label and a prediction, or a file cannot be decoded.
+            InputError: No pixel has both a label and a prediction, or a file cannot be decoded, or has changed since
+                all of them were checked.
         """
         confusion = Confusion(self._max_id, len(self._label_map.ids))
         for image, label in self._pairs:
@@ -72,6 +76,8 @@ class RasterEvaluation:
                 for block, predicted in self._source.predict(scene):
                     confusion.add(predicted, self._label_map.class_indices(*labels.read(block.window)))
                     yield Counted(image, block.window.pixels)
+        for surveyed in self._surveyed:
+            surveyed.check_unchanged(_REMEDY)
         return self._report(confusion)
 
     def _survey(self) -> tuple[LabelMap, int, int]:
@@ -83,6 +89,7 @@ class RasterEvaluation:
             with self._source.open(image) as scene, self._open_labels(label) as labels:
                 views = [(image, orientation(scene)), (label, orientation(labels.scene))]
                 turned += [(path, value) for path, value in views if value != 1]
+                self._surveyed += [scene, labels.scene]
                 _check_grid(image, scene, label, labels.scene)
                 blocks = self._source.blocks(scene)
                 count += len(blocks)

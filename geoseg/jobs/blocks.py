@@ -14,6 +14,8 @@ from geoseg.raster.scene import Scene
 from geoseg.runs.directory import Run, is_run
 from geoseg.runs.local import Receipt
 
+_REMEDY = "when it is complete, start over with --restart"
+
 
 class BlockJob(Job[Receipt]):
     """A job whose finished blocks are kept in a run directory until the outputs are published.
@@ -41,6 +43,8 @@ class BlockJob(Job[Receipt]):
             RunError: The run directory holds a run of another scene or model, or with other settings.
             LockedError: Another process is at work there, or on one of the outputs.
             WriteError: The file system failed; the run is kept.
+            InputError: A block of the scene cannot be decoded, or the scene has changed since it was opened; the run
+                is kept, with the blocks of the scene as it was.
         """
         self._reused, fingerprint = 0, self._fingerprint()
         with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=self.restart) as run:
@@ -55,6 +59,7 @@ class BlockJob(Job[Receipt]):
                 for receipt in receipts:
                     self._reused += receipt.reused
                     yield receipt
+            self.scene.check_unchanged(_REMEDY)
             self._publish(run)
 
     def describe(self, receipt: Receipt) -> str:
@@ -68,6 +73,10 @@ class BlockJob(Job[Receipt]):
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
         return f"{self.run_path} holds the finished blocks" if is_run(self.run_path) else ""
+
+    def _check_scene(self) -> None:
+        """Refuse to keep a block of a scene that has changed; often, so without asking a server."""
+        self.scene.check_unchanged(_REMEDY, network=False)
 
     def _disk_bytes(self) -> int:
         """Estimated size of what is written; 0 leaves it to the writers to refuse a full disk."""

@@ -22,6 +22,8 @@ from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
 
+_REMEDY = "run the same command again when it is complete"
+
 
 class PolygonizeJob(Job[RowsRead]):
     """The polygons of one class raster. A context manager.
@@ -46,9 +48,11 @@ class PolygonizeJob(Job[RowsRead]):
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
             self._check()
             self.confidence = None
+            self._scenes = [self.raster.scene]
             if config.confidence is not None:
                 self.confidence = Confidence(config.confidence, self.raster.scene, config.auxiliary)
                 stack.enter_context(self.confidence)
+                self._scenes.append(self.confidence.scene)
             self._classes = None if config.classes is None else self.raster.chosen(config.classes)
             self.layer = ClassLayer(
                 config.out,
@@ -71,7 +75,7 @@ class PolygonizeJob(Job[RowsRead]):
         """Polygonize the raster, yield the progress, then publish the polygons and their record.
 
         Raises:
-            InputError: A part of the raster cannot be read.
+            InputError: A part of the raster cannot be read, or it or its confidence has changed since it was opened.
             SettingError: There are too many vertices to simplify.
             LockedError: Another process works on the same output.
             WriteError: The file system failed; an old file is intact.
@@ -94,6 +98,8 @@ class PolygonizeJob(Job[RowsRead]):
         if self.confidence is not None:
             self.confidence.warn_of_units()
         self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
+        for scene in self._scenes:
+            scene.check_unchanged(_REMEDY)
         self._publish(staging)
 
     def describe(self, receipt: RowsRead) -> str:

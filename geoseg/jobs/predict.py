@@ -207,7 +207,9 @@ class PredictJob(BlockJob):
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield from compute(predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks)
+            yield from compute(
+                predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks, self._check_scene
+            )
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

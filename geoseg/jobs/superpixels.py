@@ -89,7 +89,7 @@ class SuperpixelsJob(BlockJob):
         segmenter = self.segmenter
         rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
         with self.scene.caching(rows):
-            yield from compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks)
+            yield from compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks, self._check_scene)
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec

@@ -23,6 +23,7 @@ from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.errors import OutputError
 from geoseg.files.atomic import check_target, remove_leftovers
 from geoseg.files.record import versions
+from geoseg.files.stamps import Stamps
 from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
@@ -39,6 +40,7 @@ from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.outputs.pictures import save_png
 from geoseg.outputs.training_picture import training_picture
+from geoseg.raster.scene import Scene
 from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
 from geoseg.recipes import ProtocolName, Recipe, SuperpixelConfig, WindowConfig
@@ -50,6 +52,8 @@ NORMALISATION_BATCHES = 16
 
 _PHASES = ("learning colours", "separating classes", "steadying classes")
 """Names of the phases of a training (`geoseg.learning.trainer`)."""
+
+_REMEDY = "when it is complete, start over with --overwrite"
 
 _MAX_NAMES = 100
 """How many names of images are stored in the model; data sets have up to 51,804 images."""
@@ -115,6 +119,7 @@ class TrainJob(Job[Step]):
             stack.callback(self.checkpoints.close)
             self.resuming = self._is_resuming()
             self._protocol = not isinstance(self.dataset, Orthophotos)
+            self._stamps = Stamps.of(self.dataset.files if self._protocol else ())
             self.bad_images.check(self.dataset.sources)
             self.sources = self._usable()
             self._inputs = stack.pop_all()
@@ -130,6 +135,7 @@ class TrainJob(Job[Step]):
             DivergedError: See `train`.
             WriteError: The file system failed.
             LockedError: Another process has taken over.
+            InputError: More images are damaged than may be left out, or an image has changed since it was opened.
         """
         config, recipe = self.config, self.recipe
         remove_leftovers(self.out.parent, self.out.stem)
@@ -162,6 +168,7 @@ class TrainJob(Job[Step]):
                     expected = min(recipe.steps, round(trainer.step / trainer.progress))
                     self.total = max(trainer.step, expected) - first
                 if trainer.at_checkpoint:
+                    self._check_scenes(network=False)
                     training_log.sync()
                     self.checkpoints.save(trainer.step, fingerprint, trainer.state())
                 if not math.isnan(step.criterion):
@@ -245,6 +252,12 @@ class TrainJob(Job[Step]):
         self.bad_images.enforce_limit(len(sources) + len(self.bad_images.errors))
         return sources
 
+    def _check_scenes(self, network: bool) -> None:
+        """Refuse to go on with scenes that have changed; images of a benchmark are checked at the end only."""
+        for source in self.sources:
+            if isinstance(source, Scene):
+                source.check_unchanged(_REMEDY, network)
+
     def _statistics(self) -> BandStats:
         """The band statistics of the images. Images that turn out to be damaged are left out, here and in `sources`."""
         try:
@@ -282,6 +295,8 @@ class TrainJob(Job[Step]):
             scaling=scaling_of(self.sources),
         )
         save_png(training_picture(trainer), self.picture)
+        self._check_scenes(network=True)
+        self._stamps.check(self.config.data, _REMEDY)
         self.checkpoints.check()
         save_model(model, self.out)
         self.checkpoints.clear()

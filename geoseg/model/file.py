@@ -20,6 +20,7 @@ from safetensors.torch import save
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
+from geoseg.files.stamps import Stamps
 from geoseg.model.card import check_card, parse_card, sealed
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
@@ -113,6 +114,7 @@ def load_model(path: Path) -> Model:
         InputMissingError: There is no such file.
         InputError: The file is not a geoseg model, is damaged, or has another format.
     """
+    stamps = Stamps.of([path])
     card = read_card(path)
     try:
         spec = NetworkSpec(**card["network"])
@@ -137,7 +139,9 @@ def load_model(path: Path) -> Model:
             pixel_size=(float(card["pixel_size"][0]), float(card["pixel_size"][1])) if "pixel_size" in card else None,
             scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
         )
-        return _with_sha256(model, sha256(path))
+        digest = sha256(path)
+        stamps.check(path, "run the same command again when it is complete")
+        return _with_sha256(model, digest)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

@@ -105,6 +105,18 @@ def identity(location: Remote, file: Any) -> dict[str, Any]:
     return found | {"blocks": hashlib.sha256(repr(blocks).encode()).hexdigest()}
 
 
+def has_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether two identities of a location are those of different files.
+
+    The servers of one address may not agree on ETags; they do agree on the length, and on the time if they state one.
+    """
+    if before.get("content-length") != now.get("content-length"):
+        return True
+    return all(before[name] != now.get(name) for name in ("etag", "last-modified") if name in before) and (
+        "etag" in before or "last-modified" in before
+    )
+
+
 def check_archive(location: Remote) -> None:
     """Check that an archive in the file system is a regular file; do nothing for other locations.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,16 +13,17 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.config import Opening
-from geoseg.errors import InputError, first_line
+from geoseg.errors import InputError
 from geoseg.files.record import parse_provenance
+from geoseg.files.stamps import Stamps
 from geoseg.grid import Window
-from geoseg.location import Location, Remote
+from geoseg.location import Location, local
 from geoseg.raster.alpha import AlphaWatch
 from geoseg.raster.compression import lossy_codec
+from geoseg.raster.decoding import decoding, region_of
 from geoseg.raster.header import (
     EVERY_BAND,
     NO_CRS,
@@ -34,9 +33,9 @@ from geoseg.raster.header import (
     read_georeference,
     select_bands,
 )
+from geoseg.raster.identity import Identity
 from geoseg.raster.opening import open_raster
 from geoseg.raster.palette import colours_of, read_palette, refuse_indices
-from geoseg.raster.remote import identity
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.validity import find_marks
 from geoseg.units import Period
@@ -92,12 +91,15 @@ class Scene:
     ) -> None:
         self._name, self._opening = path, opening or Opening()
         self._lock = threading.Lock()
+        before = Stamps.of(local(path))
         self._raster = open_raster(path, self._opening, quiet=quiet)
+        self._identity = Identity(path, self._raster, self._lock)
         self.path, self._file = self._raster.path, self._raster.file
         self._page = None if sparse_zeros else self._raster.page
         self.nodata_told = False
         remarks: list[str] = []
         try:
+            before.check(path, "try again when it is complete")
             inspecting = bands == EVERY_BAND
             self.palette = None if stored else read_palette(path, self._file)
             if self.palette is not None and not inspecting:
@@ -232,28 +234,26 @@ class Scene:
 
     def summary(self) -> dict[str, Any]:
         """Return what a record says of the scene: its name, its bytes where it is local, (rows, cols), options."""
-        size = {} if isinstance(self.path, Remote) else {"bytes": self.path.stat().st_size}
+        size = {} if self._identity.bytes is None else {"bytes": self._identity.bytes}
         return {"name": self.path.name, **size, "shape": list(self.shape), **self._options()}
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes the scene from others, and from itself after a change.
 
         Returns:
-            For a local raster its path, bytes and time of modification in ns, with a digest of those of all its files
-            where it has several; for a remote one see `geoseg.raster.remote.identity`.
+            For a local raster its path, bytes and time of modification in ns when it was opened, with a digest of those
+            of all its files where it has several; for a remote one see `geoseg.raster.remote.identity`.
         """
-        found: dict[str, Any] = {}
-        if isinstance(self.path, Remote):
-            with self._lock, self._raster.environment():
-                found = identity(self.path, self._file)
-        else:
-            status = self.path.stat()
-            found = {"path": str(self.path), "bytes": status.st_size, "modified": status.st_mtime_ns}
-        if len(self.files) > 1:
-            statuses = ((str(path), path.stat()) for path in self.files)
-            entries = [[path, status.st_size, status.st_mtime_ns] for path, status in statuses]
-            found["files"] = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
-        return {**found, **self._options()}
+        return {**self._identity.to_json(), **self._options()}
+
+    def check_unchanged(self, remedy: str, network: bool = True) -> None:
+        """Raise InputError if the scene has changed since it was opened, or a remote one since `identity` was called.
+
+        Args:
+            remedy: What to do when the scene is complete, for the message.
+            network: Ask the server of a remote scene, which may raise UnavailableError.
+        """
+        self._identity.check(remedy, network)
 
     def caching(self, rows: int, floor: int | None = None) -> AbstractContextManager[Any]:
         """Return a context in which GDAL's cache has `cache_bytes(rows, floor)`; its own default grows with memory."""
@@ -297,8 +297,8 @@ class Scene:
             unwritten = self._page.unwritten_pixels(window, (*bands, *self._validity.alphas))
         if unwritten is not None and unwritten.all():
             return np.zeros((len(self.bands), *window.shape), self.dtype), ~unwritten
-        with self._lock, self._decoding(window):
-            region = _region(window)
+        with self._lock, decoding(self._name, self._raster, window):
+            region = region_of(window)
             pixels = self._read_bands(bands, region)
             valid = self._validity.mask(dict(zip(bands, pixels, strict=True)), region, self._alpha.look)
         if unwritten is not None:
@@ -312,35 +312,9 @@ class Scene:
         Raises:
             InputError: A block of the file cannot be decoded; the message names it.
         """
-        with self._lock, self._decoding(window):
-            pixels: NDArray[Any] = self._file.read(list(self.bands), window=_region(window))
+        with self._lock, decoding(self._name, self._raster, window):
+            pixels: NDArray[Any] = self._file.read(list(self.bands), window=region_of(window))
         return pixels
-
-    @contextmanager
-    def _decoding(self, window: Window) -> Iterator[None]:
-        try:
-            with self._raster.environment():
-                yield
-        except (RasterioError, MemoryError) as error:
-            block = self._first_broken_block(window)
-            remedy = "try again later" if self._raster.remote else "copy or download the file again"
-            raise InputError(
-                f"{self._name}: the block of rows {block.rows.start}-{block.rows.stop}, columns {block.cols.start}-"
-                f"{block.cols.stop} cannot be decoded ({first_line(error)}); {remedy}"
-            ) from error
-
-    def _first_broken_block(self, window: Window) -> Window:
-        """The first stored block in `window` that cannot be read; the window itself where each of them can."""
-        height, width = self.block_shape
-        for top in range(window.rows.start // height * height, window.rows.stop, height):
-            for left in range(window.cols.start // width * width, window.cols.stop, width):
-                block = Window.of(top, left, height, width).intersect(self.extent)
-                try:
-                    with self._raster.environment():
-                        self._file.read(window=_region(block))
-                except (RasterioError, MemoryError):
-                    return block
-        return window
 
     def _read_bands(self, bands: Sequence[int], region: RasterioWindow) -> NDArray[Any]:
         kinds = {self._file.dtypes[band - 1] for band in bands}
@@ -371,7 +345,3 @@ class Scene:
                 "%s: has pixels of %g but declares no nodata; if they are nodata, give --nodata %g",
                 self._name, value, value,
             )  # fmt: skip
-
-
-def _region(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))

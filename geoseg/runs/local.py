@@ -71,6 +71,7 @@ def compute(
     after: Callable[[Before, Middle], Result],
     run: Run,
     blocks: Iterable[Block],
+    check: Callable[[], None] = lambda: None,
 ) -> Generator[Receipt]:
     """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
 
@@ -82,6 +83,7 @@ def compute(
         after: Third stage, with the results of `before` and `middle`. Runs in a thread, one block behind.
         run: Keeps the layers of each block that have a value other than 0.
         blocks: The blocks.
+        check: Called before a block is kept; raises if its input has changed since the run began.
     """
     missing: list[Block] = []
     for block in blocks:
@@ -101,15 +103,21 @@ def compute(
             computed = middle(prepared)
             if finishing is not None:
                 yield finishing.result()
-            finishing = behind.submit(_finish, after, run, block, prepared, computed)
+            finishing = behind.submit(_finish, after, run, block, prepared, computed, check)
         if finishing is not None:
             yield finishing.result()
 
 
 def _finish(
-    after: Callable[[Before, Middle], Result], run: Run, block: Block, prepared: Before, computed: Middle
+    after: Callable[[Before, Middle], Result],
+    run: Run,
+    block: Block,
+    prepared: Before,
+    computed: Middle,
+    check: Callable[[], None],
 ) -> Receipt:
     result = after(prepared, computed)
+    check()
     began = time.perf_counter()
     layers = result.layers.items()
     run.keep(block, {name: values for name, values in layers if isinstance(values, bytes) or values.any()})
