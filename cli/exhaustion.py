@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from geoseg.errors import GeosegError, ResourceError, first_line
+from geoseg.errors import GeosegError, InputError, ResourceError, first_line
 
 _REMEDIES = {
     "predict": "give fewer --workers, a smaller --batch-size, or a smaller --block-size or --tile-size",
@@ -29,6 +29,9 @@ def exhaustion(error: BaseException, command: str | None) -> ResourceError | Non
         error: What ended a command.
         command: Name of the command.
     """
+    if isinstance(error, InputError):
+        # A file was examined, and found to ask for more than a sound one does.
+        return None
     for cause in _chain(error):
         text = str(cause)
         if _is_memory(cause, text):

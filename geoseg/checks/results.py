@@ -51,9 +51,8 @@ def check_result(record: Path, scene: Path | None = None) -> Iterator[Finding]:
     yield findings.passed("record", f"names {len(files)} file{'s' * (len(files) > 1)}")
     present = []
     for path, digest in files.items():
-        exists = path.exists()
-        present += [path] if exists else []
-        yield _check_hash(path, digest) if exists else FileFindings(path).failed("sha256", "does not exist")
+        present += [path] if path.is_file() else []
+        yield _check_hash(path, digest) if path.exists() else FileFindings(path).failed("sha256", "does not exist")
     try:
         yield from _Contents(record, said.content, present, scene).check()
     except (OSError, GeosegError) as error:

@@ -102,7 +102,7 @@ def read_label_map(path: Path) -> LabelMap:
         text = file.read_text(encoding="utf-8-sig")
         entries = list((_json_entries if path.suffix.lower() == ".json" else _csv_entries)(text))
         return _label_map(entries)
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
         message = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path}: is not a label map ({message}); docs/commands.md describes both formats") from error
 

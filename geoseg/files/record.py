@@ -8,13 +8,13 @@ SHA-256. Rasters also carry the provenance in a TIFF tag.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,25 @@ from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.permissions import Permissions
 from geoseg.version import __version__
 
+log = logging.getLogger(__name__)
+
 RECORD = ".geoseg.json"
 """Suffix of a record."""
 
 RASTERS = (".tif", ".tiff")
 """Suffixes of rasters that geoseg writes."""
 
-MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError)
 """Exceptions raised by code that expects another structure than a JSON value has."""
 
 _MAX_BYTES = 64 << 20
 """The record of a map of 65,534 classes has a tenth of it."""
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "geoseg": str, "scene": dict, "raster": dict, "settings": dict, "model_sha256": (str, type(None)),
+    "polygons": int, "superpixels": int, "files": dict, "classes": list,
+}  # fmt: skip
+"""Entry of a record -> what it holds, if it is there."""
 
 _PROVENANCE_TAG = "GEOSEG_PROVENANCE"
 
@@ -48,25 +56,13 @@ class Record:
         path: The file of the record.
         content: The JSON object.
         files: Path -> SHA-256 of every file of the output.
+        classes: The classes of the map; None for outputs without classes.
     """
 
     path: Path
     content: Mapping[str, Any]
     files: Mapping[Path, str]
-
-    @cached_property
-    def classes(self) -> ClassMap | None:
-        """The classes of the map; None for outputs without classes.
-
-        Raises:
-            InputError: The entry is malformed.
-        """
-        if "classes" not in self.content:
-            return None
-        try:
-            return ClassMap.from_json(self.content["classes"])
-        except (SettingError, *MALFORMED) as error:
-            raise InputError(f"{self.path}: its classes are malformed ({error}); make the result again") from error
+    classes: ClassMap | None = None
 
     def names(self, path: Path) -> bool:
         """Return whether `path` is one of the files, possibly by another spelling or through a link."""
@@ -94,19 +90,42 @@ def read_record(path: Path) -> Record:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
             raise ValueError("it is no regular file, or too large")
-        content = json.loads(path.read_bytes())
-        files = {path.parent / str(name): str(digest) for name, digest in content["files"].items()}
-        if not files:
-            raise ValueError("it names no file")
+        return _parse(path, json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise InputMissingError(f"{path}: no such record") from None
-    except (OSError, *MALFORMED) as error:
-        raise InputError(f"{path}: is damaged ({first_line(error)}); make the result again") from error
-    return Record(path, content, files)
+    except (OSError, SettingError, *MALFORMED) as error:
+        raise InputError(
+            f"{path}: is damaged ({first_line(error)}); make the result again, or remove this record"
+        ) from error
+
+
+def _parse(path: Path, content: Any) -> Record:
+    """Return the record with this content; anything else is one of the errors that stand for damage."""
+    if not isinstance(content, dict):
+        raise TypeError("it is no JSON object")
+    for name, kind in _KINDS.items():
+        if name in content and (not isinstance(content[name], kind) or isinstance(content[name], bool)):
+            raise TypeError(f"its {name} is a {type(content[name]).__name__}")
+    files = content["files"]
+    if not files or not all(isinstance(digest, str) for digest in files.values()):
+        raise ValueError("it names no file with its SHA-256")
+    if "raster" in content and not _names_file(content["raster"]):
+        raise ValueError("its raster has no name and size")
+    classes = None
+    if "classes" in content:
+        if not all(isinstance(entry["name"], str) for entry in content["classes"]):
+            raise TypeError("the name of a class is no text")
+        classes = ClassMap.from_json(content["classes"])
+    return Record(path, content, {path.parent / name: digest for name, digest in files.items()}, classes)
+
+
+def _names_file(entry: Mapping[str, Any]) -> bool:
+    """Whether the entry of a raster says its name and, unless it is remote, its size."""
+    return isinstance(entry["name"], str) and isinstance(entry.get("bytes", 0), int)
 
 
 def find_record(file: Path, search_folder: bool = False) -> Record | None:
-    """Return the record that names `file`; None if there is none or it is damaged.
+    """Return the record that names `file`; None if there is none. A warning tells of records that are damaged.
 
     Args:
         file: A file of a result.
@@ -117,13 +136,21 @@ def find_record(file: Path, search_folder: bool = False) -> Record | None:
     if search_folder:
         candidates += sorted(file.parent.glob(f"*{RECORD}"))
     for path in dict.fromkeys(candidates):
-        try:
-            record = read_record(path)
-        except (InputError, InputMissingError):
-            continue
-        if record.names(file):
+        record = read_intact(path)
+        if record is not None and record.names(file):
             return record
     return None
+
+
+def read_intact(path: Path) -> Record | None:
+    """Return the record at `path`; None if there is none, or it is damaged, of which a warning tells."""
+    try:
+        return read_record(path)
+    except InputMissingError:
+        return None
+    except InputError as error:
+        log.warning("passed over: %s", error)
+        return None
 
 
 def write_record(
@@ -152,7 +179,8 @@ def write_record(
     named = {os.path.relpath(file.parent.resolve() / file.name, folder): digest for file, digest in hashes.items()}
     content = {**provenance, "files": named}
     publish_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), permissions=permissions)
-    return Record(path, content, dict(hashes))
+    classes = ClassMap.from_json(content["classes"]) if "classes" in content else None
+    return Record(path, content, dict(hashes), classes)
 
 
 def provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -178,7 +206,10 @@ def parse_provenance(tags: Mapping[str, str], layer: str | None) -> dict[str, An
         ValueError, TypeError: The tag does not hold a JSON object.
     """
     text = tags.get(_PROVENANCE_TAG)
-    return None if text is None else {**json.loads(text), "layer": layer}
+    try:
+        return None if text is None else {**json.loads(text), "layer": layer}
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def source_date() -> datetime | None:

@@ -169,10 +169,7 @@ class ClassRaster:
         if isinstance(self.path, Remote):
             return None
         record = find_record(self.path)
-        try:
-            return None if record is None else record.classes
-        except InputError:
-            return None
+        return None if record is None else record.classes
 
     def _check(self) -> None:
         scene = self.scene

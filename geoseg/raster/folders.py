@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from geoseg.errors import InputError, InputMissingError
-from geoseg.files.record import RECORD, read_record
+from geoseg.errors import InputError
+from geoseg.files.record import RECORD, read_intact
 from geoseg.location import Location, Remote
 from geoseg.raster.formats import other_format
 from geoseg.raster.guards import regular_file
@@ -123,16 +123,10 @@ def _find_outputs(files: Sequence[Path]) -> set[Path]:
     outputs: set[Path] = set()
     for path in files:
         if path.name.endswith(RECORD):
-            outputs |= {Path(os.path.normpath(file)) for file in _recorded(path)}
+            record = read_intact(path)
+            outputs |= {Path(os.path.normpath(file)) for file in record.files} if record else set()
         elif path.name == "manifest.json" and path.parent.name.endswith(".run"):
             outputs |= set(path.parent.glob("part-*.tif"))
         elif path.name.endswith(".metrics.jsonl"):
             outputs.add(path.with_name(path.name.removesuffix(".metrics.jsonl") + ".png"))
     return outputs
-
-
-def _recorded(record: Path) -> list[Path]:
-    try:
-        return list(read_record(record).files)
-    except (InputError, InputMissingError):
-        return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -95,12 +96,37 @@ def test_classes_of_any_shape_are_classes_or_an_input_error(
 ) -> None:
     path = tmp_path_factory.mktemp("record") / "map.geoseg.json"
     path.write_text(json.dumps({"files": {"map.tif": SHA}, "classes": classes}))
-    record = read_record(path)
-    if not classes and isinstance(classes, list | dict | str):
-        assert record.classes == ClassMap(())
+    if classes == []:
+        assert read_record(path).classes == ClassMap(())
         return
-    with pytest.raises(InputError, match="its classes are malformed"):
-        _ = record.classes
+    with pytest.raises(InputError, match=r"map\.geoseg\.json: is damaged"):
+        read_record(path)
+
+
+ENTRY = {"id": 1, "name": "water", "colour": "#0000ff"}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"files": {"map.tif": 7}}, {"scene": [1]}, {"settings": "x"}, {"model_sha256": 7}, {"polygons": True},
+        {"superpixels": "7"}, {"raster": {}}, {"raster": {"name": 7}}, {"raster": {"name": "a", "bytes": "7"}},
+        {"geoseg": [1]}, {"classes": [{**ENTRY, "name": None}]}, {"classes": [{**ENTRY, "id": float("inf")}]},
+        {"classes": [{**ENTRY, "id": float("nan")}]}, {"classes": [{**ENTRY, "colour": 7}]},
+        {"classes": [ENTRY, ENTRY]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_known_entry_of_another_kind_is_damage(
+    entries: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "map.tif").write_bytes(b"x")
+    path = tmp_path / "map.geoseg.json"
+    path.write_text(json.dumps({"files": {"map.tif": SHA}, "unknown": [1], **entries}))
+    with pytest.raises(InputError, match=r"map\.geoseg\.json: is damaged .* make the result again, or remove"):
+        read_record(path)
+    assert find_record(tmp_path / "map.tif") is None
+    assert f"passed over: {path}: is damaged" in caplog.text
 
 
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
@@ -118,6 +144,22 @@ def test_names_that_are_no_paths_are_names_of_no_file(tmp_path: Path) -> None:
     for name in ("y" * 300, "a\0b", "../" * 3000):
         (tmp_path / "a.geoseg.json").write_text(json.dumps({"files": {name: SHA}}))
         assert find_record(tmp_path / "map.tif", search_folder=True) is None
+
+
+def test_files_are_found_behind_folders_that_are_links(tmp_path: Path) -> None:
+    """There, ".." is the folder above the one that the link leads to."""
+    real, other = tmp_path / "disk" / "maps", tmp_path / "other"
+    for folder in (real, other):
+        folder.mkdir(parents=True)
+        (folder / "map.tif").write_bytes(b"x")
+    (tmp_path / "maps").symlink_to(real)
+    record = tmp_path / "maps" / "map.geoseg.json"
+    write_record(record, {}, [tmp_path / "maps" / "map.tif", other / "map.tif"])
+    assert json.loads(record.read_text())["files"].keys() == {"map.tif", "../../other/map.tif"}
+    for path in (record, real / "map.geoseg.json"):
+        found = read_record(path)
+        assert found.names(other / "map.tif")
+        assert all(file.exists() for file in found.files)
 
 
 def test_a_record_is_found_by_another_spelling_of_the_path(result: Path, tmp_path: Path) -> None:
