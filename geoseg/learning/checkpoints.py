@@ -25,7 +25,7 @@ import torch
 from geoseg.errors import InputError, OutputError, RunError
 from geoseg.files.atomic import publish_bytes
 from geoseg.files.lock import Lock
-from geoseg.files.own import read_plain
+from geoseg.files.own import is_plain, read_plain
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def has_checkpoint(model: Path) -> bool:
 
 def records(folder: Path) -> list[Path]:
     """Return the paths of the checkpoint records in `folder`, oldest first."""
-    return sorted(folder.glob("step-*.json"))
+    return sorted(path for path in folder.glob("step-*.json") if is_plain(path))
 
 
 def verify(record: Path) -> str | None:

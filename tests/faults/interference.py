@@ -87,6 +87,25 @@ def neighbours(bench: Bench, case: Case) -> Tally:
     return tally
 
 
+def planted(bench: Bench, case: Case) -> Tally:
+    """Plant links to a file elsewhere at every name in the folder of unfinished work, as somebody else could."""
+    tally, folder, elsewhere = Tally(1), bench.folder(), bench.folder()
+    victim = elsewhere / "precious.txt"
+    victim.write_bytes(b"precious")
+    targets = (operation.split()[1] for operation in bench.operations(case) if operation.startswith("replace "))
+    names = sorted({name for name in targets if "/" in name and not name.startswith(".")})
+    for name in (*names, f"{Path(names[0]).parent}/lock"):
+        link = folder / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(victim)
+    ended = bench.run(case, folder)
+    tally.codes[ended.code] += 1
+    if [path.read_bytes() for path in elsewhere.iterdir()] != [b"precious"]:
+        tally.wrong.append(f"{case.name}, planted links: were followed")
+    bench.compare(tally, f"planted links (exit {ended.code}: {ended.err.strip()})", case, folder)
+    return tally
+
+
 def _compare(bench: Bench, tally: Tally, case: Case, label: str, folder: Path, *others: Case) -> None:
     wanted = {name: digest for each in (case, *others) for name, digest in bench.whole(each)[0].items()}
     found = hashes(folder)
@@ -101,7 +120,7 @@ def damaged_parts(bench: Bench, case: Case, kinds: Sequence[str] = KINDS) -> Tal
     """Damage each file of a finished part in each way, one at a time, and resume."""
     tally, operations = Tally(), bench.operations(case)
     # All parts are finished once the first old output is removed.
-    number = next(n for n, operation in enumerate(operations, 1) if operation.startswith("unlink "))
+    number = next(n for n, name in enumerate(operations, 1) if name.startswith("unlink ") and "/" not in name)
     names = [name for name in _parts_at(bench, case, number) if name.startswith("part-000001")]
     for name in names:
         for kind in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from faults.bad_models import flips, refusals
 from faults.cases import CASES, Bench, Case, Tally
-from faults.interference import at_once, damaged_parts, neighbours, stops
+from faults.interference import at_once, damaged_parts, neighbours, planted, stops
 from faults.trials import ERRORS, crashes, failures, full_disks, kills, limited, losses, points
 
 PREDICT, IDS, CUT, POLYGONS, FLAT, TRAIN = CASES
@@ -121,6 +122,16 @@ ROWS = (
     Row(
         "damaged parts", "each file of a part flipped, cut short, deleted",
         lambda bench: _sum(damaged_parts(bench, case) for case in (PREDICT, IDS, CUT)),
+    ),
+    Row(
+        "planted links", "at every name in a run directory or a folder of checkpoints",
+        lambda bench: _sum(planted(bench, case) for case in (PREDICT, IDS, CUT, TRAIN)),
+    ),
+    Row(
+        "refused files", "EMFILE at every operation of superpixels",
+        lambda bench: failures(
+            bench, IDS, [(n, errno.EMFILE) for n in range(1, len(bench.operations(IDS)) + 1)], codes=(71, 73, 74)
+        ),
     ),
     Row("bad model files", "pickles, no card, NaN, cut short, absurd cards", refusals),
     Row("a flipped bit in the weights", "200 models", lambda bench: flips(bench, 200, card=False)),

@@ -5,6 +5,7 @@ The short form; every crash point and the rest of the table: python -m pytest -m
 
 from __future__ import annotations
 
+import errno
 import itertools
 import signal
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from faults.bad_models import flips, refusals, worn_card
 from faults.cases import CASES, Bench, Case, Tally
-from faults.interference import KINDS, at_once, damaged_parts, neighbours, stops
+from faults.interference import KINDS, at_once, damaged_parts, neighbours, planted, stops
 from faults.table import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
 from faults.trials import ERRORS, crashes, failures, full_disks, limited, losses, spread
 
@@ -66,6 +67,18 @@ def test_law_6_crash_points_of_train(bench: Bench) -> None:
     assert tally.trials == 3
     assert_all_is_well(tally, 137)
     assert tally.left == []
+
+
+@pytest.mark.parametrize("case", [IDS, TRAIN], ids=lambda case: case.name)
+def test_planted_links_are_not_followed(bench: Bench, case: Case) -> None:
+    tally = planted(bench, case)
+    assert_all_is_well(tally, 0)
+    assert tally.left == []
+
+
+def test_a_refused_file_has_a_status_of_its_own(bench: Bench) -> None:
+    number = next(n for n, name in enumerate(bench.operations(IDS), 1) if name.startswith("write "))
+    assert_all_is_well(failures(bench, IDS, [(number, errno.EMFILE)], codes=(71,)), 71)
 
 
 def test_crash_points_over_an_old_map(bench: Bench) -> None:

@@ -79,7 +79,9 @@ def kills(bench: Bench, case: Case, count: int, seed: int = 0, most: int = 4) ->
     return tally
 
 
-def failures(bench: Bench, case: Case, chosen: Iterable[tuple[int, int]], old: bool = True) -> Tally:
+def failures(
+    bench: Bench, case: Case, chosen: Iterable[tuple[int, int]], old: bool = True, codes: Sequence[int] = (73, 74)
+) -> Tally:
     """Let each operation (number, errno) fail, then run the same command again; old: with old outputs in place."""
     tally = Tally()
     operations, names = bench.whole(case)[1].operations, bench.replaced(case)
@@ -88,7 +90,7 @@ def failures(bench: Bench, case: Case, chosen: Iterable[tuple[int, int]], old: b
         folder = bench.folder(names if old else ())
         ended = bench.run(case, folder, Fault(str(folder), number, errno=error))
         label = f"{errno.errorcode[error]} at {number} ({operations[number - 1]})"
-        _judge_failure(bench, tally, case, label, folder, ended, (73, 74))
+        _judge_failure(bench, tally, case, label, folder, ended, codes)
         if ended.code == 0:
             bench.compare(tally, f"{label} (exit 0)", case, folder)
         else:
