@@ -31,7 +31,8 @@ RASTER_PART, VECTOR_PART = ".tif", ".arrow"
 
 _LOCK = "lock"
 _MANIFEST = "manifest.json"
-_KEPT = re.compile(rf"{re.escape(_MANIFEST)}|part-.*|\.(manifest|part-)[^/]*\.tmp.*|{re.escape(PROBE)}.*")
+_BEGUN = rf"\.{Path(_MANIFEST).stem}\..*|{re.escape(PROBE)}.*"
+_KEPT = re.compile(rf"{re.escape(_MANIFEST)}|\.?part-(sieved-)?\d{{6}}.*|{_BEGUN}")
 """Names of the files in a run directory, except the lock."""
 _MAX_BYTES = 64 << 20
 
@@ -122,11 +123,11 @@ class Run:
             raise
 
     def _check_kind(self) -> None:
-        # A process killed before it wrote the manifest, or while it emptied the directory, leaves only files of a run.
+        # A process killed before it wrote the manifest leaves only its lock and temporary files.
         if not self.path.exists() or is_run(self.path):
             return
         if not self.path.is_dir() or any(
-            entry.name != _LOCK and not _KEPT.fullmatch(entry.name) for entry in self.path.iterdir()
+            entry.name != _LOCK and not re.fullmatch(_BEGUN, entry.name) for entry in self.path.iterdir()
         ):
             raise OutputError(f"{self.path}: is in the way of the run directory; move it elsewhere")
 
@@ -150,8 +151,8 @@ class Run:
         publish_bytes(manifest, json.dumps(content, indent=1, sort_keys=True).encode(), own=True)
 
     def _empty(self) -> None:
-        # The manifest goes first: without it the parts are not used.
-        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != _MANIFEST):
+        # The manifest goes last: until then this is a run with fewer parts, which is of use or can be emptied again.
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == _MANIFEST):
             if _KEPT.fullmatch(entry.name):
                 entry.unlink()
 

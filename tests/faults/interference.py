@@ -88,15 +88,26 @@ def neighbours(bench: Bench, case: Case) -> Tally:
 
 
 def planted(bench: Bench, case: Case) -> Tally:
-    """Plant links to a file elsewhere at every name in the folder of unfinished work, as somebody else could."""
+    """Plant links to a file elsewhere at every name in the folder of unfinished work, as somebody else could.
+
+    A run directory holds its manifest already: without it, a folder with such files is refused.
+    """
     tally, folder, elsewhere = Tally(1), bench.folder(), bench.folder()
     victim = elsewhere / "precious.txt"
     victim.write_bytes(b"precious")
-    targets = (operation.split()[1] for operation in bench.operations(case) if operation.startswith("replace "))
-    names = sorted({name for name in targets if "/" in name and not name.startswith(".")})
-    for name in (*names, f"{Path(names[0]).parent}/lock"):
+    targets = {
+        operation.split()[1]: number
+        for number, operation in enumerate(bench.operations(case), 1)
+        if operation.startswith("replace ")
+    }
+    names = [name for name in targets if "/" in name and not name.startswith(".")]
+    begun = [name for name in names if name.endswith("/manifest.json")]
+    for name in begun:
+        bench.run(case, folder, Fault(str(folder), targets[name], "after"))
+    for name in {*names, f"{Path(names[0]).parent}/lock"} - {*begun}:
         link = folder / name
         link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
         link.symlink_to(victim)
     ended = bench.run(case, folder)
     tally.codes[ended.code] += 1

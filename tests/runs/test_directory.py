@@ -300,7 +300,7 @@ def test_a_run_directory_may_be_a_link(linked: Path) -> None:
     Run(linked, FINGERPRINT).close()
 
 
-def test_a_run_half_discarded_behind_a_link_is_begun_anew(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_half_discarded_behind_a_link_is_a_run(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(linked, FINGERPRINT)
     run.keep(BLOCK, {"classes": np.ones((8, 8), np.uint8)})
     unlink = Path.unlink
@@ -315,9 +315,10 @@ def test_a_run_half_discarded_behind_a_link_is_begun_anew(linked: Path, monkeypa
             run.discard()
     run.close()
     with Run(linked, FINGERPRINT) as again:
-        assert again.new
+        assert not again.new
         assert not again.has(BLOCK)
-        assert {path.name for path in linked.iterdir()} == {"manifest.json", "lock"}
+        again.discard()
+    assert list(linked.iterdir()) == []
 
 
 def test_a_link_to_a_folder_of_something_else_is_in_the_way(linked: Path) -> None:
@@ -332,7 +333,7 @@ def test_restart_deletes_only_files_of_a_run(run: Run) -> None:
     assert sorted(path.name for path in run.path.iterdir()) == ["manifest.json", "notes.txt"]
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "part-000003.json", "part-000003-classes.tif", "lock"])
+@pytest.mark.parametrize("name", ["part-000003.json", "part-000003-classes.tif", "lock"])
 def test_links_planted_in_a_run_directory_are_replaced(name: str, tmp_path: Path) -> None:
     victim = tmp_path / "precious.txt"
     victim.write_text("precious")
@@ -345,6 +346,13 @@ def test_links_planted_in_a_run_directory_are_replaced(name: str, tmp_path: Path
         run.keep(BLOCK, {"classes": np.ones((8, 8), np.uint8)})
         assert run.has(BLOCK)
     assert victim.read_text() == "precious"
+
+
+def test_a_manifest_that_is_a_link_is_none(run: Run, tmp_path: Path) -> None:
+    (run.path / "manifest.json").rename(tmp_path / "elsewhere.json")
+    (run.path / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
+    with untouched(tmp_path), pytest.raises(OutputError, match="is in the way"):
+        Run(run.path, FINGERPRINT)
 
 
 def test_a_part_elsewhere_does_not_count(run: Run) -> None:
