@@ -18,7 +18,7 @@ from geoseg.location import Location, Remote, local
 from geoseg.raster.folders import find_rasters
 from geoseg.recipes import ProtocolName
 
-__all__ = ["open_dataset", "recognise"]
+__all__ = ["open_dataset", "protocol_note", "recognise"]
 
 
 def recognise(folder: Location) -> ProtocolName | None:
@@ -36,6 +36,18 @@ def recognise(folder: Location) -> ProtocolName | None:
         full, few = (any(find_list(folder, LISTS[classes], part) for part in PARTS) for classes in (15, 3))
         return "cocostuff3" if few and not full else "cocostuff15"
     return None
+
+
+def protocol_note(folder: Location, recipe: str | None, recognised: ProtocolName | None) -> str:
+    """Return a line that says that a folder looks like a benchmark, unless its recipe was given; empty otherwise."""
+    if recognised is None:
+        return ""
+    name = "Potsdam" if recognised.startswith("potsdam") else "COCO-Stuff"
+    if recipe is None:
+        return f"{folder} looks like {name}: training by its protocol, --recipe {recognised}"
+    if recipe.rstrip("0123456789") != recognised.rstrip("0123456789"):
+        return f"{folder} looks like {name}: --recipe {recognised} trains by its protocol"
+    return ""
 
 
 def open_dataset(

@@ -16,7 +16,7 @@ import numpy as np
 
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
-from geoseg.datasets import open_dataset, recognise
+from geoseg.datasets import open_dataset, protocol_note, recognise
 from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.dataset import Dataset
 from geoseg.datasets.orthophotos import Orthophotos
@@ -43,7 +43,7 @@ from geoseg.outputs.training_picture import training_picture
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import ImageSource
 from geoseg.raster.statistics import BandStats, band_stats, colour_scale
-from geoseg.recipes import ProtocolName, Recipe, SuperpixelConfig, WindowConfig
+from geoseg.recipes import Recipe, SuperpixelConfig, WindowConfig
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class TrainJob(Job[Step]):
         statistics_images: int = 2000,
     ) -> None:
         recognised = recognise(config.data) if scenes is None else None
-        self._notes = [line for line in (reason, _protocol_note(config, recognised)) if line]
+        self._notes = [line for line in (reason, protocol_note(config.data, config.recipe, recognised)) if line]
         if config.recipe is None:
             config = replace(config, recipe=recognised or "orthophoto")
         self.config = config
@@ -338,15 +338,3 @@ class TrainJob(Job[Step]):
 
     def _names_sha256(self) -> str:
         return hashlib.sha256("\n".join(self._names()).encode(errors="surrogateescape")).hexdigest()
-
-
-def _protocol_note(config: TrainConfig, recognised: ProtocolName | None) -> str:
-    """A line that says that the folder looks like a benchmark, unless its recipe was given; empty otherwise."""
-    if recognised is None:
-        return ""
-    name = "Potsdam" if recognised.startswith("potsdam") else "COCO-Stuff"
-    if config.recipe is None:
-        return f"{config.data} looks like {name}: training by its protocol, --recipe {recognised}"
-    if config.recipe.rstrip("0123456789") != recognised.rstrip("0123456789"):
-        return f"{config.data} looks like {name}: --recipe {recognised} trains by its protocol"
-    return ""
