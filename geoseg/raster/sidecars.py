@@ -11,6 +11,7 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError
+from geoseg.files.record import RECORD
 from geoseg.raster.guards import raster_driver, regular_file, tiff_header
 
 MASK_SUFFIXES = (".msk", ".MSK")
@@ -71,7 +72,8 @@ def _irregular(path: Path) -> Iterator[Path]:
     for name in names:
         folded = name.casefold()
         related = folded.startswith((f"{stem}.", f"{stem}_", *_PREFIXES)) or folded in _PRODUCTS
-        if related and name != path.name and _blocks(folder / name):
+        # What our own record is, its reader finds out.
+        if related and name != path.name and not name.endswith(RECORD) and _blocks(folder / name):
             yield folder / name
 
 

@@ -13,7 +13,7 @@ import rasterio
 from helpers.commandline import geoseg
 from helpers.rasters import make_raster
 
-from geoseg.raster.guards import find_rasters
+from geoseg.raster.folders import find_rasters
 
 CLASSES = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) % 3 + 1
 ENTRY = {"id": 1, "name": "water", "colour": "#0000ff"}

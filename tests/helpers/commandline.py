@@ -83,7 +83,7 @@ def untouched(folder: Path) -> Iterator[None]:
     before = contents(folder)
     yield
     after = contents(folder)
-    assert sorted(after) == sorted(before)
+    assert sorted(after) == sorted(before), sorted(set(after) ^ set(before))
     assert after == before
 
 

@@ -20,7 +20,7 @@ from geoseg.files.record import read_record
 from geoseg.jobs.evaluate import EvaluateJob
 from geoseg.jobs.job import Job
 from geoseg.jobs.polygonize import PolygonizeJob
-from geoseg.jobs.predict import prediction_jobs
+from geoseg.jobs.predictions import Predictions
 from geoseg.jobs.superpixels import SuperpixelsJob
 from geoseg.jobs.train import TrainJob
 from geoseg.model import file as model_file
@@ -75,7 +75,7 @@ def test_a_scene_that_changes_after_its_last_block(wide: Path) -> None:
 def test_a_map_of_a_mosaic_whose_source_or_mask_changes(changed: str, wide: Path, model_path: Path) -> None:
     make_raster(wide.with_name("wide.tif.msk"), np.full((1, 64, 1400), 255, np.uint8))
     scene, out = vrt(wide.with_name("mosaic.vrt"), wide.name), wide.with_name("map.tif")
-    (job,) = prediction_jobs(PredictConfig((scene,), out, model=model_path, allow_vrt=True))
+    (job,) = Predictions(PredictConfig((scene,), out, model=model_path, allow_vrt=True)).jobs()
     with pytest.raises(InputError, match="changed while it was read"):
         run_and_touch(job, wide.with_name(changed))
     assert not out.exists()
