@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,8 +167,9 @@ def area_of(area: AreaLike | None) -> Area | None:
         return area
     if isinstance(area, str):
         return Area.parse(area)
-    if isinstance(area, int | float) and not isinstance(area, bool):
-        return Area(area)
+    number: Any = area
+    if isinstance(number, Real) and number is not True and number is not False:
+        return Area(float(number))
     raise SettingError(f'area is {area!r}; give a number of square metres, "50m2" or "12px"')
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from geoseg.areas.aoi import AreaOfInterest
+from geoseg.areas.reading import open_areas
 from geoseg.config import PredictConfig
 from geoseg.datasets.imagery import select_imagery
 from geoseg.errors import DivergedError, GeosegError, InputError, OutputError, WriteError
@@ -20,6 +22,7 @@ from geoseg.model.file import Model, load_model
 from geoseg.outputs.map import check_item
 from geoseg.outputs.names import Outputs, outputs_of
 from geoseg.raster.folders import find_rasters
+from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 
@@ -69,6 +72,9 @@ class Predictions:
         """
         config, choice = self.config, self.choice
         several = len(self._targets) > 1
+        if config.aoi is not None:
+            # What is wrong with the file itself is not a fault of any scene.
+            open_areas(config.aoi, config.aoi_layer)
         if several or choice.learn:
             targets = self._checked()
         else:
@@ -128,12 +134,15 @@ class Predictions:
         errors = list(self._errors.values())
         count, total = len(errors), len(self._targets)
         kind = type(errors[0]) if len({error.exit_code for error in errors}) == 1 else InputError
-        others = f", the other {total - count} are finished" if count < total else ""
-        summary = kind(
-            f"{count} of {total} scenes could not be mapped{others}; repair these or leave them out: the same command "
-            "does only what is missing"
-        )
-        summary.details = tuple(" ".join(str(error).split()) for error in errors)
+        if self.config.dry_run:
+            summary = kind(f"{count} of {total} scenes cannot be mapped; repair these or leave them out")
+        else:
+            finished = f", {total - count} finished" if count < total else ""
+            summary = kind(
+                f"{count} of {total} scenes could not be mapped{finished}; repair these or leave them out: the same "
+                "command does only what is missing"
+            )
+        summary.details = tuple(_named(scene, error) for scene, error in self._errors.items())
         raise summary
 
     def _add(self, scene: Location, error: GeosegError) -> None:
@@ -145,7 +154,7 @@ class Predictions:
         if len(self._targets) == 1 or isinstance(error, _FATAL):
             raise error
         self._errors[scene] = error
-        log.warning("not mapped: %s", error)
+        log.warning("not mapped: %s", _named(scene, error))
 
     def _checked(self) -> list[Target]:
         """The targets whose scenes can be read; refuse outputs that cannot be written, before any job."""
@@ -155,6 +164,10 @@ class Predictions:
                 with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
                     extent = extent_of(scene, config.bounds)
                     polygon_remarks(path, scene, extent, outputs)
+                    if config.min_area is not None:
+                        Ground(scene.georeference, scene.shape).threshold(config.min_area)
+                    if config.aoi is not None:
+                        AreaOfInterest(config.aoi, scene.georeference, extent, layer=config.aoi_layer)
                     if config.stac:
                         check_item(path, scene, extent, config.datetime)
                     # If it is there already, it may be finished; that is known once the model is loaded.
@@ -232,3 +245,9 @@ def _expanded(scenes: Sequence[Location]) -> Iterator[Location]:
             yield from select_imagery(local(*find_rasters(scene)), scene)
         else:
             yield scene
+
+
+def _named(scene: Location, error: GeosegError) -> str:
+    """The message of an error on one line, with the scene that it belongs to."""
+    text = " ".join(str(error).split())
+    return text if str(scene) in text else f"{scene}: {text}"

@@ -57,8 +57,9 @@ class AlphaWatch:
         _told.add(source)
         log.warning(
             "%s: band %d is tagged alpha, so its zeros are nodata, but it has %d different values, as near infrared "
-            "has; if it is data, choose it with --bands %s, or remove the tag (gdal_edit.py -colorinterp_%d undefined)",
-            self._name, band, sample.count, ",".join(map(str, (*self._bands, band))), band,
+            "has; if it is data, remove the tag (gdal_edit.py -colorinterp_%d undefined) or, for a model that takes "
+            "it, choose it with --bands %s",
+            self._name, band, sample.count, band, ",".join(map(str, (*self._bands, band))),
         )  # fmt: skip
 
 

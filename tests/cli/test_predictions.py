@@ -129,7 +129,7 @@ def test_a_misfit_does_not_stop_the_others(folder: Path, predict: Predict, caplo
     outcome = predict("images", "-o", "maps")
     assert outcome.code == 65
     assert outcome.out.split() == [f"maps/{name}-classes.tif" for name in "abc"]
-    assert outcome.said[-1].startswith("geoseg: error: 2 of 5 scenes could not be mapped, the other 3 are finished")
+    assert outcome.said[-1].startswith("geoseg: error: 2 of 5 scenes could not be mapped, 3 finished")
     assert "bad.tif" in outcome.said[-3]
     assert "grey.tif: 1 band" in outcome.said[-2]
     assert [message.split(": ")[0] for message in caplog.messages] == ["not mapped"] * 2
@@ -276,3 +276,23 @@ def test_outputs_and_settings_must_agree(folder: Path) -> None:
         config = PredictConfig((scene,), out, **{name: folder / "more.gpkg"})  # type: ignore[arg-type]
         with pytest.raises(SettingError, match=rf"{name} is .*more.gpkg"):
             PredictJob(config, scene, Outputs(out, None), as_saved(make_model()))
+
+
+def test_an_area_that_cannot_be_used_is_told_once_and_before_a_training(folder: Path, learning: Predict) -> None:
+    make_raster(folder / "plain.tif", landscape(80, 90), crs=None)
+    for scenes, options, words in (
+        ("images", ("--aoi", "missing.gpkg"), "missing.gpkg"),
+        ("plain.tif", ("--min-area", "20m2"), "needs a CRS"),
+    ):
+        outcome = learning(scenes, "-o", "maps", *options)
+        assert outcome.code in (66, 78)
+        assert [words in line for line in outcome.said] == [True]
+    assert not (folder / "maps").exists()
+
+
+def test_a_plan_does_not_speak_of_finished_scenes(folder: Path, predict: Predict) -> None:
+    (folder / "images" / "broken.tif").write_bytes(b"II*")
+    outcome = predict("images", "-o", "maps", "--dry-run")
+    assert outcome.code == 65
+    assert "finished" not in outcome.err
+    assert not (folder / "maps").exists()
