@@ -6,8 +6,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from .escapes import printable
 from .streams import StandardError
-from .terminal import printable
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Progress
@@ -96,11 +96,13 @@ class Clock:
     """Estimates the time that a job still needs. Units that an earlier process finished say nothing about it."""
 
     def __init__(self) -> None:
-        self._since, self._before = 0.0, 0
+        self._since, self._before, self._kept = 0.0, 0, 0
 
     def update(self, event: Progress) -> None:
         """Take note of an event."""
-        first = event.kind == "step" and self._before == 0 and event.total > _FEW
+        if event.kind == "start":
+            self._kept = event.done
+        first = event.kind == "step" and self._before == self._kept and event.total - self._kept > _FEW
         if event.kind == "start" or event.message == "reused" or first:
             self._since, self._before = event.seconds, event.done
 

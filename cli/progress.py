@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from .bar import Bar, Clock
+from .escapes import printable
 from .interruption import resumable, take_announcement
 from .streams import STANDARD_ERROR, tell
-from .terminal import echo, printable
+from .terminal import echo
 
 if TYPE_CHECKING:
     from geoseg.jobs.job import Job, Progress

@@ -21,6 +21,8 @@ import click
 
 from geoseg.errors import WriteError
 
+from .escapes import printable
+
 log = logging.getLogger(__name__)
 
 
@@ -90,8 +92,11 @@ def show(text: str) -> None:
 
 
 def announce(path: object) -> None:
-    """Print the path of an output that is in place: the work is done, whether or not this can be printed."""
-    show(str(path))
+    """Print the path of an output that is in place: the work is done, whether or not this can be printed.
+
+    A program that reads standard output gets the path as it is; a terminal gets control characters as escapes.
+    """
+    show(printable(str(path)) if sys.stdout.isatty() else str(path))
     if _losses:
         log.warning("standard output: %s; the output is %s", _losses.pop().strerror, path)
 

@@ -45,6 +45,11 @@ def describe(path: Path) -> dict[str, Any]:
     try:
         facts = _parquet(path) if path.suffix.lower() == ".parquet" else _layer(path)
     except (DataSourceError, DataLayerError, pyarrow.ArrowException, OSError, *_MALFORMED) as error:
+        if name == "GeoPackage":
+            raise InputError(
+                f"{path}: has no polygons that can be read; if it holds tiles, gdal_translate converts them to a "
+                "GeoTIFF, otherwise write it again"
+            ) from error
         raise InputError(f"{path}: cannot be read ({first_line(error)}); write it again") from error
     return {"format": name, **facts}
 

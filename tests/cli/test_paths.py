@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import rasterio
 from helpers.commandline import assert_refused, contents, geoseg, untouched
 from helpers.rasters import landscape, make_raster
 
-from geoseg.cli.terminal import LineFormatter, printable
+from geoseg.cli.escapes import printable
+from geoseg.cli.streams import announce
+from geoseg.cli.terminal import LineFormatter
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 ODD = ["NEW! a;b\n\tq?", "a.zip!"]
@@ -115,6 +118,15 @@ def test_nothing_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFix
     assert_refused(geoseg(capsys, "info", tmp_path / "\x1b[31mred\nline.tif"), 66, r"\x1b[31mred\nline.tif: no such")
     record = logging.makeLogRecord({"msg": "%s: odd", "args": ("\x1b[2J",)})
     assert LineFormatter("%(message)s").format(record) == r"\x1b[2J: odd"
+
+
+@pytest.mark.parametrize(("terminal", "line"), [(True, "a\\x1bb\n"), (False, "a\x1bb\n")])
+def test_the_path_of_an_output_is_escaped_for_a_terminal_and_exact_for_a_program(
+    terminal: bool, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    announce(Path("a\x1bb"))
+    assert capsys.readouterr().out == line
 
 
 def test_info_shows_what_a_raster_says_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,3 +53,9 @@ def test_what_only_has_the_name_is_refused(suffix: str, tmp_path: Path) -> None:
         path.write_bytes(mark + b"and no more")
         with pytest.raises(InputError, match=f"p{suffix}"):
             geoseg.info(path)
+
+
+def test_a_geopackage_of_tiles_is_named_with_a_way_out(tmp_path: Path) -> None:
+    tiles = make_raster(tmp_path / "tiles.gpkg", landscape(60, 70), driver="GPKG", tiled=False)
+    with pytest.raises(InputError, match="if it holds tiles, gdal_translate converts them"):
+        geoseg.info(tiles)
