@@ -41,7 +41,7 @@ def status(run: Path, as_json: bool) -> None:
         echo(f"{found.path}: {kept}, {checkpoints}, {fields['mebibytes']} MiB")
         echo(found.state)
         if not found.working:
-            echo("to continue: the geoseg train command that began it, with --resume")
+            echo("to continue: the command that began it (geoseg train with --resume, or geoseg predict)")
         return
     total = "" if found.blocks is None else f" of {found.blocks}"
     damaged = f", {found.damaged} damaged" if found.damaged else ""

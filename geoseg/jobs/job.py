@@ -27,7 +27,7 @@ class Progress:
         stage: The job: train, predict, superpixels, polygonize or evaluate.
         kind: start, before the work; step, after each unit; note, a message for the user, to be shown in every display;
             end, after the work.
-        done: Number of finished units.
+        done: Number of finished units. A resumed training begins at the step that was kept.
         total: Number of all units. In a training with a time limit it is an estimate, made anew with each step.
         unit: What is counted: block, step or image.
         seconds: Wall time since the job started.
@@ -53,12 +53,14 @@ class Job(ABC, Generic[R]):
     Attributes:
         stage: Name of the command.
         unit: What `run` yields a receipt for.
-        total: Number of receipts that `run` yields; while a training with a time limit runs, an estimate.
+        total: Number of all units; while a training with a time limit runs, an estimate.
+        done_before: Number of units that an earlier process finished, and for which `run` yields no receipt.
     """
 
     stage: ClassVar[str]
     unit: str
     total: int
+    done_before: int = 0
 
     def __enter__(self) -> Self:
         return self
@@ -109,15 +111,16 @@ def follow(job: Job[R], command: str = "") -> Generator[Progress]:
         job: The job; the caller closes it.
         command: See `Job.run`.
     """
-    began, done = time.monotonic(), 0
+    began, receipts_seen = time.monotonic(), 0
 
     def progress(kind: Kind, message: str) -> Progress:
+        done = job.done_before + receipts_seen
         return Progress(job.stage, kind, done, job.total, job.unit, time.monotonic() - began, message)
 
     yield progress("start", job.opening())
     with closing(job.run(command)) as receipts:
         for receipt in receipts:
-            done += 1
+            receipts_seen += 1
             if remark := job.remark(receipt):
                 yield progress("note", remark)
             yield progress("step", job.describe(receipt))

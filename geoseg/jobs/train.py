@@ -27,7 +27,7 @@ from geoseg.files.stamps import Stamps
 from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
-from geoseg.learning.checkpoints import Checkpoints, has_checkpoint
+from geoseg.learning.checkpoints import Checkpoints, has_checkpoint, records, verify
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
@@ -118,6 +118,7 @@ class TrainJob(Job[Step]):
             self.checkpoints = Checkpoints(config.out)
             stack.callback(self.checkpoints.close)
             self.resuming = self._is_resuming()
+            self.done_before = self._kept_step() if self.resuming else 0
             self._protocol = not isinstance(self.dataset, Orthophotos)
             self._stamps = Stamps.of(self.dataset.files if self._protocol else ())
             self.bad_images.check(self.dataset.sources)
@@ -160,13 +161,12 @@ class TrainJob(Job[Step]):
             trainer.load(self.checkpoints.newest(fingerprint, trainer.state()))
         else:
             self.checkpoints.clear()
-        first = trainer.step
-        with TrainingLog(self.metrics, first) as training_log:
+        self.done_before = trainer.step
+        self._estimate(trainer)
+        with TrainingLog(self.metrics, trainer.step) as training_log:
             for step in train(trainer, config.minutes):
                 training_log.add(step)
-                if config.minutes:
-                    expected = min(recipe.steps, round(trainer.step / trainer.progress))
-                    self.total = max(trainer.step, expected) - first
+                self._estimate(trainer)
                 if trainer.at_checkpoint:
                     self._check_scenes(network=False)
                     training_log.sync()
@@ -205,7 +205,8 @@ class TrainJob(Job[Step]):
             f"learning {self.recipe.classes} classes from {count} {unit} on {self.device} "
             f"({precision}), at most {self.total} steps{limit}"
         )
-        return "\n".join([*self._notes, line])
+        continued = f"; continues after step {self.done_before}" if self.done_before else ""
+        return "\n".join([*self._notes, line + continued])
 
     def closing(self) -> str:
         """Return the paths of the files."""
@@ -241,6 +242,14 @@ class TrainJob(Job[Step]):
                 "over"
             )
         return config.resume and exist
+
+    def _kept_step(self) -> int:
+        intact = (record for record in reversed(records(self.checkpoints.path)) if verify(record) is None)
+        return next((int(record.stem.removeprefix("step-")) for record in intact), 0)
+
+    def _estimate(self, trainer: Trainer) -> None:
+        if self.config.minutes and trainer.progress:
+            self.total = max(trainer.step, min(self.recipe.steps, round(trainer.step / trainer.progress)))
 
     def _usable(self) -> list[ImageSource]:
         """The images without a known fault.

@@ -21,8 +21,8 @@ def step(done: int, total: int, seconds: float, message: str = MESSAGE) -> Progr
     return Progress("train", "step", done, total, "step", seconds, message)
 
 
-def start(total: int) -> Progress:
-    return Progress("train", "start", 0, total, "step", 0.0, "begins")
+def start(total: int, done: int = 0) -> Progress:
+    return Progress("train", "start", done, total, "step", 0.0, "begins")
 
 
 def frames(text: str) -> list[str]:
@@ -79,6 +79,18 @@ def test_the_estimate_leaves_out_what_was_finished_before_and_the_first_of_many_
     assert many.text(step(1, 600, 60.0)) == "1:00"
     assert many.text(step(101, 600, 160.0)) == "2:40, 8:19 left"
     assert many.text(step(600, 600, 700.0)) == "11:40"
+
+
+def test_the_estimate_of_a_resumed_training_is_of_its_own_steps() -> None:
+    clock = Clock()
+    for event in (start(120, 100), step(101, 120, 10.0)):
+        clock.update(event)
+    assert clock.text(start(120, 100)) == "0:00"
+    assert clock.text(step(106, 120, 60.0)) == "1:00, 2:20 left"
+    many = Clock()
+    for event in (start(600, 100), step(101, 600, 60.0), step(102, 600, 61.0)):
+        many.update(event)
+    assert many.text(step(201, 600, 160.0)) == "2:40, 6:39 left"
 
 
 def test_lines_come_at_least_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:

@@ -292,7 +292,7 @@ def test_status_of_an_interrupted_training(tmp_path: Path, capsys: pytest.Captur
     assert by_model.out.splitlines() == [
         f"{kept.path}: 25 steps kept, 1 checkpoint intact, 1 damaged, {_mebibytes(kept.path)} MiB",
         "stopped",
-        "to continue: the geoseg train command that began it, with --resume",
+        "to continue: the command that began it (geoseg train with --resume, or geoseg predict)",
     ]
     told = json.loads(geoseg(capsys, "status", model, "--json").out)
     assert told == status_json(run_status(model))

@@ -61,6 +61,19 @@ def test_progress_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.events == ["run by the command", "published", "ended"]
 
 
+def test_what_an_earlier_process_finished_counts_as_done() -> None:
+    class Continued(Counting):
+        total, done_before = 103, 90
+
+        def run(self, command: str = "") -> Generator[int]:
+            # Only now it is known for certain.
+            self.done_before = 100
+            yield from super().run(command)
+
+    told = [(event.kind, event.done, event.total) for event in follow(Continued()) if event.kind != "note"]
+    assert told == [("start", 90, 103), *(("step", done, 103) for done in (101, 102, 103)), ("end", 103, 103)]
+
+
 def test_whoever_stops_listening_ends_the_work_at_once() -> None:
     job = Counting()
     events = follow(job)

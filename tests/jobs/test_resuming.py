@@ -232,6 +232,22 @@ def test_an_interrupted_training_says_how_to_go_on(
     assert files(config) == whole
 
 
+@pytest.mark.parametrize("minutes", [None, 60])
+def test_the_progress_of_a_resumed_training_begins_at_the_kept_step(
+    config: TrainConfig, minutes: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(replace(config, minutes=minutes), until=7)
+    newest = folder_of(config.out) / "step-000006.pt"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    more = ("--resume", "--progress", "json", *(("--minutes", minutes) if minutes else ()))
+    outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS, *more)
+    told = [line for line in map(json.loads, outcome.said) if line["kind"] in {"start", "step", "end"}]
+    assert [(line["kind"], line["done"], line["total"]) for line in told] == [
+        ("start", 4, 9), *(("step", done, 9) for done in range(5, 10)), ("end", 9, 9),
+    ]  # fmt: skip
+    assert told[0]["message"].endswith("; continues after step 4")
+
+
 @pytest.mark.parametrize("more", [(), ("--resume",), ("--overwrite",)])
 def test_a_second_training_to_the_same_model_is_75(
     config: TrainConfig, more: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -30,6 +30,7 @@ from geoseg.datasets.potsdam import Potsdam
 from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.jobs import train as training_job
+from geoseg.jobs.job import follow
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
@@ -483,6 +484,28 @@ def test_a_time_limit_makes_the_number_of_steps_an_estimate(
         assert training.opening().endswith("at most 1000 steps or 1 minutes")
         with closing(training.run()) as steps:
             assert [training.total for _, _ in zip(range(5), steps, strict=False)] == [500, 8, 6, 5, 5]
+
+
+def test_a_resumed_training_whose_time_is_used_up_is_complete(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(trainer: Trainer, _: object) -> Iterator[Step]:
+        for step in training_loop(trainer):
+            trainer.progress = step.step / 2
+            yield step
+
+    training_loop = training_job.train
+    config = TrainConfig(plain, tmp_path / "m.safetensors", **{**SHORT, "steps": 1000}, minutes=1)
+    recipe = replace(config.settled, checkpoint_every=2)
+    with monkeypatch.context() as patch, TrainJob(config, recipe=recipe) as training:
+        patch.setattr(training_job, "train", timed)
+        with closing(training.run()) as steps:
+            assert [step.step for _, step in zip(range(2), steps, strict=False)] == [1, 2]
+    with TrainJob(replace(config, resume=True), recipe=recipe) as training:
+        assert training.opening().endswith("at most 1000 steps or 1 minutes; continues after step 2")
+        assert [(event.kind, event.done, event.total) for event in follow(training)] == [
+            ("start", 2, 1000), ("end", 2, 2),
+        ]  # fmt: skip
 
 
 def test_too_few_superpixels_for_the_classes_are_one_line(tmp_path: Path, plain: Path, train: Train) -> None:
