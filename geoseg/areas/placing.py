@@ -2,7 +2,8 @@
 
 Edges follow their course in their own CRS: before they are transformed, they get so many vertices that no point of them
 is off by more than `TOLERANCE` pixels. Only the part near the scene is transformed, because far from it a projection
-may bend without limit or lead nowhere. Longitudes are taken modulo 360 degrees.
+may bend without limit or lead nowhere. Longitudes are taken modulo 360 degrees, and x of a cylindrical projection
+modulo the width of the world.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.areas.edges import Edges, edges_of
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.raster.ellipsoid import is_cylindrical
 from geoseg.raster.georeference import Georeference
 
 TOLERANCE = 2**-8
@@ -54,7 +56,7 @@ class Placement:
         scene_crs = None if georeference.wkt is None else horizontal(pyproj.CRS.from_wkt(georeference.wkt))
         crs = scene_crs if crs is None else horizontal(crs)
         self._forward, self._backward = _transformers(name, crs, scene_crs)
-        self._period, self._scene_period = period(crs), period(scene_crs)
+        self._period, self._scene_period = period(crs), period(scene_crs) or _width_of_the_world(scene_crs)
         self._turn = None if self._forward is None else self._period
         self._box = None if self._forward is None else self._near()
 
@@ -91,7 +93,10 @@ class Placement:
             return _repaired(polygons)
         found = []
         bounds = shapely.bounds(polygons)
-        for shift in _turns(bounds, box, self._turn):
+        shifts = _turns(bounds, box, self._turn)
+        if self._forward is None:
+            shifts = sorted({0.0, *_turns(bounds, self._georeference.bounds(self._extent), self._scene_period)})
+        for shift in shifts:
             left, bottom, right, top = bounds.T + np.array([[shift], [0], [shift], [0]])
             near = (left <= box[2]) & (right >= box[0]) & (bottom <= box[3]) & (top >= box[1])
             inside = near & (left >= box[0]) & (right <= box[2]) & (bottom >= box[1]) & (top <= box[3])
@@ -183,7 +188,7 @@ class Placement:
     def _wrapped(
         self, vertices: NDArray[Any], ids: NDArray[Any], signs: NDArray[Any]
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """In a geographic CRS, unroll rings that cross its edge, and repeat them a turn further where they matter."""
+        """Where x has a period, unroll rings that cross its edge, and repeat them a turn further where they matter."""
         turn = self._scene_period
         if not turn:
             return vertices, ids, signs
@@ -224,6 +229,21 @@ def period(crs: pyproj.CRS | None) -> float | None:
         return None
     unit = crs.axis_info[0].unit_conversion_factor or math.radians(1)
     return float(2 * math.pi / unit)
+
+
+def _width_of_the_world(crs: pyproj.CRS | None) -> float | None:
+    """The x of a full turn in a cylindrical projection; None for any other CRS."""
+    while crs is not None and crs.is_bound:
+        crs = crs.source_crs
+    globe = None if crs is None else crs.geodetic_crs
+    if crs is None or globe is None or not crs.is_projected or not is_cylindrical(crs):
+        return None
+    unit = globe.axis_info[0].unit_conversion_factor or math.radians(1)
+    quarters = np.array([0.0, 1.0, 2.0]) * (math.pi / 2 / unit)
+    x, _ = pyproj.Transformer.from_crs(globe, crs, always_xy=True).transform(quarters, np.zeros(3))
+    # The edge of the world lies within one of the two quarters at most.
+    width = 4 * float(np.abs(np.diff(x)).min())
+    return width if math.isfinite(width) and width > 0 else None
 
 
 def flattened(shapes: NDArray[Any]) -> NDArray[Any]:

@@ -157,6 +157,29 @@ def test_edges_follow_their_course(
     assert 1000 < expected.sum() < expected.size - 1000
 
 
+@pytest.mark.parametrize("offset", [-60.0, 5.0, 0.0, -120.0], ids=["across", "beyond", "from it", "up to it"])
+@pytest.mark.parametrize("turns", [[(-1, 1, 0)], [(-1, 1, -360)], [(-1, 0, 0), (0, 1, -360)]], ids=str)
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize(
+    ("crs", "centre"), [("EPSG:3857", 0), ("EPSG:3395", 0), ("EPSG:3832", 150), ("EPSG:6933", 0), (DEGREES, 0)]
+)
+def test_a_scene_at_the_edge_of_the_world(
+    crs: str, centre: int, same: bool, turns: list[tuple[int, int, int]], offset: float, tmp_path: Path
+) -> None:
+    there = pyproj.Transformer.from_crs(DEGREES, crs, always_xy=True)
+    degree, parallel = there.transform(centre + 1, 9)
+    shapes = [box(centre + 180 + west / 99 + turn, 8, centre + 180 + east / 99 + turn, 9) for west, east, turn in turns]
+    if same:
+        shapes = [shapely.transform(s, lambda xy: (xy - [centre, 9]) * degree + [0, parallel]) for s in shapes]
+    size = 0.5 * degree / 111_320
+    grid = Georeference(
+        CRS.from_string(crs),
+        Affine(size, 0, 180 * degree + 2 * offset * size, 0, -size, parallel + 20 * size),
+    )
+    found = mask(tmp_path / "area.gpkg", shapes, crs if same else DEGREES, grid)
+    np.testing.assert_array_equal(found, np.broadcast_to(np.arange(200)[:, None] >= 20, EXTENT.shape))
+
+
 def test_the_whole_world(tmp_path: Path) -> None:
     assert mask(tmp_path / "world.gpkg", [box(-180, -90, 180, 90)], DEGREES).all()
     assert mask(tmp_path / "large.gpkg", [box(-1e12, -1e12, 1e12, 1e12)]).all()
