@@ -50,7 +50,7 @@ def run(job: Job[Any], progress: ProgressOption) -> None:
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=job.total, unit=job.unit, desc=job.stage) as bar:
+    with tqdm(total=job.total, unit=job.unit, desc=job.stage, initial=job.done_before) as bar:
         for event in follow(job):
             if event.kind == "step":
                 bar.set_postfix_str(event.message, refresh=False)

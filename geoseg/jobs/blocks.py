@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from geoseg.files.atomic import check_space, remove_leftovers
+from geoseg.files.atomic import remove_leftovers
+from geoseg.files.targets import check_space
 from geoseg.jobs.job import Job
 from geoseg.raster.scene import Scene
 from geoseg.runs.directory import Run, is_run

@@ -12,7 +12,7 @@ from geoseg.evaluation.protocol import ProtocolEvaluation
 from geoseg.evaluation.rasters import RasterEvaluation, find_pairs
 from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import open_source
-from geoseg.files.atomic import check_target
+from geoseg.files.targets import check_target
 from geoseg.jobs.job import Job
 from geoseg.location import local
 from geoseg.outputs.pictures import save_png

@@ -21,9 +21,10 @@ from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.dataset import Dataset
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.errors import OutputError
-from geoseg.files.atomic import check_target, remove_leftovers
+from geoseg.files.atomic import remove_leftovers
 from geoseg.files.record import versions
 from geoseg.files.stamps import Stamps
+from geoseg.files.targets import check_target
 from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult

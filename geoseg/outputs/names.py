@@ -9,8 +9,9 @@ from pathlib import Path
 
 from geoseg.config import PredictConfig
 from geoseg.errors import OutputError
-from geoseg.files.atomic import check_target, interrupted
+from geoseg.files.atomic import interrupted
 from geoseg.files.record import RASTERS, record_path
+from geoseg.files.targets import check_target
 from geoseg.location import Location, local
 from geoseg.raster.cog import raster_sidecars
 from geoseg.vector.writer import companions, vector_sidecars

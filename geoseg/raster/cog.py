@@ -22,8 +22,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import WriteError
-from geoseg.files.atomic import check_space, publishing
+from geoseg.files.atomic import publishing
 from geoseg.files.record import parse_provenance
+from geoseg.files.targets import check_space
 from geoseg.grid import Block
 from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec, mosaic_vrt, offset_in
 

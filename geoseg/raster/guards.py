@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geoseg.config import Opening
 from geoseg.errors import InputError, InputMissingError
-from geoseg.files.atomic import is_utf8
+from geoseg.files.targets import is_utf8
 from geoseg.location import Location, Remote
 from geoseg.raster.formats import describe_format, is_text, read_head
 from geoseg.raster.tiff import Header, MalformedError, read_header

@@ -19,9 +19,10 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import OutputError, WriteError, first_line
-from geoseg.files.atomic import check_space, publishing, sync
+from geoseg.files.atomic import publishing, sync
 from geoseg.files.plain import plain_path
 from geoseg.files.record import source_date
+from geoseg.files.targets import check_space
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
 from geoseg.vector.crs import gdal_crs
 from geoseg.vector.readback import Checksum, verify

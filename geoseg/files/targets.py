@@ -1,0 +1,98 @@
+"""Checks of outputs before any work: their names, their folders, and the space on the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from geoseg.errors import OutputError, WriteError
+from geoseg.files.atomic import temporary_name
+
+_MAX_NAME_BYTES = 255
+"""Longest file name on the file systems in common use."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
+    """Refuse an output that cannot or must not be written, before any work is done.
+
+    Args:
+        path: The output.
+        overwrite: Whether an existing file may be replaced.
+        inputs: Files that must not be overwritten, whatever `overwrite` says.
+        new_folder: Whether the folder of the output will be made if it is missing.
+
+    Raises:
+        OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
+            lies in a folder that is missing or not writable, is a link that leads nowhere, or its name is too long for
+            the temporary files beside it, has control characters or is not UTF-8.
+    """
+    _check_name(path)
+    if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _MAX_NAME_BYTES:
+        raise OutputError(f"{path}: its name is too long; choose a shorter one")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the path of a file")
+    for source in inputs if path.exists() else ():
+        if source.exists() and path.samefile(source):
+            raise OutputError(f"{path}: is the input itself; choose another output")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; --overwrite replaces it")
+    made = new_folder and not path.parent.exists()
+    existing = path.parent.parent if made else path.parent
+    if not existing.is_dir():
+        raise OutputError(f"{path}: its folder {existing} does not exist; create it first")
+    folder = existing if made else _target(path).parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"{path}: is a link into the folder {folder}, which does not exist; create it, or remove the link"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: its folder {folder if path.is_symlink() else path.parent} is not writable")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse names that other programs could not open, or that would not be shown as they are."""
+    if _CONTROL.search(path.name):
+        raise OutputError(f"{path}: its name has control characters; choose another one")
+    if not is_utf8(_target(path)):
+        raise OutputError(f"{path}: its name, or that of a folder, is not UTF-8; choose or rename it")
+
+
+def is_utf8(path: Path) -> bool:
+    """Return whether a path is UTF-8. GDAL, JSON and XML have no other names."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _target(path: Path) -> Path:
+    """The path with links resolved.
+
+    Raises:
+        OutputError: Links lead back to themselves.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise OutputError(f"{path}: is a link that leads back to itself; remove it") from None
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to start work that does not fit on the disk.
+
+    Args:
+        folder: A folder of the file system in question.
+        needed: Bytes that will be written.
+
+    Raises:
+        WriteError: Fewer than `needed` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"{free >> 20} MiB free, about {-(-needed >> 20)} MiB needed"
+        raise WriteError(f"{folder}: {sizes}; free some, or choose --out elsewhere")
