@@ -16,8 +16,6 @@ from geoseg.errors import OutputError, WriteError
 from geoseg.files.atomic import (
     Staging,
     abandon,
-    check_space,
-    check_target,
     interrupted,
     publish_bytes,
     publishing,
@@ -25,6 +23,7 @@ from geoseg.files.atomic import (
     sha256,
     temporary_name,
 )
+from geoseg.files.targets import check_space, check_target
 
 
 class UnforeseenError(Exception):
