@@ -95,6 +95,10 @@ class PolygonizeJob(Job[RowsRead]):
         remove_leftovers(out.parent, out.stem)
         staged = staging.path(out)
         yield from self.layer.write(staged)
+        occurring = {entry.id for entry in self.layer.classes}
+        absent = [name for name, value in (self._classes or {}).items() if value not in occurring]
+        if absent:
+            log.warning("%s: there are no polygons of %s", self.config.raster, ", ".join(absent))
         if self.confidence is not None:
             self.confidence.warn_of_units()
         self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)

@@ -124,6 +124,9 @@ def _way_out(expected: Sequence[str], names: Sequence[str]) -> str:
         return f"choose them with --bands {advice}"
     wanted = [entry for entry in read_names(expected) if entry.named]
     entries = read_names(names)
+    if len(names) == len(expected) and any(entry.meaning == "alpha" for entry in read_names(expected)):
+        # The model learnt from a band tagged alpha that was chosen as data.
+        return f"take all of its bands with --bands {','.join(str(i + 1) for i in range(len(names)))}"
     present = [entry for entry in entries if entry.meaning != "alpha"]
     hint = "; --bands can choose the alpha band if it is data" if len(entries) > len(present) else ""
     missing = [entry.short for entry in wanted if all(differ(entry, other) for other in present)]

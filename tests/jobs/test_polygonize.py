@@ -326,6 +326,13 @@ def test_names_with_commas_and_several_options(
         assert_refused(geoseg(capsys, "-q", *command, "--classes", given), 78, "classes is empty")
 
 
+def test_classes_that_do_not_occur_are_told(
+    tmp_path: Path, classes_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    polygonized(classes_path, tmp_path / "p.gpkg", classes=("1", "99"))
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == ["there are no polygons of 99"]
+
+
 def test_simplified_polygons_are_still_a_coverage(tmp_path: Path, classes_path: Path) -> None:
     """Fewer vertices, the same neighbours, the outer edge where it was, and the areas of the pixels."""
     exact = polygonized(classes_path, tmp_path / "exact.gpkg")

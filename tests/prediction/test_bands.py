@@ -93,6 +93,14 @@ def test_other_bands_are_refused_with_a_way_out_that_is_right(
         assert len(opened(path, expected, chosen)) == len(expected)
 
 
+def test_a_model_of_a_band_that_is_tagged_alpha_is_given_that_band(tmp_path: Path) -> None:
+    tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    path = scene_of(tmp_path / "rgba.tif", *[None] * 4, tags=tags)
+    with pytest.raises(BandError, match="take all of its bands with --bands 1,2,3,4"):
+        opened(path, (*RGB, "alpha"))
+    assert opened(path, (*RGB, "alpha"), (1, 2, 3, 4)) == (1, 2, 3, 4)
+
+
 def test_alpha_is_never_advised_as_infrared(tmp_path: Path) -> None:
     tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
     path = scene_of(tmp_path / "rgba.tif", *[None] * 4, tags=tags)
