@@ -17,7 +17,7 @@ from geoseg.config import PredictConfig
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.files.permissions import Permissions
-from geoseg.files.record import provenance_tags, versions, write_record
+from geoseg.files.record import Record, provenance_tags, read_intact, versions, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
 from geoseg.outputs.footprint import footprint
@@ -75,12 +75,17 @@ class MapFiles:
             WriteError: The file system failed. The run is kept, and old files stay intact until the new ones are
                 complete.
         """
+        old = read_intact(outputs.record)
         with Staging(outputs.classes) as staging:
             used = self._write(run, outputs.relocated(staging.path))
             staging.commit(outputs.stale)
-            self._write_record(outputs, staging)
+            new = self._write_record(outputs, staging)
             if not self.config.keep_run:
                 run.discard()
+        left = [path for path in (old.files if old else ()) if path.exists() and not new.names(path)]
+        if left:
+            names = ", ".join(map(str, left))
+            log.warning("%s: replaced; these files are of the old map, remove them: %s", outputs.classes, names)
         return used
 
     def _write(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
@@ -123,8 +128,8 @@ class MapFiles:
             )  # fmt: skip
         return parts
 
-    def _write_record(self, outputs: Outputs, staging: Staging) -> None:
-        """Write the STAC Item, if it is wanted, and then the record of all files."""
+    def _write_record(self, outputs: Outputs, staging: Staging) -> Record:
+        """Write the STAC Item, if it is wanted, and then the record of all files; return the record."""
         classes, provenance = self.classes, self.provenance
         hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
@@ -132,7 +137,7 @@ class MapFiles:
             write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance, permissions)
             hashes[outputs.item] = sha256(outputs.item)
         permissions = staging.permissions(outputs.record)
-        write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes, permissions)
+        return write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes, permissions)
 
     def _write_polygons(self, outputs: Outputs, path: Path) -> None:
         """Write the polygons of the class raster in `outputs`."""

@@ -78,6 +78,18 @@ def test_each_option_adds_its_file_and_the_next_map_without_it_takes_that_away(
     assert set(contents(tmp_path / "out")) == PLAIN
 
 
+def test_files_of_a_replaced_map_that_stay_are_named(
+    predict: Predict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    confidence, polygons = tmp_path / "out" / "confidence.tif", tmp_path / "out" / "polygons.fgb"
+    assert predict("--confidence", confidence, "--polygons", polygons).code == 0
+    assert predict("--overwrite", "--confidence", confidence, "--polygons", polygons).code == 0
+    assert "of the old map" not in caplog.text
+    assert predict("--overwrite", "--confidence", confidence).code == 0
+    (told,) = [message for message in caplog.messages if "of the old map" in message]
+    assert told.rpartition(": ")[2] == f"{polygons}, {polygons.with_suffix('.qml')}"
+
+
 def test_the_record_has_the_sha256_of_every_file(predict: Predict, tmp_path: Path) -> None:
     confidence = tmp_path / "out" / "confidence.tif"
     assert predict("--sld", "--legend", "--stac", "--confidence", confidence).code == 0
