@@ -155,7 +155,8 @@ def check_memory(name: str, demand: Demand, options: bool = True) -> None:
     Raises:
         SettingError: There is too little memory; the message names settings that fit.
     """
-    available, resident = available_bytes(), _resident_bytes()
+    # What a process holds besides, such as the arrays of a notebook, is of no use to the work.
+    available, resident = available_bytes(), min(_resident_bytes(), _LIBRARIES)
     if available is None or demand.peak - resident <= available:
         return
     found = _fitting(demand, available + resident) if options else None
