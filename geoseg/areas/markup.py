@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import batches, polygon
+from geoseg.files.xml import parse_xml
 
 _GML = "opengis.net/gml"
 _HREF = "{http://www.w3.org/1999/xlink}href"
@@ -20,13 +20,6 @@ _CURVES = (
     "Arc", "ArcString", "ArcByCenterPoint", "ArcByBulge", "ArcStringByBulge", "Circle", "CircleByCenterPoint",
     "CubicSpline", "BSpline", "Bezier", "Clothoid", "Geodesic", "GeodesicString", "OffsetCurve",
 )  # fmt: skip
-
-
-class _Builder(ElementTree.TreeBuilder):
-    """Refuses a document type, whose entities may grow without limit or refer to other files."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("it has a DOCTYPE")
 
 
 class _Found(NamedTuple):
@@ -45,7 +38,7 @@ def open_markup(content: bytes) -> tuple[pyproj.CRS | None, Iterator[NDArray[Any
             to geometries elsewhere.
         pyproj.exceptions.CRSError: The CRS is unknown.
     """
-    root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+    root = parse_xml(content)
     crs: pyproj.CRS | None
     found = list(_polygons(root))
     if _local(root) == "kml":

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from geoseg.files.xml import parse_xml
 from geoseg.raster.attribute_table import AttributeTable, read_dbf, read_gdal_table
 
 log = logging.getLogger(__name__)
@@ -95,17 +96,10 @@ def _parse(path: Path) -> ElementTree.Element | None:
     if content is None:
         return None
     try:
-        return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+        return parse_xml(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         log.warning("%s: cannot be parsed (%s), so names of classes in it are not read", path, error)
         return None
-
-
-class _Builder(ElementTree.TreeBuilder):
-    """Builds elements, and refuses a DOCTYPE, in which entities could be declared that expand without end."""
-
-    def doctype(self, *_: str | None) -> None:
-        raise ValueError("it has a DOCTYPE")
 
 
 def _read(path: Path) -> bytes | None:
