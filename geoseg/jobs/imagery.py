@@ -56,13 +56,10 @@ def warn_of_fills(sources: Sequence[ImageSource]) -> None:
 
 
 def _fill_of(scene: Scene) -> Fill | None:
-    told, scene.nodata_told = scene.nodata_told, True
     try:
         pixels, valid = sample(scene)
     except (InputError, InputMissingError):
         return None  # it is reported, or left out, when all of it is read
-    finally:
-        scene.nodata_told = told
     return undeclared_fill(pixels, valid) if valid.any() else None
 
 

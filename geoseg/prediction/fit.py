@@ -75,12 +75,8 @@ def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: 
     if learnt_from and not rescale:
         learnt = model.scaling or Scaling.none(len(model.bands))
         return Fit(conversion(scene.scaling, scene.dtype, learnt, np.dtype(model.dtype)))
-    told, scene.nodata_told = scene.nodata_told, True
-    try:
-        pixels, valid = sample(scene, _windows(scene, rescale))
-    finally:
-        scene.nodata_told = told
-    fill = None if told or scene.declares_nodata or not valid.any() else undeclared_fill(pixels, valid)
+    pixels, valid = sample(scene, _windows(scene, rescale))
+    fill = None if scene.nodata_told or scene.declares_nodata or not valid.any() else undeclared_fill(pixels, valid)
     if fill is not None:
         scene.nodata_told = True
         valid = valid & ~(pixels == np.array(fill.value, pixels.dtype)).all(axis=0)

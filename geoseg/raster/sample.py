@@ -26,11 +26,15 @@ def sample(scene: Scene, windows: int = 6) -> Pixels:
 
     Returns:
         Pixels (bands, rows, cols) and validity (rows, cols). What lies at an edge of these arrays lies at an edge of
-        the scene.
+        the scene. Reading them warns of no values that may stand for nodata, which their user looks for.
     """
     height, width = scene.shape
-    with scene.caching(SIDE, _CACHE):
-        bands = [_row(scene, rows, _spans(width, windows)) for rows in _spans(height, windows)]
+    told, scene.nodata_told = scene.nodata_told, True
+    try:
+        with scene.caching(SIDE, _CACHE):
+            bands = [_row(scene, rows, _spans(width, windows)) for rows in _spans(height, windows)]
+    finally:
+        scene.nodata_told = told
     return tuple(np.concatenate(parts, axis=-2) for parts in zip(*bands, strict=True))  # type: ignore[return-value]
 
 
