@@ -6,41 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.files.lock import Holder, holder
+from geoseg.files.lock import holder
 from geoseg.files.record import record_path
 from geoseg.outputs.names import run_directory
-from geoseg.runs.directory import RunStatus, is_run, state_of, status
+from geoseg.runs.directory import RunStatus, WorkStatus, is_run, status
 
 
-@dataclass(frozen=True)
-class TrainingStatus:
+@dataclass(frozen=True, kw_only=True)
+class TrainingStatus(WorkStatus):
     """How far an unfinished training is.
 
     Attributes:
-        path: The folder of checkpoints.
         step: The step of the newest intact checkpoint, from which the training continues; None if there is none.
         checkpoints: Number of intact checkpoints.
         damaged: Number of damaged ones.
-        bytes: Size of all files.
-        holder: The process that the lock file names; None if there is no lock file.
     """
 
-    path: Path
     step: int | None
     checkpoints: int
     damaged: int
-    bytes: int
-    holder: Holder | None
-
-    @property
-    def working(self) -> bool:
-        """Whether a process is at work there, as far as that can be known."""
-        return self.holder is not None and self.holder.alive
-
-    @property
-    def state(self) -> str:
-        """What the process that holds the folder does, in words."""
-        return state_of(self.holder)
 
 
 def run_status(path: Path) -> RunStatus | TrainingStatus | None:
@@ -75,7 +59,10 @@ def _training_status(folder: Path) -> TrainingStatus:
     intact = [record for record in found if verify(record) is None]
     step = int(intact[-1].stem.removeprefix("step-")) if intact else None
     size = sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())
-    return TrainingStatus(folder, step, len(intact), len(found) - len(intact), size, holder(folder / "lock"))
+    return TrainingStatus(
+        path=folder, bytes=size, holder=holder(folder / "lock"),
+        step=step, checkpoints=len(intact), damaged=len(found) - len(intact),
+    )  # fmt: skip
 
 
 def status_json(found: RunStatus | TrainingStatus | None) -> dict[str, Any]:

@@ -207,28 +207,18 @@ class Run:
         return self.path / f"part-{block.index:06d}.json"
 
 
-@dataclass(frozen=True)
-class RunStatus:
-    """How far a run is.
+@dataclass(frozen=True, kw_only=True)
+class WorkStatus:
+    """What is common to unfinished work of all kinds.
 
     Attributes:
-        path: The run directory.
-        finished: Number of blocks whose parts are complete.
-        damaged: Number of blocks whose parts do not match their checksums.
-        blocks: Number of all blocks; None if the manifest does not give it.
+        path: The folder that it is kept in.
         bytes: Size of all files.
-        command: Command that continues the run; empty if unknown.
-        folder: Working directory of `command`; None if unknown.
         holder: The process that the lock file names; None if there is no lock file.
     """
 
     path: Path
-    finished: int
-    damaged: int
-    blocks: int | None
     bytes: int
-    command: str
-    folder: str | None
     holder: Holder | None
 
     @property
@@ -238,17 +228,31 @@ class RunStatus:
 
     @property
     def state(self) -> str:
-        """What the process that holds the run does, in words."""
-        return state_of(self.holder)
+        """What the process that holds the folder does, in words."""
+        if self.holder is None:
+            return "stopped"
+        if self.holder.alive:
+            return f"at work: {self.holder}, last heartbeat {self.holder.silent:.0f} s ago"
+        return f"stopped: {self.holder} has ended without finishing"
 
 
-def state_of(found: Holder | None) -> str:
-    """Return what the process that a lock file names does, in words."""
-    if found is None:
-        return "stopped"
-    if found.alive:
-        return f"at work: {found}, last heartbeat {found.silent:.0f} s ago"
-    return f"stopped: {found} has ended without finishing"
+@dataclass(frozen=True, kw_only=True)
+class RunStatus(WorkStatus):
+    """How far a run is.
+
+    Attributes:
+        finished: Number of blocks whose parts are complete.
+        damaged: Number of blocks whose parts do not match their checksums.
+        blocks: Number of all blocks; None if the manifest does not give it.
+        command: Command that continues the run; empty if unknown.
+        folder: Working directory of `command`; None if unknown.
+    """
+
+    finished: int
+    damaged: int
+    blocks: int | None
+    command: str
+    folder: str | None
 
 
 def status(path: Path) -> RunStatus:
@@ -268,8 +272,8 @@ def status(path: Path) -> RunStatus:
     complete, damaged = check_parts(path)
     size = sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
     return RunStatus(
-        path, len(complete), len(damaged), manifest.get("blocks"), size, manifest.get("command") or "",
-        manifest.get("folder"), holder(path / _LOCK),
+        path=path, bytes=size, holder=holder(path / _LOCK), finished=len(complete), damaged=len(damaged),
+        blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
     )  # fmt: skip
 
 
