@@ -86,11 +86,9 @@ class Stages:
         Returns:
             float32 (bands, H, W) for `forward`.
         """
-        return np.pad(
-            self._model.stats.normalise(self._converted(pixels), valid),
-            ((0, 0), *self._pads(valid.shape, edges)),
-            mode="edge",
-        )
+        image, pads = self._model.stats.normalise(self._converted(pixels), valid), self._pads(valid.shape, edges)
+        # Most windows of a large scene lie inside it; np.pad would copy them.
+        return np.pad(image, ((0, 0), *pads), mode="edge") if any(map(any, pads)) else image
 
     def _pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
         """Pixels to add before and after the rows, and the columns, of a window."""

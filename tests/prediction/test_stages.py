@@ -32,7 +32,7 @@ def logits(
 @pytest.mark.parametrize("encoder", [COMPACT, "mobilenet_v2"])
 def test_there_are_logits_for_each_cell_of_a_window(encoder: str) -> None:
     stages = Stages(make_model(encoder=encoder), np.dtype("uint8"), torch.device("cpu"), torch.float32)
-    for edges in (ALL_EDGES, INSIDE, Edges(True, False, False, True)):
+    for edges in (ALL_EDGES, INSIDE, Edges(True, False, False, True), Edges(True, False, False, False)):
         for shape in ((64, 64), (61, 90), (7, 5), (1, 1)):
             found = logits(stages, landscape(*shape), edges=edges)
             assert found.shape == (-(-shape[0] // 4), -(-shape[1] // 4), 5)
