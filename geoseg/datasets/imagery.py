@@ -22,30 +22,11 @@ IMAGE_SUFFIXES = ("_RGBIR", "_RGB", "_IRRG", "_image", "_img", "_sat")
 _LABEL = r"labels?|lbl|masks?|gt|annotations?|ground[_ -]?truth"
 _LABEL_PREFIX = re.compile(rf"^(?:{_LABEL})[_\-. ]+")
 _LABEL_SUFFIX = re.compile(rf"(?:[_\-. ]+(?:{_LABEL}|seg|segmentation|label_?ids?|label_?train_?ids?))+$")
-_LABEL_FOLDERS = frozenset(
-    [
-        "label",
-        "labels",
-        "mask",
-        "masks",
-        "gt",
-        "gts",
-        "groundtruth",
-        "ground_truth",
-        "ground-truth",
-        "ground truth",
-        "annotation",
-        "annotations",
-        "ann_dir",
-        "gtfine",
-        "gtcoarse",
-        "labelmap",
-        "labelmaps",
-        "label_maps",
-        "segmentationclass",
-        "segmentationobject",
-    ]
-)
+_LABEL_FOLDERS = frozenset([
+    "label", "labels", "mask", "masks", "gt", "gts", "groundtruth", "ground_truth", "ground-truth", "ground truth",
+    "annotation", "annotations", "ann_dir", "gtfine", "gtcoarse", "labelmap", "labelmaps", "label_maps",
+    "segmentationclass", "segmentationobject",
+])  # fmt: skip
 _LABEL_WORDS = frozenset(["label", "labels", "mask", "masks", "gt", "annotation", "annotations"])
 _IMAGE_WORDS = frozenset(
     ["image", "images", "img", "imgs", "imagery", "sat", "rgb", "scenes", "photos", "jpegimages", "no", "without"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import compiled
+from geoseg.kernels import compiled, inlined
 
 LIMIT = 1e30
 """Larger numbers are no measurement; float32 arithmetic with them would overflow."""
@@ -119,14 +119,19 @@ def _value(pattern: Any) -> NDArray[np.float64]:
     return numbers
 
 
+@inlined
+def _ordered(pattern: Any) -> Any:
+    """The bit pattern of a float32 as a whole number in 0..2^32 - 1 that is in the order of the floats."""
+    bits = np.int64(pattern)
+    return (bits ^ 0xFFFFFFFF) if bits >> 31 else bits | 0x80000000
+
+
 @compiled
 def _count_leading(values: NDArray[np.float32], valid: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
     patterns = values.view(np.uint32)
     for i in range(len(values)):
         if valid[i]:
-            bits = np.int64(patterns[i])
-            bits = (bits ^ 0xFFFFFFFF) if bits >> 31 else bits | 0x80000000
-            counts[bits >> 16] += 1
+            counts[_ordered(patterns[i]) >> 16] += 1
 
 
 @compiled
@@ -143,8 +148,7 @@ def _count_trailing(
     last = len(histogram) - 1
     for i in range(len(values)):
         if valid[i]:
-            bits = np.int64(patterns[i])
-            bits = (bits ^ 0xFFFFFFFF) if bits >> 31 else bits | 0x80000000
+            bits = _ordered(patterns[i])
             for k in range(2):
                 if bits >> 16 == bins[k]:
                     trailing[k, bits & 0xFFFF] += 1

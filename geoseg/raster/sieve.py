@@ -118,10 +118,10 @@ def margin(georeference: Georeference, part: Window, scene: Window, min_area: Ar
     than four times the side of a square of the minimum area.
 
     Args:
-        georeference: of the scene.
-        part: the part.
-        scene: the whole scene.
-        min_area: the minimum area.
+        georeference: Georeference of the scene.
+        part: Pixels that are wanted.
+        scene: All pixels of the scene.
+        min_area: The minimum area.
 
     Raises:
         SettingError: `min_area` is in square metres, and the scene has no CRS with metres.
@@ -139,9 +139,9 @@ class Surroundings:
     """What a part of a scene is cut from.
 
     Attributes:
-        part: the part that is wanted.
-        scene: the whole scene.
-        georeference: of the scene.
+        part: Pixels that are wanted.
+        scene: All pixels of the scene.
+        georeference: Georeference of the scene.
     """
 
     part: Window
