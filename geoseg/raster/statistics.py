@@ -77,11 +77,6 @@ class BandStats:
         fill_invalid(normal, valid)
         return normal
 
-    def scale(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Return (pixels - low) / (high - low) per band, as float32 (bands, rows, cols): mostly within [0, 1]."""
-        low, high = (np.asarray(value, dtype=np.float32)[:, None, None] for value in (self.low, self.high))
-        return np.asarray(np.subtract(self.winsorised(pixels), low, dtype=np.float32) / (high - low))
-
     def winsorised(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return pixels (bands, rows, cols) with more than 16 bits within the fences, and others as they are.
 
