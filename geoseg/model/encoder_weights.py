@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ from torch import Tensor, nn
 from geoseg.errors import InputError, SettingError, UnavailableError, first_line
 from geoseg.raster.guards import regular_file
 
+log = logging.getLogger(__name__)
+
 _FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def load_encoder_weights(encoder: nn.Module, name: str, bands: int, channels: int, weights: str) -> None:
     """Load pretrained weights into `encoder`.
+
+    Libraries name the tensors of the same network differently, but all list them in the order of its layers. So if a
+    file shares no name with the encoder, its tensors are matched by their order, provided that all their shapes and
+    kinds (weight, bias, running mean and so on) agree; those that follow, of a classifier, are left out.
 
     If they expect another number of input channels, the first convolution is adapted: its kernels are repeated
     cyclically over the bands and rescaled, so that their response keeps its size; channels after the bands (edges)
@@ -26,8 +33,8 @@ def load_encoder_weights(encoder: nn.Module, name: str, bands: int, channels: in
         name: Its name in segmentation-models-pytorch.
         bands: Number of bands.
         channels: Number of input channels, at least `bands`.
-        weights: A file with a state dict of the encoder (`.safetensors`, `.pth` or `.pt`), or the name of weights that
-            segmentation-models-pytorch downloads, such as "imagenet".
+        weights: A file with a state dict of the encoder, alone or in a classifier (`.safetensors`, `.pth` or `.pt`), or
+            the name of weights that segmentation-models-pytorch downloads, such as "imagenet".
 
     Raises:
         InputMissingError, InputError: The file does not exist, or does not fit the encoder.
@@ -38,6 +45,9 @@ def load_encoder_weights(encoder: nn.Module, name: str, bands: int, channels: in
     state = _read(path) if path.suffix in _FILE_SUFFIXES else _download(name, weights)
     own: dict[str, Tensor] = encoder.state_dict()
     first = next(key for key, value in own.items() if value.ndim == 4)
+    if not own.keys() & state.keys() and (renamed := _by_order(own, state, first)):
+        log.info("%s: names its tensors differently from encoder %s; they are matched by their order", weights, name)
+        state = renamed
     kernel = state.get(first)
     if kernel is not None and kernel.ndim == 4 and kernel.shape[1] not in (0, channels):
         state[first] = _adapt_bands(kernel, bands, channels)
@@ -48,6 +58,26 @@ def load_encoder_weights(encoder: nn.Module, name: str, bands: int, channels: in
             "weights of this encoder, or name theirs with --encoder"
         )
     encoder.load_state_dict({k: state.get(k, v) for k, v in own.items()})
+
+
+def _by_order(own: dict[str, Tensor], state: dict[str, Tensor], first: str) -> dict[str, Tensor]:
+    """Return `state` under the names of `own` in the same order, without what follows; empty if they do not agree.
+
+    The input channels of the first convolution, which are adapted later, may differ.
+    """
+    names, found = ([(key, value) for key, value in each.items() if "num_batches" not in key] for each in (own, state))
+    renamed: dict[str, Tensor] = {}
+    for (key, value), (other, weight) in zip(names, found, strict=False):
+        # A kernel is (out, in, rows, cols).
+        shapes = [[*tensor.shape[:1], *tensor.shape[1 + (key == first) :]] for tensor in (value, weight)]
+        if shapes[0] != shapes[1] or _kind(key) != _kind(other):
+            return {}
+        renamed[key] = weight
+    return renamed
+
+
+def _kind(key: str) -> str:
+    return key.rpartition(".")[-1]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

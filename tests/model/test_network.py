@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geoseg.config import TrainConfig
 from geoseg.errors import InputError, InputMissingError, SettingError, UnavailableError
+from geoseg.model.encoder_weights import load_encoder_weights
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build, with_edges
 from geoseg.model.normalisation import frozen_statistics, settle_statistics
@@ -157,6 +158,54 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, donor: Segmentation
         save_file(wrong, path)
         with pytest.raises(InputError, match=f"does not fit encoder {ENCODER}"):
             build(donor.spec, encoder_weights=str(path))
+
+
+def as_elsewhere(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as another library saves it: its own names, no counters, and a classifier at the end."""
+    kept = {name: value for name, value in state.items() if "num_batches" not in name}
+    renamed = {f"_layer{i}.{name.rpartition('.')[-1]}": value for i, (name, value) in enumerate(kept.items())}
+    return {**renamed, "_fc.weight": torch.zeros(9, 7), "_fc.bias": torch.zeros(9)}
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_tensors_under_other_names_are_matched_by_their_order(
+    bands: int, tmp_path: Path, donor: SegmentationNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    same, other = tmp_path / "same.pth", tmp_path / "other.pth"
+    state = {name: torch.rand(value.shape) if value.ndim else value for name, value in encoder(donor).items()}
+    torch.save(state, same)
+    torch.save(as_elsewhere(state), other)
+    spec = NetworkSpec(ENCODER, bands, 4)
+    with caplog.at_level("INFO"):
+        plain, matched = (encoder(build(spec, seed=1, encoder_weights=str(path))) for path in (same, other))
+    assert all(torch.equal(value, matched[name]) for name, value in plain.items())
+    assert [record.getMessage() for record in caplog.records if "by their order" in record.getMessage()] == [
+        f"{other}: names its tensors differently from encoder {ENCODER}; they are matched by their order"
+    ]
+
+
+def test_tensors_under_other_names_that_do_not_agree_in_order_are_refused(
+    tmp_path: Path, donor: SegmentationNetwork
+) -> None:
+    path, whole = tmp_path / "encoder.pth", as_elsewhere(encoder(donor))
+    names = list(whole)
+    kernel, scale, offset = names[:3]
+
+    def without(*gone: str) -> dict[str, Tensor]:
+        return {name: value for name, value in whole.items() if name not in gone}
+
+    for wrong in (
+        without(kernel),
+        without(*names[-4:]),
+        {kernel: whole[kernel], offset: whole[offset], **without(kernel, offset)},
+        {kernel: whole[kernel][:-1], **without(kernel)},
+        {kernel: whole[kernel][..., 1:], **without(kernel)},
+        {kernel: whole[kernel], scale: whole[scale][None], **without(kernel, scale)},
+        {**whole, first(encoder(donor)): whole[kernel]},
+    ):
+        torch.save(wrong, path)
+        with pytest.raises(InputError, match=f"does not fit encoder {ENCODER}"):
+            load_encoder_weights(donor.pyramid.encoder, ENCODER, 3, 3, str(path))
 
 
 @pytest.mark.parametrize("name", ["encoder.pth", "encoder.safetensors"])
