@@ -1,6 +1,6 @@
 """What predict costs beyond its network and its superpixels.
 
-    python benchmarks/predict.py SCENE [--model MODEL] [--repeat 3] [--workers N]
+    python benchmarks/predict.py SCENE [--model MODEL] [--repeat 3] [--workers N] [--smooth ROUNDS]
 
 Prints, measured in turn in one process, medians of `--repeat` rounds:
 - network alone: every lattice window once, normalised and in memory before the clock starts;
@@ -27,12 +27,13 @@ from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model, load_model, save_model
+from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
-from geoseg.recipes import SuperpixelConfig, WindowConfig
+from geoseg.recipes import Recipe, SuperpixelConfig, WindowConfig
 from geoseg.segments.superpixels import colour, segment
 
 
@@ -41,7 +42,8 @@ def untrained(scene: Scene, classes: int) -> Model:
     network = build(NetworkSpec(TrainConfig.encoder, len(scene.bands), classes)).eval()
     stats = band_stats([scene])
     parts = (SuperpixelConfig(), WindowConfig(), ClassMap.default(classes), {})
-    return Model(network, scene.band_names, str(scene.dtype), stats, *parts)
+    experts = Experts.untrained(len(scene.bands), classes, Recipe.start)
+    return Model(network, scene.band_names, str(scene.dtype), stats, *parts, experts=experts)
 
 
 def seconds(task: Callable[[], Any]) -> float:
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--classes", type=int, default=8)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--smooth", type=int)
     arguments = parser.parse_args()
 
     with Scene(arguments.scene) as scene:
@@ -118,6 +121,7 @@ def main() -> None:
                 overwrite=True,
                 workers=arguments.workers,
                 precision=arguments.precision,
+                smooth=arguments.smooth,
                 **settings,
             )
             return PredictJob(config, arguments.scene, Outputs(out, None), saved)

@@ -4,40 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import networks
 import numpy as np
 from data import Data
-from ladder import FEW, INMARS, STEPS, K
-from networks import learn, mapper, reconstruction
+from maps import mapper_of
+from networks import learn
+from rows import INMARS, Training, parts
 from score import Mapper
+from variants import CellSampler
 
 from geoseg.classes import ClassMap
 from geoseg.outputs.pictures import colourise, montage, save_png
 
 SHOWN = ("tile1_part6", "tile2_part2")
+METHODS = {
+    "MI, without superpixels": 0,
+    "IIC's objective, on superpixels": 0,
+    "MI": 0,
+    INMARS: 0,
+    "geoseg": 2,
+}
+"""Parts of the ladder, and which of their rows: geoseg is shown as `geoseg predict` makes maps."""
 
 
-def draw(data: Data, path: Path) -> None:
+def draw(data: Data, path: Path, quick: bool = False) -> None:
     """Draw to `path` the images, then the maps of MI without superpixels, IIC, MI, InMARS, and geoseg."""
-    mappers: list[Mapper] = []
-    for name in (
-        "MI, without superpixels",
-        "IIC's objective, on superpixels",
-        "MI",
-        "InMARS: MI + adversarial + geometric",
-    ):
-        settings, kind, superpixels = INMARS[name]
-        mappers.append(_trained(data, reconstruction(K, STEPS, **settings), kind, superpixels))
-    mappers.append(_trained(data, FEW, networks.Trainer, superpixels=True))
+    mappers = [_trained(data, name, row, quick) for name, row in METHODS.items()]
     sheet = []
     for image in data.images:
-        if image.path.stem in SHOWN:
+        if image.path.stem in SHOWN or quick:
             row = [np.ascontiguousarray(np.moveaxis(image.pixels, 0, 2))]
-            row += [colourise(mapped(image) + 1, ClassMap.default(K)) for mapped in mappers]
+            for mapper in mappers:
+                made = mapper(image)
+                row.append(colourise(made.clusters[made.regions] + 1, ClassMap.default(data.classes)))
             sheet.append([each[:360, :360] for each in row])
     save_png(montage(sheet), path)
 
 
-def _trained(data: Data, recipe: networks.Recipe, kind: type[networks.Trainer], superpixels: bool) -> Mapper:
-    *_, (_, trained) = learn(data, recipe, 0, kind, superpixels)
-    return mapper(data, trained, "last", superpixels)
+def _trained(data: Data, name: str, row: int, quick: bool) -> Mapper:
+    part = parts(data.classes, quick)[f"K = {data.classes}: {name}"]
+    assert isinstance(part, Training)
+    trained, _ = learn(data, part, 0)
+    return mapper_of(data, trained, part.rows[row], part.sampler is not CellSampler)
