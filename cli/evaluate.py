@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 )
 @bands_option
 @rescale_option
+@click.option(
+    "--smooth",
+    type=int,
+    metavar="ROUNDS",
+    help="With a model: rounds of smoothing, as in predict.  [default: as in predict; 0 by a protocol]",
+)
 @device_options
 @click.option("--picture", type=PATH, help="Also draw the confusion matrix to this PNG file.")
 @overwrite_option

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from geoseg.config import MODEL_NAME, Blend, PredictConfig
+from geoseg.config import MODEL_NAME, ROUNDS, Blend, PredictConfig
 
 from .options import (
     LOCATION,
@@ -58,6 +58,12 @@ from .usage import Command
 )
 @bands_option
 @rescale_option
+@click.option(
+    "--smooth",
+    type=int,
+    metavar="ROUNDS",
+    help=f"Rounds in which superpixels follow similar neighbours, at most 10; 0 is off.  [default: {ROUNDS}]",
+)
 @click.option("--aoi", type=PATH, help="Vector file; pixels outside its polygons become nodata.")
 @click.option("--aoi-layer", metavar="NAME", help="Layer of the GeoPackage to use.  [default: the one with polygons]")
 @click.option(

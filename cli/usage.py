@@ -14,7 +14,7 @@ _GROUPS = {
     ),
     "Model": ("model", "relearn", "recipe", "classes", "encoder", "encoder_weights", "weights"),
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),
-    "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size"),
+    "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size", "smooth"),
     "Output": (
         "out", "confidence", "polygons", "min_area", "simplify", "polygonize.classes", "field", "sld", "legend", "stac",
         "datetime", "picture", "as_json",

@@ -117,6 +117,13 @@ def test_a_recipe_is_taken_as_it_is_where_nothing_else_is_asked_for(name: Recipe
     assert training(recipe=name).settled == RECIPES[name]
 
 
+def test_inmars_has_nothing_that_the_paper_does_not_have() -> None:
+    recipe = training(recipe="inmars", classes=6).settled
+    ours = ("start_share", "anchor_weight", "imbalance", "averaging")
+    assert [getattr(recipe, name) for name in ours] == [0, 0, 0, 0]
+    assert (recipe.classes, recipe.marginal_weight, recipe.geometric_weight) == (6, 1, 1)
+
+
 @pytest.mark.parametrize(("start", "warm"), [(0, 0), (0, 1), (0.5, 0.5), (1, 1)])
 def test_phases_may_be_empty(start: float, warm: float) -> None:
     assert Recipe(start_share=start, warm_share=warm).warm_share == warm
@@ -131,7 +138,7 @@ def test_few_classes_of_orthophotos_are_learnt_as_those_of_the_protocols(name: R
     for protocol in ("potsdam6", "cocostuff15", "quick"):
         assert [getattr(few, key) for key in same] == [getattr(RECIPES[protocol], key) for key in same]
     assert (few.classes, few.steps, few.superpixel_size) == (12, plain.steps, plain.superpixel_size)
-    assert (few.start, plain.start) == ("brightness", "hue")
+    assert (few.start, plain.start) == ("auto", "hue")
     assert few.imbalance > plain.imbalance
     own = training(recipe=name, classes=5, steps=7, batch_size=3, patch_size=64, superpixel_size=9).settled
     assert own == replace(few, classes=5, steps=7, batch_size=3, patch_size=64, superpixel_size=9)

@@ -24,7 +24,7 @@ from faults.cases import Bench
 from faults.table import PREDICT
 from faults.trials import kills
 from helpers.class_rasters import PIXELS, bands, classes
-from helpers.models import as_saved, make_model
+from helpers.models import as_saved, make_model, with_experts
 from helpers.prediction import peak_memory, predict_map
 from helpers.rasters import TRANSFORM, landscape, make_raster
 from hypothesis import given, settings
@@ -93,6 +93,8 @@ def holed_scene(path: Path, rows: int = 1100, cols: int = 1300) -> Path:
 @pytest.mark.parametrize("encoder", ["compact", "mobilenet_v2"])
 def test_law_2_block_independence(tmp_path: Path, encoder: str) -> None:
     scene, model = holed_scene(tmp_path / "scene.tif"), make_model(encoder=encoder)
+    if encoder == "compact":
+        model = with_experts(model)
     classes, confidence, _ = predict_map(scene, model, tmp_path / "whole.tif", block_size=2048)
     assert len(np.unique(classes)) > 3
     for size, workers in ((512, 1), (1024, 3)):

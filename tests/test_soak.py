@@ -12,7 +12,8 @@ import pytest
 import rasterio
 from helpers.models import make_model
 from helpers.prediction import peak_memory, predict_map
-from helpers.rasters import TRANSFORM, UTM, landscape
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
+from helpers.scenery import share_kept, textures_with_a_rare_class
 
 from geoseg.model.file import save_model
 
@@ -77,3 +78,19 @@ def test_the_plan_is_not_below_the_memory_that_is_used(tmp_path: Path, classes: 
         ["geoseg", *map(str, arguments), "--dry-run"], capture_output=True, text=True, check=True
     ).stdout
     assert peak_memory(4096, *arguments) / 1024 <= 1.15 * json.loads(planned)["memory_mib"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_distinct_class_of_a_five_hundredth_is_kept(tmp_path: Path, seed: int) -> None:
+    """A hundred steps of the recipe for any folder of imagery, with 24 classes, as a user would run them."""
+    pixels, rare = textures_with_a_rare_class()
+    make_raster(tmp_path / "scene.tif", pixels)
+    for command in (
+        f"train --data scene.tif --out m.safetensors --steps 100 --seed {seed}",
+        "predict scene.tif --model m.safetensors --out map.tif",
+    ):
+        subprocess.run(["geoseg", "-q", *command.split()], cwd=tmp_path, check=True)
+    with rasterio.open(tmp_path / "map.tif") as file:
+        kept = share_kept(file.read(1), rare)
+    print("share of the rare class that is kept:", kept)
+    assert kept > 0.9

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def evaluate(
     file: PathLike, *, labels: PathLike | None = None, data: PathLike | None = None,
     protocol: ProtocolName | None = None, ignore: Numbers = (), label_map: PathLike | None = None,
-    bands: BandsLike | None = None, rescale: bool = False, device: str = "auto", precision: Precision = "auto",
-    picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
-    max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
-    progress: ProgressOption = False,
+    bands: BandsLike | None = None, rescale: bool = False, smooth: int | None = None, device: str = "auto",
+    precision: Precision = "auto", picture: PathLike | None = None, overwrite: bool = False, allow_vrt: bool = False,
+    allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
+    nodata: float | None = None, progress: ProgressOption = False,
 ) -> Report:  # fmt: skip
     """Score a model (on the images of `data`) or a class raster against labels.
 
@@ -49,6 +49,7 @@ def evaluate(
         label_map: JSON or CSV file that names label values or colours.
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: As in `predict`.
+        smooth: As in `predict`; None is its default, and 0 by a protocol.
         device: As in `train`.
         precision: As in `train`.
         picture: Also draw the confusion matrix to this PNG file.
@@ -71,7 +72,7 @@ def evaluate(
     config = EvaluateConfig(
         file=location_of(file), labels=optional_path(labels), data=optional_path(data), protocol=protocol,
         ignore=numbers_of("ignore", ignore) or (),
-        label_map=optional_path(label_map), bands=bands_of(bands), rescale=rescale,
+        label_map=optional_path(label_map), bands=bands_of(bands), rescale=rescale, smooth=smooth,
         device=device, precision=precision,
         picture=optional_path(picture), overwrite=overwrite,
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,

@@ -8,9 +8,10 @@ from typing import get_args
 
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands
+from geoseg.config.predict import MAX_ROUNDS, ROUNDS
 from geoseg.errors import SettingError
 from geoseg.location import Location
-from geoseg.recipes import ProtocolName, check_choice
+from geoseg.recipes import ProtocolName, check_choice, check_range
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class EvaluateConfig(Opening):
         label_map: File that names label values or colours.
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: See `PredictConfig`.
+        smooth: See `PredictConfig`. None is 0 by a protocol, whose published tables judge patches.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: Arithmetic of the network.
         picture: PNG file for the confusion matrix.
@@ -42,6 +44,7 @@ class EvaluateConfig(Opening):
     label_map: Path | None = None
     bands: Bands | None = None
     rescale: bool = False
+    smooth: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
     picture: Path | None = None
@@ -52,19 +55,29 @@ class EvaluateConfig(Opening):
         super().__post_init__()
         check_choice("precision", self.precision, get_args(Precision))
         check_bands(self.bands)
+        if self.smooth is not None:
+            check_range("smooth", self.smooth, 0, MAX_ROUNDS)
         if self.is_model and self.data is None:
             raise SettingError(f"{self.file}: is a model; name the images to map and score with --data FOLDER")
         if not self.is_model and (self.data is not None or self.bands is not None):
             name = "--bands" if self.data is None else "--data"
             raise SettingError(f"{self.file}: is not a model (.safetensors), so nothing is mapped; omit {name}")
-        if not self.is_model and self.rescale:
-            raise SettingError(f"{self.file}: is not a model (.safetensors), so nothing is mapped; omit --rescale")
+        if not self.is_model and (self.rescale or self.smooth is not None):
+            name = "--rescale" if self.rescale else "--smooth"
+            raise SettingError(f"{self.file}: is not a model (.safetensors), so nothing is mapped; omit {name}")
         self._check_labels()
 
     @property
     def is_model(self) -> bool:
         """Whether `file` is a model rather than a class raster, by its suffix."""
         return self.file.suffix == ".safetensors"
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of smoothing, for a model with a mixture."""
+        if self.smooth is not None:
+            return self.smooth
+        return 0 if self.labels is None else ROUNDS
 
     def _check_labels(self) -> None:
         if self.protocol is not None:

@@ -16,6 +16,12 @@ from geoseg.units import Area, Period
 
 Blend = Literal["hann", "linear", "crop"]
 
+ROUNDS = 3
+"""Default number of rounds of smoothing."""
+
+MAX_ROUNDS = 10
+"""The most rounds of smoothing; each one widens the halo by three superpixels."""
+
 
 @dataclass(frozen=True)
 class PredictConfig(Opening):
@@ -36,6 +42,8 @@ class PredictConfig(Opening):
         datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
+        smooth: Rounds in which superpixels follow similar neighbours, 0..10; 0 is off and None is `ROUNDS`. It has no
+            effect on a model without a mixture.
         aoi: Vector file; pixels outside its polygons become nodata.
         aoi_layer: Layer of `aoi`, a GeoPackage, to use; None for the only one with polygons.
         bounds: Left, bottom, right and top, in the scene's CRS, of the part to write.
@@ -67,6 +75,7 @@ class PredictConfig(Opening):
     datetime: Period | None = None
     bands: Bands | None = None
     rescale: bool = False
+    smooth: int | None = None
     aoi: Path | None = None
     aoi_layer: str | None = None
     bounds: tuple[float, float, float, float] | None = None
@@ -89,6 +98,8 @@ class PredictConfig(Opening):
         check_choice("blend", self.blend, get_args(Blend))
         check_choice("precision", self.precision, get_args(Precision))
         check_bands(self.bands)
+        if self.smooth is not None:
+            check_range("smooth", self.smooth, 0, MAX_ROUNDS)
         check_blocks(self.block_size, self.workers)
         if self.batch_size is not None:
             check_range("batch size", self.batch_size, 1, 4096)
@@ -102,6 +113,11 @@ class PredictConfig(Opening):
             left, bottom, right, top = self.bounds
             if not (-math.inf < left < right < math.inf and -math.inf < bottom < top < math.inf):
                 raise SettingError(f"bounds {self.bounds} are empty or infinite; the order is: left bottom right top")
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of smoothing, for a model with a mixture."""
+        return ROUNDS if self.smooth is None else self.smooth
 
     def windows(self, model: WindowConfig) -> WindowConfig:
         """Return the model's window settings with the values that this configuration sets."""

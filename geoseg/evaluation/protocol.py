@@ -22,6 +22,7 @@ from geoseg.evaluation.report import Counted, Report
 from geoseg.evaluation.sources import ModelSource
 from geoseg.files.stamps import Stamps
 from geoseg.model.file import Model
+from geoseg.prediction.experts import Described
 from geoseg.prediction.fit import fit_values
 from geoseg.prediction.stages import Stages
 from geoseg.raster.scaling import Conversion, Scaling
@@ -51,19 +52,20 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """An image as the network takes it, its superpixels, and its labels."""
+    """An image as the network takes it, its superpixels and what the experts know of them, and its labels."""
 
     index: int
     normal: NDArray[np.float32]
     superpixels: NDArray[np.int32]
+    described: Described | None
     truth: NDArray[np.int16]
 
 
 class ProtocolEvaluation:
     """An evaluation of a model by a protocol that is ready to run: nothing is predicted yet.
 
-    Every pixel of every labelled image is predicted as `predict` would predict a scene of that size. A context
-    manager: the data set may hold files open.
+    Every pixel of every labelled image is predicted as `predict` would predict a scene of that size, unsmoothed unless
+    the settings ask for it. A context manager: the data set may hold files open.
 
     Args:
         config: The settings, without `labels`.
@@ -95,7 +97,8 @@ class ProtocolEvaluation:
         try:
             self.band_order = _band_order(model, self.dataset, config)
             dtype, device, precision = self.dataset.sources[0].dtype, self._source.device, self._source.precision
-            self._stages = Stages(model, dtype, device, precision, self._conversion(model, config, protocol))
+            conversion = self._conversion(model, config, protocol)
+            self._stages = Stages(model, dtype, device, precision, conversion, config.rounds)
         except BaseException:
             self.dataset.close()
             raise
@@ -130,7 +133,8 @@ class ProtocolEvaluation:
             shape = images[0].superpixels.shape
             logits = self._stages.forward(np.stack([image.normal for image in images]), (shape[0], shape[1]))
             for image, field in zip(images, logits, strict=True):
-                ids, _ = self._stages.classify(field, image.superpixels, int(image.superpixels.max()))
+                count = int(image.superpixels.max())
+                ids, _ = self._stages.classify(field, image.superpixels, count, image.described)
                 yield Prediction(image.index, paint(ids, image.superpixels), image.truth)
 
     def _conversion(self, model: Model, config: EvaluateConfig, protocol: str) -> Conversion | None:
@@ -162,7 +166,8 @@ class ProtocolEvaluation:
         pixels, valid = self.dataset.image(index)
         pixels = pixels[self.band_order]
         superpixels = self._stages.cut(pixels, valid).labels
-        return _Image(index, self._stages.normalise(pixels, valid), superpixels, self.dataset.labels(index))
+        described = self._stages.describe(pixels, superpixels, int(superpixels.max()))
+        return _Image(index, self._stages.normalise(pixels, valid), superpixels, described, self.dataset.labels(index))
 
 
 def _protocol_of(model: Model, config: EvaluateConfig) -> ProtocolName:

@@ -17,6 +17,7 @@ from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.memory import check_memory, demand_of
 from geoseg.prediction.plan import Plan, default_batch_size, default_workers, plan
@@ -96,11 +97,15 @@ class ModelSource:
         self.model = load_model(regular_file(config.file))
         self.names = tuple(entry.name for entry in self.model.classes.classes)
         self._fits: dict[Location, Fit] = {}
+        if config.smooth and self.model.experts is None:
+            log.warning("%s: has no mixture, so --smooth has no effect", config.file)
 
     def facts(self) -> dict[str, Any]:
         """Return the kind, hash and training of the model, and how it is run."""
         provenance = self.model.provenance
         training = {key: provenance[key] for key in ("weights", "steps", "seed") if provenance.get(key) is not None}
+        if self.model.experts is not None:
+            training["smooth"] = self._config.rounds
         settings = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
         return {"kind": "model", "sha256": self.model.sha256, **training, **settings}
 
@@ -150,7 +155,15 @@ class ModelSource:
     def _plan(self, scene: Scene) -> Plan:
         windows = self.model.windows
         grid = Grid(scene.shape, windows.tile_size, windows.overlap)
-        return plan(grid, self.model.superpixels, scene.extent, self.block_size)
+        rounds = rounds_of(self.model, self._config.rounds)
+        return plan(
+            grid,
+            self.model.superpixels,
+            scene.extent,
+            self.block_size,
+            rounds=rounds,
+            steps=steps_of(self.model, rounds),
+        )
 
 
 class RasterSource:

@@ -124,6 +124,7 @@ def _model(path: Path) -> dict[str, Any]:
         },
         "pixel size": _sizes(card.get("pixel_size")),
         **({"scaling": card["scaling"]} if "scaling" in card else {}),
+        **({"experts": card["experts"]} if "experts" in card else {}),
         "classes": [entry["name"] for entry in card["classes"]],
         "superpixels": card["superpixels"],
         "windows": card["windows"],

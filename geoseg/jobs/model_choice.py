@@ -13,6 +13,7 @@ from geoseg.files.record import MALFORMED
 from geoseg.learning.checkpoints import has_checkpoint
 from geoseg.location import local
 from geoseg.model.file import Model, read_card
+from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import is_folder
 from geoseg.raster.scene import Scene
@@ -108,6 +109,7 @@ def unlearnt(config: PredictConfig) -> Model:
         windows=WindowConfig(),
         classes=ClassMap.default(recipe.classes),
         provenance={},
+        experts=Experts.untrained(count, recipe.classes, "surroundings"),
     )
 
 

@@ -25,6 +25,7 @@ from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
 from geoseg.prediction.plan import default_batch_size, default_workers, plan
@@ -99,7 +100,9 @@ class PredictJob(BlockJob):
             self.aoi = self._area_of_interest()
             windows = config.windows(model.windows)
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
-            self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around)
+            rounds = rounds_of(model, config.rounds)
+            steps = steps_of(model, rounds)
+            self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around, rounds, steps)
             if not config.dry_run:
                 check_memory(str(path), self._demand())
         except BaseException:
@@ -229,6 +232,7 @@ class PredictJob(BlockJob):
             "extent": [self.extent.rows.start, self.extent.cols.start, *self.extent.shape],
             "aoi_sha256": self.aoi.digest if self.aoi else None,
             "precision": str(self.precision).removeprefix("torch."),
+            **({"smooth": self.plan.rounds} if self.model.experts else {}),
             **({"rescale": True} if config.rescale else {}),
             **({"conversion": self.fit.conversion.to_json()} if self.fit.conversion else {}),
         }

@@ -222,6 +222,10 @@ class Predictions:
         if self.config.model is None or len(self._targets) > 1:
             why = "" if self.choice.learn or not self.choice.why else f"; {self.choice.why}"
             notes.append(f"model {self.choice.path}, {len(model.classes)} classes{why}")
+        if self.config.smooth and model.experts is None:
+            notes.append(
+                f"{self.choice.path} has no mixture, so --smooth has no effect; geoseg train makes models with one"
+            )
         return notes
 
     def _training(self, config: PredictConfig) -> TrainJob:

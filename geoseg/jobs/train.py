@@ -30,6 +30,7 @@ from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
 from geoseg.learning.checkpoints import Checkpoints, has_checkpoint, records, verify
 from geoseg.learning.imagery import Imagery
+from geoseg.learning.judgement import with_experts
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
@@ -147,15 +148,9 @@ class TrainJob(Job[Step]):
         spec = NetworkSpec(config.encoder, len(self.dataset.bands), recipe.classes, recipe.edges)
         network = build(spec, config.seed, config.encoder_weights)
         sampler = PatchSampler(
-            Imagery(self.sources, self._protocol, self.bad_images),
-            stats,
-            self.superpixels,
-            colour_scale(stats, dtype),
-            recipe.patch_size,
-            config.seed,
-            self.device,
-            recipe.start,
-        )
+            Imagery(self.sources, self._protocol, self.bad_images), stats, self.superpixels, colour_scale(stats, dtype),
+            recipe.patch_size, config.seed, self.device,
+        )  # fmt: skip
         trainer = Trainer(network, sampler, recipe, self.device, self.precision)
         fingerprint = self._fingerprint(stats)
         if self.resuming:
@@ -304,6 +299,8 @@ class TrainJob(Job[Step]):
             pixel_size=pixel_size_of(self.sources),
             scaling=scaling_of(self.sources),
         )
+        if trainer.mixture is not None:
+            model = with_experts(model, trainer, self.out)
         save_png(training_picture(trainer), self.picture)
         self._check_scenes(network=True)
         self._stamps.check(self.config.data, _REMEDY)

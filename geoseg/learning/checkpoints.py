@@ -29,7 +29,7 @@ from geoseg.files.own import is_plain, read_plain
 
 log = logging.getLogger(__name__)
 
-FORMAT = "geoseg-checkpoint/2"
+FORMAT = "geoseg-checkpoint/3"
 KEPT = 3
 """Number of checkpoints that are kept."""
 

@@ -69,6 +69,7 @@ class Imagery:
         self._bad_images = bad_images
         pixels = np.array([1 if uniform else image.extent.pixels for image in images], dtype=np.float64)
         self.shares = pixels / pixels.sum()
+        self._edges = np.cumsum(self.shares)
         self._max_cached_image, self._cache_size = max_cached_image, cache_size
         self._cache: OrderedDict[int, Crop] = OrderedDict()
         self._cached_bytes = 0
@@ -85,6 +86,10 @@ class Imagery:
             raise error
         self._bad_images.add(self.images[index].path, error)
         self._bad_images.enforce_limit(len(self.images))
+
+    def index(self, share: float) -> int:
+        """Return the image that a number in [0, 1) belongs to if each has its share of that range."""
+        return min(int(np.searchsorted(self._edges, share, side="right")), len(self.images) - 1)
 
     def read(self, index: int, window: Window) -> Crop:
         """Return a window of image `index`.

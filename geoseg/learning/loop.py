@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import DivergedError, InputError
-from geoseg.learning.losses import pool_weights
-from geoseg.learning.mixture import fit_mixture
+from geoseg.learning.mixture import LITTLE_COLOUR, colourfulness, fit_mixture
 from geoseg.learning.patches import MIXTURE_STEPS, VALIDATION_STEPS, Batch
 from geoseg.learning.trainer import Step, Trainer
-from geoseg.recipes import STRIDE
+from geoseg.recipes import Start
 
 _MAX_MIXTURE_BATCHES = 200
+_MIN_MIXTURE_BATCHES = 64
+"""How many batches of patches the mixture is fitted to: at most, and at least."""
+
 _VALIDATION_BATCHES = 4
 _VALIDATIONS = 20
 """Equal parts of a training; the weights are validated at the end of those in its second half."""
@@ -93,22 +95,39 @@ def _prefetched(trainer: Trainer, threads: ThreadPoolExecutor, prefetcher: Threa
 
 def _fit_mixture(trainer: Trainer, threads: ThreadPoolExecutor) -> None:
     """Fit the initial mixture to superpixels of patches that no step learns from, unless it exists or is not used."""
-    recipe, sampler = trainer.recipe, trainer.sampler
+    recipe = trainer.recipe
     if trainer.mixture is not None or not (recipe.start_share or recipe.anchor_weight):
         return
+    start: Start = "surroundings" if recipe.start == "auto" else recipe.start
+    descriptors = _sample_superpixels(trainer, start, threads)
+    if recipe.start == "auto" and colourfulness(descriptors[:, : descriptors.shape[1] // 2]) < LITTLE_COLOUR:
+        start = "brightness"
+        descriptors = _sample_superpixels(trainer, start, threads)
+    trainer.start_from(fit_mixture(descriptors, recipe.classes, trainer.sampler.seed, start))
+
+
+def _sample_superpixels(trainer: Trainer, start: Start, threads: ThreadPoolExecutor) -> NDArray[np.float32]:
+    """Return descriptors of superpixels from all parts of the imagery, on patches that no step learns from.
+
+    Raises:
+        InputError: There are too few for the classes.
+    """
+    recipe, sampler = trainer.recipe, replace(trainer.sampler, start=start)
     min_superpixels = 2 * recipe.classes
     wanted = max(recipe.mixture_superpixels, min_superpixels)
     found: list[NDArray[np.float32]] = []
     for index in range(_MAX_MIXTURE_BATCHES):
-        batch = sampler.batch(MIXTURE_STEPS + index, recipe.batch_size, threads)
-        _, area = pool_weights(batch.labels, batch.regions, STRIDE)
-        found.append(batch.descriptors[area > 0].numpy())
-        if sum(map(len, found)) >= wanted:
+        found.append(sampler.descriptors(MIXTURE_STEPS + index, recipe.batch_size, threads))
+        # More patches than are needed for their number, a few superpixels of each: rare classes are in few places.
+        if index + 1 >= _MIN_MIXTURE_BATCHES and sum(map(len, found)) >= wanted:
             break
     descriptors = np.concatenate(found)
+    if len(descriptors) > wanted:
+        random = np.random.default_rng([sampler.seed, MIXTURE_STEPS])
+        descriptors = descriptors[np.sort(random.choice(len(descriptors), wanted, replace=False))]
     if len(descriptors) < min_superpixels:
         raise InputError(
             f"the imagery has about {len(descriptors)} superpixels, too few for {recipe.classes} classes; ask for "
             "fewer --classes or a smaller --superpixel-size, or add more imagery"
         )
-    trainer.mixture = fit_mixture(descriptors, recipe.classes, sampler.seed, sampler.start).to(trainer.device)
+    return descriptors

@@ -21,11 +21,11 @@ from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.learning.augment import jitter, transform
 from geoseg.learning.imagery import Crop, Imagery
-from geoseg.learning.mixture import region_descriptors
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
 from geoseg.segments import device as segments_device
 from geoseg.segments.superpixels import colour, segment
+from geoseg.segments.views import superpixel_views
 
 NORMALISATION_STEPS = 1 << 40
 MIXTURE_STEPS = 1 << 41
@@ -42,6 +42,15 @@ _MAX_PICKY_DRAWS = 10
 
 _MAX_SEGMENT_THREADS = 16
 
+_PREVIEW_NUMBERS = 1 << 62
+"""First of the numbers of patches that no step draws."""
+
+_SPREAD_STEPS = 0xD1B54A32D192ED03, 0xABC98388FB8FAC03, 0x8CB92BA72F3D8DD7
+"""Steps of `spread` along its three axes, of 2^64: 1 / g, 1 / g^2 and 1 / g^3, with the last bit set. Steps taken from
+floats have none of the last eleven, so that patches 2^53 numbers apart would be the same."""
+
+_SPREAD_KEY = 1 << 43
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -52,7 +61,7 @@ class Batch:
         labels: (B, P, P) int64, superpixels 1..regions; 0 where there is none, or where pixels do not count.
         moved: `image` under T, with other jitter.
         moved_labels: `labels` under T.
-        descriptors: (B, regions, D) float32, of the superpixels before jitter (`mixture.region_descriptors`).
+        descriptors: (B, regions, D) float32, of the superpixels before jitter (`superpixel_views`).
         regions: The largest label of the batch.
     """
 
@@ -77,7 +86,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class PatchSampler:
-    """Draws patches: images by their shares, and positions in them uniformly.
+    """Draws patches: images by their shares, and positions in them uniformly, as evenly as can be.
+
+    The first few hundred patches already reach all parts of the imagery (`spread`), so that a class that occurs in few
+    places is not left to chance.
 
     Attributes:
         imagery: What patches are drawn from.
@@ -105,12 +117,8 @@ class PatchSampler:
         Raises:
             InputMissingError, InputError: The imagery is damaged, or almost all nodata.
         """
-        random = [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
-        drawn = list(threads.map(self._draw, random))
-        if self.device.type == "cuda":
-            labels = self.segment_together(drawn, threads)
-        else:
-            labels = list(threads.map(self._segment, drawn))
+        random = self._random(step, count)
+        drawn, labels = self._cut(step, random, threads)
         regions = max(int(each.max()) for each in labels)
         views = threads.map(self._views, drawn, labels, random, itertools.repeat(regions))
         image, cut, moved, moved_cut, descriptors = (
@@ -120,8 +128,36 @@ class PatchSampler:
 
     def preview(self, sample: int) -> tuple[Crop, NDArray[np.int32]]:
         """Return the pixels of a patch that no step learns from, and its superpixels (P, P)."""
-        drawn = self._draw(np.random.default_rng([self.seed, 0, _PREVIEW_SAMPLES + sample]))
+        random = np.random.default_rng([self.seed, 0, _PREVIEW_SAMPLES + sample])
+        drawn = self._draw(random, _PREVIEW_NUMBERS + sample)
         return drawn, self._segment(drawn)
+
+    def descriptors(self, step: int, count: int, threads: ThreadPoolExecutor) -> NDArray[np.float32]:
+        """Return the descriptors (n, D) of the superpixels in the `count` patches of `step` that count.
+
+        Raises:
+            InputMissingError, InputError: As for `batch`.
+        """
+        found = threads.map(self._describe, *self._cut(step, self._random(step, count), threads))
+        return np.concatenate(list(found))
+
+    def _random(self, step: int, count: int) -> list[np.random.Generator]:
+        return [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
+
+    def _cut(
+        self, step: int, random: Sequence[np.random.Generator], threads: ThreadPoolExecutor
+    ) -> tuple[list[Crop], list[NDArray[np.int32]]]:
+        """Draw the patches of a step, and cut them into superpixels."""
+        drawn = list(threads.map(self._draw, random, itertools.count(step * len(random))))
+        if self.device.type == "cuda":
+            return drawn, self.segment_together(drawn, threads)
+        return drawn, list(threads.map(self._segment, drawn))
+
+    def _describe(self, drawn: Crop, labels: NDArray[np.int32]) -> NDArray[np.float32]:
+        counted = np.where(drawn.counted & drawn.valid, labels, 0)
+        stats, count = self.stats, int(counted.max())
+        found = superpixel_views(drawn.pixels, counted, count, stats.low, stats.high, self.start)
+        return found[np.bincount(counted.ravel(), minlength=count + 1)[1:] > 0]
 
     def segment_together(self, drawn: Sequence[Crop], threads: ThreadPoolExecutor) -> list[NDArray[np.int32]]:
         """Return the superpixels (P, P) of each patch, computed on the device at once; the same as one by one."""
@@ -151,18 +187,22 @@ class PatchSampler:
         # pixels from outside the patch are 0.
         labels = np.where(drawn.counted & drawn.valid, labels, -labels.clip(min=1))
         moved, moved_labels = transform(image, labels, random)
-        descriptors = region_descriptors(self.stats.scale(drawn.pixels), labels.clip(min=0), regions, self.start)
+        descriptors = superpixel_views(
+            drawn.pixels, labels.clip(min=0), regions, self.stats.low, self.stats.high, self.start
+        )
         image, moved = jitter(image, labels != 0, random), jitter(moved, moved_labels != 0, random)
         return image, labels.clip(min=0), moved, moved_labels.clip(min=0), descriptors
 
-    def _draw(self, random: np.random.Generator) -> Crop:
-        """Draw one patch; where nodata is common, the first that is mostly valid, or the best of several."""
+    def _draw(self, random: np.random.Generator, number: int) -> Crop:
+        """Draw patch `number`; where nodata is common, the first that is mostly valid, or the best of several."""
         best_share = 0.0
         for attempt in range(_MAX_DRAWS):
-            index = int(random.choice(len(self.imagery.images), p=self.imagery.shares))
+            place = spread(self.seed, number) if attempt == 0 else random.random(3)
+            index = self.imagery.index(place[0])
             try:
                 rows, cols = self.imagery.images[index].shape
-                row, col = (int(random.integers(max(1, length - self.size + 1))) for length in (rows, cols))
+                spans = zip(place[1:], (rows, cols), strict=True)
+                row, col = (int(share * max(1, length - self.size + 1)) for share, length in spans)
                 window = Window.of(row, col, min(self.size, rows), min(self.size, cols))
                 drawn = self.imagery.read(index, window)
             except (InputError, InputMissingError) as error:
@@ -175,6 +215,18 @@ class PatchSampler:
             if best_share > 0.5 or (best_share > 0 and attempt >= _MAX_PICKY_DRAWS):
                 return best
         raise InputError(f"the imagery is almost all nodata: {_MAX_DRAWS} random patches in a row had no valid pixel")
+
+
+def spread(seed: int, number: int) -> NDArray[np.float64]:
+    """Return point `number` of a sequence that fills the unit cube evenly, at any number of points: float64 (3,).
+
+    It is the Kronecker sequence of the powers of 1 / g with g^4 = g + 1 (Roberts 2018, "The unreasonable effectiveness
+    of quasirandom sequences"), moved by an offset that depends on the seed.
+    """
+    offset: list[int] = np.random.default_rng([seed, _SPREAD_KEY]).integers(0, 1 << 64, 3, np.uint64).tolist()
+    places = (number * step + start for step, start in zip(_SPREAD_STEPS, offset, strict=True))
+    # As random numbers have them, 53 bits: more would round up to 1.
+    return np.array([(place % (1 << 64) >> 11) / (1 << 53) for place in places])
 
 
 def _pad(array: NDArray[Any], size: int) -> NDArray[Any]:

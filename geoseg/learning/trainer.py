@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -30,8 +30,8 @@ from geoseg.learning.losses import (
     pool_weights,
     shares_entropy,
 )
-from geoseg.learning.mixture import Mixture
 from geoseg.learning.patches import Batch, PatchSampler
+from geoseg.model.mixture import Mixture
 from geoseg.model.network import SegmentationNetwork
 from geoseg.model.normalisation import frozen_statistics, running_statistics
 from geoseg.recipes import STRIDE, Recipe
@@ -159,8 +159,13 @@ class Trainer:
         self.watch.load(state["watch"])
         self.p_bar = state["p_bar"].to(self.device)
         self.averages.load(state["averages"])
-        mixture = state["mixture"]
-        self.mixture = Mixture(**mixture).to(self.device) if mixture is not None else None
+        if state["mixture"] is not None:
+            self.start_from(Mixture(**state["mixture"]))
+
+    def start_from(self, mixture: Mixture) -> None:
+        """Take the mixture that training starts from; batches then have the descriptors that it takes."""
+        self.mixture = mixture.to(self.device)
+        self.sampler = replace(self.sampler, start=mixture.start)
 
     def validate(self, batches: Sequence[Batch]) -> float:
         """Compute the criterion of the averaged weights, without labels, and select them if it is the highest so far.
@@ -231,7 +236,7 @@ class Trainer:
         conditional, marginal_loss, p_bar = self._information(z, area)
         anchor = z.new_zeros(())
         if self.mixture is not None and (phase == 0 or recipe.anchor_weight > 0):
-            anchor = cross_entropy(self.mixture.posterior(batch.descriptors), z, area)
+            anchor = self._anchor(self.mixture.posterior(batch.descriptors), z, area)
         information = float(shares_entropy(p_bar.detach()) - conditional.detach())
         terms = Terms(information, anchor=float(anchor.detach()))
         if phase == 0:
@@ -247,6 +252,9 @@ class Trainer:
             loss = loss + recipe.geometric_weight * term
             terms = terms._replace(geometric=float(term.detach()))
         return loss, terms, p_bar
+
+    def _anchor(self, posterior: Tensor, z: Tensor, area: Tensor) -> Tensor:
+        return cross_entropy(posterior, z, area)
 
     def _information(self, z: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean_s H(p_s), the marginal term, and p_bar, which covers more imagery than one batch.

@@ -7,11 +7,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
-from geoseg.recipes import SuperpixelConfig, WindowConfig
+from geoseg.recipes import Start, SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
 _ALTERED = "the file was altered: copy it again, or train the model again"
@@ -127,6 +127,22 @@ def _scaling(card: Mapping[str, Any]) -> bool:
     return numbers and all(columns[0])
 
 
+def _experts(card: Mapping[str, Any]) -> bool:
+    if "experts" not in card:
+        return True
+    entry = card["experts"]
+    exponents = entry["exponents"]
+    return (
+        set(entry) == {"start", "exponents", "coupling", "temperature"}
+        and entry["start"] in get_args(Start)
+        and isinstance(exponents, list)
+        and len(exponents) == 2
+        and all(_is_number(number) and number >= 0 for number in (*exponents, entry["coupling"]))
+        and _is_number(entry["temperature"])
+        and entry["temperature"] > 0
+    )
+
+
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
@@ -137,6 +153,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the superpixels": _superpixels,
     "the windows": _windows,
     "the classes": _classes,
+    "the experts": _experts,
     "the provenance": lambda card: isinstance(card["provenance"], dict),
     "the checksum of the weights": lambda card: _SHA256.fullmatch(card["tensors_sha256"]) is not None,
 }

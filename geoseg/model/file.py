@@ -1,7 +1,7 @@
 """The model file: one safetensors file with the weights and a JSON card, so that prediction needs nothing else.
 
-The card describes network, bands, statistics, superpixels, windows, classes, recipe, training data and versions. It
-holds the SHA-256 of the tensors and of itself. The file stores no code, and loading it runs none.
+The card describes network, bands, statistics, superpixels, windows, classes, experts, recipe, training data and
+versions. It holds the SHA-256 of the tensors and of itself. The file stores no code, and loading it runs none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
 from geoseg.model.card import check_card, parse_card, sealed
+from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scaling import Scaling
@@ -29,6 +30,9 @@ from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
 
 FORMAT = "geoseg-model/1"
+
+_EXPERTS = "experts."
+"""What the names of the experts' tensors begin with; the others are the network's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,8 @@ class Model:
         pixel_size: Smallest and largest side of a pixel of the training imagery, in metres on the ground; None where it
             is not known, as in older models.
         scaling: Scale and offset that the training imagery declares for its values; None where it declares none.
+        experts: The mixture that classes are also told by, and how they are smoothed; None for a training without a
+            mixture and in older models, whose network alone tells the classes.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -62,13 +68,14 @@ class Model:
     provenance: Mapping[str, Any]
     pixel_size: tuple[float, float] | None = None
     scaling: Scaling | None = None
+    experts: Experts | None = None
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
     @property
     def changed(self) -> bool:
-        """Whether weights were changed in place since the model was loaded or saved, so that `sha256` is not theirs."""
-        return self._saved is not None and self._saved != _digest(_state(self.network))
+        """Whether tensors were changed in place since the model was loaded or saved, so that `sha256` is not theirs."""
+        return self._saved is not None and self._saved != _digest(_state(self))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -85,7 +92,7 @@ def save_model(model: Model, path: Path) -> Model:
     Raises:
         OutputError, WriteError: The file cannot be written.
     """
-    state = _state(model.network)
+    state = _state(model)
     card: dict[str, Any] = {
         "format": FORMAT,
         "network": model.spec.to_json(),
@@ -102,6 +109,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["pixel_size"] = list(model.pixel_size)
     if model.scaling is not None:
         card["scaling"] = model.scaling.to_json()
+    if model.experts is not None:
+        card["experts"] = model.experts.to_json()
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -124,6 +133,7 @@ def load_model(path: Path) -> Model:
             raise InputError(f"{path}: its weights do not match their checksum; the file is damaged: copy it again")
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise InputError(f"{path}: has weights that are not finite; train it again")
+        experts = _take_experts(card, spec, state)
         _check_fit(spec, state)
         network = build(spec)
         network.load_state_dict(state)
@@ -138,6 +148,7 @@ def load_model(path: Path) -> Model:
             provenance=card["provenance"],
             pixel_size=(float(card["pixel_size"][0]), float(card["pixel_size"][1])) if "pixel_size" in card else None,
             scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
+            experts=experts,
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")
@@ -180,12 +191,29 @@ def read_card(path: Path) -> dict[str, Any]:
 def _with_sha256(model: Model, digest: str) -> Model:
     known = copy.copy(model)
     object.__setattr__(known, "sha256", digest)
-    object.__setattr__(known, "_saved", _digest(_state(model.network)))
+    object.__setattr__(known, "_saved", _digest(_state(model)))
     return known
 
 
-def _state(network: SegmentationNetwork) -> dict[str, torch.Tensor]:
-    return {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
+def _state(model: Model) -> dict[str, torch.Tensor]:
+    """The tensors of the file by name."""
+    state = dict(model.network.state_dict())
+    if model.experts is not None:
+        state |= {_EXPERTS + name: value for name, value in model.experts.tensors().items()}
+    return {name: value.detach().to("cpu").contiguous() for name, value in state.items()}
+
+
+def _take_experts(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, torch.Tensor]) -> Experts | None:
+    """Return the experts of a file, and remove their tensors from `state`.
+
+    Raises:
+        ValueError: The tensors do not fit the card.
+    """
+    if "experts" not in card:
+        return None
+    names = [name for name in state if name.startswith(_EXPERTS)]
+    tensors = {name.removeprefix(_EXPERTS): state.pop(name) for name in names}
+    return Experts.from_parts(card["experts"], tensors, spec.bands, spec.classes)
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:

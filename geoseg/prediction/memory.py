@@ -16,7 +16,7 @@ import torch
 from geoseg.errors import SettingError
 from geoseg.grid import lattice
 from geoseg.model.file import Model
-from geoseg.prediction.plan import MEMO_BYTES, Plan
+from geoseg.prediction.plan import MEMO_BYTES, Plan, neighbourhood
 from geoseg.raster.scene import Scene
 from geoseg.recipes import ENCODER_STRIDE, STRIDE, SuperpixelConfig, WindowConfig
 from geoseg.segments.superpixels import halo, reach
@@ -50,6 +50,7 @@ class Demand:
         workers: Number of threads.
         on_cpu: Whether the network runs on the CPU, where each thread computes a window.
         cache_bytes: Size of GDAL's cache.
+        steps: From superpixel to superpixel, to all on which a class depends.
     """
 
     shape: tuple[int, int]
@@ -64,6 +65,7 @@ class Demand:
     workers: int
     on_cpu: bool
     cache_bytes: int
+    steps: int = 0
 
     @property
     def peak(self) -> int:
@@ -75,8 +77,11 @@ class Demand:
 
     @property
     def _reading(self) -> int:
-        """Blocks with their halo in the pipeline: pixels, colours, labels."""
-        read = math.prod(self._around_block(halo(self.superpixels.size, self.superpixels.iterations)))
+        """Blocks with their halo in the pipeline: pixels, colours, labels.
+
+        Descriptors and the graph of superpixels take less than the colours, which are dropped before them.
+        """
+        read = math.prod(self._around_block(self._core + halo(self.superpixels.size, self.superpixels.iterations)))
         return read * (30 + self.bands * (2 + self.itemsize))
 
     @property
@@ -104,7 +109,10 @@ class Demand:
 
     @property
     def _means(self) -> int:
-        """The field of the block before, its numbers in fixed point, and the sums and means of its superpixels."""
+        """The field of the block before, its numbers in fixed point, and the sums and means of its superpixels.
+
+        Their posteriors take less than the sums and the numbers in fixed point, which are dropped before them.
+        """
         pixels = math.prod(self._pooled)
         field = 4 * self.classes * pixels // STRIDE**2
         values = self.classes * pixels // self.superpixels.size**2
@@ -112,8 +120,12 @@ class Demand:
 
     @property
     def _pooled(self) -> tuple[int, int]:
-        """The largest size (rows, cols) of the windows that hold all superpixels of a block."""
-        return self._around_block(reach(self.superpixels.size))
+        """The largest size (rows, cols) of the windows that hold all superpixels on which a block depends."""
+        return self._around_block(self._core + reach(self.superpixels.size))
+
+    @property
+    def _core(self) -> int:
+        return neighbourhood(self.superpixels.size, self.steps)
 
     def _around_block(self, margin: int) -> tuple[int, int]:
         rows, cols = (
@@ -140,7 +152,7 @@ def demand_of(
     return Demand(
         scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, len(model.classes), model.superpixels,
         WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers, device.type == "cpu",
-        scene.cache_bytes(rows + 2 * plan.halo),
+        scene.cache_bytes(rows + 2 * plan.halo), plan.steps,
     )  # fmt: skip
 
 

@@ -41,6 +41,9 @@ class Plan:
         written: Number of blocks that partition the extent.
         halo: Pixels to read around a block.
         reach: Largest distance, in pixels along each axis, from a pixel to any other of its superpixel.
+        rounds: Rounds of smoothing.
+        steps: From superpixel to superpixel, to all on which a class depends.
+        neighbourhood: Pixels around a block that hold a pixel of every superpixel on which smoothing depends in it.
     """
 
     grid: Grid
@@ -49,18 +52,49 @@ class Plan:
     written: int
     halo: int
     reach: int
+    rounds: int = 0
+    steps: int = 0
+    neighbourhood: int = 0
+
+    def core(self, block: Block) -> Window:
+        """Return the window in which superpixels must be exact: `block` with its neighbourhood."""
+        return block.window.expand(self.neighbourhood, self.grid.extent)
 
     def pooled(self, block: Block) -> Window:
-        """Return the window that holds all superpixels with a pixel in `block`; their logits decide its classes."""
-        return block.window.expand(self.reach, self.grid.extent)
+        """Return the window that holds all superpixels with a pixel in the core; their pixels and logits decide the
+        classes of `block`."""
+        return self.core(block).expand(self.reach, self.grid.extent)
 
     def windows(self, block: Block) -> list[tuple[int, int]]:
         """Return the lattice positions of the windows that `block` needs, in raster order."""
         return self.grid.windows_touching(self.pooled(block))
 
 
+def neighbourhood(size: int, steps: int) -> int:
+    """Return the pixels around a block that hold a pixel of every superpixel on which smoothing depends in it.
+
+    The posterior of a superpixel after n rounds depends on those up to n borders away. A superpixel with a pixel in the
+    block reaches up to R = `reach(size)` pixels beyond it, so one that touches it has a pixel within R + 1 of the
+    block. Each further border adds R + 1, so all of them have a pixel within n (R + 1). Weights depend on the borders
+    of superpixels up to n - 1 away, which lie, with the pixels beside them, within n (R + 1) too.
+
+    Views of neighbours add one step to those of smoothing.
+
+    Args:
+        size: Side of a superpixel's seed cell in pixels.
+        steps: Rounds of smoothing, and one for views of neighbours, n.
+    """
+    return steps * (reach(size) + 1)
+
+
 def plan(
-    grid: Grid, superpixels: SuperpixelConfig, extent: Window, block_size: int, around: Window | None = None
+    grid: Grid,
+    superpixels: SuperpixelConfig,
+    extent: Window,
+    block_size: int,
+    around: Window | None = None,
+    rounds: int = 0,
+    steps: int | None = None,
 ) -> Plan:
     """Return the plan of a prediction.
 
@@ -70,13 +104,18 @@ def plan(
         extent: The pixels to write.
         block_size: Side of a block in pixels.
         around: The extent with a margin that is computed but not written; None without one.
+        rounds: Rounds of smoothing.
+        steps: From superpixel to superpixel, to all on which a class depends (`geoseg.prediction.experts.steps_of`);
+            None is `rounds`. The halo is that of superpixels, widened by their `neighbourhood`.
     """
+    steps = rounds if steps is None else steps
     inner = list(partition(extent, block_size))
     strips = [] if around is None else _strips(extent, around)
     windows = [block.window for window in (extent, *strips) for block in partition(window, block_size)]
     blocks = tuple(Block(index, window) for index, window in enumerate(windows))
-    reached = halo(superpixels.size, superpixels.iterations), reach(superpixels.size)
-    return Plan(grid, extent, blocks, len(inner), *reached)
+    size, added = superpixels.size, neighbourhood(superpixels.size, steps)
+    read = halo(size, superpixels.iterations) + added
+    return Plan(grid, extent, blocks, len(inner), read, reach(size), rounds, steps, added)
 
 
 def _strips(extent: Window, around: Window) -> list[Window]:

@@ -1,8 +1,9 @@
 """One block of the map as a pure function of (scene, model, settings).
 
 All statistics come from the model; windows and superpixel seeds lie on lattices anchored at the scene's pixel (0, 0);
-the halo is wide enough for the superpixels. So the result for a block does not depend on the process that computes it
-or on the order of blocks. Only logits of windows are kept from block to block, in a bounded memo.
+the halo is wide enough for the superpixels, and for those around them on which smoothing depends. So the result for a
+block does not depend on the process that computes it or on the order of blocks. Only logits of windows are kept from
+block to block, in a bounded memo.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
+from geoseg.prediction.experts import Described
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.scaling import Conversion
@@ -49,12 +51,13 @@ class BlockResult:
 
 @dataclass(eq=False)
 class Prepared:
-    """A block that was read and cut into superpixels.
+    """A block that was read, cut into superpixels, and described.
 
     Attributes:
         block: The block.
         area: The block with its halo.
         superpixels: Superpixels of `area`; None if no pixel of the block is valid.
+        described: What the model's experts need of them; None without experts.
         mask: Pixels of the block in the area of interest, bool (rows, cols); None without one.
         seconds: Time per stage.
     """
@@ -62,6 +65,7 @@ class Prepared:
     block: Block
     area: Window
     superpixels: Superpixels | None
+    described: Described | None
     mask: NDArray[np.bool_] | None
     seconds: Mapping[str, float]
 
@@ -132,7 +136,7 @@ class Predictor:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
-        self.stages = Stages(model, scene.dtype, device, precision, conversion)
+        self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds)
         self._memo = WindowMemo(plan, memo_bytes)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -153,12 +157,14 @@ class Predictor:
         area = block.window.expand(self.plan.halo, self.scene.extent, multiple=size)
         mask = self.aoi.mask(block.window) if self.aoi else None
         if mask is not None and not mask.any():
-            return Prepared(block, area, None, mask, {"read": time.perf_counter() - began})
+            return Prepared(block, area, None, None, mask, {"read": time.perf_counter() - began})
         pixels, valid = self.scene.read(area)
         read = time.perf_counter()
         superpixels = self._superpixels(block, area, pixels, valid)
-        done = time.perf_counter()
-        return Prepared(block, area, superpixels, mask, {"read": read - began, "superpixels": done - read})
+        cut = time.perf_counter()
+        described = None if superpixels is None else self._described(block, area, pixels, superpixels)
+        seconds = {"read": read - began, "superpixels": cut - read, "descriptors": time.perf_counter() - cut}
+        return Prepared(block, area, superpixels, described, mask, seconds)
 
     def _superpixels(
         self, block: Block, area: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]
@@ -170,10 +176,17 @@ class Predictor:
             valid,
             origin=(area.rows.start, area.cols.start),
             scene_shape=self.scene.shape,
-            core=block.window.within(area),
+            core=self.plan.core(block).within(area),
             threads=self.workers,
             backend=backend_for(self.device),
         )
+
+    def _described(
+        self, block: Block, area: Window, pixels: NDArray[Any], superpixels: Superpixels
+    ) -> Described | None:
+        pooled = self.plan.pooled(block).within(area)
+        labels = superpixels.labels[pooled]
+        return self.stages.describe(pixels[(slice(None), *pooled)], labels, len(superpixels.ids) - 1, self.workers)
 
     def logits(self, prepared: Prepared) -> Blended | None:
         """Return the blended logits of a block, or None if no pixel of it is valid.
@@ -198,7 +211,7 @@ class Predictor:
         return Blended(field, cells, seconds, windows)
 
     def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
-        """Average the logits over each superpixel and write its class and confidence to its pixels."""
+        """Average the logits over each superpixel, classify it, and write its class and confidence to its pixels."""
         began = time.perf_counter()
         labels = np.zeros(prepared.block.window.shape, np.int32)
         values = self._values(prepared, blended)
@@ -222,7 +235,9 @@ class Predictor:
             area, cells = self.plan.pooled(prepared.block), blended.cells
             labels = prepared.superpixels.labels[area.within(prepared.area)]
             offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
-            ids, probability = self.stages.classify(blended.field, labels, count, offset, self.workers)
+            ids, probability = self.stages.classify(
+                blended.field, labels, count, prepared.described, offset, self.workers
+            )
             classes[:] = ids
             confidence[1:] = np.clip(np.rint(probability[1:] * 255), 1, 255)
         return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}

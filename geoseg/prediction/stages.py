@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
+from geoseg.prediction.experts import Combination, Described
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
@@ -54,6 +55,7 @@ class Stages:
         device: Where the network runs.
         precision: torch.float32 or torch.bfloat16, the arithmetic of the network.
         conversion: Turns pixels into those that the model knows; None takes them as they are.
+        rounds: Rounds of smoothing; without effect on a model without experts.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Stages:
         device: torch.device,
         precision: torch.dtype,
         conversion: Conversion | None = None,
+        rounds: int = 0,
     ) -> None:
         self._model, self._device, self._precision = model, device, precision
         self._conversion = conversion
         dtype = dtype if conversion is None else np.dtype(conversion.dtype)
         self._network = inference_copy(model.network, device, precision)
+        self._experts = Combination(model.experts, model.stats, rounds) if model.experts else None
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
     def normalise(
@@ -157,20 +161,51 @@ class Stages:
         result: NDArray[np.float32] = logits[..., rows, cols].permute(0, 2, 3, 1).float().cpu().numpy()
         return result
 
-    @staticmethod
+    def describe(
+        self, pixels: NDArray[Any], labels: NDArray[np.int32], count: int, threads: int = 1
+    ) -> Described | None:
+        """Return what `classify` needs to know of superpixels besides the logits: None for a model without experts.
+
+        Args:
+            pixels: (bands, rows, cols), of any numeric type.
+            labels: int32 (rows, cols) in [0, count], 0 where pixels are invalid.
+            count: The number of superpixels.
+            threads: How many threads to use; the result does not depend on it.
+        """
+        if self._experts is None:
+            return None
+        return self._experts.describe(self._converted(pixels), labels, count, threads)
+
+    def posterior(
+        self, logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, described: Described
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the mean logits of superpixels, and the posterior that `classify` decides by, (count + 1, K) each.
+
+        The arguments are those of `classify`, for a model with experts.
+        """
+        assert self._experts is not None
+        means = _means(logits, labels, count, (0, 0), 1)
+        return means, self._experts.posterior(means, described)
+
     def classify(
+        self,
         logits: NDArray[np.float32],
         labels: NDArray[np.int32],
         count: int,
+        described: Described | None,
         offset: tuple[int, int] = (0, 0),
         threads: int = 1,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the class of each superpixel, from its mean logits, and the probability of that class.
+        """Return the class of each superpixel, and the probability of that class.
+
+        It is that of the mean logits, or for a model with experts that of their product, smoothed.
 
         Args:
             logits: float32 (h, w, K).
             labels: int32 (rows, cols) in [0, count]; 0 is no superpixel.
             count: The number of superpixels.
+            described: From `describe`, for the same superpixels; the smoothed class of one depends on those that are as
+                many steps away as there are rounds.
             offset: (row, col) in [0, STRIDE) of the first pixel of `labels` within the first cell of `logits`.
             threads: How many threads to use; the result does not depend on it.
 
@@ -178,9 +213,19 @@ class Stages:
             Class ids in 1..K, int64 (count + 1,), with 0 for no superpixel; and probabilities in (0, 1], float32
             (count + 1,), whose first value has no meaning.
         """
-        ids, probability = classify(region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads))
+        means = _means(logits, labels, count, offset, threads)
+        if self._experts is None or described is None:
+            ids, probability = classify(means)
+        else:
+            ids, probability = self._experts.classify(means, described, threads)
         ids[0] = 0
         return ids, probability
+
+
+def _means(
+    logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, offset: tuple[int, int], threads: int
+) -> NDArray[np.float32]:
+    return region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads)
 
 
 def _colour_dtype(trained: str, dtype: np.dtype[Any]) -> str:

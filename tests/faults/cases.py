@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from helpers.models import make_model
+from helpers.models import make_model, with_experts
 from helpers.rasters import landscape, make_raster
 from PIL import Image
 
@@ -231,5 +231,5 @@ def make_inputs(folder: Path) -> None:
     pixels = landscape(64, 1100)
     pixels[:, :, 1024:] = 0
     make_raster(folder / "scene.tif", pixels, nodata=0)
-    save_model(make_model(), folder / "model.safetensors")
+    save_model(with_experts(make_model()), folder / "model.safetensors")
     make_raster(folder / "data" / "a.tif", landscape(130, 150))

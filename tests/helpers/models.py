@@ -1,8 +1,10 @@
-"""A small untrained model whose maps are varied."""
+"""Small untrained models whose maps are varied."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +12,12 @@ import torch
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
 from geoseg.model.file import Model
+from geoseg.model.mixture import Experts, Mixture
 from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import settle_statistics
 from geoseg.raster.statistics import BandStats
-from geoseg.recipes import SuperpixelConfig, WindowConfig
+from geoseg.recipes import Start, SuperpixelConfig, WindowConfig
+from geoseg.segments.views import dimensions
 from helpers.rasters import landscape
 
 
@@ -39,6 +43,18 @@ def make_model(
         ClassMap.default(classes),
         {"recipe": {"name": "test"}, "steps": 0, "data": {"scenes": 0, "pixels": 0}, "versions": {}},
     )
+
+
+def with_experts(model: Model, start: Start = "hue", **settings: Any) -> Model:
+    """The model with a mixture whose Gaussians lie among the descriptors of landscapes."""
+    random, D, K = np.random.default_rng(0), dimensions(start, len(model.bands)), len(model.classes)
+    parts = (
+        np.full(D, -1.0), np.eye(D) + 0.1, random.dirichlet(np.full(K, 5.0)), random.normal(0, 0.7, (K, D)),
+        np.stack([np.triu(random.normal(0, 0.2, (D, D)), 1) + np.diag(random.uniform(0.5, 2, D)) for _ in range(K)]),
+        np.full(D, 0.5),
+    )  # fmt: skip
+    experts = Experts.of(Mixture(start, *map(torch.from_numpy, parts)))
+    return replace(model, experts=replace(experts, **settings))
 
 
 def as_saved(model: Model) -> Model:

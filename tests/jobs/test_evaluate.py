@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 from helpers.commandline import Outcome, assert_refused, first_band, geoseg, untouched
-from helpers.models import make_model
+from helpers.models import make_model, with_experts
 from helpers.rasters import TRANSFORM, landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
@@ -389,7 +389,7 @@ def test_a_model_is_scored_as_its_maps_would_be(
 ) -> None:
     # Windows overlap far enough for the way they are blended to matter.
     model_path = tmp_path / "wide.safetensors"
-    save_model(make_model(overlap=64), model_path)
+    save_model(with_experts(make_model(overlap=64)), model_path)
     arguments = (model_path, "--data", dataset / "images", "--labels", dataset / "labels", "--ignore", 0)
     with untouched(tmp_path):
         report = scored(*arguments)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from helpers.commandline import Outcome, assert_refused, first_band, geoseg, untouched
 from helpers.miniatures import make_coco, make_tiles, painted
-from helpers.models import make_model
+from helpers.models import make_model, with_experts
 from helpers.rasters import make_raster
 
 from geoseg.classes import IGNORED
@@ -153,14 +153,14 @@ def test_cocostuff_is_scored_as_by_hand(coco: Path, loaded: Callable[[Model], Pa
         assert report["uncovered_pixels"] == 0
 
 
-@pytest.mark.parametrize("name", ["potsdam6", "cocostuff15"])
+@pytest.mark.parametrize(("name", "smooth"), [("potsdam6", 2), ("cocostuff15", None)])
 def test_what_is_scored_is_what_predict_maps(
-    name: str, tiles: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, smooth: int | None, tiles: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, path = make_model(bands=4 if name == "potsdam6" else 3), tmp_path / "m.safetensors"
+    model, path = with_experts(make_model(bands=4 if name == "potsdam6" else 3)), tmp_path / "m.safetensors"
     save_model(model, path)
     folder = tiles if name == "potsdam6" else coco
-    config = EvaluateConfig(path, data=folder, protocol=name, precision="float32")  # type: ignore[arg-type]
+    config = EvaluateConfig(path, data=folder, protocol=name, precision="float32", smooth=smooth)  # type: ignore[arg-type]
     with ProtocolEvaluation(config) as evaluation:
         found = {image.index: image.predicted for image in evaluation.predict()}
         for index in evaluation.dataset.labelled[::2]:
@@ -168,7 +168,7 @@ def test_what_is_scored_is_what_predict_maps(
             # Transparent where the image ends; on a grid of 256 px no window is another.
             scene = make_raster(tmp_path / f"{index}.tif", pixels, photometric="minisblack", mask=valid)
             out = tmp_path / f"{index}-classes.tif"
-            arguments = ("-m", path, "-o", out, "--precision", "float32", "--tile-size", 256)
+            arguments = ("-m", path, "-o", out, "--precision", "float32", "--tile-size", 256, "--smooth", smooth or 0)
             assert geoseg(capsys, "-q", "predict", scene, *arguments).code == 0
             classes = first_band(out)
             assert len(np.unique(classes)) > 2

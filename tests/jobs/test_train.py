@@ -32,6 +32,7 @@ from geoseg.grid import Window
 from geoseg.jobs import train as training_job
 from geoseg.jobs.job import follow
 from geoseg.jobs.train import TrainJob
+from geoseg.learning import loop
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
@@ -104,6 +105,30 @@ def test_a_protocol_is_trained_and_scored(
     side = 200 if potsdam else 128
     assert report["pixels"] + report["ignored_pixels"] == report["images"] * side * side
     assert (tmp_path / "m.png").exists()
+
+
+@pytest.mark.parametrize(("shares", "fitted"), [((0.25, 1.0), True), ((0.0, 0.0), False)])
+def test_the_model_keeps_the_mixture_that_training_leaned_on(
+    tmp_path: Path, shares: tuple[float, float], fitted: bool
+) -> None:
+    make_raster(tmp_path / "scene.tif", landscape(300, 300))
+    config = TrainConfig(tmp_path, tmp_path / "m.safetensors", **BRIEF)
+    recipe = replace(
+        config.settled, start_share=shares[0], anchor_weight=shares[1], checkpoint_every=1, classes=3,
+        mixture_superpixels=100,
+    )  # fmt: skip
+    with TrainJob(config, recipe=recipe) as training, closing(training.run()) as steps:
+        next(steps)
+    with TrainJob(replace(config, resume=True), recipe=recipe) as training:
+        assert [step.step for step in training.run()] == [2]
+    experts = load_model(tmp_path / "m.safetensors").experts
+    assert (experts is not None) == fitted
+    if experts is not None:
+        assert (experts.mixture.start, experts.exponents, experts.coupling) == ("hue", (0.5, 0.5), 4)
+        assert 0.25 <= experts.temperature <= 8
+        assert experts.temperature != 1
+        assert experts.mixture.means.shape == (3, 4)
+        assert 0 < float(experts.mixture.deviation.min()) <= float(experts.mixture.deviation.max()) < 5
 
 
 @pytest.mark.parametrize(("recipe", "size"), [("orthophoto", 16), ("potsdam6", 12), ("cocostuff15", 8)])
@@ -422,6 +447,9 @@ def test_weights_are_chosen_anew_where_a_training_is_resumed(plain: Path, tmp_pa
 def test_the_mixture_tells_classes_apart_as_the_recipe_says(
     plain: Path, tmp_path: Path, classes: int, start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of few classes, as if there were little colour."""
+    monkeypatch.setattr(loop, "colourfulness", lambda _: 0.0)
+
     def look(sampler: PatchSampler, *_: object) -> None:
         assert sampler.start == start
         raise SeenError

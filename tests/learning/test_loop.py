@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ import torch
 from helpers.rasters import landscape, make_raster
 from numpy.typing import NDArray
 
+from geoseg.datasets.dataset import DatasetImage
 from geoseg.errors import DivergedError, InputError
 from geoseg.learning import loop
 from geoseg.learning.imagery import Imagery
@@ -29,7 +30,7 @@ from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.raster.scene import Scene
-from geoseg.raster.statistics import band_stats
+from geoseg.raster.statistics import BandStats, band_stats
 from geoseg.recipes import Recipe, SuperpixelConfig
 
 RECIPE = Recipe(
@@ -45,6 +46,7 @@ RECIPE = Recipe(
 """Two steps of phase 0, two of phase 1, four of phase 2."""
 
 
+@dataclass(frozen=True)
 class Sampler(PatchSampler):
     """A sampler whose patches are NaN in the steps of `poisoned`."""
 
@@ -68,9 +70,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def make_trainer(scene: Scene, poisoned: Any = (), encoder: str = "compact", **settings: Any) -> Trainer:
     """Return a fresh trainer; the same for the same arguments."""
     recipe = replace(RECIPE, **settings)
-    cut = SuperpixelConfig(recipe.superpixel_size), (None, None), 64, 11, torch.device("cpu"), recipe.start
-    sampler = Sampler(Imagery([scene]), band_stats([scene]), *cut)
-    object.__setattr__(sampler, "poisoned", frozenset(poisoned))
+    cut = SuperpixelConfig(recipe.superpixel_size), (None, None), 64, 11
+    sampler = Sampler(Imagery([scene]), band_stats([scene]), *cut, poisoned=frozenset(poisoned))
     network = build(NetworkSpec(encoder, 3, recipe.classes), seed=1)
     return Trainer(network, sampler, recipe, torch.device("cpu"), torch.float32)
 
@@ -288,17 +289,60 @@ def test_the_mixture_is_fitted_to_superpixels_enough(
     assert 180 <= made[1] < 400
 
 
+@pytest.mark.parametrize(("saturation", "start"), [(1.0, "surroundings"), (0.02, "brightness")])
+def test_few_classes_start_from_brightness_where_there_is_little_colour(
+    tmp_path: Path, saturation: float, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is resumed goes on with its start, whatever it would now choose."""
+    colours = landscape(160, 160).astype(float)
+    grey = colours.mean(axis=0)
+    pixels = (grey + saturation * (colours - grey)).round().astype(np.uint8)
+    with Scene(make_raster(tmp_path / "scene.tif", pixels)) as scene:
+        first, second = (make_trainer(scene, start="auto") for _ in range(2))
+        list(itertools.islice(train(first), 2))
+        monkeypatch.setattr(loop, "colourfulness", lambda _: pytest.fail("a start was chosen"))
+        second.load(kept(first.state()))
+        list(train(second))
+    for subject in (first, second):
+        assert subject.mixture is not None
+        assert subject.mixture.start == subject.sampler.start == start
+        assert subject.mixture.means.shape == (4, 8 if start == "surroundings" else 4)
+
+
+def test_the_mixture_sees_a_class_that_is_in_one_image_of_sixty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever it is: all images are seen about equally often, told apart by their brightness."""
+    monkeypatch.setattr(loop, "_MIN_MIXTURE_BATCHES", 64)
+
+    def image(index: int) -> DatasetImage:
+        pixels = np.random.default_rng(index).normal(60 + 2 * index, 2, (3, 64, 64)).round().astype(np.uint8)
+        return DatasetImage(
+            Path(str(index)), ("red", "green", "blue"), np.dtype(np.uint8), lambda: (64, 64),
+            lambda: (pixels, np.ones((64, 64), bool)),
+        )  # fmt: skip
+
+    stats = BandStats((120.0,) * 3, (20.0,) * 3, (0.0,) * 3, (255.0,) * 3, 1)
+    imagery = Imagery([image(index) for index in range(60)], uniform=True)
+    sampler = PatchSampler(imagery, stats, SuperpixelConfig(16), (None, None), 64, seed=3)
+    subject = Trainer(build(NetworkSpec("compact", 3, 4), 0), sampler, RECIPE, torch.device("cpu"), torch.float32)
+    with ThreadPoolExecutor(1) as threads:
+        descriptors = loop._sample_superpixels(subject, "brightness", threads)
+    seen = np.bincount(((255 * descriptors[:, 0] - 60) / 2).round().astype(int), minlength=60)
+    assert len(seen) == 60
+    # 64 batches of two patches.
+    assert seen.min() > 0.3 * seen.mean()
+    assert seen.max() < 2.5 * seen.mean()
+
+
 def test_too_few_superpixels_for_the_classes_are_refused(trainer: Callable[..., Trainer]) -> None:
     with pytest.raises(InputError, match=r"about \d+ superpixels, too few for 450 classes.*--classes") as caught:
         next(iter(train(trainer(classes=450, superpixel_size=128, batch_size=1))))
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_judged_is_never_learnt_from(trainer: Callable[..., Trainer]) -> None:
-    subject, asked = trainer(), []
-    batch = subject.sampler.batch
-    object.__setattr__(subject.sampler, "batch", lambda step, *more: asked.append(step) or batch(step, *more))
-    list(train(subject))
+def test_what_is_judged_is_never_learnt_from(trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, asked = Sampler.batch, []
+    monkeypatch.setattr(Sampler, "batch", lambda self, step, *more: asked.append(step) or batch(self, step, *more))
+    list(train(trainer()))
     learnt = {step for step in asked if step < 1 << 30}
     assert set(range(8)) <= learnt <= set(range(9))
     assert len(set(asked)) == len(asked)

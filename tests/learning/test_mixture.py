@@ -1,64 +1,22 @@
-"""The mixture that training starts from: descriptors are those of numpy, posteriors those of scikit-learn."""
+"""The mixture that training starts from: its posteriors are those of scikit-learn."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.learning.mixture import Mixture, fit_mixture, region_descriptors
+from geoseg.learning.mixture import colourfulness, fit_mixture
+from geoseg.model.mixture import Mixture
 from geoseg.recipes import Start
+from geoseg.segments.views import views_of
 
 STARTS = get_args(Start)
-
-
-def reference(scaled: NDArray[Any], labels: NDArray[Any], region: int, start: Start) -> list[float]:
-    """The descriptors of one superpixel, as the docstring tells them."""
-    inside = np.clip(scaled[:, labels == region].astype(np.float64), 0, 2)
-    if not inside.size:
-        return [0.0] * len(scaled) + [np.log(0.02)]
-    bands = np.log(inside + 0.15) if start == "hue" else inside
-    return [*bands.mean(axis=1), np.log(inside.mean(axis=0).std() + 0.02)]
-
-
-@pytest.mark.parametrize("start", STARTS)
-@given(seed=st.integers(0, 1000), bands=st.integers(1, 5), count=st.integers(1, 9))
-def test_descriptors_are_those_of_numpy(start: Start, seed: int, bands: int, count: int) -> None:
-    random = np.random.default_rng(seed)
-    scaled = random.normal(0.6, 0.8, size=(bands, 20, 24)).astype(np.float32)
-    labels = random.integers(0, count + 1, size=(5, 6)).repeat(4, axis=0).repeat(4, axis=1).astype(np.int32)
-    found = region_descriptors(scaled, labels, count + 1, start)
-    assert (found.shape, found.dtype) == ((count + 1, bands + 1), np.float32)
-    expected = [reference(scaled, labels, region, start) for region in range(1, count + 2)]
-    assert np.allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
-def test_descriptors_are_of_pixels_with_a_label_only(start: Start, value: float) -> None:
-    random = np.random.default_rng(0)
-    scaled = random.random((3, 16, 16), np.float32)
-    labels = random.integers(0, 4, size=(16, 16)).astype(np.int32)
-    other = np.where(labels == 0, np.float32(value), scaled)
-    found = region_descriptors(other, labels, 4, start)
-    assert np.array_equal(found, region_descriptors(scaled, labels, 4, start))
-    assert np.isfinite(found).all()
-
-
-def test_hue_is_the_same_in_light_and_in_shade() -> None:
-    """What is far brighter than the offset against the dark differs by one number in all bands."""
-    scaled = np.array([1.9, 1.0, 1.5], np.float32)[:, None, None] * np.array([1, 0.5], np.float32).repeat(8)
-    labels = np.array([[1] * 8 + [2] * 8], np.int32)
-    for start in STARTS:
-        light, shade = region_descriptors(scaled, labels, 2, start)[:, :3]
-        assert (np.ptp(light - shade) < 0.1) == (start == "hue")
 
 
 def groups(
@@ -68,6 +26,11 @@ def groups(
     random = np.random.default_rng(seed)
     truth = np.repeat(np.arange(len(means)), counts)
     return (np.array(means)[truth] + random.normal(0, spread, (len(truth), len(means[0])))).astype(np.float32), truth
+
+
+def viewed(descriptors: NDArray[np.float32], start: Start) -> NDArray[np.float32]:
+    """All views of superpixels whose neighbours are as they are."""
+    return np.hstack([descriptors] * len(views_of(start)))
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -93,6 +56,7 @@ def test_posterior_is_that_of_scikit_learn(start: Start) -> None:
 def test_known_gaussians_are_found(start: Start) -> None:
     means = [[0.2, 0.3, -2.0], [0.8, 0.3, -2.0], [0.3, 0.9, -1.0]]
     descriptors, truth = groups(means, [600, 300, 100])
+    descriptors, expected = viewed(descriptors, start), viewed(np.array(means, np.float32), start)
     mixture = fit_mixture(descriptors, 3, 0, start)
     found = mixture.posterior(torch.from_numpy(descriptors)).argmax(-1).numpy()
     of_truth = [int(np.bincount(found[truth == k]).argmax()) for k in range(3)]
@@ -100,30 +64,38 @@ def test_known_gaussians_are_found(start: Start) -> None:
     assert (np.array(of_truth)[truth] == found).mean() > 0.99
     assert mixture.shares.numpy()[of_truth] == pytest.approx([0.6, 0.3, 0.1], abs=0.01)
     back = mixture.means.numpy() @ np.linalg.inv(mixture.axes.numpy()) + mixture.offset.numpy()
-    assert np.abs(back[of_truth] - means).max() < 0.02
+    assert np.abs(back[of_truth] - expected).max() < 0.02
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_descriptors_are_brought_to_a_variance_of_one(start: Start) -> None:
+def test_views_are_brought_to_a_variance_of_one_and_weighted(start: Start) -> None:
     random = np.random.default_rng(2)
     descriptors = (random.normal(size=(500, 3)) * [0.5, 1, 30] + [5, 0, -9]).astype(np.float32)
     descriptors[:, 0] += descriptors[:, 2] / 10
+    descriptors = viewed(descriptors, start)
     mixture = fit_mixture(descriptors, 2, 0, start)
-    scaled = (descriptors.astype(float) - mixture.offset.numpy()) @ mixture.axes.numpy()
+    axes = mixture.axes.numpy()
+    scaled = (descriptors.astype(float) - mixture.offset.numpy()) @ axes
     assert np.allclose(scaled.mean(axis=0), 0, atol=1e-5)
-    assert np.allclose(scaled.var(axis=0, ddof=1), 1)
     covariance = np.cov(scaled.T)
-    assert np.allclose(covariance, np.eye(3), atol=1e-6) == (start == "hue")
+    weights = {"brightness": [1], "hue": [1], "surroundings": [1, 0.5]}[start]
+    for index, weight in enumerate(weights):
+        columns = slice(3 * index, 3 * index + 3)
+        assert np.allclose(np.diag(covariance)[columns], weight**2)
+        assert np.allclose(covariance[columns, columns], weight**2 * np.eye(3), atol=1e-6) == (start != "brightness")
+        assert not np.delete(axes[columns], np.arange(3 * index, 3 * index + 3), axis=1).any()
     if start == "brightness":
-        assert np.array_equal(mixture.axes.numpy(), np.diag(np.diag(mixture.axes.numpy())))
+        assert np.array_equal(axes, np.diag(np.diag(axes)))
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_what_hardly_varies_is_not_blown_up(start: Start) -> None:
     """Below a hundredth of the largest deviation a descriptor is noise, of rounding mostly."""
     descriptors = (np.random.default_rng(2).normal(size=(500, 2)) * [0.002, 1]).astype(np.float32)
+    descriptors = viewed(descriptors, start)
+    least = 0.2 * min(weight for _, weight in views_of(start))
     axes = fit_mixture(descriptors, 2, 0, start).axes.numpy()
-    assert np.abs((descriptors.astype(float) @ axes).std(axis=0, ddof=1)).min() == pytest.approx(0.2, rel=0.1)
+    assert np.abs((descriptors.astype(float) @ axes).std(axis=0, ddof=1)).min() == pytest.approx(least, rel=0.1)
 
 
 def test_hue_counts_as_much_as_brightness_where_it_is_asked_for() -> None:
@@ -133,9 +105,10 @@ def test_hue_counts_as_much_as_brightness_where_it_is_asked_for() -> None:
     descriptors = np.stack([light + 0.03 * hue, light - 0.03 * hue, random.normal(0, 0.1, 800)], 1).astype(np.float32)
     right = {}
     for start in STARTS:
-        found = fit_mixture(descriptors, 2, 0, start).posterior(torch.from_numpy(descriptors)).argmax(-1).numpy()
+        views = viewed(descriptors, start)
+        found = fit_mixture(views, 2, 0, start).posterior(torch.from_numpy(views)).argmax(-1).numpy()
         right[start] = max((found == hue).mean(), (found != hue).mean())
-    assert right["hue"] > 0.99
+    assert min(right["hue"], right["surroundings"]) > 0.99
     assert right["brightness"] < 0.7
 
 
@@ -150,6 +123,7 @@ def test_degenerate_imagery_is_divided_all_the_same(start: Start, kind: str) -> 
         "one band": plain,
         "almost constant": np.hstack([grey, 0.5 + 1e-6 * contrast, contrast]),
     }[kind]
+    descriptors = viewed(descriptors, start)
     mixture = fit_mixture(descriptors, 2, 0, start)
     posterior = mixture.posterior(torch.from_numpy(descriptors))
     found = posterior.argmax(-1).numpy()
@@ -167,6 +141,7 @@ def test_fewer_colours_than_classes_are_no_error_and_no_warning(start: Start, di
         warnings.simplefilter("always")
         mixture = fit_mixture(descriptors, 8, 0, start)
     assert said == []
+    assert (mixture.shares > 0).all()
     for sample in (descriptors, descriptors + 1, 1e4 * descriptors):
         posterior = mixture.posterior(torch.from_numpy(sample))
         assert torch.isfinite(posterior).all()
@@ -178,7 +153,7 @@ def test_equal_superpixels_are_of_a_width_that_is_added(start: Start) -> None:
     """0.01 to all variances: points that are one keep some doubt around them."""
     descriptors = np.array([[0.0, 0.0]] * 50 + [[1.0, 1.0]] * 50, np.float32)
     descriptors[:, 1] = np.random.default_rng(0).normal(size=100)
-    mixture = fit_mixture(descriptors, 2, 0, start)
+    mixture = fit_mixture(viewed(descriptors, start), 2, 0, start)
     precisions = mixture.roots @ mixture.roots.transpose(1, 2)
     narrowest = 1 / torch.linalg.eigvalsh(precisions).max()
     assert float(narrowest) == pytest.approx(1e-2, rel=0.1)
@@ -188,8 +163,9 @@ def test_equal_superpixels_are_of_a_width_that_is_added(start: Start) -> None:
 def test_the_fit_goes_on_from_k_means(start: Start) -> None:
     """Two Gaussians around one point, one of them ten times as wide: k-means would cut both in two."""
     narrow, wide = (np.random.default_rng(1).normal(0, spread, (400, 2)) for spread in (0.1, 1.0))
-    mixture = fit_mixture(np.vstack([narrow, wide]).astype(np.float32), 2, 0, start)
-    posterior = mixture.posterior(torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]])).argmax(-1)
+    mixture = fit_mixture(viewed(np.vstack([narrow, wide]).astype(np.float32), start), 2, 0, start)
+    places = np.array([[0, 0], [1, 1], [-1, 1], [-1, -1]], np.float32)
+    posterior = mixture.posterior(torch.from_numpy(viewed(places, start))).argmax(-1)
     assert posterior[1:].tolist() == [1 - int(posterior[0])] * 3
     assert mixture.shares.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
 
@@ -197,7 +173,7 @@ def test_the_fit_goes_on_from_k_means(start: Start) -> None:
 def test_the_mixture_is_that_of_the_seed() -> None:
     descriptors = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     one, again, other = (fit_mixture(descriptors, 6, seed, "hue") for seed in (1, 1, 2))
-    assert all(torch.equal(value, getattr(again, name)) for name, value in vars(one).items())
+    assert all(torch.equal(value, again.tensors()[name]) for name, value in one.tensors().items())
     assert not torch.equal(one.means, other.means)
 
 
@@ -210,7 +186,7 @@ def test_the_global_generator_is_left_alone() -> None:
 def test_a_mixture_survives_a_file() -> None:
     descriptors = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     mixture = fit_mixture(descriptors, 4, 0, "brightness")
-    assert {value.dtype for value in vars(mixture).values()} == {torch.float64}
+    assert {value.dtype for value in mixture.tensors().values()} == {torch.float64}
     buffer = io.BytesIO()
     torch.save(dict(vars(mixture)), buffer)
     buffer.seek(0)
@@ -224,6 +200,24 @@ def test_a_device_without_float64_gets_float32() -> None:
     """The posteriors in float32 are nearly those in float64; seen here without such a device."""
     descriptors = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     mixture = fit_mixture(descriptors, 4, 0, "hue")
-    rough = Mixture(**{name: value.float() for name, value in vars(mixture).items()})
+    rough = Mixture("hue", **{name: value.float() for name, value in mixture.tensors().items()})
     sample = torch.from_numpy(descriptors)
     assert torch.allclose(rough.posterior(sample), mixture.posterior(sample), atol=1e-4)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_deviation_of_the_descriptors_is_kept(start: Start) -> None:
+    random = np.random.default_rng(5)
+    descriptors = (random.normal(size=(300, 3)) * [0.5, 3, 0] + [5, 0, -9]).astype(np.float32)
+    expected = [*descriptors[:, :2].astype(float).std(axis=0), 1] * len(views_of(start))
+    assert fit_mixture(viewed(descriptors, start), 2, 0, start).deviation.numpy() == pytest.approx(expected)
+
+
+def test_colourfulness_is_the_share_of_variance_that_bands_do_not_share() -> None:
+    random = np.random.default_rng(0)
+    light, contrast, noise = (random.normal(size=(2000, 1)).astype(np.float32) for _ in range(3))
+    # Of two bands, sum and difference are the principal axes: the variance of noise against that of light.
+    two = np.hstack([light + 0.2 * noise, light - 0.2 * noise, 9 * contrast])
+    assert colourfulness(two) == pytest.approx(0.04 / 1.04, rel=0.1)
+    for grey in (np.hstack([light] * 3 + [contrast]), np.hstack([light, contrast]), 0 * two):
+        assert 0 <= colourfulness(grey) < 1e-6

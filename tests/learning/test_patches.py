@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.rasters import landscape, make_raster
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,11 +19,11 @@ from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.learning.augment import jitter, transform
 from geoseg.learning.imagery import Imagery
-from geoseg.learning.mixture import region_descriptors
-from geoseg.learning.patches import Batch, PatchSampler
+from geoseg.learning.patches import Batch, PatchSampler, spread
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
+from geoseg.segments.views import dimensions, superpixel_views
 
 PARTS = ("image", "labels", "moved", "moved_labels", "descriptors")
 STATS = BandStats((120.0,) * 4, (50.0,) * 4, (10.0,) * 4, (230.0,) * 4, 1000)
@@ -83,8 +83,9 @@ def test_batches_differ_by_step_sample_and_seed(sampler: PatchSampler) -> None:
         assert not any(torch.equal(a, b) for a in found.image for b in other.image)
 
 
-def test_a_larger_batch_begins_with_the_smaller_one(sampler: PatchSampler) -> None:
-    small, large = batch(sampler, 2, 2), batch(sampler, 2, 5)
+def test_a_larger_first_batch_begins_with_the_smaller_one(sampler: PatchSampler) -> None:
+    """Patches are numbered from batch to batch, so that all batches of a training are evenly spread together."""
+    small, large = batch(sampler, 0, 2), batch(sampler, 0, 5)
     for part in PARTS:
         one, two = getattr(small, part), getattr(large, part)[:2]
         assert torch.equal(one, two[:, : small.regions] if part == "descriptors" else two)
@@ -125,12 +126,14 @@ def test_labels_are_exactly_where_pixels_are_valid(sampler: PatchSampler) -> Non
         assert not pixels[:, ~valid].any()
 
 
-def test_previews_are_not_those_of_a_step(sampler: PatchSampler, scenes: list[Scene]) -> None:
-    sampler = replace(sampler, imagery=Imagery(scenes[:1]))
-    previews = [torch.from_numpy(sampler.preview(sample)[1]).long() for sample in range(6)]
-    for step in range(6):
-        trained = batch(sampler, step, 3).labels
-        assert not any(torch.equal(labels, other) for labels in previews for other in trained)
+def test_previews_are_not_those_of_a_step(tmp_path: Path, sampler: PatchSampler) -> None:
+    path = make_raster(tmp_path / "large.tif", landscape(400, 400, 4), photometric="minisblack")
+    with Scene(path, (1, 2, 3, 4)) as scene:
+        sampler = replace(sampler, imagery=Imagery([scene]))
+        previews = [torch.from_numpy(sampler.preview(sample)[1]).long() for sample in range(6)]
+        for step in range(6):
+            trained = batch(sampler, step, 3).labels
+            assert not any(torch.equal(labels, other) for labels in previews for other in trained)
 
 
 def test_the_narrow_scene_is_padded(sampler: PatchSampler) -> None:
@@ -210,15 +213,14 @@ def test_descriptors_are_of_the_superpixels_of_the_image_before_its_colours_chan
     """They are the same in a sampler whose jitter is another, and those of the patch as it was read."""
     sampler = replace(sampler, start=start)
     found = batch(sampler, 3, 4)
-    assert found.descriptors.shape == (4, found.regions, 5)
+    assert found.descriptors.shape == (4, found.regions, dimensions(start, 4))
     assert found.descriptors.dtype == torch.float32
     for sample in range(4):
-        pixels, valid, _ = sampler._draw(np.random.default_rng([3, 3, sample]))
+        pixels, valid, _ = sampler._draw(np.random.default_rng([3, 3, sample]), 3 * 4 + sample)
         labels = found.labels[sample].numpy().astype(np.int32)
         assert np.array_equal(labels > 0, valid)
-        scaled = (pixels.astype(np.float32) - 10) / 220
-        expected = region_descriptors(scaled, labels, found.regions, start)
-        assert np.allclose(found.descriptors[sample].numpy(), expected, atol=1e-5)
+        expected = superpixel_views(pixels, labels, found.regions, STATS.low, STATS.high, start)
+        assert np.array_equal(found.descriptors[sample].numpy(), expected)
         assert not np.allclose(expected[: int(labels.max())].std(axis=0), 0)
 
 
@@ -258,3 +260,33 @@ def test_what_is_kept_decoded_changes_nothing(scenes: list[Scene], limits: tuple
     for index, window in ((0, Window.of(10, 20, 64, 64)), (1, Window.of(3, 0, 64, 50)), (0, Window.of(80, 60, 64, 64))):
         found, direct = imagery.read(index, window), scenes[index].read(window)
         assert all(np.array_equal(a, b) for a, b in zip(found, (*direct, direct[1]), strict=True))
+
+
+def parts(numbers: range, seed: int, sides: tuple[int, int, int]) -> NDArray[np.int64]:
+    """The part of the unit cube, cut into a box of parts, that each number of the sequence falls into."""
+    points = np.array([spread(seed, number) for number in numbers])
+    assert points.min() >= 0
+    assert points.max() < 1
+    return np.asarray(np.ravel_multi_index(tuple((points * sides).astype(np.int64).T), sides))
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1 << 62))
+def test_patches_reach_all_parts_of_the_imagery_evenly(seed: int, first: int) -> None:
+    """Wherever counting begins: each of 4 x 4 x 4 parts among 256 patches, each of 64 images among 128."""
+    found = parts(range(first, first + 256), seed, (4, 4, 4))
+    assert np.bincount(found, minlength=64).min() >= 1
+    images = parts(range(first, first + 128), seed, (64, 1, 1))
+    assert 1 <= np.bincount(images, minlength=64).min() <= np.bincount(images).max() <= 4
+
+
+def test_places_depend_on_the_seed_and_are_exact_for_large_numbers() -> None:
+    assert not np.isclose(spread(1, 5), spread(2, 5)).any()
+    step = (spread(1, 1) - spread(1, 0)) % 1
+    # g^4 = g + 1; the steps are 1 / g, 1 / g^2 and 1 / g^3.
+    assert (1 / step[0]) ** 4 == pytest.approx(1 / step[0] + 1)
+    assert step == pytest.approx(step[0] ** np.arange(1, 4))
+    for number in (1 << 41, (1 << 54) + 3, (1 << 62) + 95):
+        assert (spread(1, number + 1) - spread(1, number)) % 1 == pytest.approx(step, abs=1e-12)
+    for power in range(40, 63):
+        assert np.abs(spread(1, 5 + (1 << power)) - spread(1, 5)).max() > 0.01

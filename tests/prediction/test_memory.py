@@ -33,6 +33,8 @@ def test_the_need_grows_with_classes_blocks_windows_and_threads_but_not_with_the
     assert gigabytes(classes=2000, block_size=512) < gigabytes(classes=2000, block_size=1024) < gigabytes(classes=2000)
     assert gigabytes(windows=WindowConfig(512, 128)) < gigabytes()
     assert gigabytes(workers=2) < gigabytes()
+    # Each step from superpixel to superpixel reads 48 pixels more on every side of a block.
+    assert gigabytes(steps=3) - gigabytes() > (2912**2 - 2624**2) * 30 / 1e9
     assert gigabytes(shape=(40_000, 40_000), extent=(40_000, 40_000)) == gigabytes()
 
 
