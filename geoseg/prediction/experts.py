@@ -104,11 +104,12 @@ class Combination:
             threads: How many threads to use; the result does not depend on it.
         """
         log_p = np.zeros_like(means)
-        a, b = self._experts.exponents
+        # Constants of another module are arguments: numba's cache does not notice that they have changed.
+        constants = *self._experts.exponents, FLOOR, DOUBT
         gaussians = self._maps, self._centres, self._heights
 
         def combine(regions: Range) -> None:
-            _combine(described.descriptors, *gaussians, means, a, b, *regions, log_p)
+            _combine(described.descriptors, *gaussians, means, *constants, *regions, log_p)
 
         with worker_threads(threads) as parallel_map:
             parallel_map(combine, stripes(1, len(means), threads))
@@ -133,8 +134,8 @@ def _no_edges(count: int) -> RegionGraph:
 
 @compiled
 def _combine(
-    descriptors: Any, maps: Any, centres: Any, heights: Any, means: Any, a: float, b: float, first: int, stop: int,
-    log_p: Any,
+    descriptors: Any, maps: Any, centres: Any, heights: Any, means: Any, a: float, b: float, floor: float,
+    doubt: float, first: int, stop: int, log_p: Any,
 ) -> None:  # fmt: skip
     """Write log p, float32 (n + 1, K), of the regions first .. stop."""
     K, D = centres.shape
@@ -153,8 +154,8 @@ def _combine(
         _softmax(mixture)
         _softmax(network)
         for k in range(K):
-            share = (1 - DOUBT) * network[k] + DOUBT / K
-            log_p[region, k] = a * log(mixture[k] + FLOOR) + b * log(share)
+            share = (1 - doubt) * network[k] + doubt / K
+            log_p[region, k] = a * log(mixture[k] + floor) + b * log(share)
 
 
 @compiled
