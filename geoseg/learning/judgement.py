@@ -72,10 +72,15 @@ def with_experts(model: Model, trainer: Trainer, out: Path) -> Model:
     assert trainer.mixture is not None
     experts = Experts.of(trainer.mixture)
     found = judge(replace(model, experts=experts), trainer.sampler, trainer.device, trainer.precision)
-    for number, share in found.lost.items():
+    if found.lost:
+        several = len(found.lost) > 1
+        shares = ", ".join(
+            f"{number} ({100 * share:.{0 if share > 0.1 else 2}f} %)" for number, share in found.lost.items()
+        )
         log.warning(
-            "%s: class %d, which colour alone sees in %.2g %% of the imagery, is not in the maps of this model; "
-            "another --seed or more --steps may keep it", out, number, 100 * share,
+            "%s: class%s %s, which colour alone sees in that share of the imagery, %s not in the maps of this model; "
+            "more --steps or another --seed may keep %s",
+            out, "es" if several else "", shares, *(("are", "them") if several else ("is", "it")),
         )  # fmt: skip
     return replace(model, experts=replace(experts, temperature=found.temperature))
 

@@ -43,8 +43,9 @@ def test_a_class_that_only_the_mixture_knows_is_told_once(tmp_path: Path, caplog
     with caplog.at_level(logging.WARNING):
         model = with_experts(trained(trainer), trainer, tmp_path / "m.safetensors")
     (said,) = caplog.messages
-    assert said.startswith(f"{tmp_path / 'm.safetensors'}: class 2, which colour alone sees in 5")
+    assert said.startswith(f"{tmp_path / 'm.safetensors'}: class 2 (5")
     assert "--seed" in said
+    assert "%), which colour alone sees" in said
     assert model.experts is not None
     assert model.experts.mixture.start == "brightness"
     found = judge(model, trainer.sampler, trainer.device, trainer.precision)
