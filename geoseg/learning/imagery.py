@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from geoseg.grid import Window
 from geoseg.raster.source import ImageSource
 
 _READ_LOCKS = 64
+_COVERINGS = 4
 
 
 class Crop(NamedTuple):
@@ -69,6 +71,7 @@ class Imagery:
         self._bad_images = bad_images
         pixels = np.array([1 if uniform else image.extent.pixels for image in images], dtype=np.float64)
         self.shares = pixels / pixels.sum()
+        self._pixels = None if uniform else int(pixels.sum())
         self._edges = np.cumsum(self.shares)
         self._max_cached_image, self._cache_size = max_cached_image, cache_size
         self._cache: OrderedDict[int, Crop] = OrderedDict()
@@ -86,6 +89,13 @@ class Imagery:
             raise error
         self._bad_images.add(self.images[index].path, error)
         self._bad_images.enforce_limit(len(self.images))
+
+    def enough_patches(self, size: int) -> float:
+        """Return the number of patches of `size` x `size` pixels that cover all images four times over.
+
+        More of them tell nothing new. It is infinite where the sizes of the images are not known.
+        """
+        return math.inf if self._pixels is None else -(-_COVERINGS * self._pixels // size**2)
 
     def index(self, share: float) -> int:
         """Return the image that a number in [0, 1) belongs to if each has its share of that range."""

@@ -28,7 +28,9 @@ from geoseg.prediction.stages import Stages
 
 log = logging.getLogger(__name__)
 
-_PATCHES = 96
+_PATCHES, _FEW_PATCHES = 96, 12
+"""How many are judged: those that cover the imagery, within these bounds."""
+
 _TEMPERATURES = (0.25, 8.0)
 _HALVINGS = 20
 _LOST = 0.02
@@ -99,7 +101,8 @@ def judge(model: Model, sampler: PatchSampler, device: torch.device, precision: 
     """
     stages = Stages(model, np.dtype(model.dtype), device, precision, rounds=ROUNDS)
     with ThreadPoolExecutor(1) as reader:
-        patches = reader.map(sampler.preview, range(_PATCHES))
+        count = int(min(_PATCHES, max(_FEW_PATCHES, sampler.imagery.enough_patches(sampler.size))))
+        patches = reader.map(sampler.preview, range(count))
         found = [_see(model, stages, *patch) for patch in patches]
     seen = _Seen(
         *(np.concatenate([getattr(each, name) for each in found]) for name in ("area", "q", "mixture", "network"))

@@ -116,10 +116,12 @@ def _sample_superpixels(trainer: Trainer, start: Start, threads: ThreadPoolExecu
     min_superpixels = 2 * recipe.classes
     wanted = max(recipe.mixture_superpixels, min_superpixels)
     found: list[NDArray[np.float32]] = []
+    enough = sampler.imagery.enough_patches(recipe.patch_size) / recipe.batch_size
     for index in range(_MAX_MIXTURE_BATCHES):
         found.append(sampler.descriptors(MIXTURE_STEPS + index, recipe.batch_size, threads))
         # More patches than are needed for their number, a few superpixels of each: rare classes are in few places.
-        if index + 1 >= _MIN_MIXTURE_BATCHES and sum(map(len, found)) >= wanted:
+        several, superpixels = index + 1 >= min(_MIN_MIXTURE_BATCHES, enough), sum(map(len, found))
+        if several and (superpixels >= wanted or (superpixels >= min_superpixels and index + 1 >= enough)):
             break
     descriptors = np.concatenate(found)
     if len(descriptors) > wanted:

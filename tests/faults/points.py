@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -179,12 +180,17 @@ class _Closing:
 def lose(path: Path) -> None:
     """Overwrite the second half of the file with zeros, as if the disk had lost it.
 
-    In a FlatGeobuf only a few coordinates are overwritten, so that the file still opens.
+    In a FlatGeobuf only a coordinate on the left edge of the raster is overwritten, so that the file still opens.
     """
+    from helpers.rasters import TRANSFORM  # imports rasterio, which the faults of other files come before
+
     size = path.stat().st_size
-    lost = 16 if path.suffix == ".fgb" else size - size // 2
+    place, lost = size // 2, size - size // 2
+    if path.suffix == ".fgb":
+        edge = struct.pack("<d", TRANSFORM.c)
+        place, lost = path.read_bytes().rindex(edge), len(edge)
     with path.open("r+b") as file:
-        file.seek(size // 2)
+        file.seek(place)
         file.write(bytes(lost))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,7 +103,9 @@ class TwoFields(PatchSampler):
     counted: NDArray[np.bool_]
 
     def __init__(self, counted: NDArray[np.bool_]) -> None:
-        object.__setattr__(self, "counted", counted)
+        few = SimpleNamespace(enough_patches=lambda size: size)
+        for name, value in {"counted": counted, "imagery": few, "size": 1}.items():
+            object.__setattr__(self, name, value)
 
     def preview(self, _: int) -> tuple[Crop, NDArray[np.int32]]:
         """The patch and its superpixels."""

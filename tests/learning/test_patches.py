@@ -1,5 +1,6 @@
 """Laws of the training patches: functions of (seed, step, sample), in which image and labels move together."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -290,3 +291,10 @@ def test_places_depend_on_the_seed_and_are_exact_for_large_numbers() -> None:
         assert (spread(1, number + 1) - spread(1, number)) % 1 == pytest.approx(step, abs=1e-12)
     for power in range(40, 63):
         assert np.abs(spread(1, 5 + (1 << power)) - spread(1, 5)).max() > 0.01
+
+
+def test_small_imagery_needs_few_patches(scenes: list[Scene]) -> None:
+    """Four coverings are enough, and their number is told where sizes are known."""
+    pixels = sum(scene.extent.pixels for scene in scenes)
+    assert Imagery(scenes).enough_patches(64) == -(-4 * pixels // 64**2)
+    assert Imagery(scenes, uniform=True).enough_patches(64) == math.inf
