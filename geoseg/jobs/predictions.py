@@ -224,7 +224,8 @@ class Predictions:
             notes.append(f"model {self.choice.path}, {len(model.classes)} classes{why}")
         if self.config.smooth and model.experts is None:
             notes.append(
-                f"{self.choice.path} has no mixture, so --smooth has no effect; geoseg train makes models with one"
+                f"{self.choice.path}: has no mixture, so --smooth has no effect; geoseg train with another recipe than "
+                "inmars makes models with one"
             )
         return notes
 

@@ -14,10 +14,11 @@ from geoseg.errors import InputError, first_line
 from geoseg.recipes import Start, SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
-_ALTERED = "the file was altered: copy it again, or train the model again"
+ALTERED = "the file was altered: copy it again, or train the model again"
 _MAX_CLASSES = 65534
 _MAX_BANDS = 4096
 _MAX_TILE_SIZE = 1 << 16
+_MAX_WEIGHT = 1000
 _SHA256 = re.compile("[0-9a-f]{64}")
 _ENCODER_NAME = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
@@ -53,10 +54,10 @@ def check_card(card: Mapping[str, Any]) -> None:
             valid = is_valid(card)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
-                f"its card has an invalid entry for {entry} ({type(error).__name__}: {first_line(error)}); {_ALTERED}"
+                f"its card has an invalid entry for {entry} ({type(error).__name__}: {first_line(error)}); {ALTERED}"
             ) from error
         if not valid:
-            raise InputError(f"its card has an invalid entry for {entry}; {_ALTERED}")
+            raise InputError(f"its card has an invalid entry for {entry}; {ALTERED}")
 
 
 def _network(card: Mapping[str, Any]) -> bool:
@@ -137,9 +138,10 @@ def _experts(card: Mapping[str, Any]) -> bool:
         and entry["start"] in get_args(Start)
         and isinstance(exponents, list)
         and len(exponents) == 2
-        and all(_is_number(number) and number >= 0 for number in (*exponents, entry["coupling"]))
+        and all(_is_number(number) and 0 <= number <= _MAX_WEIGHT for number in (*exponents, entry["coupling"]))
+        and any(exponents)
         and _is_number(entry["temperature"])
-        and entry["temperature"] > 0
+        and 1 / _MAX_WEIGHT <= entry["temperature"] <= _MAX_WEIGHT
     )
 
 

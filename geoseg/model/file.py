@@ -21,7 +21,7 @@ from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
-from geoseg.model.card import check_card, parse_card, sealed
+from geoseg.model.card import ALTERED, check_card, parse_card, sealed
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.raster.guards import regular_file
@@ -156,7 +156,9 @@ def load_model(path: Path) -> Model:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: its card and weights do not fit together ({first_line(error)})") from error
+        raise InputError(
+            f"{path}: its card and weights do not fit together ({first_line(error)}); {ALTERED}"
+        ) from error
 
 
 def read_card(path: Path) -> dict[str, Any]:

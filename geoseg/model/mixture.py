@@ -22,6 +22,9 @@ from geoseg.segments.views import dimensions
 FLOOR = 1e-6
 """Added to the probabilities of the mixture."""
 
+_LARGEST = 1e9
+"""Larger numbers are in no mixture: descriptors are below 10, and no variance is below 1e-12."""
+
 DOUBT = 0.01
 """How far the network's probabilities are drawn to equal ones. A class that the network never gives, and of which the
 mixture is certain, keeps its superpixels: what colour knows is not lost."""
@@ -132,7 +135,10 @@ class Experts:
             raise ValueError("the tensors of its mixture have other names, shapes or types")
         positive = (tensors["shares"], tensors["deviation"], tensors["roots"].diagonal(dim1=-2, dim2=-1))
         if not all(bool((values > 0).all()) for values in positive):
-            raise ValueError("its mixture has shares or deviations that are not positive")
+            raise ValueError("its mixture has shares, deviations or roots that are not positive")
+        reach = max(float(tensors[name].abs().max()) for name in ("offset", "axes", "means", "roots"))
+        if reach > _LARGEST or not tensors["axes"].any():
+            raise ValueError("its mixture has means or axes that no imagery leads to")
         mixture = Mixture(entry["start"], **tensors)
         a, b = entry["exponents"]
         return replace(
