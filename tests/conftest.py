@@ -16,7 +16,6 @@ from helpers.models import make_model
 from helpers.rasters import landscape, make_raster
 from hypothesis import settings
 
-from geoseg.learning import judgement, loop
 from geoseg.model.file import save_model
 
 # No deadline: how long an example takes is the machine's business (and the first one compiles).
@@ -67,13 +66,6 @@ def bench() -> Iterator[Bench]:
 def _one_torch_thread() -> None:
     """Windows of 128 px are too small to share out: two threads would mostly wait for each other."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _brief_trainings() -> None:
-    """A training of a few steps needs neither a mixture of all imagery nor a judgement by many patches."""
-    loop._MIN_MIXTURE_BATCHES = 8
-    judgement._PATCHES = 12
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,6 +19,7 @@ from geoseg.learning.mixture import LITTLE_COLOUR, colourfulness, fit_mixture
 from geoseg.learning.patches import MIXTURE_STEPS, VALIDATION_STEPS, Batch
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.recipes import Start
+from geoseg.segments.views import views_of
 
 _MAX_MIXTURE_BATCHES = 200
 _MIN_MIXTURE_BATCHES = 64
@@ -100,10 +101,15 @@ def _fit_mixture(trainer: Trainer, threads: ThreadPoolExecutor) -> None:
         return
     start: Start = "surroundings" if recipe.start == "auto" else recipe.start
     descriptors = _sample_superpixels(trainer, start, threads)
-    if recipe.start == "auto" and colourfulness(descriptors[:, : descriptors.shape[1] // 2]) < LITTLE_COLOUR:
+    if recipe.start == "auto" and colourfulness(_hue(descriptors)) < LITTLE_COLOUR:
         start = "brightness"
         descriptors = _sample_superpixels(trainer, start, threads)
     trainer.start_from(fit_mixture(descriptors, recipe.classes, trainer.sampler.seed, start))
+
+
+def _hue(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the view "hue" (n, bands + 1) of descriptors for the start "surroundings", of which it is the first."""
+    return np.split(descriptors, len(views_of("surroundings")), axis=1)[0]
 
 
 def _sample_superpixels(trainer: Trainer, start: Start, threads: ThreadPoolExecutor) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,7 @@ from helpers.models import with_experts as with_mixture
 from numpy.typing import NDArray
 
 from geoseg.config import ROUNDS
-from geoseg.learning import judgement
-from geoseg.learning.imagery import Crop
+from geoseg.learning.imagery import Crop, Imagery
 from geoseg.learning.judgement import judge, with_experts
 from geoseg.learning.patches import PatchSampler
 from geoseg.learning.trainer import Trainer
@@ -63,14 +63,34 @@ def test_a_class_that_colour_is_sure_of_is_not_lost_to_a_network_that_never_give
     assert caplog.messages == []
 
 
-def test_the_mean_confidence_is_how_often_one_expert_alone_is_right() -> None:
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The samples that are previewed from now on."""
+    samples: list[int] = []
+    preview = PatchSampler.preview
+    monkeypatch.setattr(PatchSampler, "preview", lambda own, sample: samples.append(sample) or preview(own, sample))
+    return samples
+
+
+@pytest.mark.parametrize(("enough", "count"), [(1, 12), (30, 30), (1000, 96), (math.inf, 96)])
+def test_as_many_patches_are_judged_as_cover_the_imagery(
+    enough: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = fields_trainer(VAGUE, CERTAIN)
+    monkeypatch.setattr(Imagery, "enough_patches", lambda *_: enough)
+    samples = judged(monkeypatch)
+    with_experts(trained(trainer), trainer, Path("m.safetensors"))
+    assert samples == list(range(count))
+
+
+def test_the_mean_confidence_is_how_often_one_expert_alone_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """All is of the first class: the network always agrees, the mixture where it is dark."""
     trainer = fields_trainer(VAGUE, CERTAIN)
+    samples = judged(monkeypatch)
     model = with_experts(trained(trainer), trainer, Path("m.safetensors"))
     assert model.experts is not None
     stages = Stages(model, np.dtype(np.uint8), torch.device("cpu"), torch.float32, rounds=ROUNDS)
     area = dark = sure = plain = 0.0
-    for sample in range(judgement._PATCHES):
+    for sample in list(samples):
         crop, labels = trainer.sampler.preview(sample)
         described = stages.describe(crop.pixels, labels, int(labels.max()))
         logits = stages.forward(stages.normalise(crop.pixels, crop.valid)[None], (64, 64))[0]

@@ -289,6 +289,25 @@ def test_the_mixture_is_fitted_to_superpixels_enough(
     assert 180 <= made[1] < 400
 
 
+@pytest.mark.parametrize(
+    ("superpixels", "enough", "batches"),
+    [(1, None, 13), (100_000, None, 13), (1, math.inf, 64), (9000, math.inf, 71)],
+    ids=["small", "small and too few", "large", "large and more"],
+)
+def test_the_mixture_is_fitted_to_patches_of_all_imagery(
+    trainer: Callable[..., Trainer], superpixels: int, enough: float | None, batches: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """25 patches cover 160 x 160 pixels four times, and a batch has two, of about 64 superpixels each."""
+    drawn: list[int] = []
+    draw = PatchSampler.descriptors
+    monkeypatch.setattr(PatchSampler, "descriptors", lambda own, *given: drawn.append(given[0]) or draw(own, *given))
+    if enough is not None:
+        monkeypatch.setattr(Imagery, "enough_patches", lambda *_: enough)
+    next(iter(train(trainer(mixture_superpixels=superpixels))))
+    assert len(set(drawn)) == len(drawn) == pytest.approx(batches, abs=0 if batches < 70 else 4)
+
+
 @pytest.mark.parametrize(("saturation", "start"), [(1.0, "surroundings"), (0.02, "brightness")])
 def test_few_classes_start_from_brightness_where_there_is_little_colour(
     tmp_path: Path, saturation: float, start: str, monkeypatch: pytest.MonkeyPatch
