@@ -118,7 +118,7 @@ class Experts:
         """Return the experts that `to_json` and `tensors` described.
 
         Args:
-            entry: Entry of a card that `is_entry` accepts.
+            entry: Entry of a card that `geoseg.model.card.check_card` accepts.
             tensors: Finite tensors by name.
             bands: Number of bands of the model.
             classes: Its number of classes.
