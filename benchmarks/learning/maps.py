@@ -62,7 +62,9 @@ class _Product:
     def __init__(self, data: Data, experts: Experts, row: Row) -> None:
         assert row.exponents is not None
         self._experts, self._calibrated = experts, row.is_default
-        self._combination = Combination(replace(experts, exponents=row.exponents), data.stats, row.rounds)
+        coupling = experts.coupling if row.coupling is None else row.coupling
+        experts = replace(experts, exponents=row.exponents, coupling=coupling)
+        self._combination = Combination(experts, data.stats, row.rounds)
 
     def map(self, image: Image512, means: NDArray[np.float32], seconds: float) -> Map:
         """Return the map of an image, by mean logits that took some seconds."""

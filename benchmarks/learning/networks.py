@@ -14,7 +14,7 @@ from data import SUPERPIXELS, Data, Image512
 from numpy.typing import NDArray
 from rows import BATCH, PATCH, Training
 from torch import Tensor, nn
-from variants import see_texture_only
+from variants import CHANGES
 
 from geoseg.classes import ClassMap
 from geoseg.learning.imagery import Imagery
@@ -39,8 +39,8 @@ def learn(data: Data, training: Training, seed: int) -> tuple[Trainer, float]:
     began = time.process_time()
     recipe = training.recipe
     network = build(NetworkSpec(COMPACT, 3, recipe.classes), seed)
-    if training.texture_only:
-        see_texture_only(network)
+    if training.change:
+        CHANGES[training.change](network)
     scale = colour_scale(data.stats, "uint8")
     sampler = training.sampler(Imagery(data.scenes), data.stats, SUPERPIXELS, scale, recipe.patch_size, seed)
     trainer = training.trainer(network, sampler, recipe, CPU, PRECISION)

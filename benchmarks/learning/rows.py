@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from data import SUPERPIXELS
-from variants import BalancedTrainer, CellSampler, IicTrainer, RandomSampler
+from variants import BalancedTrainer, CellSampler, IicTrainer, RandomSampler, RareSampler, RareTrainer
 
 from geoseg.config import ROUNDS, TrainConfig
 from geoseg.learning.patches import PatchSampler
@@ -42,17 +42,19 @@ class Row:
         exponents: Of the mixture's and of the network's probabilities; None for the network alone.
         rounds: Rounds of smoothing; not for the network alone.
         weights: Which average of the weights, "last" or "selected".
+        coupling: Of the smoothing; None for the product's own.
     """
 
     name: str
     exponents: Exponents | None = None
     rounds: int = 0
     weights: str = "selected"
+    coupling: float | None = None
 
     @property
     def is_default(self) -> bool:
         """Whether maps are made as `geoseg predict` makes them."""
-        return (self.exponents, self.rounds, self.weights) == (PRODUCT, ROUNDS, "selected")
+        return (self.exponents, self.rounds, self.weights, self.coupling) == (PRODUCT, ROUNDS, "selected", None)
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,14 @@ class Training:
         rows: Ways of making maps of it.
         trainer: Kind of trainer.
         sampler: Kind of sampler.
-        texture_only: Whether the network sees texture only (`variants.see_texture_only`).
+        change: What is changed in the network, if anything: a key of `variants.CHANGES`.
     """
 
     recipe: Recipe
     rows: tuple[Row, ...]
     trainer: type[Trainer] = Trainer
     sampler: type[PatchSampler] = PatchSampler
-    texture_only: bool = False
+    change: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,14 @@ def _many() -> dict[str, Part]:
     variant("without information: learns the mixture only", replace(ours, start_share=1.0, warm_share=1.0))
     variant("with patches drawn at random", sampler=RandomSampler)
     variant("with an anchor balanced by 1 / share^0.5", trainer=BalancedTrainer)
-    variant("whose network sees texture only", texture_only=True)
+    variant("with half of the patches drawn round rare components", trainer=RareTrainer, sampler=RareSampler)
+    variant("whose network sees texture only", change="texture only")
+    variant(
+        "whose network sees texture only and learns the mixture only",
+        replace(ours, start_share=1.0, warm_share=1.0),
+        change="texture only",
+    )
+    variant("with a U-shaped network", change="U-shaped")
     return {f"K = {K}: {name}": part for name, part in found.items()}
 
 
@@ -213,6 +222,8 @@ def _of_experts(K: int, recipe: Recipe) -> Iterator[Row]:
     yield Row(f"{prefix}, product of experts", PRODUCT)
     yield Row(f"{prefix}, product and smoothing", PRODUCT, ROUNDS)
     yield Row(f"{prefix}, product and smoothing, last weights", PRODUCT, ROUNDS, "last")
+    for coupling in (5.0, 6.0):
+        yield Row(f"{prefix}, product and smoothing with coupling {coupling:g}", PRODUCT, ROUNDS, coupling=coupling)
     if K != MANY:
         return
     for rounds in (2, 5):

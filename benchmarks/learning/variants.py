@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,19 @@ from torch import Tensor, nn
 
 from geoseg.learning.imagery import Crop
 from geoseg.learning.losses import cross_entropy, pool, pool_weights
-from geoseg.learning.patches import Batch, PatchSampler
+from geoseg.learning.patches import NORMALISATION_STEPS, Batch, PatchSampler
 from geoseg.learning.trainer import Terms, Trainer
+from geoseg.model.mixture import Mixture
+from geoseg.model.network import SegmentationNetwork
 from geoseg.recipes import STRIDE
 
 _LOCAL = 15
 """Side in pixels of the square whose mean the texture of a pixel is relative to."""
+
+
+_PLACES = 4
+_FIRST_UNLEARNT = NORMALISATION_STEPS
+"""First of the numbers of patches that no step learns from."""
 
 
 class CellSampler(PatchSampler):
@@ -32,6 +40,39 @@ class RandomSampler(PatchSampler):
     def _draw(self, random: np.random.Generator, number: int) -> Crop:
         # A random point of the sequence that spreads patches is a random place.
         return super()._draw(random, int(random.integers(1 << 60)))
+
+
+@dataclass(frozen=True)
+class RareSampler(PatchSampler):
+    """Every other patch is, of several places, the one with the rarest components of the mixture.
+
+    Attributes:
+        mixture: None until it is fitted: till then patches are as usual.
+    """
+
+    mixture: Mixture | None = None
+
+    def _draw(self, random: np.random.Generator, number: int) -> Crop:
+        found = super()._draw(random, number)
+        if self.mixture is None or number % 2 or number >= _FIRST_UNLEARNT:
+            return found
+        others = (super(RareSampler, self)._draw(random, int(random.integers(1 << 60))) for _ in range(_PLACES - 1))
+        return max((found, *others), key=self._rarity)
+
+    def _rarity(self, drawn: Crop) -> float:
+        """Return the mean of 1 / share over the superpixels of a patch."""
+        assert self.mixture is not None
+        posterior = self.mixture.posterior(torch.from_numpy(self._describe(drawn, self._segment(drawn))))
+        return float((posterior.double() @ self.mixture.shares.double().reciprocal()).mean())
+
+
+class RareTrainer(Trainer):
+    """Tells its sampler the mixture."""
+
+    def start_from(self, mixture: Mixture) -> None:
+        super().start_from(mixture)
+        assert isinstance(self.sampler, RareSampler)
+        self.sampler = replace(self.sampler, mixture=self.mixture)
 
 
 class IicTrainer(Trainer):
@@ -64,6 +105,40 @@ class BalancedTrainer(Trainer):
 def see_texture_only(network: nn.Module) -> None:
     """Make a network, and its copies, see each pixel relative to the mean of the square around it."""
     network.register_forward_pre_hook(_without_local_mean)
+
+
+def be_u_shaped(network: SegmentationNetwork) -> None:
+    """Let a network see 4 x as far: down to stride 16 and up again, at about the same cost."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network.local = _UShaped(network.spec.channels, 48)
+
+
+CHANGES = {"texture only": see_texture_only, "U-shaped": be_u_shaped}
+
+
+class _UShaped(nn.Module):
+    def __init__(self, bands: int, channels: int) -> None:
+        super().__init__()
+        self.top = nn.Sequential(_convolution(bands, 32, 2), _convolution(32, channels, 2))
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolution(channels, channels, 2), _convolution(channels, channels, 1)) for _ in range(2)
+        )
+        self.up = nn.ModuleList(_convolution(2 * channels, channels, 1) for _ in range(2))
+
+    def forward(self, image: Tensor) -> Tensor:
+        levels = [self.top(image)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        found: Tensor = levels.pop()
+        for up in self.up:
+            level = levels.pop()
+            found = up(torch.cat([nn.functional.interpolate(found, level.shape[-2:]), level], 1))
+        return found
+
+
+def _convolution(channels: int, out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
 
 
 def cells(rows: int, cols: int) -> NDArray[np.int32]:
