@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from geoseg.config import MODEL_NAME, ROUNDS, Blend, PredictConfig
+from geoseg.config import MODEL_NAME, ROUNDS, Blend, Match, PredictConfig
 
 from .options import (
     LOCATION,
@@ -58,6 +58,12 @@ from .usage import Command
 )
 @bands_option
 @rescale_option
+@click.option(
+    "--match",
+    type=click.Choice(get_args(Match)),
+    help="Give the bands of each scene, as a whole, the statistics of the imagery that the model learnt from: for "
+    "dates that differ in light or season.  [default: off]",
+)
 @click.option(
     "--smooth",
     type=int,

@@ -9,8 +9,8 @@ import click
 
 _GROUPS = {
     "Input": (
-        "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale", "aoi",
-        "aoi_layer", "bounds", "polygonize.confidence", "scene",
+        "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale",
+        "match", "aoi", "aoi_layer", "bounds", "polygonize.confidence", "scene",
     ),
     "Model": ("model", "relearn", "recipe", "classes", "encoder", "encoder_weights", "weights"),
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),

@@ -21,6 +21,7 @@ from geoseg.api.calls import (
 )
 from geoseg.config import (
     Blend,
+    Match,
     Opening,
     PolygonizeConfig,
     Precision,
@@ -39,7 +40,7 @@ def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, relearn: bool = False,
     confidence: PathLike | None = None, polygons: PathLike | None = None, min_area: AreaLike | None = None,
     sld: bool = False, legend: bool = False, stac: bool = False, datetime: Period | str | None = None,
-    bands: BandsLike | None = None, rescale: bool = False, smooth: int | None = None,
+    bands: BandsLike | None = None, rescale: bool = False, match: Match | None = None, smooth: int | None = None,
     aoi: PathLike | None = None, aoi_layer: str | None = None, bounds: tuple[float, float, float, float] | None = None,
     tile_size: int | None = None, overlap: int | None = None, blend: Blend = "hann",
     block_size: int = PredictConfig.block_size, batch_size: int | None = None, workers: int | None = None,
@@ -66,6 +67,8 @@ def predict(
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the range that the model learnt from: the 2nd and 98th percentiles of
             the scene onto those of the model.
+        match: Give the bands of the scene, as a whole, the statistics of the imagery that the model learnt from:
+            'moments' (mean and standard deviation) or 'percentiles' (2nd percentile, mean and 98th); None is off.
         smooth: Rounds in which superpixels follow similar neighbours, 0..10; None is 3, and 0 is off.
         aoi: Vector file; pixels outside its polygons become nodata.
         aoi_layer: Layer of `aoi`, a GeoPackage, to use; None for the only one with polygons.
@@ -106,7 +109,7 @@ def predict(
         scenes=(location_of(scene),), out=path_of(out), model=optional_path(model), relearn=relearn,
         confidence=optional_path(confidence), polygons=optional_path(polygons), min_area=area_of(min_area), sld=sld,
         legend=legend, stac=stac, datetime=period_of(datetime),
-        bands=bands_of(bands), rescale=rescale, smooth=smooth,
+        bands=bands_of(bands), rescale=rescale, match=match, smooth=smooth,
         aoi=optional_path(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,

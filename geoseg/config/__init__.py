@@ -5,15 +5,17 @@ Neither torch nor rasterio is imported here, because `geoseg --help` reads the d
 
 from __future__ import annotations
 
+from geoseg.config.change import ChangeConfig
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonizeConfig
-from geoseg.config.predict import ROUNDS, Blend, PredictConfig
+from geoseg.config.predict import ROUNDS, Blend, Match, PredictConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
-    "MODEL_NAME", "ROUNDS", "Blend", "CheckConfig", "EvaluateConfig", "InfoConfig", "Opening", "PolygonizeConfig",
-    "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights", "opening_of",
+    "MODEL_NAME", "ROUNDS", "Blend", "ChangeConfig", "CheckConfig", "EvaluateConfig", "InfoConfig", "Match", "Opening",
+    "PolygonizeConfig", "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights",
+    "opening_of",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from geoseg.recipes import WindowConfig, check_choice, check_range
 from geoseg.units import Area, Period
 
 Blend = Literal["hann", "linear", "crop"]
+Match = Literal["moments", "percentiles"]
 
 ROUNDS = 3
 """Default number of rounds of smoothing."""
@@ -42,6 +43,9 @@ class PredictConfig(Opening):
         datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
         bands: Band numbers, counted from 1, or names, in the model's order.
         rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
+        match: Give the bands of each scene, as a whole, the statistics of the imagery that the model learnt from: mean
+            and standard deviation ('moments'), or 2nd percentile, mean and 98th percentile ('percentiles'). None is
+            off.
         smooth: Rounds in which superpixels follow similar neighbours, 0..10; 0 is off and None is `ROUNDS`. It has no
             effect on a model without a mixture.
         aoi: Vector file; pixels outside its polygons become nodata.
@@ -75,6 +79,7 @@ class PredictConfig(Opening):
     datetime: Period | None = None
     bands: Bands | None = None
     rescale: bool = False
+    match: Match | None = None
     smooth: int | None = None
     aoi: Path | None = None
     aoi_layer: str | None = None
@@ -98,6 +103,13 @@ class PredictConfig(Opening):
         check_choice("blend", self.blend, get_args(Blend))
         check_choice("precision", self.precision, get_args(Precision))
         check_bands(self.bands)
+        if self.match is not None:
+            check_choice("match", self.match, get_args(Match))
+            if self.rescale:
+                raise SettingError(
+                    f"match {self.match} maps the values of the scene, and so does rescale: choose one of --match and "
+                    "--rescale"
+                )
         if self.smooth is not None:
             check_range("smooth", self.smooth, 0, MAX_ROUNDS)
         check_blocks(self.block_size, self.workers)

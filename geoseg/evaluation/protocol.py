@@ -25,6 +25,7 @@ from geoseg.model.file import Model
 from geoseg.prediction.experts import Described
 from geoseg.prediction.fit import fit_values
 from geoseg.prediction.stages import Stages
+from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion, Scaling
 from geoseg.recipes import ProtocolName
 from geoseg.segments.regions import paint
@@ -137,7 +138,7 @@ class ProtocolEvaluation:
                 ids, _ = self._stages.classify(field, image.superpixels, count, image.described)
                 yield Prediction(image.index, paint(ids, image.superpixels), image.truth)
 
-    def _conversion(self, model: Model, config: EvaluateConfig, protocol: str) -> Conversion | None:
+    def _conversion(self, model: Model, config: EvaluateConfig, protocol: str) -> Conversion | Curve | None:
         """Tell how the images differ from what the model learnt from, by some of them; return what to do about it."""
         if protocol == model.provenance["recipe"]["name"] and not config.rescale:
             return None

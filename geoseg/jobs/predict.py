@@ -26,7 +26,7 @@ from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
 from geoseg.prediction.experts import rounds_of, steps_of
-from geoseg.prediction.fit import fit
+from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
 from geoseg.prediction.plan import default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Predictor
@@ -92,7 +92,7 @@ class PredictJob(BlockJob):
         try:
             self.extent = extent_of(self.scene, config.bounds)
             self._check(path)
-            self.fit = fit(model, self.scene, path, config.rescale, learnt_from)
+            self.fit = self._fit(learnt_from)
             for remark in filter(None, (self.fit.fill, *self.fit.remarks)):
                 log.warning("%s: %s", path, remark)
             self.taken = check_item(path, self.scene, self.extent, config.datetime) if config.stac else None
@@ -172,6 +172,13 @@ class PredictJob(BlockJob):
             and all(path.stat().st_mtime_ns <= record.path.stat().st_mtime_ns for path in self.scene.files)
         )
 
+    def _fit(self, learnt_from: bool) -> Fit:
+        config = self.config
+        # A plan needs no mapping, for which all of the scene is read.
+        planned = config.dry_run and config.match is not None
+        match = None if planned else config.match
+        return fit(self.model, self.scene, self.path, config.rescale or planned, learnt_from, match)
+
     def _area_of_interest(self) -> AreaOfInterest | None:
         config = self.config
         if config.aoi is None:
@@ -234,6 +241,7 @@ class PredictJob(BlockJob):
             "precision": str(self.precision).removeprefix("torch."),
             **({"smooth": self.plan.rounds} if self.model.experts else {}),
             **({"rescale": True} if config.rescale else {}),
+            **({"match": config.match} if config.match else {}),
             **({"conversion": self.fit.conversion.to_json()} if self.fit.conversion else {}),
         }
 

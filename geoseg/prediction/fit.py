@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.config import Match
 from geoseg.errors import InputError
 from geoseg.location import Location, Remote
 from geoseg.model.file import Model
 from geoseg.raster.fills import undeclared_fill
 from geoseg.raster.ground import Ground
+from geoseg.raster.matching import Curve, matching
 from geoseg.raster.sample import sample
 from geoseg.raster.scaling import Conversion, Scaling, conversion, kind_of
 from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats
 
 _NARROW, _WIDE = 0.25, 2.5
 """Range of a scene's values, as a multiple of the model's, beyond which it is told."""
@@ -52,12 +55,14 @@ class Fit:
         fill: A sentence about values that seem to be undeclared nodata; empty where there are none.
     """
 
-    conversion: Conversion | None
+    conversion: Conversion | Curve | None
     remarks: tuple[str, ...] = ()
     fill: str = ""
 
 
-def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: bool = False) -> Fit:
+def fit(
+    model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: bool = False, match: Match | None = None
+) -> Fit:
     """Compare a scene with what a model learnt from.
 
     Args:
@@ -67,12 +72,13 @@ def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: 
         rescale: Map the scene's values onto the model's range, band by band: its 2nd and 98th percentiles, estimated by
             a sample, become the model's.
         learnt_from: The model was just learnt from the scene, among others: nothing is refused or told.
+        match: Give the bands the statistics of the model, by those of all valid pixels of the scene; see `matching`.
 
     Raises:
-        InputError: The scene's type holds another kind of number, no declaration relates them, and `rescale` is not
-            set; or a block of the sample cannot be decoded.
+        InputError: The scene's type holds another kind of number, no declaration relates them, and neither `rescale`
+            nor `match` is set; or a block of the sample cannot be decoded.
     """
-    if learnt_from and not rescale:
+    if learnt_from and not rescale and match is None:
         learnt = model.scaling or Scaling.none(len(model.bands))
         return Fit(conversion(scene.scaling, scene.dtype, learnt, np.dtype(model.dtype)))
     pixels, valid = sample(scene, _windows(scene, rescale))
@@ -80,7 +86,10 @@ def fit(model: Model, scene: Scene, name: Location, rescale: bool, learnt_from: 
     if fill is not None:
         scene.nodata_told = True
         valid = valid & ~(pixels == np.array(fill.value, pixels.dtype)).all(axis=0)
-    found = fit_values(model, name, pixels[:, valid], scene.scaling, rescale)
+    if match is None:
+        found = fit_values(model, name, pixels[:, valid], scene.scaling, rescale)
+    else:
+        found = Fit(_matching(model, scene, name, match))
     remarks = (*found.remarks, *_resolution(model, Ground(scene.georeference, scene.shape).sampling_distance))
     return Fit(found.conversion, remarks, fill.message() if fill else "")
 
@@ -135,6 +144,16 @@ def _rescaling(model: Model, name: Location, values: NDArray[Any]) -> Conversion
     gain = np.where(constant, 0.0, (high - low) / np.where(constant, 1.0, top - bottom))
     bias = np.where(constant, mean, low - bottom * gain)
     return Conversion(tuple(gain.tolist()), tuple(bias.tolist()), model.dtype)
+
+
+def _matching(model: Model, scene: Scene, name: Location, match: Match) -> Conversion | Curve:
+    """What gives the whole scene the statistics of the model; what it declares for its values makes no difference."""
+    try:
+        return matching(band_stats([scene]), model.stats, model.dtype, match)
+    except InputError as error:
+        if str(name) in str(error):
+            raise
+        raise InputError(f"{name}: {error}; there is nothing to match, so leave --match out") from error
 
 
 def _values_off(model: Model, values: NDArray[Any]) -> Sequence[str]:

@@ -26,6 +26,7 @@ from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.experts import Described
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
+from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
@@ -131,7 +132,7 @@ class Predictor:
         aoi: AreaOfInterest | None = None,
         confidence: bool = False,
         memo_bytes: int = MEMO_BYTES,
-        conversion: Conversion | None = None,
+        conversion: Conversion | Curve | None = None,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend

@@ -16,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
 from geoseg.prediction.experts import Combination, Described
+from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
@@ -64,7 +65,7 @@ class Stages:
         dtype: np.dtype[Any],
         device: torch.device,
         precision: torch.dtype,
-        conversion: Conversion | None = None,
+        conversion: Conversion | Curve | None = None,
         rounds: int = 0,
     ) -> None:
         self._model, self._device, self._precision = model, device, precision

@@ -75,17 +75,21 @@ class Conversion:
     def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return the converted pixels (bands, rows, cols); NaN becomes 0 in a type of integers."""
         converted = np.empty(pixels.shape, self.dtype)
-        whole = converted.dtype.kind in "iu"
-        limits = np.iinfo(self.dtype) if whole else np.finfo(self.dtype)
-        low, high = float(limits.min), float(limits.max)
         for values, out, gain, bias in zip(pixels, converted, self.gain, self.bias, strict=True):
-            numbers = np.clip(values.astype(np.float64) * gain + bias, low, high)
-            out[...] = np.nan_to_num(np.rint(numbers), copy=False) if whole else numbers
+            out[...] = held(values.astype(np.float64) * gain + bias, self.dtype)
         return converted
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {"gain": list(self.gain), "bias": list(self.bias), "dtype": self.dtype}
+
+
+def held(numbers: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+    """Return numbers as a type holds them: within its range and, if it has integers only, rounded, with 0 for NaN."""
+    whole = np.dtype(dtype).kind in "iu"
+    limits = np.iinfo(dtype) if whole else np.finfo(dtype)
+    inside: NDArray[np.float64] = np.clip(numbers, float(limits.min), float(limits.max))
+    return np.nan_to_num(np.rint(inside), copy=False) if whole else inside
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:
