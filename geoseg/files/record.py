@@ -41,7 +41,7 @@ _MAX_BYTES = 64 << 20
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "geoseg": str, "scene": dict, "raster": dict, "settings": dict, "model_sha256": (str, type(None)),
-    "polygons": int, "superpixels": int, "files": dict, "classes": list,
+    "polygons": int, "superpixels": int, "files": dict, "classes": list, "clusters": dict,
 }  # fmt: skip
 """Entry of a record -> what it holds, if it is there."""
 

@@ -253,6 +253,7 @@ class PredictJob(BlockJob):
             "model_sha256": self.model.sha256,
             "settings": {**self._settings(), "min_area": str(area) if area else None},
             "device": self.device.type,
+            **({"clusters": origins} if (origins := self.model.classes.origins) else {}),
         }
 
     def _fingerprint(self) -> dict[str, Any]:

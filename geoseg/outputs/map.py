@@ -103,7 +103,7 @@ class MapFiles:
             else:
                 parts = self._parts(run, layer, self.blocks[: self.written])
             ids += write_cog(path, spec, parts)
-        used = tuple(classes.classes[value - 1] for value in ids)
+        used = tuple(classes[value] for value in ids)
         write_styles(outputs, used, self.config.sld, self.config.legend)
         save_png(_preview(outputs.classes, classes, used), outputs.preview)
         if outputs.polygons is not None:
@@ -154,7 +154,7 @@ class MapFiles:
 
 def _preview(path: Path, classes: ClassMap, used: Sequence[LandClass]) -> NDArray[np.uint8]:
     small = read_small(path, _PREVIEW_PIXELS)
-    counts = np.bincount(small.ravel(), minlength=len(classes) + 1)
+    counts = np.bincount(small.ravel(), minlength=classes.highest + 1)
     shares = counts / max(1, counts[1:].sum())
     return add_legend(colourise(small, classes), used, [float(shares[entry.id]) for entry in used])
 
