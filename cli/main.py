@@ -17,6 +17,7 @@ from geoseg.errors import GeosegError, WriteError
 from geoseg.version import __version__
 
 from .bar import erase_bars
+from .change import change
 from .check import check
 from .evaluate import evaluate
 from .exhaustion import exhaustion
@@ -113,6 +114,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
+    geoseg change OLD NEW --out change.tif   compare two maps of one place: what became what
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg info FILE                         describe a scene, a model or a map
@@ -136,7 +138,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     context.obj["progress"] = "none" if quiet else progress
 
 
-for command in (train, predict, polygonize, superpixels, evaluate, info, status, check):
+for command in (train, predict, polygonize, change, superpixels, evaluate, info, status, check):
     geoseg.add_command(command)
 
 

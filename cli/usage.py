@@ -10,7 +10,7 @@ import click
 _GROUPS = {
     "Input": (
         "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale",
-        "match", "aoi", "aoi_layer", "bounds", "polygonize.confidence", "scene",
+        "match", "aoi", "aoi_layer", "bounds", "polygonize.confidence", "scene", "snap",
     ),
     "Model": ("model", "relearn", "recipe", "classes", "encoder", "encoder_weights", "weights"),
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),

@@ -17,7 +17,7 @@ from geoseg.version import __version__
 
 _HOMES = {
     "geoseg.api.learn": ("open_model", "train"),
-    "geoseg.api.make": ("polygonize", "predict", "superpixels"),
+    "geoseg.api.make": ("change", "polygonize", "predict", "superpixels"),
     "geoseg.api.look": ("check", "evaluate", "info", "open_scene"),
     "geoseg.jobs.job": ("Progress",),
     "geoseg.units": ("Area", "Period"),
@@ -31,13 +31,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
-    "check", "evaluate", "info", "open_model", "open_scene", "polygonize", "predict", "superpixels", "train",
+    "change", "check", "evaluate", "info", "open_model", "open_scene", "polygonize", "predict", "superpixels", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from geoseg.api.learn import open_model, train
     from geoseg.api.look import check, evaluate, info, open_scene
-    from geoseg.api.make import polygonize, predict, superpixels
+    from geoseg.api.make import change, polygonize, predict, superpixels
     from geoseg.errors import (
         BandError,
         DivergedError,

@@ -1,4 +1,4 @@
-"""`geoseg.predict`, `geoseg.superpixels` and `geoseg.polygonize`."""
+"""`geoseg.predict`, `geoseg.superpixels`, `geoseg.polygonize` and `geoseg.change`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from geoseg.api.calls import (
 )
 from geoseg.config import (
     Blend,
+    ChangeConfig,
     Match,
     Opening,
     PolygonizeConfig,
@@ -33,7 +34,7 @@ from geoseg.location import local
 from geoseg.units import Period
 
 if TYPE_CHECKING:
-    from geoseg.jobs.results import MapResult, PolygonsResult, SuperpixelsResult
+    from geoseg.jobs.results import ChangeResult, MapResult, PolygonsResult, SuperpixelsResult
 
 
 def predict(
@@ -221,5 +222,48 @@ def polygonize(
         nodata=nodata,
     )  # fmt: skip
     with PolygonizeJob(config) as job:
+        run(job, progress)
+        return job.result
+
+
+def change(
+    old: PathLike, new: PathLike, out: PathLike, *, polygons: PathLike | None = None, min_area: AreaLike | None = None,
+    snap: bool = False, sld: bool = False, assume_crs: str | None = None, overwrite: bool = False,
+    allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
+    nodata: float | None = None, progress: ProgressOption = False,
+) -> ChangeResult:  # fmt: skip
+    """Compare two maps of one place, made by one model or with the same named classes: what became what.
+
+    Args:
+        old: Class raster of the earlier date.
+        new: Class raster of the later date, on the same lattice of pixels; what both cover is compared.
+        out: Raster of transitions (GeoTIFF) to write; style, tables and record are written next to it.
+        polygons: Also write the regions that changed to this vector file.
+        min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
+        snap: Compare the nearest pixels where those of both maps are of one size, but shifted by part of a pixel.
+        sld: Also write the style as SLD.
+        assume_crs: CRS of maps that have none.
+        overwrite: Replace existing outputs.
+        allow_vrt: As in `train`.
+        allow_remote: As in `train`.
+        max_pixels: As in `train`.
+        page: As in `train`.
+        nodata: Value of pixels without a class; None is the value declared in the file.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
+
+    Returns:
+        The paths of all files, and the area of each transition.
+
+    Raises:
+        GeosegError: The maps are of other models or lie on other pixels; see `geoseg.errors`.
+    """
+    from geoseg.jobs.change import ChangeJob
+
+    config = ChangeConfig(
+        old=location_of(old), new=location_of(new), out=path_of(out), polygons=optional_path(polygons),
+        min_area=area_of(min_area), snap=snap, sld=sld, assume_crs=assume_crs, overwrite=overwrite,
+        allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
+    )  # fmt: skip
+    with ChangeJob(config) as job:
         run(job, progress)
         return job.result

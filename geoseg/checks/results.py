@@ -149,7 +149,10 @@ class _Contents:
             held = {value: held_text(name, driver) for value, name in self.names.items()}
             yield from check_names(findings, polygons, held)
         if self.pixels is not None and not driver.startswith("GeoJSON"):
-            yield check_areas(findings, polygons, *self.pixels)
+            pixels, pixel_area = self.pixels
+            left_out = self.record["settings"].get("polygons_without", ())
+            kept = {value: count for value, count in pixels.items() if value not in left_out}
+            yield check_areas(findings, polygons, kept, pixel_area)
         if driver == "GPKG":
             yield from check_geopackage(findings, layer)
 

@@ -82,6 +82,28 @@ def publish_bytes(path: Path, data: bytes, own: bool = False, permissions: Permi
             raise WriteError(f"{path}: reads back differently than it was written; is the disk full or failing?")
 
 
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside an output for intermediate files; it is removed at the end of the block.
+
+    `remove_leftovers` removes that of a process that was killed.
+
+    Raises:
+        WriteError: The folder cannot be made.
+    """
+    folder = target.with_name(f".{plain_name(target.stem)}{_own_temporary()}.parts")
+    _unfinished.add(folder)
+    try:
+        _make_folder(folder)
+        yield folder
+    except OSError as error:
+        if isinstance(error, WriteError | OutputError):
+            raise
+        raise WriteError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        _remove(folder)
+
+
 @atexit.register
 def abandon() -> None:
     """Remove all temporary files of this process, before it ends.

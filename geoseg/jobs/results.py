@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from geoseg.classes import ClassMap, LandClass
+from geoseg.outputs.class_areas import ClassArea
+
+_SHOWN = 20
+"""Transitions that a notebook lists."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,70 @@ class PolygonsResult:
 
     def _repr_html_(self) -> str:
         return _legend(self.legend) + _table(self)
+
+
+@dataclass(frozen=True)
+class ChangeResult:
+    """What changed between two maps.
+
+    Attributes:
+        raster: Raster of transitions.
+        polygons: Vector file of the regions that changed; None if it was not wanted.
+        matrix: CSV, old classes in rows and new ones in columns.
+        areas: CSV with a row for each transition.
+        style: QGIS style of the raster.
+        record: Provenance and the SHA-256 of every file.
+        transitions: Transitions that occur: id -> old class, new class, area.
+        count: Number of polygons; None without them.
+    """
+
+    raster: Path
+    polygons: Path | None
+    matrix: Path
+    areas: Path
+    style: Path
+    record: Path
+    transitions: Mapping[int, tuple[LandClass, LandClass, ClassArea]]
+    count: int | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels that have a class on both dates."""
+        return sum(area.pixels for _, _, area in self.transitions.values())
+
+    @property
+    def changed(self) -> int:
+        """Number of those whose class changed."""
+        return sum(area.pixels for old, new, area in self.transitions.values() if old != new)
+
+    @property
+    def summary(self) -> str:
+        """How much changed, in words."""
+        share = f"{self.changed / self.pixels:.1%}" if self.pixels else "nothing"
+        return f"{share} of {self.pixels} pixels changed their class"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what changed as JSON values: counts, and the transitions, the largest first."""
+        rows = sorted(self.transitions.items(), key=lambda item: (-item[1][2].pixels, item[0]))
+        return {
+            "raster": str(self.raster),
+            "pixels": self.pixels,
+            "changed": self.changed,
+            "polygons": self.count,
+            "transitions": [
+                {"id": value, "from_id": old.id, "from": old.name, "to_id": new.id, "to": new.name,
+                 "pixels": area.pixels, "m2": area.m2}
+                for value, (old, new, area) in rows
+            ],
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        rows = sorted((pair for pair in self.transitions.values() if pair[0] != pair[1]), key=lambda r: -r[2].pixels)
+        cells = "".join(
+            f"<tr><td>{escape(old.name)}</td><td>{escape(new.name)}</td><td>{area.pixels}</td></tr>"
+            for old, new, area in rows[:_SHOWN]
+        )
+        return f"<p>{self.summary}</p><table><tr><th>from</th><th>to</th><th>pixels</th></tr>{cells}</table>"
 
 
 def _image(path: Path) -> str:

@@ -68,9 +68,9 @@ def matching(scene: BandStats, learnt: BandStats, dtype: str, kind: Match) -> Co
     for here, there in zip(_nodes(scene), _nodes(learnt), strict=True):
         inside = all(low < middle < high for low, middle, high, _ in (here, there))
         # The mean and the mean plus one deviation stand for the moments.
-        chosen = slice(0, 3) if inside else slice(1, None, 2)
-        source.append(here[chosen])
-        target.append(there[chosen])
+        chosen = (0, 1, 2) if inside else (1, 3)
+        source.append(tuple(here[i] for i in chosen))
+        target.append(tuple(there[i] for i in chosen))
     return Curve(tuple(source), tuple(target), dtype)
 
 
