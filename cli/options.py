@@ -88,7 +88,7 @@ def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
         raise kind(f"{name}: is empty; give a path")
 
 
-_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture")
+_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas")
 
 PATH = PathType(path_type=Path)
 LOCATION = LocationType()
@@ -123,6 +123,14 @@ def opening_options(function: F) -> F:
 def sld_option(function: F) -> F:
     """Add --sld."""
     return click.option("--sld", is_flag=True, help="Also write the style as SLD, for GeoServer and others.")(function)
+
+
+def areas_option(function: F) -> F:
+    """Add --areas."""
+    return click.option(
+        "--areas", type=PATH,
+        help="Also write a table of the areas of classes to this CSV file: pixels, hectares on the ground, per cent.",
+    )(function)  # fmt: skip
 
 
 def min_area_option(function: F) -> F:

@@ -11,6 +11,7 @@ from geoseg.config import PolygonizeConfig
 from .options import (
     LOCATION,
     PATH,
+    areas_option,
     assume_crs_option,
     min_area_option,
     opening_options,
@@ -34,6 +35,7 @@ from .usage import Command
 @click.option(
     "--confidence", type=LOCATION, help="Confidence raster on the same pixels; its mean is written for each polygon."
 )
+@areas_option
 @min_area_option
 @click.option(
     "--simplify",

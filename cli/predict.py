@@ -13,6 +13,7 @@ from .options import (
     LOCATION,
     PATH,
     PeriodType,
+    areas_option,
     assume_crs_option,
     bands_option,
     block_size_option,
@@ -46,6 +47,7 @@ from .usage import Command
     type=PATH,
     help="Also write the regions as polygons: .gpkg, .fgb, .parquet, .geojson, .geojsonl or .shp.",
 )
+@areas_option
 @min_area_option
 @sld_option
 @click.option("--legend", is_flag=True, help="Also write a picture of the classes' colours and names.")

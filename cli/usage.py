@@ -16,8 +16,8 @@ _GROUPS = {
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),
     "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size", "smooth"),
     "Output": (
-        "out", "confidence", "polygons", "min_area", "simplify", "polygonize.classes", "field", "sld", "legend", "stac",
-        "datetime", "picture", "as_json",
+        "out", "confidence", "polygons", "areas", "min_area", "simplify", "polygonize.classes", "field", "sld",
+        "legend", "stac", "datetime", "picture", "as_json",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),

@@ -65,6 +65,10 @@ class Window:
         """Return the common part, with no pixels if there is none."""
         return Window(self.rows.intersect(other.rows), self.cols.intersect(other.cols))
 
+    def shifted(self, rows: int, cols: int) -> Window:
+        """Return the window moved by a number of rows and columns."""
+        return Window.of(self.rows.start + rows, self.cols.start + cols, *self.shape)
+
     def expand(self, margin: int, within: Window, multiple: int = 1) -> Window:
         """Return the window grown on all four sides.
 

@@ -19,7 +19,10 @@ def test_map_two_years(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "per cent of the scene" in run.stdout
+    assert "pixels changed their class" in run.stdout
+    with rasterio.open(tmp_path / "out" / "change.tif") as found:
+        # What both cover, once the pixels of 2020 are taken for the nearest of 2018.
+        assert found.shape == (723, 933)
     for year in ("2018", "2020"):
         with rasterio.open(tmp_path / "out" / f"classes_{year}.tif") as found:
             with rasterio.open(EXAMPLES / "data" / f"naip_{year}.tif") as scene:

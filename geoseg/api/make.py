@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 def predict(
     scene: PathLike, out: PathLike, *, model: PathLike | None = None, relearn: bool = False,
-    confidence: PathLike | None = None, polygons: PathLike | None = None, min_area: AreaLike | None = None,
-    sld: bool = False, legend: bool = False, stac: bool = False, datetime: Period | str | None = None,
+    confidence: PathLike | None = None, polygons: PathLike | None = None, areas: PathLike | None = None,
+    min_area: AreaLike | None = None, sld: bool = False, legend: bool = False, stac: bool = False,
+    datetime: Period | str | None = None,
     bands: BandsLike | None = None, rescale: bool = False, match: Match | None = None, smooth: int | None = None,
     aoi: PathLike | None = None, aoi_layer: str | None = None, bounds: tuple[float, float, float, float] | None = None,
     tile_size: int | None = None, overlap: int | None = None, blend: Blend = "hann",
@@ -60,6 +61,7 @@ def predict(
         relearn: Learn the model from the scene, even if there is one.
         confidence: Also write the confidence of each pixel's class, 1..255, to this raster.
         polygons: Also write the regions to this vector file.
+        areas: Also write a table of the areas of classes to this CSV file; with several features of `aoi`, for each.
         min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
         sld: Also write the style as SLD.
         legend: Also write a picture of the legend.
@@ -108,8 +110,8 @@ def predict(
 
     config = PredictConfig(
         scenes=(location_of(scene),), out=path_of(out), model=optional_path(model), relearn=relearn,
-        confidence=optional_path(confidence), polygons=optional_path(polygons), min_area=area_of(min_area), sld=sld,
-        legend=legend, stac=stac, datetime=period_of(datetime),
+        confidence=optional_path(confidence), polygons=optional_path(polygons), areas=optional_path(areas),
+        min_area=area_of(min_area), sld=sld, legend=legend, stac=stac, datetime=period_of(datetime),
         bands=bands_of(bands), rescale=rescale, match=match, smooth=smooth,
         aoi=optional_path(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
@@ -179,10 +181,10 @@ def superpixels(
 
 
 def polygonize(
-    raster: PathLike, out: PathLike, *, confidence: PathLike | None = None, min_area: AreaLike | None = None,
-    simplify: float | None = None, classes: Names | None = None, field: str = PolygonizeConfig.field,
-    sld: bool = False, assume_crs: str | None = None, overwrite: bool = False, allow_vrt: bool = False,
-    allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
+    raster: PathLike, out: PathLike, *, confidence: PathLike | None = None, areas: PathLike | None = None,
+    min_area: AreaLike | None = None, simplify: float | None = None, classes: Names | None = None,
+    field: str = PolygonizeConfig.field, sld: bool = False, assume_crs: str | None = None, overwrite: bool = False,
+    allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
 ) -> PolygonsResult:  # fmt: skip
     """Turn a class raster (any raster of integers) into polygons, one for each region, exactly along its pixels.
@@ -191,6 +193,7 @@ def polygonize(
         raster: Class raster of one band.
         out: File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.
         confidence: Raster on the same pixels; its mean is written for each polygon.
+        areas: Also write a table of the areas of classes to this CSV file.
         min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".
         simplify: Tolerance of the simplification in units of the CRS; neighbours keep their common edges.
         classes: Ids or names of the classes to write; None is all.
@@ -216,7 +219,7 @@ def polygonize(
     config = PolygonizeConfig(
         raster=location_of(raster), out=path_of(out),
         confidence=None if confidence is None else location_of(confidence),
-        min_area=area_of(min_area), simplify=simplify,
+        areas=optional_path(areas), min_area=area_of(min_area), simplify=simplify,
         classes=names_of(classes), field=field, sld=sld, assume_crs=assume_crs,
         overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
         nodata=nodata,

@@ -27,6 +27,7 @@ class PolygonizeConfig(Opening):
         raster: Class raster: one band of integers. Its nodata is not a class.
         out: Vector file to write.
         confidence: Raster on the same pixels.
+        areas: Table of the areas of classes to write.
         min_area: Smaller regions are merged into a neighbour.
         simplify: Tolerance of the simplification in units of the CRS; None keeps every vertex.
         classes: The classes to write: each text is a name or an id, or several with commas between them; None is all.
@@ -39,6 +40,7 @@ class PolygonizeConfig(Opening):
     raster: Location
     out: Path
     confidence: Location | None = None
+    areas: Path | None = None
     min_area: Area | None = None
     simplify: float | None = None
     classes: tuple[str, ...] | None = None

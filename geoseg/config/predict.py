@@ -36,6 +36,7 @@ class PredictConfig(Opening):
         relearn: Learn the model from the scenes, even if there is one.
         confidence: Raster of confidence to write, or a folder.
         polygons: Vector file of the regions to write, or a folder.
+        areas: Table of the areas of classes to write, or a folder.
         min_area: Smaller regions are merged into a neighbour.
         sld: Also write the style as SLD.
         legend: Also write a picture of the legend.
@@ -72,6 +73,7 @@ class PredictConfig(Opening):
     relearn: bool = False
     confidence: Path | None = None
     polygons: Path | None = None
+    areas: Path | None = None
     min_area: Area | None = None
     sld: bool = False
     legend: bool = False

@@ -8,12 +8,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from geoseg.config import PolygonizeConfig
-from geoseg.files.atomic import Staging, interrupted, remove_leftovers
+from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers
 from geoseg.files.lock import OutputLocks
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import PolygonsResult
-from geoseg.outputs.names import POLYGONS, check_polygons, stale_polygon_files
+from geoseg.outputs.area_tables import area_table
+from geoseg.outputs.names import POLYGONS, check_areas, check_polygons, stale_polygon_files
 from geoseg.outputs.polygons import MAX_VERTICES, ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
@@ -102,6 +103,9 @@ class PolygonizeJob(Job[RowsRead]):
         if self.confidence is not None:
             self.confidence.warn_of_units()
         self.layer.write_style(replace=own_style, sld=self.config.sld, path=staged)
+        if self.config.areas is not None:
+            table = area_table(self.layer.areas, self.layer.classes)
+            publish_bytes(staging.path(self.config.areas), table)
         for scene in self._scenes:
             scene.check_unchanged(_REMEDY)
         self._publish(staging)
@@ -130,11 +134,16 @@ class PolygonizeJob(Job[RowsRead]):
     def _check_output(self) -> None:
         config = self.config
         confidence = [config.confidence] if config.confidence else []
-        check_polygons(config.out, config.overwrite, [config.raster, *self.raster.scene.files, *confidence])
+        inputs = [config.raster, *self.raster.scene.files, *confidence]
+        check_polygons(config.out, config.overwrite, inputs)
+        if config.areas is not None:
+            check_areas(config.areas, config.overwrite or interrupted(config.out), inputs)
 
     def _publish(self, staging: Staging) -> None:
-        staging.commit([self.record, *stale_polygon_files(self.config.out)])
-        write_record(self.record, self._provenance(), self.layer.files(), staging.permissions(self.record))
+        areas = [] if self.config.areas is None else [self.config.areas]
+        staging.commit([self.record, *stale_polygon_files(self.config.out), *areas])
+        files = [*self.layer.files(), *areas]
+        write_record(self.record, self._provenance(), files, staging.permissions(self.record))
 
     def _provenance(self) -> dict[str, Any]:
         config = self.config

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.areas.aoi import AreaOfInterest
+from geoseg.areas.features import Feature, features_of
 from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import InputError, InputMissingError, SettingError
@@ -79,7 +80,7 @@ class PredictJob(BlockJob):
             raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
         if model.changed:
             raise SettingError("the model's weights were changed since it was loaded or saved; save it, and use that")
-        for name in ("confidence", "polygons"):
+        for name in ("confidence", "polygons", "areas"):
             if getattr(config, name) is not None and getattr(outputs, name) is None:
                 raise SettingError(f"{name} is {getattr(config, name)}, which the outputs lack; name it there too")
         self.config, self.path, self.outputs, self.model, self._notes = config, path, outputs, model, notes
@@ -185,6 +186,13 @@ class PredictJob(BlockJob):
             return None
         return AreaOfInterest(config.aoi, self.scene.georeference, self.around, self.extent, config.aoi_layer)
 
+    def _features(self) -> list[Feature]:
+        """The features of the area of interest, where a table of areas is wanted."""
+        config = self.config
+        if self.outputs.areas is None or config.aoi is None:
+            return []
+        return features_of(config.aoi, self.scene.georeference, self.extent, config.aoi_layer)
+
     def _around(self) -> Window:
         min_area = self.config.min_area
         if min_area is None:
@@ -205,7 +213,7 @@ class PredictJob(BlockJob):
 
     def _main_outputs(self) -> tuple[Path, ...]:
         outputs = self.outputs
-        return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons) if path)
+        return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path)
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
@@ -224,7 +232,7 @@ class PredictJob(BlockJob):
     def _publish(self, run: Run) -> None:
         files = MapFiles(
             self.config, self.scene.path.name, self.scene, self.extent, self.model.classes, self._provenance(),
-            self.taken, self.plan.blocks, self.plan.written, self.around,
+            self.taken, self.plan.blocks, self.plan.written, self.around, self._features(),
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
 

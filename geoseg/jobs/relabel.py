@@ -145,7 +145,7 @@ class RelabelJob(BlockJob):
 
     def _main_outputs(self) -> Iterable[Path]:
         outputs = self.outputs
-        return [path for path in (outputs.classes, outputs.confidence, outputs.polygons) if path]
+        return [path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path]
 
     def _output_files(self) -> Iterable[Path]:
         return self.outputs.files
@@ -193,6 +193,11 @@ class RelabelJob(BlockJob):
             self._blocks, len(self._blocks), self.scene.extent,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
+        if self.outputs.areas is not None and self._record.content.get("settings", {}).get("aoi_sha256"):
+            log.warning(
+                "%s: lists the whole map, because the features of the area of interest are not known here",
+                self.outputs.areas,
+            )
 
     def _provenance(self) -> dict[str, Any]:
         old = {key: value for key, value in self._record.content.items() if key not in ("files", "classes", "clusters")}

@@ -159,11 +159,15 @@ class ChangeResult:
             ],
         }  # fmt: skip
 
+    def largest(self, count: int) -> list[tuple[LandClass, LandClass, ClassArea]]:
+        """Return the `count` largest changes as old class, new class, area."""
+        changes = [(old, new, area) for old, new, area in self.transitions.values() if old != new]
+        return sorted(changes, key=lambda change: -change[2].pixels)[:count]
+
     def _repr_html_(self) -> str:
-        rows = sorted((pair for pair in self.transitions.values() if pair[0] != pair[1]), key=lambda r: -r[2].pixels)
         cells = "".join(
             f"<tr><td>{escape(old.name)}</td><td>{escape(new.name)}</td><td>{area.pixels}</td></tr>"
-            for old, new, area in rows[:_SHOWN]
+            for old, new, area in self.largest(_SHOWN)
         )
         return f"<p>{self.summary}</p><table><tr><th>from</th><th>to</th><th>pixels</th></tr>{cells}</table>"
 

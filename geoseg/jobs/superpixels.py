@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config import SegmentConfig
-from geoseg.files.atomic import Staging
+from geoseg.files.atomic import Staging, interrupted, publish_bytes
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.imagery import warn_of_fills
 from geoseg.jobs.results import SuperpixelsResult
+from geoseg.outputs.layer_style import add_style
 from geoseg.outputs.names import VECTORS, check_segments, run_directory
+from geoseg.outputs.styles import ids_qml, outline_qml, outline_sld
 from geoseg.prediction.plan import default_workers
 from geoseg.prediction.segmenter import SUPERPIXEL_LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, raster_sidecars, write_cog
@@ -26,10 +28,12 @@ from geoseg.runs.directory import VECTOR_PART, Run
 from geoseg.runs.local import Receipt, compute
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.crs import check_format
-from geoseg.vector.writer import vector_sidecars, write_layer
+from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, vector_sidecars, write_layer
 from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
+
+_ABOUT = "Superpixels"
 
 
 class SuperpixelsJob(BlockJob):
@@ -93,17 +97,20 @@ class SuperpixelsJob(BlockJob):
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec
-        provenance = self._provenance()
+        provenance, files = self._provenance(), [out]
         with Staging(out) as staging:
             if spec is None:
                 self._write_raster(staging.path(out), run, provenance)
                 stale = raster_sidecars(out)
+                publish_bytes(staging.path(out).with_suffix(".qml"), ids_qml())
+                files.append(out.with_suffix(".qml"))
             else:
                 self._count = self._write_polygons(staging.path(out), run, spec)
                 provenance["superpixels"] = self._count
                 stale = vector_sidecars(out)
+                files += self._write_style(staging.path(out), spec)
             staging.commit([self.record, *stale])
-            write_record(self.record, provenance, [out], staging.permissions(self.record))
+            write_record(self.record, provenance, files, staging.permissions(self.record))
             if not self.config.keep_run:
                 run.discard()
 
@@ -119,6 +126,23 @@ class SuperpixelsJob(BlockJob):
     def _write_polygons(self, path: Path, run: Run, spec: VectorSpec) -> int:
         parts = [run.part(block, SUPERPIXEL_LAYER, VECTOR_PART) for block in self.blocks]
         return write_layer(path, spec, [part for part in parts if part.exists()])
+
+    def _write_style(self, staged: Path, spec: VectorSpec) -> list[Path]:
+        """Write the style of polygons into a GeoPackage, or else beside them unless there is one; return new files."""
+        if spec.driver == "GPKG":
+            add_style(
+                staged, SUPERPIXEL_LAYER, GEOPACKAGE_GEOMETRY, outline_qml(), outline_sld(SUPERPIXEL_LAYER), _ABOUT
+            )
+            return []
+        style = self.config.out.with_suffix(".qml")
+        if style.exists() and not interrupted(self.config.out) and not self._own(style):
+            return []
+        publish_bytes(staged.with_suffix(".qml"), outline_qml())
+        return [style]
+
+    def _own(self, style: Path) -> bool:
+        """Whether an existing style is one that this command wrote."""
+        return style.read_bytes() == outline_qml()
 
     def _settings(self) -> dict[str, Any]:
         config = self.config

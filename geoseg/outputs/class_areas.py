@@ -1,147 +1,128 @@
-"""The area of each class of a class raster, on the ground, and the table of it."""
+"""How much of a map each class covers: pixels, areas on the ground, and mean confidence, in one pass over its rows."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import LandClass
 from geoseg.grid import Span, Window
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.ground import Ground
 
-HECTARE = 10_000.0
-"""In m²."""
-
-_MIN_CACHE_BYTES = 8 << 20
-_DENSE = 1 << 17
-"""Values below it are counted by a table of all of them."""
-_PIXELS = 1 << 22
-"""Pixels that are counted at once, at eight bytes each."""
+_COLS = 4096
+"""Columns that are counted at once, so that memory does not grow with the width of the raster."""
 
 
 @dataclass(frozen=True)
 class ClassArea:
-    """How much of a raster has one class.
+    """What a class covers.
 
     Attributes:
-        pixels: Number of its pixels.
-        m2: Their area in m² on the ground: on the ellipsoid where the projection distorts areas. None where the raster
-            has no CRS with a unit of length.
+        pixels: Number of pixels, at least 1.
+        m2: Area on the ground in square metres, see `geoseg.raster.ground`; None where it is not known.
+        confidence: Mean confidence of the pixels in [0, 1]; None where there is no raster of it.
     """
 
     pixels: int
     m2: float | None
+    confidence: float | None = None
 
 
-class AreaSums:
-    """Adds up pixels and areas by value, in integers: the order makes no difference.
+def class_areas(raster: ClassRaster) -> dict[int, ClassArea]:
+    """Return class id -> what it covers, of the classes that occur, in ascending order of their ids.
 
-    Args:
-        ground: What pixels measure.
+    The raster is read once, in spans of rows; all sums are of integers.
+
+    Raises:
+        InputError: A block of the raster cannot be decoded.
     """
-
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._sums: dict[int, tuple[int, int]] = {}
-
-    def add(self, window: Window, values: NDArray[Any]) -> None:
-        """Add the pixels of a window.
-
-        Args:
-            window: Where they are.
-            values: Integers (rows, cols), not negative; 0 is nothing.
-        """
-        height = max(1, _PIXELS // max(1, len(window.cols)))
-        for start in range(0, len(window.rows), height):
-            rows = Span(window.rows.start + start, min(window.rows.start + start + height, window.rows.stop))
-            self._add(Window(rows, window.cols), values[start : start + height])
-
-    def _add(self, window: Window, values: NDArray[Any]) -> None:
-        largest = int(values.max(initial=0))
-        if largest < _DENSE:
-            unique, index = np.arange(largest + 1), values
-        else:
-            unique, index = np.unique(values, return_inverse=True)
-        pixels = np.bincount(index.ravel(), minlength=len(unique))
-        weights = pixels if self._ground.uniform else self._weigh(window, index.reshape(values.shape), len(unique))
-        for value in np.flatnonzero(pixels).tolist():
-            before = self._sums.get(int(unique[value]), (0, 0))
-            self._sums[int(unique[value])] = before[0] + int(pixels[value]), before[1] + int(weights[value])
-
-    def _weigh(self, window: Window, index: NDArray[Any], count: int) -> NDArray[np.int64]:
-        """The sum of the weights of each index; that of a row is exact in floats."""
-        sums = np.zeros(count, np.int64)
-        weights = np.broadcast_to(self._ground.weights(window), index.shape)
-        for row, weight in zip(index, weights, strict=True):
-            sums += np.bincount(row, weight, minlength=count).astype(np.int64)
-        return sums
-
-    def total(self, offset: int = 0) -> dict[int, ClassArea]:
-        """Return value - offset -> area, in ascending order."""
-        step = self._ground.step if self._ground.metric else None
-        return {
-            value - offset: ClassArea(pixels, None if step is None else weight * step)
-            for value, (pixels, weight) in sorted(self._sums.items())
-            if value
-        }
+    tally = AreaTally(raster)
+    with raster.scene.caching(max(map(len, raster.spans))):
+        for rows in raster.spans:
+            tally.add(rows, raster.read(rows))
+    return tally.areas()
 
 
-def class_areas(raster: ClassRaster, mask: Callable[[Window], NDArray[np.bool_]] | None = None) -> dict[int, ClassArea]:
-    """Return class id -> area of every class that occurs in a class raster, by ascending id; read row by row.
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as text: "12.3 %"; what is not nothing is not shown as 0."""
+    return f"{share:.1%}".replace("%", " %") if share >= 0.001 or not share else "< 0.1 %"
+
+
+def hectares(m2: float) -> str:
+    """Return square metres as text in hectares, to about three digits: "1,235", "12.3", "0.0123"."""
+    value = m2 / 1e4
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 or not value else "< 0.001"
+
+
+class AreaTally:
+    """Sums up pixels, areas and confidences of classes while the rows of a raster are read.
 
     Args:
         raster: The class raster.
-        mask: Window -> bool (rows, cols), the pixels that count; None counts all.
-
-    Raises:
-        InputError: A part of the raster cannot be read.
+        max_confidence: The value that stands for a confidence of 1.
     """
-    sums, spans = AreaSums(Ground(raster.scene.georeference, raster.scene.shape)), list(raster.spans)
-    with raster.scene.caching(max(map(len, spans)), floor=_MIN_CACHE_BYTES):
-        for rows in spans:
-            values, window = raster.read(rows), raster.window(rows)
-            sums.add(window, values if mask is None else np.where(mask(window), values, values.dtype.type(0)))
-    return sums.total(raster.offset)
+
+    def __init__(self, raster: ClassRaster, max_confidence: int = 255) -> None:
+        self._raster, self._max_confidence = raster, max_confidence
+        self._ground = Ground(raster.scene.georeference, raster.scene.shape)
+        self._pixels: defaultdict[int, int] = defaultdict(int)
+        self._weights: defaultdict[int, int] = defaultdict(int)
+        self._confidences: defaultdict[int, int] | None = None
+
+    def add(self, rows: Span, values: NDArray[Any], confidence: NDArray[Any] | None = None, first: int = 0) -> None:
+        """Add some rows.
+
+        Args:
+            rows: The rows.
+            values: What `ClassRaster.read` returns for them, (rows, cols).
+            confidence: What `Confidence.read` returns for them; given for all rows, or for none.
+            first: The column of the raster that the first column of `values` is.
+        """
+        if confidence is not None and self._confidences is None:
+            self._confidences = defaultdict(int)
+        for start in range(0, values.shape[1], _COLS):
+            cols = Span(start, min(start + _COLS, values.shape[1]))
+            part = values[:, cols.start : cols.stop]
+            ids, places = _numbered(part)
+            _add(self._pixels, ids, np.bincount(places, minlength=len(ids)))
+            if not self._ground.uniform:
+                place = Window(rows, Span(first + cols.start, first + cols.stop))
+                weights = np.broadcast_to(self._ground.weights(place), part.shape)
+                # float64 holds these sums exactly: fewer than 2^22 pixels, of weights around 2^24.
+                _add(self._weights, ids, np.bincount(places, weights.ravel(), len(ids)))
+            if confidence is not None and self._confidences is not None:
+                certainty = confidence[:, cols.start : cols.stop].ravel()
+                _add(self._confidences, ids, np.bincount(places, certainty, len(ids)))
+
+    def areas(self) -> dict[int, ClassArea]:
+        """Return class id -> what it covers in all rows that were added."""
+        return {
+            value - self._raster.offset: ClassArea(pixels, self._m2(value, pixels), self._confidence(value, pixels))
+            for value, pixels in sorted(self._pixels.items())
+            if value and pixels
+        }
+
+    def _m2(self, value: int, pixels: int) -> float | None:
+        if not self._ground.metric:
+            return None
+        return (pixels if self._ground.uniform else self._weights[value]) * self._ground.step
+
+    def _confidence(self, value: int, pixels: int) -> float | None:
+        return None if self._confidences is None else self._confidences[value] / (pixels * self._max_confidence)
 
 
-def shares(areas: Mapping[int, ClassArea]) -> dict[int, float]:
-    """Return class id -> share of the whole, in [0, 1]: of the area, or of the pixels where areas are not known."""
-    sizes = {value: float(area.pixels if area.m2 is None else area.m2) for value, area in areas.items()}
-    whole = sum(sizes.values())
-    return {value: size / whole if whole else 0.0 for value, size in sizes.items()}
+def _numbered(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values, ascending, of which some may not occur, and the index into them of each pixel."""
+    if values.dtype.itemsize <= 2:
+        return np.arange(int(values.max(initial=0)) + 1), values.ravel()
+    ids, places = np.unique(values, return_inverse=True)
+    return ids, places.ravel()
 
 
-def area_table(
-    groups: Mapping[str, Mapping[int, ClassArea]], classes: Iterable[LandClass], heading: str | None = None
-) -> bytes:
-    """Return the table of areas as CSV (RFC 4180, UTF-8): a row for each class, in each group.
-
-    Args:
-        groups: Name of a group -> class id -> area.
-        classes: The classes of the rows; one without pixels has a row of zeros.
-        heading: Title of the column with the name of the group; None leaves it out.
-    """
-    rows = [[*([] if heading is None else [heading]), "class_id", "class", "pixels", "ha", "percent"]]
-    known = any(area.m2 is not None for areas in groups.values() for area in areas.values())
-    for name, areas in groups.items():
-        share = shares(areas)
-        for entry in classes:
-            area = areas.get(entry.id, ClassArea(0, 0.0))
-            hectares = f"{(area.m2 or 0.0) / HECTARE:.6f}" if known else ""
-            cells = [str(entry.id), entry.name, str(area.pixels), hectares, f"{100 * share.get(entry.id, 0.0):.4f}"]
-            rows.append([*([] if heading is None else [name]), *cells])
-    return csv_bytes(rows)
-
-
-def csv_bytes(rows: Iterable[Iterable[str]]) -> bytes:
-    """Return rows as CSV."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
+def _add(sums: defaultdict[int, int], ids: NDArray[Any], more: NDArray[Any]) -> None:
+    for i in np.flatnonzero(more).tolist():
+        sums[int(ids[i])] += int(more[i])

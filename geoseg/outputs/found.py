@@ -44,9 +44,18 @@ def find_map(path: Path, record: Record, taken: str | None = None) -> FoundMap:
     names = {file.name: file for file in record.files}
     rasters = [file for file in record.files if file.suffix.lower() in RASTERS and file.name != path.name]
     vectors = [file for file in record.files if file.suffix.lower() in POLYGONS]
-    if record.classes is None or path.name not in names or len(rasters) > 1 or len(vectors) > 1:
+    if (
+        record.classes is None
+        or path.name not in names
+        or len(rasters) > 1
+        or len(vectors) > 1
+        or "old" in record.content
+    ):
         raise InputError(f"{path}: its record, {record.path.name}, is not that of a map; name the class raster")
-    outputs = Outputs(path, rasters[0] if rasters else None, vectors[0] if vectors else None)
+    tables = [file for file in record.files if file.suffix.lower() == ".csv"]
+    outputs = Outputs(
+        path, rasters[0] if rasters else None, vectors[0] if vectors else None, areas=tables[0] if tables else None
+    )
     period = None
     if outputs.item.name in names:
         period = Period.parse(taken) if taken else _taken(outputs.item)
@@ -63,7 +72,10 @@ def relocated(outputs: Outputs, path: Path) -> Outputs:
         ending = old.name[len(stem) :] if old.name.startswith(stem) else f"-{word}{old.suffix}"
         return path.with_name(path.stem + ending)
 
-    return Outputs(path, beside(outputs.confidence, "confidence"), beside(outputs.polygons, "polygons"))
+    return Outputs(
+        path, beside(outputs.confidence, "confidence"), beside(outputs.polygons, "polygons"),
+        areas=beside(outputs.areas, "areas"),
+    )  # fmt: skip
 
 
 def _taken(item: Path) -> Period:

@@ -55,7 +55,23 @@ def add_layer_style(
         ValueError: There is no such layer or geometry column; QGIS would silently ignore the style.
     """
     classes = tuple(classes)
-    qml, sld = layer_qml(classes, field).decode(), vector_sld(classes, layer, field).decode()
+    add_style(path, layer, geometry_column, layer_qml(classes, field), vector_sld(classes, layer, field))
+
+
+def add_style(path: Path, layer: str, geometry_column: str, qml: bytes, sld: bytes, about: str = "Classes") -> None:
+    """Add a default style to a layer of a GeoPackage; see `add_layer_style`.
+
+    Args:
+        path: The GeoPackage.
+        layer: Name of the layer.
+        geometry_column: Name of its geometry column.
+        qml: The style for QGIS.
+        sld: The style for other software.
+        about: What it shows.
+
+    Raises:
+        WriteError, ValueError: See `add_layer_style`.
+    """
     time = (source_date() or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     try:
         # mode=rw: a missing file is an error, not a new database.
@@ -65,7 +81,9 @@ def add_layer_style(
             database.execute(_CREATE)
             database.execute(_REGISTER, (_TABLE, _TABLE, time))
             database.execute(_DELETE, (layer, geometry_column))
-            database.execute(_INSERT, (layer, geometry_column, layer, qml, sld, "Classes, by geoseg", time))
+            database.execute(
+                _INSERT, (layer, geometry_column, layer, qml.decode(), sld.decode(), f"{about}, by geoseg", time)
+            )
     except sqlite3.Error as error:
         raise WriteError(
             f"{path}: the style of layer {layer} cannot be written ({error}); is the disk full?"

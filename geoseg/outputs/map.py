@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.areas.features import Feature
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
@@ -19,12 +20,13 @@ from geoseg.files.permissions import Permissions
 from geoseg.files.record import Record, provenance_tags, read_intact, versions, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
+from geoseg.outputs.area_tables import area_table, feature_areas
 from geoseg.outputs.footprint import footprint
 from geoseg.outputs.names import Outputs
 from geoseg.outputs.pictures import add_legend, colourise, draw_legend, save_png
 from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
-from geoseg.outputs.styles import file_qml, raster_sld
+from geoseg.outputs.styles import confidence_qml, file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import read_small, write_cog
 from geoseg.raster.georeference import Georeference
@@ -77,6 +79,7 @@ class MapFiles:
         blocks: All blocks of the run.
         written: Number of blocks that make up the extent; those that follow lie around it.
         around: The extent with what lies around it.
+        features: Features of the area of interest, on the pixels of the scene, for the table of areas.
     """
 
     config: MapSettings
@@ -89,6 +92,7 @@ class MapFiles:
     blocks: Sequence[Block]
     written: int
     around: Window
+    features: Sequence[Feature] = ()
 
     def publish(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
         """Write all files, put them in place together, and discard the run unless `keep_run` is set.
@@ -131,9 +135,20 @@ class MapFiles:
         used = tuple(classes[value] for value in ids)
         write_styles(outputs, used, self.config.sld, self.config.legend)
         save_png(_preview(outputs.classes, classes, used), outputs.preview)
+        if outputs.confidence_style is not None:
+            publish_bytes(outputs.confidence_style, confidence_qml())
+        if outputs.areas is not None:
+            self._write_areas(outputs.classes, outputs.areas, used)
         if outputs.polygons is not None:
             self._write_polygons(outputs, outputs.polygons)
         return used
+
+    def _write_areas(self, classes: Path, path: Path, used: Sequence[LandClass]) -> None:
+        """Write the table of areas of the class raster `classes`."""
+        origin = self.extent.rows.start, self.extent.cols.start
+        with ClassRaster(classes, known=self.classes) as raster:
+            whole, features = feature_areas(raster, self.features, origin)
+        publish_bytes(path, area_table(whole, used, features))
 
     def _parts(self, run: Run, layer: str, blocks: Sequence[Block]) -> list[tuple[Block, Path]]:
         """The blocks that have a part, and their parts."""
@@ -194,6 +209,7 @@ _ASSET_KINDS = {
     ".legend.png": ("image/png", ("metadata", "legend")),
     ".preview.png": ("image/png", ("overview",)),
     ".aux.xml": ("application/xml", ("metadata",)),
+    ".csv": ("text/csv", ("metadata",)),
     ".gpkg": ("application/geopackage+sqlite3", ("data",)),
     ".fgb": ("application/vnd.flatgeobuf", ("data",)),
     ".parquet": ("application/vnd.apache.parquet", ("data",)),

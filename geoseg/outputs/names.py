@@ -86,6 +86,17 @@ def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location], new_
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
 
 
+def check_areas(path: Path, overwrite: bool, inputs: Sequence[Location], new_folder: bool = False) -> None:
+    """Refuse a table of areas that cannot or must not be written; see `check_polygons` for the arguments.
+
+    Raises:
+        OutputError: It is not named .csv; see also `check_target`.
+    """
+    check_target(path, overwrite, local(*inputs), new_folder)
+    if path.suffix.lower() != ".csv":
+        raise OutputError(f"{path}: the table of areas is CSV; name it {path.stem}.csv")
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The files of one map. All others lie beside the class raster.
@@ -95,12 +106,19 @@ class Outputs:
         confidence: Raster of confidence, if it is wanted.
         polygons: Vector file of the regions, if it is wanted.
         new_folders: Folders that are made if they are missing.
+        areas: Table of the areas of classes, if it is wanted.
     """
 
     classes: Path
     confidence: Path | None
     polygons: Path | None = None
     new_folders: tuple[Path, ...] = ()
+    areas: Path | None = None
+
+    @property
+    def confidence_style(self) -> Path | None:
+        """QGIS style of the confidence, if there is one."""
+        return self.confidence and self.confidence.with_suffix(".qml")
 
     @property
     def style(self) -> Path:
@@ -137,8 +155,9 @@ class Outputs:
         """All files that the map may consist of, except the record and the STAC Item, which list them."""
         class_names = self.classes.with_name(self.classes.name + ".aux.xml")
         rasters = (self.classes, self.confidence, self.style, self.sld, self.legend, self.preview, class_names)
+        more = (self.confidence_style, self.areas)
         vectors = () if self.polygons is None else polygon_files(self.polygons)
-        return tuple(dict.fromkeys(path for path in (*rasters, *vectors) if path is not None))
+        return tuple(dict.fromkeys(path for path in (*rasters, *vectors, *more) if path is not None))
 
     def planned(self, sld: bool, legend: bool, item: bool) -> list[Path]:
         """Return the files that a map will consist of, the record last.
@@ -165,15 +184,17 @@ class Outputs:
             self.record, self.item, self.sld, self.legend, self.preview,
             *(sidecar for path in rasters for sidecar in raster_sidecars(path)),
             *(stale_polygon_files(self.polygons) if self.polygons is not None else ()),
+            *([self.areas] if self.areas is not None else ()),
         )  # fmt: skip
 
     def relocated(self, new_path: Callable[[Path], Path]) -> Outputs:
-        """Return the outputs with the paths that `new_path` gives for classes, confidence and polygons."""
+        """Return the outputs with the paths that `new_path` gives for those that have names of their own."""
         return Outputs(
             new_path(self.classes),
             self.confidence and new_path(self.confidence),
             self.polygons and new_path(self.polygons),
             self.new_folders,
+            self.areas and new_path(self.areas),
         )
 
     def make_folders(self) -> None:
@@ -204,7 +225,7 @@ class Outputs:
             OutputError: A raster is not named .tif, or two outputs are the same file; see also `check_target`.
         """
         rasters = [path for path in (self.classes, self.confidence) if path is not None]
-        paths = [*rasters, *([self.polygons] if self.polygons else [])]
+        paths = [*rasters, *(path for path in (self.polygons, self.areas) if path is not None)]
         overwrite = overwrite or interrupted(self.classes)
         for path in rasters:
             check_target(path, overwrite, local(*inputs), path.parent in self.new_folders)
@@ -214,9 +235,11 @@ class Outputs:
                 )
         if self.polygons is not None:
             check_polygons(self.polygons, overwrite, inputs, self.polygons.parent in self.new_folders)
+        if self.areas is not None:
+            check_areas(self.areas, overwrite, inputs, self.areas.parent in self.new_folders)
         # Only now, because a link that leads back to itself has no other end.
         if len({path.resolve() for path in paths}) < len(paths):
-            raise OutputError(f"{self.classes}: classes, confidence and polygons need different file names")
+            raise OutputError(f"{self.classes}: classes, confidence, polygons and areas need different file names")
 
 
 def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
@@ -228,7 +251,8 @@ def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
         OutputError: There are several scenes but no folder, or two scenes have the same name.
     """
     several = len(config.scenes) > 1
-    for option, path in (("--out", config.out), ("--confidence", config.confidence), ("--polygons", config.polygons)):
+    named = {"--confidence": config.confidence, "--polygons": config.polygons, "--areas": config.areas}
+    for option, path in {"--out": config.out, **named}.items():
         if several and path is not None and not is_folder(path):
             there = "is a file" if path.exists() else f"is the name of a {path.suffix} file"
             raise OutputError(f"{path}: {there}; for {len(config.scenes)} scenes, {option} must be a folder")
@@ -250,11 +274,12 @@ def is_folder(path: Path) -> bool:
 
 def _outputs(config: PredictConfig, scene: Location) -> Outputs:
     """The files of the map of one scene."""
-    given = (config.out, config.confidence, config.polygons)
+    given = (config.out, config.confidence, config.polygons, config.areas)
+    names = ("classes.tif", "confidence.tif", "polygons.gpkg", "areas.csv")
     folders = tuple(path for path in given if path is not None and is_folder(path)) if is_folder(config.out) else ()
-    classes, confidence, polygons = (
+    classes, confidence, polygons, areas = (
         path / f"{scene.stem}-{suffix}" if path in folders and path is not None else path
-        for path, suffix in zip(given, ("classes.tif", "confidence.tif", "polygons.gpkg"), strict=True)
+        for path, suffix in zip(given, names, strict=True)
     )
     assert classes is not None
-    return Outputs(classes, confidence, polygons, tuple(dict.fromkeys(folders)))
+    return Outputs(classes, confidence, polygons, tuple(dict.fromkeys(folders)), areas)

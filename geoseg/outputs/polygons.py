@@ -17,6 +17,7 @@ from geoseg.classes import LandClass
 from geoseg.errors import SettingError
 from geoseg.files.atomic import publish_bytes
 from geoseg.grid import Span
+from geoseg.outputs.class_areas import ClassArea
 from geoseg.outputs.layer_style import add_layer_style
 from geoseg.outputs.names import POLYGONS, polygon_sld
 from geoseg.outputs.styles import file_qml, vector_sld
@@ -87,6 +88,7 @@ class ClassLayer:
         self._max_vertices = max_vertices
         self.count = 0
         self._written_ids: set[int] = set()
+        self._sums: dict[int, tuple[int, int]] = {}
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
         georeference = raster.scene.georeference
@@ -185,8 +187,22 @@ class ClassLayer:
         if self.spec.driver == "GPKG":
             add_layer_style(path, CLASS_LAYER, GEOPACKAGE_GEOMETRY, self.classes, self._field)
 
+    @property
+    def areas(self) -> dict[int, ClassArea]:
+        """Class id -> area of all polygons written so far, by their pixels."""
+        ground = self._work.ground
+        return {
+            value - self._raster.offset: ClassArea(pixels, weight * ground.step if ground.metric else None)
+            for value, (pixels, weight) in sorted(self._sums.items())
+        }
+
     def _put(self, layer: LayerWriter, polygons: PolygonBatch, wkb: Wkb | None = None) -> None:
         self.count += len(polygons)
+        values, index = np.unique(polygons.values, return_inverse=True)
+        for number, value in enumerate(values.tolist()):
+            chosen, before = index == number, self._sums.get(value, (0, 0))
+            pixels, weights = (int(column[chosen].sum()) for column in (polygons.pixels, polygons.weights))
+            self._sums[value] = before[0] + pixels, before[1] + weights
         layer.put(partial(self._batch, polygons, wkb))
 
     def _batch(self, polygons: PolygonBatch, wkb: Wkb | None) -> Batch:

@@ -17,6 +17,10 @@ FIELD = "class_id"
 """Default name of the column of class ids."""
 
 _FILL = {"style": "solid", "outline_style": "solid", "outline_width": "0.1", "outline_width_unit": "MM"}
+_OUTLINE = "#ffff00"
+_VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+"""Five steps of a scale of even lightness, which the colour-blind can read (van der Walt and Smith 2015)."""
+
 _OGC = "http://www.opengis.net/ogc"
 _XML_PROLOG = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 _QML_PROLOG = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -49,6 +53,65 @@ def layer_qml(classes: Iterable[LandClass], field: str = FIELD) -> bytes:
     root = _qgis()
     _add_categorized(root, tuple(classes), field)
     return _qml(root)
+
+
+def confidence_qml() -> bytes:
+    """Return the QGIS style of a raster of confidence, 1..255 in units of 1/255: a ramp with a legend in per cent."""
+    root = _qgis()
+    pipe = SubElement(root, "pipe")
+    renderer = SubElement(
+        pipe, "rasterrenderer", type="singlebandpseudocolor", band="1", opacity="1", alphaBand="-1", nodataColor="",
+        classificationMin="0", classificationMax="255",
+    )  # fmt: skip
+    ramp = SubElement(
+        SubElement(renderer, "rastershader"), "colorrampshader", colorRampType="INTERPOLATED", classificationMode="1",
+        clip="0", minimumValue="0", maximumValue="255",
+    )  # fmt: skip
+    for share, colour in zip((0, 25, 50, 75, 100), _VIRIDIS, strict=True):
+        SubElement(ramp, "item", value=f"{share * 2.55:g}", color=colour, alpha="255", label=f"{share} %")
+    # A continuous legend would show the values of pixels instead of the labels.
+    SubElement(ramp, "rampLegendSettings", useContinuousLegend="0")
+    SubElement(pipe, "rasterresampler", maxOversampling="2")
+    return _qml(root)
+
+
+def ids_qml() -> bytes:
+    """Return the QGIS style of a raster of superpixel ids: their borders, as the relief that ids make for heights.
+
+    Ids mean nothing by their size, and there are too many for a colour each.
+    """
+    root = _qgis()
+    pipe = SubElement(root, "pipe")
+    SubElement(
+        pipe, "rasterrenderer", type="hillshade", band="1", opacity="1", alphaBand="-1", nodataColor="", azimuth="315",
+        angle="90", zfactor="1000000", multidirection="0",
+    )  # fmt: skip
+    SubElement(pipe, "rasterresampler", maxOversampling="2")
+    # Light from above leaves what is even white. 6: multiply, so that only borders darken the imagery below.
+    SubElement(root, "blendMode").text = "6"
+    return _qml(root)
+
+
+def outline_qml() -> bytes:
+    """Return the QGIS style of polygons of which only the outlines are drawn."""
+    root = _qgis()
+    renderer = SubElement(root, "renderer-v2", type="singleSymbol", forceraster="0", enableorderby="0")
+    symbol = SubElement(SubElement(renderer, "symbols"), "symbol", type="fill", name="0", alpha="1", clip_to_extent="1")
+    layer = SubElement(symbol, "layer", {"class": "SimpleFill"}, enabled="1", locked="0")
+    options = SubElement(layer, "Option", type="Map")
+    red, green, blue = (int(_OUTLINE[i : i + 2], 16) for i in (1, 3, 5))
+    for name, value in {**_FILL, "style": "no", "outline_color": f"{red},{green},{blue},255"}.items():
+        SubElement(options, "Option", name=name, type="QString", value=value)
+    SubElement(root, "layerGeometryType").text = "2"
+    return _qml(root)
+
+
+def outline_sld(name: str) -> bytes:
+    """Return the SLD of polygons, in a layer called `name`, of which only the outlines are drawn."""
+    root, style = _sld(name)
+    symbolizer = SubElement(SubElement(style, "Rule"), "PolygonSymbolizer")
+    _parameters(SubElement(symbolizer, "Stroke"), {"stroke": _OUTLINE, "stroke-width": "0.3"})
+    return _document(root, _XML_PROLOG)
 
 
 def raster_sld(classes: Iterable[LandClass], name: str) -> bytes:

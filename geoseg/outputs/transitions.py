@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import InputError
-from geoseg.outputs.class_areas import HECTARE, ClassArea, csv_bytes, shares
+from geoseg.outputs.area_tables import HECTARE, csv_bytes, hectares, shares
+from geoseg.outputs.class_areas import ClassArea
 from geoseg.raster.class_raster import ClassRaster
 
 MAX_CLASSES = 255
@@ -109,10 +110,10 @@ class Transitions:
         share = shares(areas)
         for value in sorted(areas, key=lambda value: (-areas[value].pixels, value)):
             (old, new), area = self.pair(value), areas[value]
-            hectares = "" if area.m2 is None else f"{area.m2 / HECTARE:.6f}"
             changed = "no" if old == new else "yes"
             rows.append(
-                [str(value), str(old.id), old.name, str(new.id), new.name, changed, str(area.pixels), hectares,
+                [str(value), str(old.id), old.name, str(new.id), new.name, changed, str(area.pixels),
+                 hectares(area.m2),
                  f"{100 * share[value]:.4f}"]
             )  # fmt: skip
         return csv_bytes(rows)

@@ -97,9 +97,14 @@ class PolygonBatch:
         return self.closed[:, PIXELS]
 
     @property
+    def weights(self) -> NDArray[np.int64]:
+        """Area in steps of `Ground.step`, (n,)."""
+        return self.closed[:, WEIGHT]
+
+    @property
     def area(self) -> NDArray[np.float64]:
         """Area in m², (n,); in pixels where there are no metres."""
-        return np.float64(self.placement.ground.step) * self.closed[:, WEIGHT]
+        return np.float64(self.placement.ground.step) * self.weights
 
     @property
     def perimeter(self) -> NDArray[np.float64]:

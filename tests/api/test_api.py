@@ -100,7 +100,8 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "images").mkdir()
     pixels = landscape(200, 260)
     make_raster(tmp_path / "images" / "a.tif", pixels)
-    make_raster(tmp_path / "scene.tif", pixels)
+    for name in ("scene", "2018", "2020"):
+        make_raster(tmp_path / f"{name}.tif", pixels)
     make_raster(tmp_path / "labels.tif", (pixels[:1] // 100 + 1).astype(np.uint8))
     monkeypatch.chdir(tmp_path)
     return tmp_path

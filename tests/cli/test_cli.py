@@ -26,6 +26,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from shapely.geometry import Polygon, box
 
+from geoseg.cli.change import change
 from geoseg.cli.check import check
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
@@ -37,6 +38,7 @@ from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
 from geoseg.config import (
+    ChangeConfig,
     CheckConfig,
     EvaluateConfig,
     InfoConfig,
@@ -56,6 +58,12 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (train, ["--data", "folder"], TrainConfig(Path("folder")), {}),
     (predict, ["s.tif", "-o", "m.tif"], PredictConfig((Path("s.tif"),), Path("m.tif")), {}),
     (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
+    (
+        change,
+        ["a.tif", "b.tif", "-o", "c.tif"],
+        ChangeConfig(Path("a.tif"), Path("b.tif"), Path("c.tif")),
+        {"as_json": "json"},
+    ),
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),

@@ -20,9 +20,10 @@ from geoseg.errors import InputError
 from geoseg.files.record import find_record
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.prediction.fit import Fit, fit
+from geoseg.raster.matching import matching
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.scene import Scene
-from geoseg.raster.statistics import BandStats
+from geoseg.raster.statistics import BandStats, band_stats
 
 IMAGE = landscape(90, 110).astype(np.int64) * 20
 """Values 20 to 5100."""
@@ -205,3 +206,49 @@ def test_pixel_size_and_scaling_survive_the_file_and_may_be_missing(tmp_path: Pa
     new, old = (load_model(tmp_path / f"{name}.safetensors") for name in ("new", "old"))
     assert (new.pixel_size, new.scaling) == (more["pixel_size"], more["scaling"])
     assert (old.pixel_size, old.scaling) == (None, None)
+
+
+@pytest.mark.parametrize("match", ["moments", "percentiles"])
+def test_matched_dates_get_one_map_whatever_their_units_and_parts(
+    match: str, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    plain = make_raster(tmp_path / "plain.tif", IMAGE.astype(np.uint16))
+    # Bands of another light each, in another type.
+    light = np.array([0.25, 0.5, 2.0])[:, None, None]
+    other = make_raster(tmp_path / "other.tif", (IMAGE * light - 300).astype(np.float32))
+    for scene in (plain, other):
+        assert predict(scene, "--match", match).code == 0
+    expected = first_band(tmp_path / "plain.map.tif")
+    assert len(np.unique(expected)) > 2
+    assert (first_band(tmp_path / "other.map.tif") == expected).mean() > 0.99
+    assert predict(plain, "--match", match, "--overwrite", "--bounds", 400_010, 5_799_970, 400_040, 5_799_990).code == 0
+    np.testing.assert_array_equal(first_band(tmp_path / "plain.map.tif"), expected[20:60, 20:80])
+    record = find_record(tmp_path / "other.map.tif")
+    assert record is not None
+    settings = record.content["settings"]
+    assert settings["match"] == match
+    assert {"gain", "bias"} <= set(settings["conversion"]) or {"source", "target"} <= set(settings["conversion"])
+
+
+def test_a_run_with_another_match_is_not_continued(predict: Callable[..., Outcome], tmp_path: Path) -> None:
+    scene = make_raster(tmp_path / "scene.tif", IMAGE.astype(np.uint16))
+    assert predict(scene, "--keep-run", "--match", "moments").code == 0
+    assert_refused(predict(scene, "--overwrite"), 78, "different settings: conversion, match", "--restart")
+    assert_refused(predict(scene, "--overwrite", "--match", "percentiles"), 78, "--restart")
+    assert_refused(predict(scene, "--match", "moments", "--rescale"), 78, "choose one of --match and --rescale")
+
+
+def test_a_match_is_by_the_whole_scene_and_a_plan_needs_none(
+    predict: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = IMAGE.astype(np.uint16)
+    pixels[:, 0, 0] = 65000  # no window of a sample has to have it, the moments do
+    path = make_raster(tmp_path / "scene.tif", pixels)
+    model = model_of(IMAGE)
+    with Scene(path) as scene:
+        found = fit(model, scene, path, rescale=False, match="moments").conversion
+        assert found == matching(band_stats([scene]), model.stats, "uint16", "moments")
+    empty = make_raster(tmp_path / "empty.tif", np.zeros_like(pixels), nodata=0)
+    assert_refused(predict(empty, "--match", "moments"), 65, empty, "no valid pixel", "leave --match out")
+    monkeypatch.setattr("geoseg.prediction.fit.band_stats", lambda scenes: pytest.fail("all of the scene was read"))
+    assert predict(path, "--match", "moments", "--dry-run").code == 0
