@@ -12,7 +12,7 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geoseg.areas.shapes import batches, polygon
+from geoseg.areas.shapes import batches, feature, polygon
 
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
 _CURVED = (10, 12)
@@ -117,9 +117,8 @@ def _all_shapes(path: Path) -> Iterator[Any]:
             if position + 4 + size > end:
                 raise ValueError("it is truncated")
             geometry = _Table.root(file.read(size)).table(0)
-            if geometry is not None:
-                # Tables may share their parts: hostile ones would be far larger in memory than in the file.
-                yield from _shapes(geometry, kind, [size])
+            # Tables may share their parts: hostile ones would be far larger in memory than in the file.
+            yield feature([] if geometry is None else _shapes(geometry, kind, [size]))
             position += 4 + size
 
 

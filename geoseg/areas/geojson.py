@@ -10,7 +10,7 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geoseg.areas.shapes import batches, polygon
+from geoseg.areas.shapes import batches, feature, polygon
 
 _WGS84 = "OGC:CRS84"
 _POLYGONAL = ("Polygon", "MultiPolygon")
@@ -54,15 +54,15 @@ def _crs(document: Any) -> pyproj.CRS | None:
 
 
 def _shapes(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield the polygons in a GeoJSON object."""
+    """Yield the polygons in a GeoJSON object, those of a feature as one geometry."""
     kind = None if value is None else value.get("type")
     if depth > _MAX_DEPTH:
         raise ValueError("collections are nested too deep")
     if kind == "FeatureCollection":
-        for feature in value["features"]:
-            yield from _shapes(feature, depth + 1)
+        for each in value["features"]:
+            yield from _shapes(each, depth + 1)
     elif kind == "Feature":
-        yield from _shapes(value["geometry"], depth + 1)
+        yield feature(list(_shapes(value["geometry"], depth + 1)))
     elif kind == "GeometryCollection":
         for geometry in value["geometries"]:
             yield from _shapes(geometry, depth + 1)

@@ -104,7 +104,7 @@ def _geometries(path: Path, table: str, column: str) -> Iterator[NDArray[Any]]:
     with closing(_connect(path)) as database:
         rows = database.execute(f"SELECT {quoted[0]} FROM {quoted[1]}")
         while batch := rows.fetchmany(BATCH):
-            yield from_wkb([_wkb(blob) for (blob,) in batch if blob is not None])
+            yield from_wkb([blob if blob is None else _wkb(blob) for (blob,) in batch])
 
 
 def _wkb(blob: bytes) -> bytes:

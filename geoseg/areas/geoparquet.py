@@ -41,4 +41,4 @@ def open_geoparquet(path: Path) -> tuple[pyproj.CRS | None, Iterator[NDArray[Any
 def _geometries(path: Path, name: str) -> Iterator[NDArray[Any]]:
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, columns=[name]):
-            yield from_wkb([blob for blob in batch.column(0).to_pylist() if blob is not None])
+            yield from_wkb(batch.column(0).to_pylist())

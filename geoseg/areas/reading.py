@@ -43,7 +43,8 @@ class Areas(NamedTuple):
 
     Attributes:
         crs: Their CRS; None if the file names none.
-        batches: Arrays of shapely geometries, dtype object (n,); each is read when it is needed.
+        batches: Arrays of shapely geometries, dtype object (n,), one for each feature (in KML and GML, for each
+            polygon): empty or None where it has no polygon. Each is read when it is needed.
         files: The files that are read.
     """
 

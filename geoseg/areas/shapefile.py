@@ -12,7 +12,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.areas.shapes import batches, polygon
+from geoseg.areas.shapes import batches, feature, polygon
 
 _POLYGONS = (5, 15, 25)
 """Codes of polygons without and with heights and measures."""
@@ -72,8 +72,8 @@ def _shapes(path: Path, deleted: set[int]) -> Iterator[Any]:
             if words < 2 or len(content) < 2 * words:
                 raise ValueError(f"record {row + 1} is damaged")
             shape = _polygon(content)
-            if shape is not None and row not in deleted:
-                yield shape
+            if row not in deleted:
+                yield feature([] if shape is None else [shape])
             position, row = position + 8 + 2 * words, row + 1
 
 

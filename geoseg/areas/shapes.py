@@ -29,8 +29,15 @@ def polygon(rings: Sequence[NDArray[np.float64]]) -> Any:
     return shapely.Polygon(closed[0], closed[1:]) if closed else shapely.Polygon()
 
 
-def from_wkb(blobs: Sequence[bytes]) -> NDArray[Any]:
-    """Return the geometries of some WKB, in an array of dtype object, (n,).
+def feature(polygons: Sequence[Any]) -> Any:
+    """Return the polygons of one feature as one geometry; an empty one if there are none."""
+    if len(polygons) == 1:
+        return polygons[0]
+    return shapely.MultiPolygon(list(polygons)) if polygons else shapely.Polygon()
+
+
+def from_wkb(blobs: Sequence[bytes | None]) -> NDArray[Any]:
+    """Return the geometries of some WKB, in an array of dtype object, (n,), with None for None.
 
     Raises:
         shapely.errors.ShapelyError: One is malformed.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from geoseg.config import ChangeConfig
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, scratch_folder
@@ -112,7 +111,7 @@ class ChangeJob(Job[RowsCompared]):
                 remove_leftovers(path.parent, path.stem)
             with scratch_folder(outputs.raster) as folder:
                 parts: list[tuple[Block, Path]] = []
-                with rasterio.Env(GDAL_CACHEMAX=self._cache):
+                with self.new.scene.caching(TIFF_BLOCK, floor=self._cache):
                     for index, rows in enumerate(self._spans):
                         parts += self._compare(index, rows, folder)
                         yield RowsCompared(rows)

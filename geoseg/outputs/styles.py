@@ -84,10 +84,13 @@ def ids_qml() -> bytes:
     pipe = SubElement(root, "pipe")
     SubElement(
         pipe, "rasterrenderer", type="hillshade", band="1", opacity="1", alphaBand="-1", nodataColor="", azimuth="315",
-        angle="90", zfactor="1000000", multidirection="0",
+        angle="45", zfactor="1000000", multidirection="1",
     )  # fmt: skip
+    # What is even is as bright as the cosine of 45 degrees. At that angle it does not matter whether QGIS counts it
+    # from the horizon, as its dialogue says, or from the zenith, as 3.22 does.
+    SubElement(pipe, "brightnesscontrast", brightness="75", contrast="0", gamma="1")
     SubElement(pipe, "rasterresampler", maxOversampling="2")
-    # Light from above leaves what is even white. 6: multiply, so that only borders darken the imagery below.
+    # 6: multiply, so that only borders darken the imagery below.
     SubElement(root, "blendMode").text = "6"
     return _qml(root)
 

@@ -202,7 +202,7 @@ def test_results_on_standard_output_progress_on_standard_error(
 def test_the_record_names_every_output_with_its_checksum(tmp_path: Path, scene_path: Path, mapping: Predict) -> None:
     mapping(scene_path, "--confidence", tmp_path / "confidence.tif")
     record = json.loads((tmp_path / "map.geoseg.json").read_text())
-    outputs = {"map.tif", "map.tif.aux.xml", "map.qml", "map.preview.png", "confidence.tif"}
+    outputs = {"map.tif", "map.tif.aux.xml", "map.qml", "map.preview.png", "confidence.tif", "confidence.qml"}
     assert record["files"] == {name: sha256(tmp_path / name) for name in outputs}
     assert set(contents(tmp_path)) == {*outputs, "map.geoseg.json", "scene.tif"}
 

@@ -83,7 +83,9 @@ def test_a_folder_of_scenes_into_a_folder_that_is_not_yet_there(folder: Path, pr
     outcome = predict("images", "-o", "maps/", "--confidence", "sure", "--polygons", "outlines")
     assert outcome.code == 0, outcome.err
     assert outcome.out.split() == [f"maps/{name}-classes.tif" for name in "abc"]
-    assert {path.name for path in (folder / "sure").iterdir()} == {f"{name}-confidence.tif" for name in "abc"}
+    assert {path.name for path in (folder / "sure").iterdir()} == {
+        f"{name}-confidence.{end}" for name in "abc" for end in ("tif", "qml")
+    }
     assert (folder / "outlines" / "c-polygons.gpkg").exists()
     told = [line for line in outcome.said if not line.startswith("block ")]
     assert [line.split(" (")[0] for line in told[1:]] == ["images/a.tif", "images/b.tif", "images/sub/c.tif"]

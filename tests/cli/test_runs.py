@@ -218,6 +218,7 @@ def test_what_tells_of_an_old_map_goes_with_it(tmp_path: Path, predict: Predict)
             "map.geoseg.json",
             "map.gpkg",
             "sure.tif",
+            "sure.qml",
         ]
     )
     assert not [name for name, data in contents(tmp_path).items() if data == b"old"]

@@ -24,13 +24,15 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.features import rasterize
 from rio_cogeo.cogeo import cog_info, cog_validate
+from skimage.measure import label
 
 from geoseg.config import SegmentConfig
 from geoseg.errors import OutputError, RunError, SettingError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.files.record import record_path
 from geoseg.jobs.superpixels import SuperpixelsJob
-from geoseg.prediction.segmenter import column_names
+from geoseg.outputs.styles import outline_qml
+from geoseg.prediction.segmenter import SUPERPIXEL_LAYER, column_names
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale
 from geoseg.segments.superpixels import colour, segment
@@ -51,7 +53,8 @@ def cut(scene: Path, out: Path, **settings: Any) -> Path:
 
 def features(path: Path) -> geopandas.GeoDataFrame:
     """The features of a file by id."""
-    return geopandas.read_file(path).sort_values("id", ignore_index=True)
+    layer = {"layer": SUPERPIXEL_LAYER} if path.suffix == ".gpkg" else {}
+    return geopandas.read_file(path, **layer).sort_values("id", ignore_index=True)
 
 
 def whole(path: Path, **settings: Any) -> NDArray[np.uint32]:
@@ -240,7 +243,9 @@ FALSE_CODE = CRS.from_epsg(32633).to_wkt().replace('"central_meridian",15', '"ce
 def test_the_crs_is_kept_as_it_was_read(tmp_path: Path, wkt: str, driver: str) -> None:
     path = tmp_path / ("layer.gpkg" if driver == "GPKG" else "layer.fgb")
     write_layer(path, VectorSpec(driver, "layer", {"id": "int64"}, wkt), [])
-    assert pyproj.CRS(pyogrio.read_info(path)["crs"]).equals(pyproj.CRS(wkt), ignore_axis_order=True)
+    assert pyproj.CRS(pyogrio.read_info(path, layer=SUPERPIXEL_LAYER)["crs"]).equals(
+        pyproj.CRS(wkt), ignore_axis_order=True
+    )
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -279,11 +284,12 @@ def test_the_record_names_the_output_with_its_checksum(tmp_path: Path, scene_pat
     for name in ("ids.tif", "segments.gpkg", "flat.fgb"):
         out = cut(scene_path, tmp_path / name)
         record = json.loads(record_path(out).read_text())
-        assert record["files"] == {name: sha256(out)}
+        files = [out] if name.endswith(".gpkg") else [out, out.with_suffix(".qml")]
+        assert record["files"] == {path.name: sha256(path) for path in files}
         assert record["scene"] == {"name": "scene.tif", "bytes": scene_path.stat().st_size, "shape": [300, 420]}
         assert record["settings"] == {"bands": [1, 2, 3], "superpixels": SMALL}
         assert record.get("superpixels") == (None if name == "ids.tif" else len(features(out)))
-    names = {"scene.tif", "ids.tif", "segments.gpkg", "flat.fgb"}
+    names = {"scene.tif", "ids.tif", "ids.qml", "segments.gpkg", "flat.fgb", "flat.qml"}
     assert set(contents(tmp_path)) == names | {f"{stem}.geoseg.json" for stem in ("ids", "segments.gpkg", "flat.fgb")}
 
 
@@ -458,3 +464,45 @@ def test_superpixels_need_no_torch(tmp_path: Path, scene_path: Path) -> None:
         command = [sys.executable, "-c", TORCHLESS, "-q", "superpixels", str(scene_path), "-o", str(tmp_path / name)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         assert done.stdout == f"{tmp_path / name}\n\n"
+
+
+def test_an_id_says_from_which_cell_a_superpixel_grew(tmp_path: Path) -> None:
+    """As the documentation has it, of noise, which leaves many pieces, and of a scene with holes."""
+    size, pixels = SMALL["size"], np.random.default_rng(0).integers(1, 256, (3, 100, 140)).astype(np.uint8)
+    pixels[:, 30:60, 20:50] = 0
+    pixels[:, :, 100:] = landscape(100, 40)
+    ids = first_band(
+        cut(make_raster(tmp_path / "s.tif", pixels, nodata=0), tmp_path / "i.tif", compactness=0.5, min_size=9)
+    )
+    columns = -(-ids.shape[1] // size)
+    cells = columns * -(-ids.shape[0] // size)
+    rows, cols = np.nonzero(ids)
+    found = ids[rows, cols].astype(np.int64)
+    down, right = np.divmod((found - 1) % cells, columns)
+    own = found <= cells
+    assert np.abs(rows // size - down)[own].max() == np.abs(cols // size - right)[own].max() == 1
+    pieces, first = np.unique(found, return_index=True)
+    begins = rows[first] // size * columns + cols[first] // size
+    np.testing.assert_array_equal(begins[pieces > cells], ((pieces - 1) % cells)[pieces > cells])
+    assert 10 < (pieces > cells).sum() < len(pieces) - 10
+    assert len(pieces) == label(ids, background=0, connectivity=1).max(), "every superpixel is one region"
+
+
+def test_styles_come_with_superpixels(tmp_path: Path) -> None:
+    scene = make_raster(tmp_path / "s.tif", landscape(60, 70))
+    for name in ("ids.tif", "p.fgb"):
+        cut(scene, tmp_path / name)
+        style = (tmp_path / name).with_suffix(".qml")
+        assert json.loads(record_path(tmp_path / name).read_text())["files"].keys() == {name, style.name}
+    assert b'type="hillshade"' in (tmp_path / "ids.qml").read_bytes()
+    # A style of the user's own stays, and is none of the result.
+    (tmp_path / "p.qml").write_bytes(b"mine")
+    cut(scene, tmp_path / "p.fgb", overwrite=True)
+    assert (tmp_path / "p.qml").read_bytes() == b"mine"
+    assert json.loads(record_path(tmp_path / "p.fgb").read_text())["files"].keys() == {"p.fgb"}
+    (tmp_path / "p.qml").write_bytes(outline_qml())
+    cut(scene, tmp_path / "p.fgb", overwrite=True)
+    assert json.loads(record_path(tmp_path / "p.fgb").read_text())["files"].keys() == {"p.fgb", "p.qml"}
+    styles = pyogrio.read_dataframe(cut(scene, tmp_path / "p.gpkg"), layer="layer_styles", read_geometry=False)
+    assert styles["useAsDefault"].tolist() == [True]
+    assert 'value="no"' in styles["styleQML"][0]

@@ -29,6 +29,9 @@ def shown(layer):
     entries = []
     if kind == "paletted":
         entries = [(int(entry.value), entry.label, entry.color.name()) for entry in renderer.classes()]
+    elif kind == "singlebandpseudocolor":
+        items = renderer.shader().rasterShaderFunction().colorRampItemList()
+        entries = [(item.value, item.label, item.color.name()) for item in items]
     elif kind == "categorizedSymbol":
         kind += f" by {renderer.classAttribute()}"
         entries = [(int(e.value()), e.label(), e.symbol().color().name()) for e in renderer.categories()]

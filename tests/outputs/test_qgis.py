@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from helpers.models import make_model
 from helpers.rasters import UTM, landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
+from geoseg.api.make import superpixels
 from geoseg.classes import ClassMap, LandClass
 from geoseg.model.file import save_model
 
@@ -86,8 +89,11 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(replace(make_model(), classes=CLASSES), folder / "model.safetensors")
     out = folder / "classes.tif"
     predict = ["predict", scene, "-m", folder / "model.safetensors", "-o", out, "--polygons", folder / "polygons.gpkg"]
+    predict += ["--confidence", folder / "confidence.tif", "--sld"]
     more = ["polygonize", out, "-o", folder / "classes.fgb"]
-    for command in ([*predict, "--sld"], more):
+    for name in ("ids.tif", "segments.gpkg", "outlines.fgb"):
+        superpixels(scene, folder / name)
+    for command in (predict, more):
         subprocess.run([sys.executable, "-m", "geoseg", *command], check=True, capture_output=True)
     assert set(np.unique(first_band(out))) == {0, 1, 2, 3, 4, 5}
     return out
@@ -95,7 +101,8 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def looked(classes: Path) -> Look:
-    return look(classes.parent, classes, classes.with_name("polygons.gpkg"), classes.with_suffix(".fgb"))
+    files = ("polygons.gpkg", "classes.fgb", "confidence.tif", "ids.tif", "segments.gpkg", "outlines.fgb")
+    return look(classes.parent, classes, *map(classes.with_name, files))
 
 
 def test_the_raster_has_exactly_the_named_classes(looked: Look) -> None:
@@ -133,3 +140,36 @@ def test_what_is_rendered_has_the_colours_of_the_classes_where_they_are(classes:
         share = (expected == colour).all(axis=2).mean()
         assert (rendered == colour).all(axis=2).mean() == pytest.approx(share, abs=near)
     assert (rendered == expected).all(axis=2).mean() > alike
+
+
+def test_confidence_has_a_scale_in_per_cent(classes: Path, looked: Look) -> None:
+    said = looked.said["confidence.tif"]
+    assert said["renderer"] == "singlebandpseudocolor"
+    assert [entry[1] for entry in said["entries"]] == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    values = first_band(classes.with_name("confidence.tif"))
+    rendered = looked.picture("confidence.tif")[::2, ::2].astype(int)
+    assert (rendered[values == 0] == 255).all(), "nodata is transparent"
+    for (low, _, dark), (high, _, bright) in pairwise(said["entries"]):
+        ends = [np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in (dark, bright)]
+        between = (values > low) & (values < high)
+        share = ((values[between] - low) / (high - low))[:, None]
+        expected = ends[0] + share * (ends[1] - ends[0])
+        assert np.abs(rendered[between] - expected).max(initial=0) <= 2
+    assert (values > 0).any()
+
+
+@pytest.mark.parametrize("name", ["segments.gpkg", "outlines.fgb", "ids.tif"])
+def test_superpixels_are_shown_by_their_borders_only(classes: Path, looked: Look, name: str) -> None:
+    ids = first_band(classes.with_name("ids.tif"))
+    assert looked.said[name]["renderer"] == ("hillshade" if name == "ids.tif" else "singleSymbol")
+    differ = [ids != np.roll(ids, shift, axis=axis) for axis in (0, 1) for shift in (-1, 1)]
+    border = np.logical_or.reduce(differ).repeat(2, axis=0).repeat(2, axis=1)
+    inside = ~uniform_filter(border.astype(float), 5).astype(bool)
+    inner = (ids > 0).repeat(2, axis=0).repeat(2, axis=1)
+    picture = looked.picture(name)
+    assert (picture[inside & inner] >= 250).all()
+    # Lines of a raster lie on pixels, those of polygons between them.
+    near = uniform_filter((picture < 200).any(axis=2).astype(float), 5) > 0
+    edge = np.zeros_like(inner)
+    edge[8:-8, 8:-8] = border[8:-8, 8:-8]
+    assert near[edge & inner].mean() > 0.95

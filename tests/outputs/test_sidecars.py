@@ -133,6 +133,7 @@ def test_the_item_tells_of_every_file(predict: Predict, tmp_path: Path) -> None:
         "legend": "./map.legend.png",
         "overview": "./map.preview.png",
         "map.tif.aux.xml": "./map.tif.aux.xml",
+        "confidence.qml": "../elsewhere/confidence.qml",
     }
     for asset in assets.values():
         path = folder / asset["href"]
