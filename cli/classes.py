@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .classes_edit import merge, order, set_class, split
-from .classes_files import apply, export_classes, import_classes
+from .classes_files import apply, edit_classes, export_classes, import_classes
 
 
 class _Group(click.Group):
@@ -21,5 +21,5 @@ def classes() -> None:
     """Name, recolour and merge classes, in models and in finished maps."""
 
 
-for command in (set_class, merge, split, order, export_classes, import_classes, apply):
+for command in (set_class, merge, split, order, edit_classes, export_classes, import_classes, apply):
     classes.add_command(command)

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from geoseg.config import ApplyClassesConfig, ExportClassesConfig, ImportClassesConfig
+from geoseg.config import ApplyClassesConfig, EditClassesConfig, ExportClassesConfig, ImportClassesConfig
+from geoseg.errors import GeosegError
 
 from .classes_edit import change_options, run_change
 from .options import PATH, min_area_option, overwrite_option
 from .streams import announce
+from .terminal import echo
 from .usage import Command
 
 
@@ -25,6 +27,34 @@ def export_classes(**settings: Any) -> None:
 
     export_classes(config.file, config.out, config.overwrite)
     announce(config.out)
+
+
+@click.command("edit", cls=Command)
+@change_options
+@click.pass_context
+def edit_classes(context: click.Context, /, **settings: Any) -> None:
+    """Edit the classes of FILE as a table in the editor that VISUAL or EDITOR names.
+
+    FILE is a model or the class raster of a map. Nothing changes unless the table is saved.
+    """
+    config = EditClassesConfig(**settings)
+    from geoseg.files.atomic import publish_bytes
+    from geoseg.jobs.class_edits import classes_of
+    from geoseg.naming.legend_file import legend_bytes, parse_legend
+
+    old, table = classes_of(config.file), config.file.with_suffix(".classes.csv")
+    text = click.edit(legend_bytes(old, table).decode("utf-8-sig").replace("\r\n", "\n"), extension=".csv")
+    if text is None:
+        echo(f"{config.file}: unchanged, as the table was not saved", err=True)
+        return
+    try:
+        run_change(
+            context, [config.file, *config.maps], lambda known: parse_legend(text.encode(), table, known), config.out,
+            config.min_area, config.overwrite,
+        )  # fmt: skip
+    except GeosegError as error:
+        publish_bytes(table, text.encode("utf-8-sig"))
+        raise type(error)(f"{error}. Your table is kept: mend {table.name}, and geoseg classes import it") from error
 
 
 @click.command("import", cls=Command)

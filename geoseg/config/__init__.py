@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from geoseg.config.classes import (
     ApplyClassesConfig,
+    EditClassesConfig,
     ExportClassesConfig,
     ImportClassesConfig,
     MergeClassesConfig,
@@ -23,8 +24,27 @@ from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
-    "MODEL_NAME", "ROUNDS", "ApplyClassesConfig", "Blend", "CheckConfig", "EvaluateConfig", "ExportClassesConfig",
-    "ImportClassesConfig", "InfoConfig", "MergeClassesConfig", "Opening", "OrderClassesConfig", "PolygonizeConfig",
-    "Precision", "PredictConfig", "SegmentConfig", "SetClassConfig", "SplitClassConfig", "StatusConfig", "TrainConfig",
-    "Weights", "opening_of",
+    "MODEL_NAME",
+    "ROUNDS",
+    "ApplyClassesConfig",
+    "Blend",
+    "CheckConfig",
+    "EditClassesConfig",
+    "EvaluateConfig",
+    "ExportClassesConfig",
+    "ImportClassesConfig",
+    "InfoConfig",
+    "MergeClassesConfig",
+    "Opening",
+    "OrderClassesConfig",
+    "PolygonizeConfig",
+    "Precision",
+    "PredictConfig",
+    "SegmentConfig",
+    "SetClassConfig",
+    "SplitClassConfig",
+    "StatusConfig",
+    "TrainConfig",
+    "Weights",
+    "opening_of",
 ]  # fmt: skip

@@ -93,6 +93,11 @@ class OrderClassesConfig(_Changed):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EditClassesConfig(_Changed):
+    """Settings of `geoseg classes edit`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportClassesConfig(_Changed):
     """Settings of `geoseg classes import`.
 

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from helpers.commandline import assert_refused, contents, first_band, geoseg, untouched
@@ -113,3 +114,18 @@ def test_what_cannot_be_done_changes_nothing(folder: Path, capsys: pytest.Captur
         ):
             assert_refused(geoseg(capsys, "classes", *arguments), code, words)
         assert contents(folder) == before
+
+
+def test_classes_are_edited_in_an_editor(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, kept = folder / "m.safetensors", folder / "m.classes.csv"
+    edits = iter([lambda text: text.replace("class 2", "Grün"), lambda _: None, lambda text: text.replace("#", "")])
+    monkeypatch.setattr(click, "edit", lambda text, extension: next(edits)(text))
+    assert geoseg(capsys, "classes", "edit", model).code == 0
+    assert named(model)[2] == "Grün"
+    before = model.read_bytes()
+    assert "unchanged" in geoseg(capsys, "classes", "edit", model).err
+    assert_refused(geoseg(capsys, "classes", "edit", model), 65, "#rrggbb", "is kept: mend m.classes.csv")
+    assert model.read_bytes() == before
+    assert "1,class 1,0072b2,1" in kept.read_text(encoding="utf-8-sig")

@@ -37,7 +37,7 @@ from shapely.geometry import Polygon, box
 
 from geoseg.cli.check import check
 from geoseg.cli.classes_edit import merge, order, set_class, split
-from geoseg.cli.classes_files import apply, export_classes, import_classes
+from geoseg.cli.classes_files import apply, edit_classes, export_classes, import_classes
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
@@ -50,6 +50,7 @@ from geoseg.cli.train import train
 from geoseg.config import (
     ApplyClassesConfig,
     CheckConfig,
+    EditClassesConfig,
     EvaluateConfig,
     ExportClassesConfig,
     ImportClassesConfig,
@@ -83,6 +84,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (merge, ["m.tif", "3", "--into", "4"], MergeClassesConfig(file=Path("m.tif"), classes=("3",), into="4"), {}),
     (split, ["m.tif", "3"], SplitClassConfig(file=Path("m.tif"), entry="3"), {}),
     (order, ["m.tif", "3"], OrderClassesConfig(file=Path("m.tif"), classes=("3",)), {}),
+    (edit_classes, ["m.tif"], EditClassesConfig(file=Path("m.tif")), {}),
     (export_classes, ["m.tif", "-o", "l.csv"], ExportClassesConfig(file=Path("m.tif"), out=Path("l.csv")), {}),
     (import_classes, ["m.tif", "l.csv"], ImportClassesConfig(file=Path("m.tif"), legend=Path("l.csv")), {}),
     (apply, ["l.csv", "m.tif"], ApplyClassesConfig(legend=Path("l.csv"), files=(Path("m.tif"),)), {}),
