@@ -6,6 +6,16 @@ Neither torch nor rasterio is imported here, because `geoseg --help` reads the d
 from __future__ import annotations
 
 from geoseg.config.change import ChangeConfig
+from geoseg.config.classes import (
+    ApplyClassesConfig,
+    EditClassesConfig,
+    ExportClassesConfig,
+    ImportClassesConfig,
+    MergeClassesConfig,
+    OrderClassesConfig,
+    SetClassConfig,
+    SplitClassConfig,
+)
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
@@ -15,7 +25,29 @@ from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
-    "MODEL_NAME", "ROUNDS", "Blend", "ChangeConfig", "CheckConfig", "EvaluateConfig", "InfoConfig", "Match", "Opening",
-    "PolygonizeConfig", "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights",
+    "MODEL_NAME",
+    "ROUNDS",
+    "ApplyClassesConfig",
+    "Blend",
+    "ChangeConfig",
+    "CheckConfig",
+    "EditClassesConfig",
+    "EvaluateConfig",
+    "ExportClassesConfig",
+    "ImportClassesConfig",
+    "InfoConfig",
+    "Match",
+    "MergeClassesConfig",
+    "Opening",
+    "OrderClassesConfig",
+    "PolygonizeConfig",
+    "Precision",
+    "PredictConfig",
+    "SegmentConfig",
+    "SetClassConfig",
+    "SplitClassConfig",
+    "StatusConfig",
+    "TrainConfig",
+    "Weights",
     "opening_of",
 ]  # fmt: skip

@@ -39,6 +39,10 @@ MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, Recurs
 _MAX_BYTES = 64 << 20
 """The record of a map of 65,534 classes has a tenth of it."""
 
+EARLIER = "earlier_sha256"
+"""Entry of a model's provenance, and of its maps': SHA-256 of the files that its tensors were in when its classes were
+others."""
+
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "geoseg": str, "scene": dict, "raster": dict, "settings": dict, "model_sha256": (str, type(None)),
     "polygons": int, "superpixels": int, "files": dict, "classes": list, "clusters": dict,

@@ -16,7 +16,7 @@ from geoseg.areas.features import Feature, features_of
 from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig
 from geoseg.errors import InputError, InputMissingError, SettingError
-from geoseg.files.record import read_record, versions
+from geoseg.files.record import EARLIER, read_record, versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
@@ -261,6 +261,7 @@ class PredictJob(BlockJob):
             "model_sha256": self.model.sha256,
             "settings": {**self._settings(), "min_area": str(area) if area else None},
             "device": self.device.type,
+            **({EARLIER: earlier} if (earlier := self.model.provenance.get(EARLIER)) else {}),
             **({"clusters": origins} if (origins := self.model.classes.origins) else {}),
         }
 

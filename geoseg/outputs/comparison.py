@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from geoseg.classes import LandClass
 from geoseg.errors import InputError
+from geoseg.files.record import EARLIER
 from geoseg.outputs.transitions import MAX_CLASSES
 from geoseg.raster.class_raster import ClassRaster
 
@@ -20,8 +22,9 @@ def common_classes(old: ClassRaster, new: ClassRaster) -> tuple[tuple[LandClass,
         InputError: The ids mean something else in the other raster, or nothing says what they mean; or there are too
             many classes.
     """
-    models = [_model(raster) for raster in (old, new)]
-    same = models[0] is not None and models[0] == models[1]
+    models = [_models(raster) for raster in (old, new)]
+    common = models[0] & models[1]
+    same = bool(common)
     one, other = old.classes, new.classes
     if same:
         # A copy may have lost the file or the record that names its classes.
@@ -39,30 +42,30 @@ def common_classes(old: ClassRaster, new: ClassRaster) -> tuple[tuple[LandClass,
             f"{old.path}: has {len(classes)} classes; transitions between more than {MAX_CLASSES} do not fit into 16 "
             "bits: merge some"
         )
-    return tuple(classes[value] for value in sorted(classes)), models[0] if same else None
+    return tuple(classes[value] for value in sorted(classes)), min(common) if same else None
 
 
 def _check(
     old: ClassRaster, new: ClassRaster, one: Mapping[int, LandClass], other: Mapping[int, LandClass],
-    models: list[str | None], same: bool,
+    models: list[frozenset[str]], same: bool,
 ) -> None:  # fmt: skip
     shared = sorted(one.keys() & other.keys())
     differing = [value for value in shared if one[value].name != other[value].name]
     alone = sorted(one.keys() ^ other.keys())
+    if same and (alone or _provenance(old).get("clusters") != _provenance(new).get("clusters")):
+        raise InputError(
+            f"{new.path}: does not have the classes of {old.path}, though one model made both: some were merged in one "
+            "of them; give both the same classes: geoseg classes apply"
+        )
     if same and differing:
         value = differing[0]
         raise InputError(
             f"{new.path}: calls class {value} {other[value].name!r}, {old.path} calls it {one[value].name!r}: give "
-            "both the same classes (geoseg classes)"
-        )
-    if same and alone:
-        raise InputError(
-            f"{new.path}: class {alone[0]} is in one map only, though one model made both: classes of one were "
-            "merged; merge them in both (geoseg classes)"
+            "both the same classes (geoseg classes apply)"
         )
     if same or (shared and not differing and not _by_default(one, other)):
         return
-    known = ", ".join(map(_short, reversed(models)))
+    known = ", ".join(_short(raster) for raster in (new, old))
     raise InputError(
         f"{new.path}: was not made by the model of {old.path} ({known}), so their ids mean different things; "
         "map both dates with one model: geoseg predict OLD_SCENE NEW_SCENE --model MODEL --out FOLDER"
@@ -74,11 +77,18 @@ def _by_default(*maps: Mapping[int, LandClass]) -> bool:
     return any(entry.name == LandClass.default(entry.id).name for classes in maps for entry in classes.values())
 
 
-def _model(raster: ClassRaster) -> str | None:
-    provenance = raster.scene.provenance
-    found = None if provenance is None else provenance.get("model_sha256")
-    return found if isinstance(found, str) else None
+def _provenance(raster: ClassRaster) -> Mapping[str, Any]:
+    return raster.scene.provenance or {}
 
 
-def _short(model: str | None) -> str:
-    return "no model known" if model is None else f"model {model[:12]}"
+def _models(raster: ClassRaster) -> frozenset[str]:
+    """The SHA-256 of the model of a raster, and those that it had before its classes were edited."""
+    provenance = _provenance(raster)
+    earlier = provenance.get(EARLIER)
+    found = [provenance.get("model_sha256"), *(earlier if isinstance(earlier, list) else [])]
+    return frozenset(digest for digest in found if isinstance(digest, str))
+
+
+def _short(raster: ClassRaster) -> str:
+    model = _provenance(raster).get("model_sha256")
+    return f"model {model[:12]}" if isinstance(model, str) else "no model known"

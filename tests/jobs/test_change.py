@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from affine import Affine
 from helpers.class_rasters import sieved
 from helpers.commandline import Outcome, assert_refused, contents, first_band, geoseg, untouched
 from helpers.maps import make_map
-from helpers.rasters import TRANSFORM, make_raster
+from helpers.rasters import TRANSFORM, landscape, make_raster
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap, LandClass
@@ -176,7 +177,7 @@ RENAMED = ClassMap((replace(CLASSES.classes[0], name="Meadow"), *CLASSES.classes
         (DEFAULT, DEFAULT, "ab", ("model aaaa", "model bbbb", "with one model", "--model")),
         (CLASSES, RENAMED, "ab", ("with one model",)),
         (CLASSES, RENAMED, "aa", ("'Meadow'", "geoseg classes")),
-        (CLASSES, ClassMap(CLASSES.classes[:3]), "aa", ("class 4", "merge")),
+        (CLASSES, ClassMap(CLASSES.classes[:3]), "aa", ("does not have the classes", "geoseg classes apply")),
         (CLASSES, CLASSES, "ab", ()),
         (DEFAULT, DEFAULT, "aa", ()),
     ],
@@ -192,6 +193,22 @@ def test_maps_are_compared_if_their_ids_mean_the_same(
         return
     with untouched(tmp_path):
         assert_refused(change(), 65, *words)
+
+
+def test_a_map_by_the_model_before_and_after_it_was_edited(
+    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], change: Change
+) -> None:
+    scene, model = make_raster(tmp_path / "s.tif", landscape(60, 70)), tmp_path / "m.safetensors"
+    shutil.copy(model_path, model)
+    predict = ("-q", "predict", scene, "-m", model, "-o")
+    assert geoseg(capsys, *predict, tmp_path / "old.tif").code == 0
+    assert geoseg(capsys, "classes", "set", model, "2", "Water").code == 0
+    assert geoseg(capsys, *predict, tmp_path / "new.tif").code == 0
+    assert_refused(change(), 65, "'Water'", "geoseg classes apply")
+    assert geoseg(capsys, "classes", "apply", model, tmp_path / "old.tif").code == 0
+    done = change("--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["changed"] == 0
 
 
 def legend(path: Path, names: dict[int, str]) -> None:

@@ -27,7 +27,9 @@ from scipy.ndimage import uniform_filter
 
 from geoseg.api.make import superpixels
 from geoseg.classes import ClassMap, LandClass
+from geoseg.jobs.relabel import RelabelJob
 from geoseg.model.file import save_model
+from geoseg.naming.edits import merge, set_class
 
 CLASSES = ClassMap(
     tuple(
@@ -173,3 +175,19 @@ def test_superpixels_are_shown_by_their_borders_only(classes: Path, looked: Look
     edge = np.zeros_like(inner)
     edge[8:-8, 8:-8] = border[8:-8, 8:-8]
     assert near[edge & inner].mean() > 0.95
+
+
+def test_a_map_that_was_relabelled_opens_with_its_new_classes(classes: Path) -> None:
+    odd = ("a\"b' & <c> \\ %s", "🌳 \u202eשלום\u202c مرحبا", "x" * 300)
+    new = merge(CLASSES, [2], into=4)
+    for entry, name in zip(new.classes, odd, strict=False):
+        new = set_class(new, entry.id, name, "#0a0b0c" if entry.id == 1 else None)
+    out = classes.with_name("named.tif")
+    with RelabelJob(classes, new, out) as job:
+        for _ in job.run():
+            pass
+    found = look(classes.parent, out, out.with_name("named-polygons.gpkg"))
+    legend = [[entry.id, entry.name, entry.colour] for entry in new.classes]
+    assert [entry[0] for entry in legend] == [1, 3, 4, 5]
+    assert found.said["named.tif"]["entries"] == legend
+    assert found.said["named-polygons.gpkg"]["entries"] == legend
