@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from helpers.maps import make_map
 from helpers.models import make_model, with_experts
 from helpers.rasters import landscape, make_raster
 from PIL import Image
 
 from faults.commands import Commands, Ended, hashes
 from faults.points import Fault
+from geoseg.classes import ClassMap
 from geoseg.errors import OutputError
 from geoseg.model.file import save_model
 
@@ -30,6 +33,10 @@ PREDICT = (
 )  # fmt: skip
 SUPERPIXELS = ("superpixels", "{inputs}/scene.tif", "--block-size", "512", "--size", "8", "-o")
 POLYGONIZE = ("polygonize", "{inputs}/classes.tif", "--sld", "--overwrite", "-o")
+CHANGE = (
+    "change", "{inputs}/old.tif", "{inputs}/new.tif", "--sld", "--min-area", "4px", "--overwrite", "--polygons",
+    "{folder}/change.gpkg", "-o", "{folder}/change.tif",
+)  # fmt: skip
 TRAIN = (
     "train", "--data", "{inputs}/data", "--steps", "10", "--classes", "3", "--patch-size", "64", "--batch-size", "2",
     "--superpixel-size", "8", "--precision", "float32", "-o", "{folder}/model.safetensors",
@@ -73,6 +80,7 @@ CASES = (
     Case("superpixels .gpkg", (*SUPERPIXELS, "{folder}/cut.gpkg"), "cut.gpkg.geoseg.json"),
     Case("polygonize .gpkg", (*POLYGONIZE, "{folder}/classes.gpkg"), "classes.gpkg.geoseg.json"),
     Case("polygonize .fgb", (*POLYGONIZE, "{folder}/classes.fgb"), "classes.fgb.geoseg.json", theirs=("classes.qml",)),
+    Case("change", CHANGE, "change.geoseg.json"),
     Case("train", TRAIN, "model.safetensors", ("model.png", "model.metrics.jsonl"), (), ("--resume",), (), BRIEF),
 )
 
@@ -228,6 +236,9 @@ def _whole(path: Path) -> bool:
 def make_inputs(folder: Path) -> None:
     """Make a scene of three blocks, the last one empty, a model for it, and imagery to train on."""
     (folder / "data").mkdir(parents=True)
+    ids = landscape(540, 130)[0] // 64 + 1
+    for name, values in (("old", ids), ("new", np.roll(ids, 9, axis=1))):
+        make_map(folder / f"{name}.tif", values, ClassMap.default(4))
     pixels = landscape(64, 1100)
     pixels[:, :, 1024:] = 0
     make_raster(folder / "scene.tif", pixels, nodata=0)

@@ -31,6 +31,7 @@ _SET_PIPE_SIZE = 1031
 HEAVY = (
     "torch", "rasterio.shutil", "pyogrio", "geopandas", "skimage.segmentation", "sklearn.mixture",
     "geoseg.jobs.train", "geoseg.jobs.predict", "geoseg.jobs.superpixels", "geoseg.jobs.polygonize",
+    "geoseg.jobs.change",
     "geoseg.outputs.names", "geoseg.jobs.info",
 )  # fmt: skip
 
@@ -139,7 +140,8 @@ def warm() -> None:
 
 def _work(folder: Path, scene: Path, model: Any) -> None:
     """Make a map with every output, and superpixels, through the library: the command line installs signal handlers."""
-    from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
+    from geoseg.config import ChangeConfig, PolygonizeConfig, PredictConfig, SegmentConfig
+    from geoseg.jobs.change import ChangeJob
     from geoseg.jobs.polygonize import PolygonizeJob
     from geoseg.jobs.predict import PredictJob
     from geoseg.jobs.superpixels import SuperpixelsJob
@@ -156,6 +158,9 @@ def _work(folder: Path, scene: Path, model: Any) -> None:
             list(cutting.run())
     with PolygonizeJob(PolygonizeConfig(out, folder / "polygons.fgb")) as polygons:
         list(polygons.run())
+    compared = ChangeConfig(out, out, folder / "change.tif", folder / "change.gpkg", min_area=Area(2, "px"))
+    with ChangeJob(compared) as comparison:
+        list(comparison.run())
 
 
 def serve() -> None:

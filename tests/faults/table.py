@@ -13,9 +13,9 @@ from faults.cases import CASES, Bench, Case, Tally
 from faults.interference import at_once, damaged_parts, neighbours, planted, stops
 from faults.trials import ERRORS, crashes, failures, full_disks, kills, limited, losses, points
 
-PREDICT, IDS, CUT, POLYGONS, FLAT, TRAIN = CASES
+PREDICT, IDS, CUT, POLYGONS, FLAT, CHANGE, TRAIN = CASES
 """The commands: predict with every output, superpixels to a raster and a GeoPackage, polygonize to a GeoPackage and a
-FlatGeobuf, train."""
+FlatGeobuf, change, train."""
 
 SHARES = (0, 0.02, 0.1, 0.3, 0.6, 0.94)
 """Limits on the size of files, as shares of the largest output."""
@@ -81,6 +81,7 @@ ROWS = (
     Row("crash points over an old map", "the same with --overwrite, old files there", _crashes(PREDICT, old=True)),
     Row("crash points of superpixels", ".tif and .gpkg", _crashes(IDS, CUT)),
     Row("crash points of polygonize", ".gpkg and .fgb, with --overwrite", _crashes(POLYGONS, FLAT)),
+    Row("crash points of change", "with polygons and --min-area, over old files", _crashes(CHANGE)),
     Row("crash points of train", "then with --resume", _crashes(TRAIN)),
     Row("crash points of train over an old model", "--overwrite, then --resume", _crashes(TRAIN, old=True)),
     Row(

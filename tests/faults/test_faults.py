@@ -16,7 +16,7 @@ import pytest
 from faults.bad_models import flips, refusals, worn_card
 from faults.cases import CASES, Bench, Case, Tally
 from faults.interference import KINDS, at_once, damaged_parts, neighbours, planted, stops
-from faults.table import CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
+from faults.table import CHANGE, CUT, DISKS, FLAT, IDS, MOMENTS, POLYGONS, PREDICT, ROWS, TRAIN, Row, discarding, root
 from faults.trials import ERRORS, crashes, failures, full_disks, limited, losses, spread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected by way of /proc and POSIX signals")
@@ -51,6 +51,7 @@ def test_nothing_is_left_behind_by_the_dead(crashed: Tally) -> None:
         CUT,
         POLYGONS,
         FLAT,
+        CHANGE,
     ],
     ids=lambda case: case.name,
 )
