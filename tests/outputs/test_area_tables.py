@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
+from geoseg.areas.features import features_of
 from geoseg.classes import ClassMap, LandClass
 from geoseg.files.record import read_record
+from geoseg.outputs.area_tables import feature_areas
 from geoseg.outputs.class_areas import class_areas
 from geoseg.raster.class_raster import ClassRaster
 
@@ -58,6 +60,24 @@ def test_areas_are_those_on_the_ground(tmp_path: Path) -> None:
     share = np.count_nonzero(IDS) / IDS.size
     assert sum(area.m2 or 0 for area in found[2].values()) == pytest.approx(whole * share, rel=1e-4)
     assert whole == pytest.approx(40 * 60 * 9 / 4, rel=0.02)
+
+
+def test_pixels_of_a_feature_have_the_areas_of_their_place(tmp_path: Path) -> None:
+    # Turned by a third, so that in Web Mercator no two columns of pixels have one area.
+    transform = Affine.translation(1_000_000, 8_000_000) @ Affine.rotation(-120) @ Affine.scale(5000)
+    path = make_map(tmp_path / "m.tif", IDS, ClassMap.default(3), crs="EPSG:3857", transform=transform)
+    halves = [
+        Polygon([transform @ (x, y) for x, y in ((a, 0), (b, 0), (b, 40), (a, 40))]) for a, b in ((0, 37), (37, 60))
+    ]
+    geopandas.GeoDataFrame(geometry=halves, crs=3857).to_file(tmp_path / "a.gpkg")
+    with ClassRaster(path) as raster:
+        features = features_of(tmp_path / "a.gpkg", raster.scene.georeference, raster.scene.extent)
+        whole, parts = feature_areas(raster, features)
+    for value, area in whole.items():
+        pair = [parts[number][value] for number in (1, 2)]
+        assert sum(each.pixels for each in pair) == area.pixels
+        assert sum(each.m2 or 0 for each in pair) == pytest.approx(area.m2, rel=1e-12)
+    assert parts[1][1].m2 != pytest.approx(whole[1].m2 * parts[1][1].pixels / whole[1].pixels, rel=1e-3)  # type: ignore[operator]
 
 
 def test_a_map_has_a_table_of_each_feature(
