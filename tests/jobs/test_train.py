@@ -485,7 +485,7 @@ def test_early_pictures_are_of_the_averaged_weights_and_change_nothing(
     trainer, *_ = watched(plain, tmp_path / "m.safetensors")
     seen = []
 
-    def look(trainer: Trainer) -> Any:
+    def look(trainer: Trainer, *_: object) -> Any:
         own = dict(trainer.network.named_parameters())
         seen.append(all(torch.equal(value, own[name]) for name, value in trainer.averages.last.items()))
         return np.zeros((8, 8, 3), np.uint8)
