@@ -127,7 +127,7 @@ def judge(model: Model, sampler: PatchSampler, device: torch.device, precision: 
     pixels = np.concatenate([seen.measured.area for seen in found])
     area, classes = pixels / max(1, pixels.sum()), q.argmax(axis=1)
     trust = float((area * ((classes == mixture) + 0.0 + (classes == network)) / 2).sum())
-    K = len(model.classes)
+    K = model.classes.clusters
     before, after = (np.bincount(each, area, K) for each in (mixture, classes))
     lost = {int(k) + 1: float(before[k]) for k in np.flatnonzero((before > 0) & (after < _LOST * before))}
     temperature = _temperature(q, area, trust)

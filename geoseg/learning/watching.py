@@ -106,4 +106,4 @@ def watch(model: Model, sampler: PatchSampler, device: torch.device, precision: 
         classes.append(ids[1:] - 1)
         confidences.append(confidence[1:])
         measured.append(measure(crop, labels, count, model.stats))
-    return appearance_of(len(model.classes), np.concatenate(classes), np.concatenate(confidences), measured)
+    return appearance_of(model.classes.clusters, np.concatenate(classes), np.concatenate(confidences), measured)

@@ -1,1 +1,1 @@
-"""From clusters to a legend: what classes look like, their colours, guesses of their names, and which are alike."""
+"""From clusters to a legend: looks, colours, likeness and guesses of names; edits of class maps and their files."""
