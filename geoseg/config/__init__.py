@@ -13,7 +13,9 @@ from geoseg.config.classes import (
     MergeClassesConfig,
     OrderClassesConfig,
     SetClassConfig,
+    ShowClassesConfig,
     SplitClassConfig,
+    SuggestClassesConfig,
 )
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
@@ -42,8 +44,10 @@ __all__ = [
     "PredictConfig",
     "SegmentConfig",
     "SetClassConfig",
+    "ShowClassesConfig",
     "SplitClassConfig",
     "StatusConfig",
+    "SuggestClassesConfig",
     "TrainConfig",
     "Weights",
     "opening_of",
