@@ -21,7 +21,8 @@ _PATCHES, _FEW_PATCHES = 96, 12
 """How many are looked at: those that cover the imagery, within these bounds."""
 
 _LARGEST = 2.0
-"""Scaled grey is clipped to it, as in `geoseg.segments.descriptors`."""
+"""Scaled values are clipped to it, on both sides: unlike in `geoseg.segments.descriptors`, what is darker than the dark
+end keeps its contrast, by which a shadow is told from water."""
 
 
 class Measured(NamedTuple):
@@ -55,7 +56,7 @@ def measure(crop: Crop, labels: NDArray[np.int32], count: int, stats: BandStats)
     """Return what the superpixels 1..count of a patch look like."""
     counted, pixels = labels[crop.counted], stats.winsorised(crop.pixels[:, crop.counted, None])[..., 0]
     low, high = (np.asarray(end)[:, None] for end in (stats.low, stats.high))
-    grey = np.clip((pixels - low) / (high - low), 0, _LARGEST).mean(axis=0)
+    grey = np.clip((pixels - low) / (high - low), -_LARGEST, _LARGEST).mean(axis=0)
     area: Any = np.bincount(counted, minlength=count + 1)[1:]
     *values, first, second = (
         np.bincount(counted, each, count + 1)[1:] / np.maximum(area, 1) for each in (*pixels, grey, grey**2)

@@ -157,7 +157,7 @@ class _Sums:
             return
         low, high = self.ends
         scaled = [(each - low[i]) / (high[i] - low[i]) for i, each in enumerate(numbers)]
-        self._add_contrast(values, np.clip(scaled, 0, 2).mean(axis=0))
+        self._add_contrast(values, np.clip(scaled, -2, 2).mean(axis=0))
 
     def _add_contrast(self, values: NDArray[Any], grey: Floats) -> None:
         """Add the standard deviation of grey within each square, by value."""

@@ -38,6 +38,7 @@ from shapely.geometry import Polygon, box
 from geoseg.cli.check import check
 from geoseg.cli.classes_edit import merge, order, set_class, split
 from geoseg.cli.classes_files import apply, edit_classes, export_classes, import_classes
+from geoseg.cli.classes_look import show_classes, suggest
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
@@ -61,8 +62,10 @@ from geoseg.config import (
     PredictConfig,
     SegmentConfig,
     SetClassConfig,
+    ShowClassesConfig,
     SplitClassConfig,
     StatusConfig,
+    SuggestClassesConfig,
     TrainConfig,
 )
 from geoseg.files.atomic import sha256
@@ -80,6 +83,8 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
+    (show_classes, ["m.tif"], ShowClassesConfig(Path("m.tif")), {"as_json": "json"}),
+    (suggest, ["m.tif"], SuggestClassesConfig(Path("m.tif")), {"as_json": "json"}),
     (set_class, ["m.tif", "3", "a"], SetClassConfig(file=Path("m.tif"), entry="3", name="a"), {}),
     (merge, ["m.tif", "3", "--into", "4"], MergeClassesConfig(file=Path("m.tif"), classes=("3",), into="4"), {}),
     (split, ["m.tif", "3"], SplitClassConfig(file=Path("m.tif"), entry="3"), {}),
