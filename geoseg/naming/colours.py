@@ -33,8 +33,6 @@ _DEFICIENT = 2.0
 """What a difference that somebody with a colour-vision deficiency sees counts, where one that others see counts 1."""
 _SWEEPS = 40
 _GAIN = 1e-9
-_SAME = 1e3
-"""Energy of a pair of equal colours."""
 
 _LIGHTNESS, _CHROMA, _HUES = (0.24, 0.94, 13), (0.0, 0.18, 7), 24
 """First, last and number of steps of the candidates in OKLab's polar form."""
@@ -182,7 +180,5 @@ class _Search:
         if candidate not in self._rows:
             differences = ciede2000(self._seen, self._seen[:, candidate, None])
             differences[1:] *= _DEFICIENT
-            row = np.exp(-differences.min(axis=0) / _WIDTH)
-            row[candidate] = _SAME
-            self._rows[candidate] = row
+            self._rows[candidate] = np.exp(-differences.min(axis=0) / _WIDTH)
         return self._rows[candidate]

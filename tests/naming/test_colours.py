@@ -74,7 +74,7 @@ def test_the_same_looks_have_the_same_colours_and_all_are_different() -> None:
     looks = scenery(200)
     assert colours_of(looks) == colours_of(list(looks))
     assert len(set(colours_of(looks))) == 200
-    assert len(set(colours_of([UNSEEN] * 30))) == 30
+    assert len(set(colours_of([TREES] * MOST))) == MOST
     assert colours_of([]) == ()
 
 
