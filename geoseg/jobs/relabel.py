@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, InputMissingError, SettingError, first_line
 from geoseg.files.atomic import sha256
-from geoseg.files.record import MALFORMED, Record, parse_record, read_record, record_path, versions
+from geoseg.files.record import MALFORMED, RECORD, Record, parse_record, read_record, record_path, versions
 from geoseg.files.targets import check_target
 from geoseg.grid import Block, partition
 from geoseg.jobs.blocks import BlockJob
@@ -193,6 +193,12 @@ class RelabelJob(BlockJob):
             self._blocks, len(self._blocks), self.scene.extent,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
+        for polygons in _made_of(self.outputs.classes):
+            log.warning(
+                "%s: was made of %s as it was; make it again with geoseg polygonize",
+                polygons,
+                self.outputs.classes.name,
+            )
 
     def _provenance(self) -> dict[str, Any]:
         old = {key: value for key, value in self._record.content.items() if key not in ("files", "classes", "clusters")}
@@ -200,6 +206,17 @@ class RelabelJob(BlockJob):
             old["settings"] = {**old.get("settings", {}), "min_area": str(self.min_area)}
         origins = self.classes.origins
         return {**old, **({"clusters": origins} if origins else {})}
+
+
+def _made_of(raster: Path) -> list[Path]:
+    """The results beside a class raster that were made of it."""
+    found = []
+    for path in sorted(raster.parent.glob(f"*{RECORD}")):
+        with suppress(InputError, InputMissingError):
+            record = read_record(path)
+            if record.content.get("raster", {}).get("name") == raster.name:
+                found.append(path.with_name(path.name.removesuffix(RECORD)))
+    return found
 
 
 def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Mapping[str, Any] | None]:

@@ -14,9 +14,11 @@ from helpers.commandline import assert_refused, contents, first_band, geoseg, un
 from helpers.models import make_model
 from helpers.rasters import landscape, make_raster
 
+import geoseg as geoseg_api
 from geoseg.classes import ClassMap
 from geoseg.files.record import read_record
 from geoseg.model.file import load_model, save_model
+from geoseg.naming.edits import set_class
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,17 @@ def test_classes_are_edited_in_an_editor(
     assert_refused(geoseg(capsys, "classes", "edit", model), 65, "#rrggbb", "is kept: mend m.classes.csv")
     assert model.read_bytes() == before
     assert "1,class 1,0072b2,1" in kept.read_text(encoding="utf-8-sig")
+
+
+def test_python_names_model_and_map_at_once(folder: Path) -> None:
+    model, out = folder / "m.safetensors", folder / "map.tif"
+    assert geoseg_api.set_classes([model, str(out)], {2: "water", "class 3": "water"}) == [model, out]
+    wanted = {1: "class 1", 2: "water", 4: "class 4", 5: "class 5"}
+    assert named(model) == named(folder / "map.geoseg.json") == wanted
+    classes = geoseg_api.open_classes(out)
+    assert classes[2].clusters == (2, 3)
+    geoseg_api.set_classes(model, set_class(classes, 1, "land"))
+    assert geoseg_api.set_classes(out, model, out=folder / "n.tif") == [folder / "n.tif"]
+    assert named(folder / "n.geoseg.json")[1] == "land"
+    with pytest.raises(geoseg_api.SettingError, match="there is no class '9'"):
+        geoseg_api.set_classes(out, {9: "x"})

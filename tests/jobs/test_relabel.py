@@ -106,6 +106,18 @@ def test_a_map_that_was_relabelled_can_be_again(folder: Path, capsys: pytest.Cap
     assert wrong(capsys, folder / "map.tif", folder / "scene.tif") == []
 
 
+def test_polygons_of_the_old_map_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert geoseg(capsys, "-q", "polygonize", folder / "map.tif", "-o", folder / "p.fgb").code == 0
+    caplog.clear()
+    relabel(folder / "map.tif", NEW)
+    assert [message for message in caplog.messages if "p.fgb: was made of map.tif as it was" in message]
+    caplog.clear()
+    relabel(folder / "map.tif", NEW, out=folder / "n.tif")
+    assert not caplog.messages
+
+
 def test_a_copy_leaves_the_map_as_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("map")}
     relabel(folder / "map.tif", NEW, out=folder / "named.tif")

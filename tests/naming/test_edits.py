@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import SettingError
-from geoseg.naming.edits import find, merge, reorder, set_class, split, translation
+from geoseg.naming.edits import find, merge, rename, reorder, set_class, split, translation
 
 FIVE = ClassMap.default(5)
 
@@ -98,3 +98,10 @@ def test_a_class_without_its_own_cluster_keeps_its_first() -> None:
     classes = ClassMap((replace(LandClass.default(1), clusters=(2, 3)), replace(LandClass.default(7), clusters=(1,))))
     found = split(classes, 1)
     assert found.class_of_cluster() == (0, 7, 1, 3)
+
+
+def test_classes_of_one_name_become_one_and_names_may_be_exchanged() -> None:
+    found = rename(FIVE, {"4": "water", "class 2": "water", "1": "class 3", "3": "class 1"})
+    assert [(entry.id, entry.name, entry.clusters) for entry in found.classes] == [
+        (1, "class 3", (1,)), (2, "water", (2, 4)), (3, "class 1", (3,)), (5, "class 5", (5,))
+    ]  # fmt: skip
