@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ _CELL = 16
 """Side in pixels of the squares within which contrast is measured, about that of a superpixel."""
 _MIN_PIXELS = 16
 """Pixels of a class in a square that its contrast is measured of."""
+_PIECE = 4096
 _MOST_SUMS = 1 << 24
 _MOST_BORDERS = 1 << 11
 """Above so many ids, borders are not counted."""
@@ -53,7 +55,7 @@ def survey(
     ends: tuple[Floats, Floats] | None = None,
     borders: bool = False,
 ) -> Survey:
-    """Read a map from end to end, in memory that does not depend on its height.
+    """Read a map from end to end, in memory that hardly depends on its size: some hundred rows of ids, fewer of floats.
 
     Args:
         raster: The map.
@@ -73,12 +75,15 @@ def survey(
             values = raster.read(rows)
             if int(values.max(initial=0)) >= sums.size:
                 raise InputError(f"{raster.path}: has ids above {sums.size - 1 - raster.offset}, which no class has")
-            sums.add_areas(rows, values)
-            if confidence is not None:
-                sums.confidence += sums.total(values, confidence.read(rows) / confidence.max_value)
-            if scene is not None and place is not None:
-                pixels, valid = scene.read(_moved(raster.window(rows), place))
-                sums.add_pixels(np.where(valid, values, 0), pixels)
+            sure = None if confidence is None else confidence.read(rows)
+            for cols in _pieces(values.shape[1]):
+                part, window = values[:, cols.start : cols.stop], Window(rows, cols)
+                sums.add_areas(window, part)
+                if confidence is not None and sure is not None:
+                    sums.confidence += sums.total(part, sure[:, cols.start : cols.stop] / confidence.max_value)
+                if scene is not None and place is not None:
+                    pixels, valid = scene.read(_moved(window, place))
+                    sums.add_pixels(np.where(valid, part, 0), pixels)
             if borders:
                 sums.add_pairs(values[:, :-1], values[:, 1:])
                 below = values if above is None else np.concatenate([above, values])
@@ -102,6 +107,11 @@ def place_in(scene: Scene, raster: ClassRaster) -> tuple[int, int]:
     if not scene.georeference.shifted(window).transform.almost_equals(mine.transform, 1e-6):
         raise InputError(f"{raster.path}: is not on the pixel grid of {scene.path.name}; give the scene it was made of")
     return place
+
+
+def _pieces(width: int) -> Iterator[Span]:
+    """Spans of columns that are summed at once, whole squares wide."""
+    return (Span(start, min(start + _PIECE, width)) for start in range(0, width, _PIECE))
 
 
 def _moved(window: Window, place: tuple[int, int]) -> Window:
@@ -137,11 +147,11 @@ class _Sums:
         """The sum of weights of the pixels of each value."""
         return np.bincount(values.ravel(), np.ravel(weights), self.size).astype(np.float64)
 
-    def add_areas(self, rows: Span, values: NDArray[Any]) -> None:
-        """Add the pixels of some rows."""
+    def add_areas(self, window: Window, values: NDArray[Any]) -> None:
+        """Add the pixels of a window."""
         found = np.bincount(values.ravel(), minlength=self.size)
         self.pixels += found
-        areas = self.ground.areas(self.raster.window(rows))
+        areas = self.ground.areas(window)
         if isinstance(areas, np.ndarray):
             self.area += self.total(values, areas)
         elif areas is not None:

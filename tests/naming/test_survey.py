@@ -12,6 +12,7 @@ from helpers.rasters import TRANSFORM, make_raster
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.naming import survey as survey_module
 from geoseg.naming.survey import Survey, survey
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.scene import Scene
@@ -25,6 +26,12 @@ IDS[IDS == 3] = 7
 PIXELS = RANDOM.integers(1, 255, (2, ROWS + 20, COLS + 5)).astype(np.uint8)
 ENDS = np.array([0.0, 0.0]), np.array([255.0, 255.0])
 WITHIN = PIXELS[:, 20:, 5:]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums are taken of several pieces of the rows."""
+    monkeypatch.setattr(survey_module, "_PIECE", 32)
 
 
 def look(folder: Path, ids: NDArray[Any] = IDS, **more: Any) -> Survey:
