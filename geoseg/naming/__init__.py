@@ -1,0 +1,1 @@
+"""From clusters to a legend: what shows the classes of a map, names them and merges them."""
