@@ -16,5 +16,6 @@ from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
     "MODEL_NAME", "ROUNDS", "Blend", "CheckConfig", "EvaluateConfig", "InfoConfig", "Opening", "PolygonizeConfig",
-    "Precision", "PredictConfig", "ReportConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights", "opening_of",
+    "Precision", "PredictConfig", "ReportConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights",
+    "opening_of",
 ]  # fmt: skip

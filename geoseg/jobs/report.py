@@ -14,7 +14,7 @@ from geoseg.jobs.job import Job
 from geoseg.jobs.results import ReportResult
 from geoseg.location import local
 from geoseg.naming.origin import find_confidence, open_scene
-from geoseg.naming.page import MapView, report_page
+from geoseg.naming.page import PAGES, MapView, report_page
 from geoseg.naming.page_text import page_text
 from geoseg.naming.sheet import SheetRow, class_sheet
 from geoseg.outputs.scene_picture import SceneCopy, Tones
@@ -24,7 +24,6 @@ from geoseg.raster.ground import Ground
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = (".html", ".htm")
 _REMEDY = "run the same command again when it is complete"
 
 
@@ -117,5 +116,5 @@ class ReportJob(Job[str]):
         config = self.config
         inputs = (config.raster, config.scene, config.confidence, *self.raster.scene.files, *self.scene.files)
         check_target(self.out, config.overwrite, local(*inputs))
-        if self.out.suffix.lower() not in _SUFFIXES:
-            raise OutputError(f"{self.out}: a report is HTML; name it {self.out.with_suffix(_SUFFIXES[0]).name}")
+        if self.out.suffix.lower() not in PAGES:
+            raise OutputError(f"{self.out}: a report is HTML; name it {self.out.with_suffix(PAGES[0]).name}")

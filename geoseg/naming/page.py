@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, OutputError
+from geoseg.files.atomic import publish_bytes
 from geoseg.naming.embedding import Strip, encode_map, encode_scene, encode_strips
-from geoseg.naming.sheet import SheetRow
+from geoseg.naming.sheet import SheetRow, sheet_picture
 from geoseg.outputs.class_areas import hectares, percent
-from geoseg.outputs.pictures import Picture
+from geoseg.outputs.pictures import Picture, save_png
 from geoseg.version import __version__
+
+PAGES = (".html", ".htm")
+"""Suffixes of pages."""
 
 MAX_BYTES = 5_000_000
 """Size of a page, at most."""
@@ -102,6 +107,29 @@ def report_page(text: PageText, rows: Sequence[SheetRow], view: MapView | None =
     metres = None if view.metres is None else view.metres * view.ids.shape[1] / shape[1]
     found = {"width": shape[1], "height": shape[0], "ids": ids, "metres": metres, "png": _base64(png)}
     return _assembled(text, rows, shown, left, view, by_id, found, _uri("jpeg", jpeg))
+
+
+def write_sheet(path: Path, rows: Sequence[SheetRow], title: str) -> None:
+    """Write a class sheet, atomically: a PNG, or a page in which the classes can be named, by the suffix of `path`.
+
+    Args:
+        path: The file, .png, .html or .htm.
+        rows: The sheet.
+        title: Heading of a page.
+
+    Raises:
+        OutputError: The suffix is another one.
+        InputError: See `report_page`.
+        WriteError: The file system failed; an old file is intact.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        save_png(sheet_picture(rows), path)
+    elif suffix in PAGES:
+        facts = f"{sum(row.area is not None for row in rows)} of {len(rows)} classes are in this map"
+        publish_bytes(path, report_page(PageText(title, facts, f"{path.stem}.classes.json", {}), rows))
+    else:
+        raise OutputError(f"{path}: a class sheet is a picture or a page; name it {path.stem}.png or {path.stem}.html")
 
 
 def _indices(view: MapView, ids: Sequence[int]) -> NDArray[np.uint8]:

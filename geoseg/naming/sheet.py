@@ -22,8 +22,11 @@ from geoseg.raster.scene import Scene
 PATCHES = 8
 """Patches of a class."""
 
-SIDE = 112
-"""Side of a patch in pixels."""
+SIDES = (64, 112)
+"""Least and largest side of a patch in pixels."""
+
+_ALONG = 12
+"""Patches along the longer side of a map, if that is possible with such sides."""
 
 _MAX_CLASSES = 512
 """Classes that have patches: those with the largest areas."""
@@ -37,7 +40,7 @@ class SheetRow:
         entry: The class.
         area: What it covers; None for a class without a pixel.
         share: Share of the mapped area in [0, 1].
-        patches: Pictures of SIDE x SIDE pixels; none for a class without a pixel.
+        patches: Pictures, all of the same size; none for a class without a pixel.
         windows: The pixels of the class raster that each patch shows.
     """
 
@@ -67,7 +70,7 @@ def class_sheet(
     survey: Survey | None = None,
     tones: Tones | None = None,
     patches: int = PATCHES,
-    side: int = SIDE,
+    side: int | None = None,
 ) -> tuple[SheetRow, ...]:
     """Return the class sheet of a map: a row for each class that it has or knows, in the order of their ids.
 
@@ -82,7 +85,7 @@ def class_sheet(
         survey: Of the raster, read to its end; None reads it.
         tones: How the scene is shown; None takes them from a sample of it.
         patches: Most patches of a class.
-        side: Side of a patch in pixels.
+        side: Side of a patch in pixels; None is 112, and less on a map that has no room for many of them.
 
     Raises:
         InputError: A block of a raster cannot be decoded.
@@ -92,6 +95,8 @@ def class_sheet(
         for _ in survey.steps():
             pass
     tones, part = tones or Tones.of(scene), part or scene.extent
+    if side is None:
+        side = min(max(SIDES[0], max(raster.scene.shape) // _ALONG // 16 * 16), SIDES[1])
     rows = _rows(raster, survey)
     largest = sorted((row for row in rows if row.area), key=lambda row: -row.share)[:_MAX_CLASSES]
     shown = {row.entry.id for row in largest}
@@ -108,9 +113,9 @@ def class_sheet(
     return tuple(sheet)
 
 
-def sheet_picture(rows: Sequence[SheetRow], side: int = SIDE) -> Picture:
+def sheet_picture(rows: Sequence[SheetRow]) -> Picture:
     """Return the sheet as one picture: a row for each class with its colour, name, share and patches."""
-    return draw_sheet([row.entry for row in rows], [row.note for row in rows], [row.patches for row in rows], side)
+    return draw_sheet([row.entry for row in rows], [row.note for row in rows], [row.patches for row in rows])
 
 
 def outline(picture: Picture, mask: NDArray[np.bool_]) -> Picture:

@@ -145,18 +145,16 @@ def draw_matrix(
     return np.asarray(sheet)
 
 
-def draw_sheet(
-    classes: Sequence[LandClass], notes: Sequence[str], patches: Sequence[Sequence[Picture]], side: int
-) -> Picture:
+def draw_sheet(classes: Sequence[LandClass], notes: Sequence[str], patches: Sequence[Sequence[Picture]]) -> Picture:
     """Return a row for each class: its colour, its name and a note, and its patches.
 
     Args:
         classes: The classes.
         notes: A line about each of them.
-        patches: Pictures of each, (side, side, 3); the name of a class without any is grey.
-        side: Their side in pixels.
+        patches: Square pictures of each, all of one size; the name of a class without any is grey.
     """
     gap, label = 6, 300
+    side = max([64, *(len(patch) for row in patches for patch in row)])
     height = max(side, 4 * _LINE) + gap
     columns = max([1, *map(len, patches)])
     size = (label + columns * (side + gap) + gap, len(classes) * height + gap)

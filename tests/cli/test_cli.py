@@ -33,6 +33,7 @@ from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
+from geoseg.cli.report import report
 from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
@@ -42,6 +43,7 @@ from geoseg.config import (
     InfoConfig,
     PolygonizeConfig,
     PredictConfig,
+    ReportConfig,
     SegmentConfig,
     StatusConfig,
     TrainConfig,
@@ -58,6 +60,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
+    (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
