@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -145,13 +146,14 @@ def browsing(program: str, folder: Path) -> Iterator[Browser]:
     ]  # fmt: skip
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
-    # The protocol wants the numbers 3 and 4.
-    shell = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command]
+    # The protocol wants the numbers 3 and 4; what has them must not be in the way.
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
     process = subprocess.Popen(
-        shell, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    os.close(theirs_in)
-    os.close(theirs_out)
+        command, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: [os.dup2(end, number) for number, end in enumerate(high, 3)] and None,
+    )  # fmt: skip
+    for end in (theirs_in, theirs_out, *high):
+        os.close(end)
     try:
         yield Browser(ours_out, ours_in)
     finally:
