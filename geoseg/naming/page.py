@@ -183,7 +183,7 @@ def _stage(shown: Sequence[SheetRow], scene: str, shape: tuple[int, ...]) -> str
 
 def _entry(row: SheetRow, sure: bool) -> str:
     """A line of the legend."""
-    cells, unused, state = ["&ndash;", "not used"], " unused", " disabled"
+    cells, unused, state = ["not in this map"], " unused", " disabled"
     if row.area is not None:
         amount = f"{row.area.pixels:,}" if row.area.m2 is None else hectares(row.area.m2)
         unit = "pixels" if row.area.m2 is None else "hectares"

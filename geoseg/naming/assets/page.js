@@ -89,9 +89,11 @@
       context.drawImage(image, 0, 0);
       indices = context.getImageData(0, 0, width, height).data;
     }
+    // Without its border.
+    const room = () => ({ width: view.clientWidth, height: view.clientHeight });
     function place() {
-      const box = view.getBoundingClientRect();
-      const free = (size, room) => [Math.min(room - size * scale, 0) - room / 2, Math.max(room - size * scale, 0) + room / 2];
+      const box = room();
+      const free = (size, space) => [Math.min(space - size * scale, 0) - space / 2, Math.max(space - size * scale, 0) + space / 2];
       const bound = (value, [least, most]) => Math.min(Math.max(value, least), most);
       left = bound(left, free(width, box.width));
       top = bound(top, free(height, box.height));
@@ -114,14 +116,14 @@
       bar.textContent = length >= 1000 ? `${length / 1000} km` : `${Number(length.toPrecision(1))} m`;
     }
     function fit() {
-      const box = view.getBoundingClientRect();
+      const box = room();
       fitted = scale = Math.min(box.width / width, box.height / height);
       left = (box.width - width * scale) / 2;
       top = (box.height - height * scale) / 2;
       place();
     }
     function zoom(factor, x, y) {
-      const box = view.getBoundingClientRect();
+      const box = room();
       const [px, py] = [x ?? box.width / 2, y ?? box.height / 2];
       const next = Math.min(Math.max(scale * factor, fitted / 2), Math.max(24, fitted * 8));
       left = px - ((px - left) * next) / scale;
@@ -198,10 +200,16 @@
     $("fit").addEventListener("click", fit);
     $("opacity").addEventListener("input", (event) => { canvas.style.opacity = event.target.value / 100; });
     // The view keeps its middle when the window changes; it fits again if it did before.
-    let last = view.getBoundingClientRect();
+    let last = room();
     new ResizeObserver(() => {
-      const box = view.getBoundingClientRect();
-      if (Math.abs(scale - fitted) < 1e-9) { fit(); } else { left += (box.width - last.width) / 2; top += (box.height - last.height) / 2; place(); }
+      const box = room();
+      if (Math.abs(scale - fitted) < 1e-9) {
+        fit();
+      } else {
+        left += (box.width - last.width) / 2;
+        top += (box.height - last.height) / 2;
+        place();
+      }
       last = box;
     }).observe(view);
     fit();
