@@ -109,6 +109,7 @@ class ReportJob(Job[str]):
             survey.values.astype("int64") - self.raster.offset,
             survey.values != 0,
             tones.picture(self._copy.means, self._copy.valid),
+            self._copy.valid,
             None if distance is None else distance * survey.scale,
         )
 

@@ -14,7 +14,10 @@ from PIL import Image
 
 from geoseg.outputs.pictures import Picture
 
-_SCENE = ((1.0, 88), (1.0, 80), (1.0, 70), (1.0, 60), (0.8, 60), (0.64, 60), (0.5, 55), (0.35, 50), (0.2, 40))
+_SCENE = (
+    (1.0, 88), (1.0, 80), (1.0, 70), (1.0, 60), (0.8, 60), (0.64, 60), (0.5, 55), (0.35, 50), (0.2, 40), (0.1, 40),
+    (0.05, 40), (0.02, 40),
+)  # fmt: skip
 """Scale and JPEG quality of a scene, in the order in which they are tried."""
 
 _STRIPS = ((8, 82), (8, 70), (8, 58), (4, 70), (4, 55), (2, 60), (1, 60), (1, 40))
@@ -66,6 +69,15 @@ def encode_scene(picture: Picture, budget: int) -> bytes:
         if len(data) <= budget:
             break
     return data
+
+
+def encode_mask(valid: NDArray[np.bool_]) -> bytes:
+    """Return a mask (rows, cols) as a PNG that is transparent where it is false."""
+    image = Image.frombytes("P", valid.shape[::-1], valid.astype(np.uint8).tobytes())
+    image.putpalette(bytes([0, 0, 0, 0, 0, 0]))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, bits=1, transparency=bytes([0, 255]))
+    return buffer.getvalue()
 
 
 def encode_strips(patches: Sequence[Sequence[Picture]], budget: int) -> list[Strip]:

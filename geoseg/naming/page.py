@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, OutputError
 from geoseg.files.atomic import publish_bytes
-from geoseg.naming.embedding import Strip, encode_map, encode_scene, encode_strips
+from geoseg.naming.embedding import Strip, encode_map, encode_mask, encode_scene, encode_strips
 from geoseg.naming.sheet import SheetRow, sheet_picture
 from geoseg.outputs.class_areas import hectares, percent
 from geoseg.outputs.pictures import Picture, save_png
@@ -39,8 +39,8 @@ _ROWS = 254
 _RECORD = 100_000
 """Characters of provenance that are shown."""
 
-_SHEET_SHARE, _MAP_SHARE = 0.3, 0.55
-"""Share of the pictures' bytes that the sheet may take, and of the rest that the map may take."""
+_SHEET_SHARE, _MASK_SHARE, _MAP_SHARE = 0.3, 0.1, 0.55
+"""Share of the pictures' bytes that the sheet may take; of the rest, the mask; and of what is left then, the map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,14 @@ class MapView:
         ids: Class ids (rows, cols) of a small copy of the map.
         shown: Where it has a class, bool (rows, cols).
         scene: The scene on the same pixels.
+        valid: Where the scene is valid, bool (rows, cols).
         metres: Side of such a pixel on the ground; None where it is not known.
     """
 
     ids: NDArray[Any]
     shown: NDArray[np.bool_]
     scene: Picture
+    valid: NDArray[np.bool_]
     metres: float | None
 
 
@@ -92,21 +94,53 @@ def report_page(text: PageText, rows: Sequence[SheetRow], view: MapView | None =
     """
     order = sorted(rows, key=lambda row: (-row.share, row.entry.id))
     shown, left = order[:_ROWS], order[_ROWS:]
-    text_bytes = len(_assembled(text, rows, shown, left, None, {}, None, ""))
-    budget = (MAX_BYTES - text_bytes - 1000) * 3 // 4  # base64 makes four bytes of three
-    if budget < 0:
+    pictures = _Pictures() if view is None else _Pictures(shape=(view.ids.shape[0], view.ids.shape[1]))
+    # base64 makes four bytes of three.
+    budget = (MAX_BYTES - len(_assembled(text, rows, shown, left, pictures)) - 1000) * 3 // 4
+    if budget > 0:
+        pictures = _pictures(shown, view, budget)
+    page = _assembled(text, rows, shown, left, pictures)
+    if len(page) > MAX_BYTES:
         raise InputError(f"{text.file}: the names of the classes do not fit into a page; shorten them")
+    return page
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a page.
+
+    Attributes:
+        strips: Class id -> its patches.
+        shape: Size (rows, cols) of the picture of the map; None without a map.
+        data: What the page's script is told of the map.
+        scene: The scene, as an address.
+        mask: Where it is valid, as an address; empty where it is everywhere.
+    """
+
+    strips: Mapping[int, Strip] = field(default_factory=dict)
+    shape: tuple[int, int] | None = None
+    data: Mapping[str, Any] | None = None
+    scene: str = ""
+    mask: str = ""
+
+
+def _pictures(shown: Sequence[SheetRow], view: MapView | None, budget: int) -> _Pictures:
+    """Encode the pictures in at most `budget` bytes, if that is possible at all."""
     strips = encode_strips([row.patches for row in shown], int(budget * _SHEET_SHARE))
     budget -= sum(len(strip.jpeg) for strip in strips)
     by_id = {row.entry.id: strip for row, strip in zip(shown, strips, strict=True)}
     if view is None:
-        return _assembled(text, rows, shown, left, None, by_id, None, "")
+        return _Pictures(by_id)
+    mask = b"" if view.valid.all() else encode_mask(view.valid)
+    # Specks are no outline to cut along: there, the background is shown.
+    mask = mask if len(mask) <= budget * _MASK_SHARE else b""
+    budget -= len(mask)
     ids = [row.entry.id for row in shown if row.area]
     png, shape = encode_map(_indices(view, ids), len(ids), int(budget * _MAP_SHARE))
     jpeg = encode_scene(view.scene, budget - len(png))
     metres = None if view.metres is None else view.metres * view.ids.shape[1] / shape[1]
-    found = {"width": shape[1], "height": shape[0], "ids": ids, "metres": metres, "png": _base64(png)}
-    return _assembled(text, rows, shown, left, view, by_id, found, _uri("jpeg", jpeg))
+    data = {"width": shape[1], "height": shape[0], "ids": ids, "metres": metres, "png": _base64(png)}
+    return _Pictures(by_id, shape, data, _uri("jpeg", jpeg), _uri("png", mask) if mask else "")
 
 
 def write_sheet(path: Path, rows: Sequence[SheetRow], title: str) -> None:
@@ -144,11 +178,10 @@ def _indices(view: MapView, ids: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _assembled(
-    text: PageText, rows: Sequence[SheetRow], shown: Sequence[SheetRow], left: Sequence[SheetRow],
-    view: MapView | None, strips: Mapping[int, Strip], found: Mapping[str, Any] | None, scene: str,
-) -> bytes:  # fmt: skip
-    body = [] if view is None else [_stage(shown, scene, view.ids.shape)]
-    body += [_sheet(shown, left, strips, view is not None), _provenance(text)]
+    text: PageText, rows: Sequence[SheetRow], shown: Sequence[SheetRow], left: Sequence[SheetRow], pictures: _Pictures
+) -> bytes:
+    body = [] if pictures.shape is None else [_stage(shown, pictures, pictures.shape)]
+    body += [_sheet(shown, left, pictures.strips, pictures.shape is not None), _provenance(text)]
     classes = [
         {"id": row.entry.id, "name": row.entry.name, "colour": row.entry.colour, "clusters": list(row.entry.clusters)}
         for row in rows
@@ -161,19 +194,20 @@ def _assembled(
         css=_asset("page.css"),
         js=_asset("page.js"),
         body="\n".join(body),
-        data=_embedded({"file": text.file, "classes": classes, "map": found}),
+        data=_embedded({"file": text.file, "classes": classes, "map": pictures.data}),
     )
     return page.encode("utf-8", "replace")
 
 
-def _stage(shown: Sequence[SheetRow], scene: str, shape: tuple[int, ...]) -> str:
+def _stage(shown: Sequence[SheetRow], pictures: _Pictures, shape: tuple[int, int]) -> str:
     """The viewer and the legend."""
     sure = any(row.area and row.area.confidence is not None for row in shown)
     metric = all(row.area.m2 is not None for row in shown if row.area)
     heads = ["", "Class", "Area, ha" if metric else "Pixels", "Share", *(["Conf."] if sure else [])]
     return _filled(
         "stage.html",
-        scene=scene,
+        scene=pictures.scene,
+        masked=f' style="--mask:url({pictures.mask})"' if pictures.mask else "",
         aspect=f"{shape[1]}/{shape[0]}",
         plain="" if sure else " plain",
         heads="".join(f"<span>{head}</span>" for head in heads),

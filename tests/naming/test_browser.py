@@ -21,6 +21,10 @@ from geoseg.classes import ClassMap
 from geoseg.config import ReportConfig
 from geoseg.jobs.job import follow
 from geoseg.jobs.report import ReportJob
+from geoseg.naming.origin import open_scene
+from geoseg.naming.page import write_sheet
+from geoseg.naming.sheet import class_sheet
+from geoseg.raster.class_raster import ClassRaster
 
 pytestmark = pytest.mark.soak
 
@@ -131,6 +135,19 @@ def test_what_is_not_changed_is_saved_as_it_was(browser: Browser, page: Path, tm
     saved = _downloaded(tmp_path / "map.classes.json")
     record = json.loads((page.parent / "map.geoseg.json").read_text())
     assert ClassMap.from_json(saved["classes"]) == ClassMap.from_json(record["classes"])
+
+
+def test_a_sheet_of_its_own_is_named_and_saved_too(browser: Browser, page: Path, tmp_path: Path) -> None:
+    with ClassRaster(page.with_name("map.tif")) as raster:
+        scene, part = open_scene(raster)
+        with scene:
+            write_sheet(tmp_path / "sheet.html", class_sheet(raster, scene, part=part), "Sheet")
+    browser.open(tmp_path / "sheet.html")
+    browser.downloads(tmp_path)
+    browser.type('.card[data-id="2"] input[type=text]', "roof")
+    browser.click(".save")
+    saved = _downloaded(tmp_path / "sheet.classes.json")
+    assert [entry["name"] for entry in saved["classes"]] == [NAMES[0], "roof", *NAMES[2:]]
 
 
 def test_mouse_and_keys_move_zoom_and_divide(browser: Browser, page: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ from helpers.maps import NASTY, page_data
 from PIL import Image
 
 from geoseg.classes import ClassMap, LandClass
+from geoseg.errors import InputError
 from geoseg.naming.embedding import encode_map
 from geoseg.naming.page import MAX_BYTES, MapView, PageText, report_page
 from geoseg.naming.sheet import SheetRow
@@ -36,7 +38,7 @@ def rows_of(names: list[str], patches: int = 1, side: int = 16) -> list[SheetRow
 def view_of(shape: tuple[int, int], classes: int) -> MapView:
     random = np.random.default_rng(1)
     ids = random.integers(0, classes + 1, shape)
-    return MapView(ids, ids != 0, random.integers(0, 256, (*shape, 3), np.uint8), 0.5)
+    return MapView(ids, ids != 0, random.integers(0, 256, (*shape, 3), np.uint8), np.ones(shape, bool), 0.5)
 
 
 class Parsed(HTMLParser):
@@ -71,6 +73,7 @@ def test_names_are_data_and_never_markup() -> None:
     typed = [value for value in parsed.values("input", "value") if value in names]
     assert typed == order
     assert [text for text in parsed.texts if text in names] == order
+    assert not re.search("[<>&]", page.split('id="data">')[1].split("</script>")[0]), "no tag or comment begins there"
     assert ClassMap.from_json(page_data(page)["classes"]).classes == tuple(row.entry for row in rows_of(names))
 
 
@@ -105,17 +108,23 @@ def test_unused_classes_are_marked_and_cannot_be_chosen() -> None:
     assert page.count("Show on the map") == 1
 
 
-@pytest.mark.parametrize(
-    ("shape", "classes", "name", "patches"), [((900, 1500), 24, "n", 8), ((600, 600), 253, "🌳" * 300, 4)]
-)
-def test_a_page_stays_below_its_limit_whatever_it_holds(
-    shape: tuple[int, int], classes: int, name: str, patches: int
-) -> None:
+def test_a_page_stays_below_its_limit_whatever_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise is what compresses worst."""
-    rows = rows_of(["unused", *(f"{name}{i}" for i in range(classes))], patches, side=48)
-    page = report_page(TEXT, rows, view_of(shape, classes + 1))
+    rows = rows_of(["unused", *("🌳" * 300 + str(i) for i in range(253))], patches=4, side=48)
+    page = report_page(TEXT, rows, view_of((600, 600), 254))
     assert 0.4 * MAX_BYTES < len(page) < MAX_BYTES
     assert page.rstrip().endswith(b"</html>")
+    # The map alone would be larger, and so would the scene and the sheet.
+    monkeypatch.setattr("geoseg.naming.page.MAX_BYTES", 200_000)
+    page = report_page(TEXT, rows_of([f"c{i}" for i in range(24)], patches=8, side=48), view_of((500, 600), 24))
+    assert 120_000 < len(page) < 200_000
+    assert page.count(b"data:image/jpeg") == 24, "the scene, and patches of each class that is used"
+    data = page_data(page.decode())["map"]
+    assert 600 > data["width"] > 200
+    assert data["metres"] == pytest.approx(0.5 * 600 / data["width"])
+    monkeypatch.setattr("geoseg.naming.page.MAX_BYTES", 20_000)
+    with pytest.raises(InputError, match="do not fit into a page; shorten them"):
+        report_page(TEXT, rows)
 
 
 def test_more_classes_than_a_palette_holds_are_told_and_saved_all_the_same() -> None:
@@ -136,6 +145,18 @@ def test_the_picture_of_the_map_has_the_indices_of_its_classes() -> None:
     # Class 1 is said to be unused, so it is not painted.
     np.testing.assert_array_equal(ids[indices], np.where(view.ids == 1, 0, view.ids))
     assert (data["width"], data["height"], data["metres"]) == (47, 31, 0.5)
+
+
+def test_where_the_scene_is_not_valid_it_is_not_shown() -> None:
+    view = view_of((24, 32), 3)
+    rows = rows_of(["u", "a", "b"])
+    assert b"--mask:url" not in report_page(TEXT, rows, view)
+    valid = np.ones((24, 32), bool)
+    valid[5:, :9] = False
+    page = report_page(TEXT, rows, replace(view, valid=valid)).decode()
+    (mask,) = re.findall(r'style="--mask:url\(data:image/png;base64,([^)]+)\)"', page)
+    with Image.open(io.BytesIO(base64.b64decode(mask))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGBA"))[..., 3] == 255, valid)
 
 
 def test_a_map_that_has_to_shrink_keeps_its_classes() -> None:

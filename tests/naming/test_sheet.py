@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from helpers.maps import NASTY, make_map, page_data, quilt
+from helpers.rasters import TRANSFORM, landscape, make_raster
 from PIL import Image
 
 from geoseg.errors import InputError, InputMissingError, OutputError
@@ -110,6 +112,13 @@ def test_the_scene_is_looked_for_and_has_to_be_the_right_one(tmp_path: Path) -> 
     with ClassRaster(path) as raster:
         with pytest.raises(InputError, match="does not lie on its pixels"):
             open_scene(raster, tmp_path / "other" / "scene.tif")
+        beside = make_raster(
+            tmp_path / "beside.tif", landscape(100, 120), transform=TRANSFORM @ Affine.translation(0.3, 0)
+        )
+        with pytest.raises(InputError, match="does not lie on its pixels"):
+            open_scene(raster, beside)
+        with pytest.raises(InputError, match="is in WGS 84"):
+            open_scene(raster, make_raster(tmp_path / "crs.tif", landscape(100, 120), crs="EPSG:4326"))
         moved = scene.rename(tmp_path / "elsewhere.tif")
         with pytest.raises(InputMissingError, match=r"scene\.tif is not beside it; give it with --scene"):
             open_scene(raster)
