@@ -17,7 +17,7 @@ _GROUPS = {
     "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size", "smooth"),
     "Output": (
         "out", "confidence", "polygons", "min_area", "simplify", "polygonize.classes", "field", "sld", "legend", "stac",
-        "datetime", "picture", "title", "as_json",
+        "datetime", "picture", "title", "as_json", "maps", "into", "name", "color",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),

@@ -1,12 +1,15 @@
-"""The class map: class id -> name, colour and clusters. 0 is nodata, classes are 1..C.
+"""The class map: class id -> name, colour and clusters. 0 is nodata.
 
 Palette, category names, styles, legend and attribute tables are all made from one class map. Training finds K clusters,
-each of which is a class at first. Classes can be merged: a class then has several clusters, and C is less than K.
+each of which is a class at first, 1..K. Classes can be merged: a class then has several clusters. All classes keep
+their ids, so that some ids below the highest have no class.
 """
 
 from __future__ import annotations
 
+import bisect
 import colorsys
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -69,15 +72,15 @@ class LandClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes 1..C. Names lose the blanks around them, which several formats would not keep.
+    """The classes of a model or a map. Names lose the blanks around them, which several formats would not keep.
 
     Attributes:
         classes: The classes in order of their ids.
 
     Raises:
-        SettingError: The ids are not 1..C or exceed 65534, two classes have one name, a name is empty or "nodata" or
-            contains control characters, a colour is not '#rrggbb', or the clusters 1..K are not shared out: each to one
-            class.
+        SettingError: The ids do not ascend from 1 to at most 65534, two classes have one name, a name is empty or
+            "nodata" or contains control characters, a colour is not '#rrggbb', or the clusters 1..K are not shared out:
+            each to one class.
     """
 
     classes: tuple[LandClass, ...]
@@ -85,10 +88,11 @@ class ClassMap:
     def __post_init__(self) -> None:
         stripped = tuple(c if c.name == c.name.strip() else replace(c, name=c.name.strip()) for c in self.classes)
         object.__setattr__(self, "classes", stripped)
-        if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
-            raise SettingError("the ids of a class map must be 1, 2, ..., in this order")
-        if len(self.classes) > _MAX_CLASSES:
-            raise SettingError(f"a class map has {len(self.classes)} classes; it can have at most {_MAX_CLASSES}")
+        ids = [NODATA, *(entry.id for entry in self.classes)]
+        if any(one >= two for one, two in itertools.pairwise(ids)):
+            raise SettingError("the ids of a class map must be whole numbers from 1 up, each once, in ascending order")
+        if ids[-1] > _MAX_CLASSES:
+            raise SettingError(f"a class map has the id {ids[-1]}; the highest possible is {_MAX_CLASSES}")
         named: dict[str, int] = {}
         for entry in self.classes:
             _check(entry)
@@ -135,6 +139,22 @@ class ClassMap:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def __getitem__(self, class_id: int) -> LandClass:
+        """Return the class with an id.
+
+        Raises:
+            KeyError: There is none.
+        """
+        index = bisect.bisect_left(self.classes, class_id, key=lambda entry: entry.id)
+        if index == len(self.classes) or self.classes[index].id != class_id:
+            raise KeyError(class_id)
+        return self.classes[index]
+
+    @property
+    def highest(self) -> int:
+        """The highest id, 0 without classes."""
+        return self.classes[-1].id if self.classes else NODATA
+
     @property
     def clusters(self) -> int:
         """Number of clusters K, at least the number of classes."""
@@ -154,8 +174,8 @@ class ClassMap:
 
     @property
     def dtype(self) -> str:
-        """Type of the class raster: 'uint8', or 'uint16' above 254 classes."""
-        return "uint8" if len(self) <= _MAX_UINT8_CLASSES else "uint16"
+        """Type of the class raster: 'uint8', or 'uint16' if there are ids above 254."""
+        return "uint8" if self.highest <= _MAX_UINT8_CLASSES else "uint16"
 
 
 def _check(entry: LandClass) -> None:

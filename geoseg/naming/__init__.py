@@ -1,1 +1,1 @@
-"""From clusters to a legend: what shows the classes of a map, names them and merges them."""
+"""From clusters to a legend: edits of class maps, the files that hold them, and what shows classes to people."""

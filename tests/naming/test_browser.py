@@ -17,10 +17,11 @@ import pytest
 from helpers.browser import Browser, browsing, chromium
 from helpers.maps import NASTY, make_map, quilt
 
-from geoseg.classes import ClassMap
+from geoseg.classes import ClassMap, LandClass
 from geoseg.config import ReportConfig
 from geoseg.jobs.job import follow
 from geoseg.jobs.report import ReportJob
+from geoseg.naming.legend_file import parse_legend
 from geoseg.naming.origin import open_scene
 from geoseg.naming.page import write_sheet
 from geoseg.naming.sheet import class_sheet
@@ -110,8 +111,10 @@ def test_names_and_colours_are_edited_and_saved(browser: Browser, page: Path, tm
     browser.click(".saving .save")
     saved = _downloaded(tmp_path / "map.classes.json")
     assert text(browser, "#saved") == "Saved as map.classes.json"
-    # It is a class map: ids in turn, every cluster once, names that formats can hold.
-    classes = ClassMap.from_json(saved["classes"])
+    # `classes import` takes it: the merged class keeps the id of the first, the others keep theirs.
+    known = ClassMap(tuple(LandClass(i, name, LandClass.default(i).colour) for i, name in enumerate(NAMES, 1)))
+    classes = parse_legend(json.dumps(saved).encode(), Path("map.classes.json"), known)
+    assert [entry.id for entry in classes.classes] == [1, 2, 3, 4, 6, 7]
     assert [entry.name for entry in classes.classes] == [
         'Wald & "Wiese" </script> 🌲', NASTY[0], "built", NASTY[2], NASTY[4], "not there",
     ]  # fmt: skip

@@ -323,7 +323,7 @@
       $("panel-name").select();
     });
   }
-  // Classes of one name become one; then they are counted anew.
+  // Classes of one name become one, with the id and colour of the first.
   function classMap() {
     const merged = new Map();
     for (const { id, name, colour, clusters } of classes.values()) {
@@ -333,7 +333,6 @@
     }
     const entries = [...merged.values()];
     for (const entry of entries) entry.clusters.sort((one, other) => one - other);
-    if (entries.length < classes.size) entries.forEach((entry, i) => { entry.id = i + 1; });
     return { classes: entries };
   }
   const save = () => {
