@@ -22,6 +22,7 @@ from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import ROUNDS, Blend, PredictConfig
+from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
@@ -42,6 +43,7 @@ __all__ = [
     "PolygonizeConfig",
     "Precision",
     "PredictConfig",
+    "ReportConfig",
     "SegmentConfig",
     "SetClassConfig",
     "ShowClassesConfig",

@@ -1,1 +1,1 @@
-"""From clusters to a legend: looks, colours, likeness and guesses of names; edits of class maps and their files."""
+"""From clusters to a legend: how classes look, edits of class maps, and what shows classes to people."""

@@ -145,6 +145,35 @@ def draw_matrix(
     return np.asarray(sheet)
 
 
+def draw_sheet(classes: Sequence[LandClass], notes: Sequence[str], patches: Sequence[Sequence[Picture]]) -> Picture:
+    """Return a row for each class: its colour, its name and a note, and its patches.
+
+    Args:
+        classes: The classes.
+        notes: A line about each of them.
+        patches: Square pictures of each, all of one size; the name of a class without any is grey.
+    """
+    gap, label = 6, 300
+    side = max([64, *(len(patch) for row in patches for patch in row)])
+    height = max(side, 4 * _LINE) + gap
+    columns = max([1, *map(len, patches)])
+    size = (label + columns * (side + gap) + gap, len(classes) * height + gap)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font, small = font_for([entry.name for entry in classes]), font_for(notes)
+    for i, (entry, note, row) in enumerate(zip(classes, notes, patches, strict=True)):
+        top = gap + i * height
+        draw.rectangle((gap, top, gap + _SWATCH, top + side - 1), fill=entry.colour, outline="black")
+        lines = _wrapped(entry.name, font, label - _SWATCH - 4 * gap, 3)
+        draw.multiline_text(
+            (_SWATCH + 3 * gap, top), "\n".join(lines), fill="black" if row else "#767676", font=font, spacing=6
+        )
+        draw.text((_SWATCH + 3 * gap, top + len(lines) * _LINE), note, fill="#595959", font=small)
+        for j, patch in enumerate(row):
+            sheet.paste(Image.fromarray(patch), (label + j * (side + gap), top))
+    return np.asarray(sheet)
+
+
 def save_png(picture: Picture, path: Path) -> None:
     """Write the picture to `path`, atomically.
 
@@ -196,6 +225,22 @@ def font_for(texts: Sequence[str]) -> Any:
         if not missing:
             break
     return best
+
+
+def _wrapped(text: str, font: Any, width: int, most: int) -> list[str]:
+    """A text in lines of at most `width` pixels; what does not fit into `most` lines is cut off."""
+    lines = [""]
+    for character in " ".join(text.split()):
+        if font.getlength(lines[-1] + character) <= width:
+            lines[-1] += character
+            continue
+        if len(lines) == most:
+            lines[-1] = lines[-1][:-1] + "…"
+            break
+        # A line ends at its last blank, if it has one.
+        head, blank, tail = lines[-1].rpartition(" ")
+        lines[-1:] = [head, tail + character] if blank and character != " " else [lines[-1], character.strip()]
+    return lines
 
 
 def shorten(name: str, length: int) -> str:

@@ -45,6 +45,7 @@ from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
+from geoseg.cli.report import report
 from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.train import train
@@ -60,6 +61,7 @@ from geoseg.config import (
     OrderClassesConfig,
     PolygonizeConfig,
     PredictConfig,
+    ReportConfig,
     SegmentConfig,
     SetClassConfig,
     ShowClassesConfig,
@@ -80,6 +82,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
+    (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
