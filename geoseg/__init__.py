@@ -18,8 +18,8 @@ from geoseg.version import __version__
 _HOMES = {
     "geoseg.api.learn": ("open_model", "train"),
     "geoseg.api.make": ("change", "polygonize", "predict", "superpixels"),
-    "geoseg.api.look": ("check", "evaluate", "info", "open_scene"),
-    "geoseg.api.naming": ("open_classes", "set_classes"),
+    "geoseg.api.look": ("check", "evaluate", "info", "open_scene", "report"),
+    "geoseg.api.naming": ("open_classes", "set_classes", "show_classes", "suggest_classes"),
     "geoseg.jobs.job": ("Progress",),
     "geoseg.units": ("Area", "Period"),
     "geoseg.errors": (
@@ -33,14 +33,14 @@ __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
     "change", "check", "evaluate", "info", "open_classes", "open_model", "open_scene", "polygonize", "predict",
-    "set_classes", "superpixels", "train",
+    "report", "set_classes", "show_classes", "suggest_classes", "superpixels", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from geoseg.api.learn import open_model, train
-    from geoseg.api.look import check, evaluate, info, open_scene
+    from geoseg.api.look import check, evaluate, info, open_scene, report
     from geoseg.api.make import change, polygonize, predict, superpixels
-    from geoseg.api.naming import open_classes, set_classes
+    from geoseg.api.naming import open_classes, set_classes, show_classes, suggest_classes
     from geoseg.errors import (
         BandError,
         DivergedError,

@@ -1,15 +1,27 @@
-"""`geoseg.open_classes` and `geoseg.set_classes`."""
+"""`geoseg.open_classes`, `geoseg.set_classes`, `geoseg.show_classes` and `geoseg.suggest_classes`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import AreaLike, PathLike, ProgressOption, area_of, optional_path, path_of, run
+from geoseg.api.calls import (
+    AreaLike,
+    PathLike,
+    ProgressOption,
+    area_of,
+    location_of,
+    optional_path,
+    path_of,
+    run,
+)
+from geoseg.config import Opening, SuggestClassesConfig
 
 if TYPE_CHECKING:
     from geoseg.classes import ClassMap
+    from geoseg.jobs.class_facts import ClassFacts
+    from geoseg.jobs.class_suggestions import Suggestion
 
 Names = Mapping[int | str, str]
 """Id or name of a class -> its new name. Classes that get the same name become one."""
@@ -70,3 +82,49 @@ def set_classes(
         for job in edit.jobs:
             run(job, progress)
         return edit.written
+
+
+def show_classes(
+    file: PathLike, *, map: PathLike | None = None, scene: PathLike | None = None, **opening: Any
+) -> tuple[ClassFacts, ...]:
+    """Return what is known of the classes of a model or a map: share, area, mean colour, confidence, and a guess.
+
+    Args:
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, for areas and confidence.
+        scene: The scene that the map was made from, for its colours.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata of the scene, as in `train`.
+
+    Raises:
+        GeosegError: See `geoseg.errors`.
+    """
+    from geoseg.jobs.class_facts import class_table
+
+    location = None if scene is None else location_of(scene)
+    return class_table(path_of(file), optional_path(map), location, Opening(**opening)).rows
+
+
+def suggest_classes(
+    file: PathLike, *, map: PathLike | None = None, scene: PathLike | None = None, classes: int | None = None,
+    **opening: Any,
+) -> Suggestion:  # fmt: skip
+    """Return which classes of a model or a map are alike and may be merged, and what they may be; nothing is changed.
+
+    Args:
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, for areas, confidence and borders.
+        scene: The scene that the map was made from, for its colours.
+        classes: How many classes to merge to; None for as few as keep 98 % of the variance between classes.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata of the scene, as in `train`.
+
+    Raises:
+        GeosegError: See `geoseg.errors`.
+
+    Example:
+        >>> found = geoseg.suggest_classes("m.safetensors")  # doctest: +SKIP
+        >>> geoseg.set_classes("m.safetensors", found.named(geoseg.open_classes("m.safetensors")))  # doctest: +SKIP
+    """
+    from geoseg.jobs.class_suggestions import suggest
+
+    location = None if scene is None else location_of(scene)
+    return suggest(SuggestClassesConfig(path_of(file), optional_path(map), location, classes, **opening))

@@ -14,13 +14,16 @@ from geoseg.config.classes import (
     MergeClassesConfig,
     OrderClassesConfig,
     SetClassConfig,
+    ShowClassesConfig,
     SplitClassConfig,
+    SuggestClassesConfig,
 )
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import ROUNDS, Blend, Match, PredictConfig
+from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
@@ -43,10 +46,13 @@ __all__ = [
     "PolygonizeConfig",
     "Precision",
     "PredictConfig",
+    "ReportConfig",
     "SegmentConfig",
     "SetClassConfig",
+    "ShowClassesConfig",
     "SplitClassConfig",
     "StatusConfig",
+    "SuggestClassesConfig",
     "TrainConfig",
     "Weights",
     "opening_of",

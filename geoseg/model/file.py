@@ -21,18 +21,14 @@ from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
-from geoseg.model.card import ALTERED, check_card, parse_card, sealed
+from geoseg.model.appearance import Appearance
+from geoseg.model.card import ALTERED, sealed
+from geoseg.model.card_file import EXPERTS, FORMAT, read_card
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
-from geoseg.raster.guards import regular_file
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
-
-FORMAT = "geoseg-model/1"
-
-_EXPERTS = "experts."
-"""What the names of the experts' tensors begin with; the others are the network's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +50,7 @@ class Model:
         scaling: Scale and offset that the training imagery declares for its values; None where it declares none.
         experts: The mixture that classes are also told by, and how they are smoothed; None for a training without a
             mixture and in older models, whose network alone tells the classes.
+        appearance: What the network's outputs look like; None in older models. Prediction does not read it.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -69,6 +66,7 @@ class Model:
     pixel_size: tuple[float, float] | None = None
     scaling: Scaling | None = None
     experts: Experts | None = None
+    appearance: Appearance | None = None
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
@@ -111,6 +109,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["scaling"] = model.scaling.to_json()
     if model.experts is not None:
         card["experts"] = model.experts.to_json()
+    if model.appearance is not None:
+        card["appearance"] = model.appearance.to_json()
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -149,6 +149,7 @@ def load_model(path: Path) -> Model:
             pixel_size=(float(card["pixel_size"][0]), float(card["pixel_size"][1])) if "pixel_size" in card else None,
             scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
             experts=experts,
+            appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")
@@ -159,35 +160,6 @@ def load_model(path: Path) -> Model:
         raise InputError(
             f"{path}: its card and weights do not fit together ({first_line(error)}); {ALTERED}"
         ) from error
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """Return the card of a model file without reading its weights.
-
-    Raises:
-        InputMissingError, InputError: As for `load_model`.
-    """
-    file = regular_file(path)
-    try:
-        with safetensors.safe_open(str(file), framework="pt") as tensors:
-            metadata = tensors.metadata() or {}
-        card = parse_card(metadata["geoseg"])
-    except KeyError:
-        raise InputError(
-            f"{path}: is a safetensors file without a geoseg card; models are written by geoseg train"
-        ) from None
-    except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"{path}: is not a geoseg model ({first_line(error)}); models are written by geoseg train"
-        ) from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
-        raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
-    try:
-        check_card(card)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return card
 
 
 def _with_sha256(model: Model, digest: str) -> Model:
@@ -201,7 +173,7 @@ def _state(model: Model) -> dict[str, torch.Tensor]:
     """The tensors of the file by name."""
     state = dict(model.network.state_dict())
     if model.experts is not None:
-        state |= {_EXPERTS + name: value for name, value in model.experts.tensors().items()}
+        state |= {EXPERTS + name: value for name, value in model.experts.tensors().items()}
     return {name: value.detach().to("cpu").contiguous() for name, value in state.items()}
 
 
@@ -213,8 +185,8 @@ def _take_experts(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, t
     """
     if "experts" not in card:
         return None
-    names = [name for name in state if name.startswith(_EXPERTS)]
-    tensors = {name.removeprefix(_EXPERTS): state.pop(name) for name in names}
+    names = [name for name in state if name.startswith(EXPERTS)]
+    tensors = {name.removeprefix(EXPERTS): state.pop(name) for name in names}
     return Experts.from_parts(card["experts"], tensors, spec.bands, spec.classes)
 
 

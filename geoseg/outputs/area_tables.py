@@ -93,7 +93,7 @@ def hectares(m2: float | None) -> str:
 
 
 def csv_bytes(rows: Iterable[Iterable[str]]) -> bytes:
-    """Return rows as CSV (RFC 4180), UTF-8."""
+    """Return rows as CSV (RFC 4180), in UTF-8 with the mark by which spreadsheets know it."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8-sig")

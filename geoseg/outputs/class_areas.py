@@ -53,9 +53,11 @@ def percent(share: float) -> str:
 
 
 def hectares(m2: float) -> str:
-    """Return square metres as text in hectares, to about three digits: "1,235", "12.3", "0.0123"."""
+    """Return square metres as text in hectares, to three digits or whole hectares: "1,235", "12.0", "0.0123"."""
     value = m2 / 1e4
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 or not value else "< 0.001"
+    if not value:
+        return "0"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}" if value >= 0.001 else "< 0.001"
 
 
 class AreaTally:

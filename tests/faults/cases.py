@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers.maps import make_map
+from helpers.class_maps import make_map
 from helpers.models import make_model, with_experts
 from helpers.rasters import landscape, make_raster
 from PIL import Image

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers.class_maps import make_map
 from helpers.class_rasters import sieved
 from helpers.commandline import Outcome, assert_refused, contents, first_band, geoseg, untouched
-from helpers.maps import make_map
 from helpers.rasters import TRANSFORM, landscape, make_raster
 from numpy.typing import NDArray
 
@@ -61,7 +61,7 @@ def transitions(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

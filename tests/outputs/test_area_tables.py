@@ -12,8 +12,8 @@ import numpy as np
 import pyproj
 import pytest
 from affine import Affine
+from helpers.class_maps import make_map
 from helpers.commandline import assert_refused, first_band, geoseg, untouched
-from helpers.maps import make_map
 from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
@@ -31,7 +31,7 @@ IDS = np.random.default_rng(1).integers(0, 4, (40, 60))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
