@@ -20,7 +20,7 @@ from geoseg.jobs.job import Job
 from geoseg.jobs.results import ChangeResult
 from geoseg.outputs.change_files import ChangeFiles
 from geoseg.outputs.class_areas import ClassArea, class_areas
-from geoseg.outputs.comparison import common_classes
+from geoseg.outputs.comparison import common_classes, differing_settings
 from geoseg.outputs.names import POLYGONS
 from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.styles import file_qml, raster_sld
@@ -78,8 +78,7 @@ class ChangeJob(Job[RowsCompared]):
             self.transitions = Transitions(classes)
             *windows, off = common_windows(self.old.scene, self.new.scene, config.snap)
             self.windows = (windows[0], windows[1])
-            if config.snap and off > 0.01:
-                log.warning("%s: lies %.2f of a pixel off %s: borders may seem to change", config.new, off, config.old)
+            self._tell(off)
             self._georeference = self.old.scene.georeference.shifted(self.windows[0])
             self._check()
             self._inputs = stack.pop_all()
@@ -144,6 +143,17 @@ class ChangeJob(Job[RowsCompared]):
     @property
     def _cache(self) -> int:
         return sum(raster.scene.cache_bytes(TIFF_BLOCK) for raster in (self.old, self.new))
+
+    def _tell(self, off: float) -> None:
+        """Warn of what makes two maps differ where nothing changed."""
+        config, differing = self.config, differing_settings(self.old, self.new)
+        if differing:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in differing)
+            log.warning(
+                "%s: was not made with the same %s as %s, which may show as change", config.new, options, config.old
+            )
+        if off:
+            log.warning("%s: lies %.2f of a pixel off %s: borders may seem to change", config.new, off, config.old)
 
     def _check(self) -> None:
         config, polygons = self.config, self.config.polygons

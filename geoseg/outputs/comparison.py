@@ -11,6 +11,8 @@ from geoseg.files.record import EARLIER
 from geoseg.outputs.transitions import MAX_CLASSES
 from geoseg.raster.class_raster import ClassRaster
 
+_DECISIVE = ("match", "rescale", "smooth", "min_area")
+
 
 def common_classes(old: ClassRaster, new: ClassRaster) -> tuple[tuple[LandClass, ...], str | None]:
     """Return the classes of two class rasters in order of their ids, and the SHA-256 of the model of both.
@@ -43,6 +45,17 @@ def common_classes(old: ClassRaster, new: ClassRaster) -> tuple[tuple[LandClass,
             "bits: merge some"
         )
     return tuple(classes[value] for value in sorted(classes)), min(common) if same else None
+
+
+def differing_settings(old: ClassRaster, new: ClassRaster) -> tuple[str, ...]:
+    """Return the options of `geoseg predict`, of those that decide classes, that were not alike for two class rasters.
+
+    What no provenance says is not known to differ.
+    """
+    settings = [found for raster in (old, new) if isinstance(found := _provenance(raster).get("settings"), dict)]
+    if len(settings) < 2:
+        return ()
+    return tuple(name for name in _DECISIVE if settings[0].get(name) != settings[1].get(name))
 
 
 def _check(

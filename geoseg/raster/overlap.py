@@ -29,7 +29,7 @@ def common_windows(old: Scene, new: Scene, snap: bool = False) -> tuple[Window, 
         snap: Take the nearest pixels where those of both are of one size, but shifted by part of a pixel.
 
     Returns:
-        A window of each, of the same size, and by how many pixels they are apart at most.
+        A window of each, of the same size, and by how many pixels they are apart at most; 0 for next to nothing.
 
     Raises:
         InputError: The rasters have another CRS or lie on another lattice of pixels, or do not overlap.
@@ -63,7 +63,11 @@ def common_windows(old: Scene, new: Scene, snap: bool = False) -> tuple[Window, 
     common = placed.intersect(old.extent)
     if not common.pixels:
         raise InputError(f"{new.path}: does not overlap {old.path}; give two maps of one place")
-    return common, Window.of(common.rows.start - row, common.cols.start - col, *common.shape), off
+    return (
+        common,
+        Window.of(common.rows.start - row, common.cols.start - col, *common.shape),
+        off if off > _MAX_OFFSET else 0.0,
+    )
 
 
 def _placed(georeference: Georeference) -> bool:

@@ -21,10 +21,10 @@ from helpers.rasters import TRANSFORM, UTM
 
 def make_map(
     path: Path, ids: NDArray[Any], classes: ClassMap, model: str | None = "a" * 64, crs: str | None = UTM,
-    transform: Affine = TRANSFORM,
+    transform: Affine = TRANSFORM, **settings: Any,
 ) -> Path:  # fmt: skip
     """Write ids (rows, cols) as a class raster with its names and its record."""
-    provenance = {"geoseg": "0", "model_sha256": model, "settings": {}}
+    provenance = {"geoseg": "0", "model_sha256": model, "settings": settings}
     extent = Window.of(0, 0, *ids.shape)
     georeference = Georeference(CRS.from_user_input(crs) if crs else None, transform)
     tags = provenance_tags(provenance)
