@@ -42,11 +42,20 @@ def look_options(function: F) -> F:
 
 @click.command("show", cls=Command)
 @look_options
+@click.option(
+    "--sheet", type=PATH, help="Also show places of every class in the imagery: .png, or .html to name them there."
+)
+@overwrite_option
 def show_classes(as_json: bool, **settings: Any) -> None:
     """List the classes of FILE, a model or the class raster of a map: how large they are, and how they look."""
     config = ShowClassesConfig(json=as_json, **settings)
     from geoseg.jobs.class_facts import class_table
 
+    if config.sheet is not None:
+        from geoseg.jobs.class_sheet import check_sheet, write_class_sheet
+
+        raster = check_sheet(config.sheet, config.file, config.map, config.overwrite)
+        write_class_sheet(raster, config.sheet, config.scene, config)
     table = class_table(config.file, config.map, config.scene, config)
     if config.json:
         show(json.dumps([row.to_json() for row in table.rows], indent=1))

@@ -154,12 +154,16 @@ class ShowClassesConfig(Opening):
         file: The model, or the class raster of a map.
         map: With a model: a map of it, which tells areas.
         scene: The scene of the map, which tells colours.
+        sheet: PNG or HTML file of examples of every class.
+        overwrite: Replace an existing sheet.
         json: Print JSON.
     """
 
     file: Path
     map: Path | None = None
     scene: Location | None = None
+    sheet: Path | None = None
+    overwrite: bool = False
     json: bool = False
 
 

@@ -20,8 +20,8 @@ from geoseg.model.appearance import Appearance
 from geoseg.model.card_file import read_card
 from geoseg.naming.guesses import Meaning, guess
 from geoseg.naming.looks import Display, Look
+from geoseg.naming.map_looks import map_looks
 from geoseg.naming.model_looks import model_appearance
-from geoseg.naming.survey import survey
 from geoseg.outputs.found import find_map
 from geoseg.outputs.names import run_directory
 from geoseg.raster.class_raster import ClassRaster, Confidence
@@ -81,7 +81,7 @@ class ClassTable:
         rows: One for each class.
         appearance: Of the n classes; None where nothing is known of them.
         low, high: (bands,), the ends in which brightness is measured.
-        borders: int64 (n, n), see `geoseg.naming.survey.Survey`; None where they are not known.
+        borders: int64 (n, n), see `geoseg.naming.map_looks.MapLooks`; None where they are not known.
     """
 
     rows: tuple[ClassFacts, ...]
@@ -199,7 +199,7 @@ def _look(
                 (stats.low, stats.high),
             )
             limits = np.array(stats.low), np.array(stats.high)
-        found = survey(raster, confidence, scene, limits, borders)
+        found = map_looks(raster, confidence, scene, limits, borders)
     unknown = [class_id for class_id in found.ids if class_id not in {entry.id for entry in classes.classes}]
     if unknown:
         raise InputError(

@@ -177,3 +177,32 @@ def test_no_network_is_loaded(made: Path, tmp_path: Path) -> None:
         "    assert 'torch' not in sys.modules, words\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.html"])
+def test_a_class_sheet_shows_places_of_every_class(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / name
+    assert (
+        geoseg(capsys, "classes", "show", folder / "m.safetensors", "--map", folder / "m.tif", "--sheet", out).code == 0
+    )
+    if out.suffix == ".png":
+        with Image.open(out) as picture:
+            assert picture.width > 500
+            assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
+    else:
+        page = out.read_text()
+        assert page.count("data:image/") >= 5
+        assert "&lt;c&gt; 🌳" in page
+        assert "<c>" not in page
+    refused = geoseg(capsys, "classes", "show", folder / "m.tif", "--sheet", out)
+    assert_refused(refused, 73, "exists")
+
+
+def test_a_class_sheet_that_cannot_be_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show = ("classes", "show", folder / "m.safetensors")
+    with untouched(folder):
+        before = contents(folder)
+        assert_refused(geoseg(capsys, *show, "--sheet", folder / "s.png"), 78, "give the class raster")
+        sheet = (*show, "--map", folder / "m.tif", "--sheet")
+        assert_refused(geoseg(capsys, *sheet, folder / "s.pdf"), 73, "name it s.png or s.html")
+        assert contents(folder) == before

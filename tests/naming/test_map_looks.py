@@ -12,8 +12,8 @@ from helpers.rasters import TRANSFORM, make_raster
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.naming import survey as survey_module
-from geoseg.naming.survey import Survey, survey
+from geoseg.naming import map_looks as survey_module
+from geoseg.naming.map_looks import MapLooks, map_looks
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.scene import Scene
 
@@ -34,8 +34,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey_module, "_PIECE", 32)
 
 
-def look(folder: Path, ids: NDArray[Any] = IDS, **more: Any) -> Survey:
-    """The survey of a map that begins 20 rows and 5 columns within its scene."""
+def look(folder: Path, ids: NDArray[Any] = IDS, **more: Any) -> MapLooks:
+    """The map_looks of a map that begins 20 rows and 5 columns within its scene."""
     place = TRANSFORM @ Affine.translation(5, 20)
     make_raster(folder / "map.tif", ids[None], transform=place, nodata=0)
     make_raster(folder / "sure.tif", np.where(ids > 0, 51 * (1 + ids % 5), 0)[None].astype(np.uint8), transform=place)
@@ -44,7 +44,7 @@ def look(folder: Path, ids: NDArray[Any] = IDS, **more: Any) -> Survey:
         ClassRaster(folder / "map.tif") as raster, Scene(folder / "scene.tif", quiet=True) as scene,
         Confidence(folder / "sure.tif", raster.scene) as confidence,
     ):  # fmt: skip
-        return survey(raster, confidence, scene, ENDS, borders=True)
+        return map_looks(raster, confidence, scene, ENDS, borders=True)
 
 
 def test_pixels_areas_means_and_confidence(tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_pixels_that_are_invalid_in_the_scene_do_not_count_for_colours(tmp_path:
 @pytest.mark.parametrize(
     ("transform", "words"),
     [
-        (TRANSFORM @ Affine.translation(40, 0), "reaches beyond scene.tif"),
-        (TRANSFORM @ Affine.translation(0.3, 0), "pixel grid of scene.tif"),
-        (TRANSFORM @ Affine.scale(0.9), "reaches beyond|pixel grid"),
+        (TRANSFORM @ Affine.translation(40, 0), "does not lie on its pixels"),
+        (TRANSFORM @ Affine.translation(0.3, 0), "does not lie on its pixels"),
+        (TRANSFORM @ Affine.scale(0.9), "does not lie on its pixels"),
     ],
 )
 def test_a_scene_that_lies_elsewhere_is_refused(transform: Affine, words: str, tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_a_scene_that_lies_elsewhere_is_refused(transform: Affine, words: str, t
 def test_ids_of_more_than_16_bits_are_no_classes(tmp_path: Path) -> None:
     make_raster(tmp_path / "map.tif", IDS[None].astype(np.int32))
     with ClassRaster(tmp_path / "map.tif") as raster, pytest.raises(InputError, match="int32 values"):
-        survey(raster)
+        map_looks(raster)
     # Of other programs, and with another nodata value: values are ids moved by one.
     make_raster(tmp_path / "other.tif", IDS[None], nodata=7)
     with ClassRaster(tmp_path / "other.tif") as raster:
-        found = survey(raster)
+        found = map_looks(raster)
     assert found.ids == (0, 1, 2)
     assert found.pixels.tolist() == [int((i == IDS).sum()) for i in found.ids]
     assert found.borders is None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.grid import Span, Window
 from geoseg.model.appearance import Appearance
+from geoseg.naming.origin import place_in
 from geoseg.raster.class_raster import ClassRaster, Confidence, is_own
 from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class MapLooks:
     """The classes that occur in a map, n of them.
 
     Attributes:
@@ -48,13 +49,13 @@ class Survey:
     borders: NDArray[np.int64] | None
 
 
-def survey(
+def map_looks(
     raster: ClassRaster,
     confidence: Confidence | None = None,
     scene: Scene | None = None,
     ends: tuple[Floats, Floats] | None = None,
     borders: bool = False,
-) -> Survey:
+) -> MapLooks:
     """Read a map from end to end, in memory that hardly depends on its size: some hundred rows of ids, fewer of floats.
 
     Args:
@@ -92,30 +93,13 @@ def survey(
     return sums.result(known=confidence is not None)
 
 
-def place_in(scene: Scene, raster: ClassRaster) -> tuple[int, int]:
-    """Return the (row, col) of the scene at which a map begins.
-
-    Raises:
-        InputError: The map is not on the scene's grid of pixels, or reaches beyond it.
-    """
-    mine, rows_cols = raster.scene.georeference, raster.scene.shape
-    col, row = ~scene.georeference.transform @ (mine.transform @ (0, 0))
-    place = round(row), round(col)
-    window = Window.of(*place, *rows_cols) if min(place) >= 0 else None
-    if window is None or window.intersect(scene.extent) != window:
-        raise InputError(f"{raster.path}: reaches beyond {scene.path.name}; give the scene that it was made from")
-    if not scene.georeference.shifted(window).transform.almost_equals(mine.transform, 1e-6):
-        raise InputError(f"{raster.path}: is not on the pixel grid of {scene.path.name}; give the scene it was made of")
-    return place
-
-
 def _pieces(width: int) -> Iterator[Span]:
     """Spans of columns that are summed at once, whole squares wide."""
     return (Span(start, min(start + _PIECE, width)) for start in range(0, width, _PIECE))
 
 
-def _moved(window: Window, place: tuple[int, int]) -> Window:
-    (down, right), rows, cols = place, window.rows, window.cols
+def _moved(window: Window, place: Window) -> Window:
+    down, right, rows, cols = place.rows.start, place.cols.start, window.rows, window.cols
     return Window(Span(rows.start + down, rows.stop + down), Span(cols.start + right, cols.stop + right))
 
 
@@ -195,7 +179,7 @@ class _Sums:
         key = one[differ].astype(np.int64) * self.size + other[differ]
         self.touching += np.bincount(key, minlength=self.touching.size).reshape(self.touching.shape)
 
-    def result(self, known: bool) -> Survey:
+    def result(self, known: bool) -> MapLooks:
         """Return what was found; `known` says whether there was a confidence."""
         found = np.flatnonzero(self.pixels[1:]) + 1
         pixels, divisor = self.pixels[found], np.where(self.seen[found] > 0, self.seen[found], np.nan)[:, None]
@@ -205,7 +189,7 @@ class _Sums:
             self.confidence[found] / pixels if known else np.full(len(found), np.nan),
         )  # fmt: skip
         touching = self.touching + self.touching.T
-        return Survey(
+        return MapLooks(
             tuple((found - self.raster.offset).tolist()), pixels, self.area[found] if self.ground.metric else None,
             appearance, touching[np.ix_(found, found)] if self.wants_borders else None,
         )  # fmt: skip
