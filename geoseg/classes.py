@@ -1,11 +1,15 @@
-"""The class map: class id -> name and colour. 0 is nodata, classes are 1..K.
+"""The class map: class id -> name, colour and clusters. 0 is nodata.
 
-Palette, category names, styles, legend and attribute tables are all made from one class map.
+Palette, category names, styles, legend and attribute tables are all made from one class map. Training finds K clusters,
+each of which is a class at first, 1..K. Classes can be merged: a class then has several clusters. All classes keep
+their ids, so that some ids below the highest have no class.
 """
 
 from __future__ import annotations
 
+import bisect
 import colorsys
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +25,9 @@ IGNORED = -1
 
 _MAX_CLASSES = 65534
 _MAX_UINT8_CLASSES = 254
+
+_RESERVED = {"nodata", "no data"}
+"""Names, in any case, of pixels without a class."""
 
 # Characters that XML cannot hold or that a terminal would act on.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -41,11 +48,16 @@ class LandClass:
         id: 1..65534 in a class map; any integer for a class of a raster that geoseg did not write.
         name: Its name.
         colour: Its colour as '#rrggbb'.
+        clusters: The model's outputs that make the class, in ascending order; by default the one with its id.
     """
 
     id: int
     name: str
     colour: str
+    clusters: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clusters", tuple(sorted(self.clusters)) or (self.id,))
 
     @classmethod
     def default(cls, class_id: int) -> LandClass:
@@ -60,14 +72,15 @@ class LandClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes 1..K. Names lose the blanks around them, which several formats would not keep.
+    """The classes of a model or a map. Names lose the blanks around them, which several formats would not keep.
 
     Attributes:
         classes: The classes in order of their ids.
 
     Raises:
-        SettingError: The ids are not 1..K or exceed 65534, two classes have one name, a name contains control
-            characters, or a colour is not '#rrggbb'.
+        SettingError: The ids do not ascend from 1 to at most 65534, two classes have one name, a name is empty or
+            "nodata" or contains control characters, a colour is not '#rrggbb', or the clusters 1..K are not shared out:
+            each to one class.
     """
 
     classes: tuple[LandClass, ...]
@@ -75,17 +88,23 @@ class ClassMap:
     def __post_init__(self) -> None:
         stripped = tuple(c if c.name == c.name.strip() else replace(c, name=c.name.strip()) for c in self.classes)
         object.__setattr__(self, "classes", stripped)
-        if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
-            raise SettingError("the ids of a class map must be 1, 2, ..., K, in this order")
-        if len({c.name for c in self.classes}) != len(self.classes):
-            raise SettingError("two classes of a class map have the same name")
-        if len(self.classes) > _MAX_CLASSES:
-            raise SettingError(f"a class map has {len(self.classes)} classes; it can have at most {_MAX_CLASSES}")
+        ids = [NODATA, *(entry.id for entry in self.classes)]
+        if any(one >= two for one, two in itertools.pairwise(ids)):
+            raise SettingError("the ids of a class map must be whole numbers from 1 up, each once, in ascending order")
+        if ids[-1] > _MAX_CLASSES:
+            raise SettingError(f"a class map has the id {ids[-1]}; the highest possible is {_MAX_CLASSES}")
+        named: dict[str, int] = {}
         for entry in self.classes:
-            if _CONTROL.search(entry.name):
-                raise SettingError(f"the name of class {entry.id} is {entry.name!r}; remove the control characters")
-            if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
-                raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; write it as #rrggbb")
+            _check(entry)
+            if entry.name in named:
+                raise SettingError(
+                    f"classes {named[entry.name]} and {entry.id} are both called {entry.name}; give one of them "
+                    "another name, or merge them"
+                )
+            named[entry.name] = entry.id
+        clusters = sorted(cluster for entry in self.classes for cluster in entry.clusters)
+        if clusters != list(range(1, len(clusters) + 1)):
+            raise SettingError("every cluster 1, 2, ... must belong to one class, and to one only")
 
     @classmethod
     def default(cls, count: int) -> ClassMap:
@@ -96,23 +115,83 @@ class ClassMap:
     def from_json(cls, data: list[Mapping[str, Any]]) -> ClassMap:
         """Return the class map that `to_json` made `data` from.
 
+        In older data, every class is the cluster with its id.
+
         Raises:
             SettingError: See the class.
             KeyError, TypeError, ValueError: `data` is something else.
         """
-        return cls(tuple(LandClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in data))
+        return cls(
+            tuple(
+                LandClass(int(c["id"]), str(c["name"]), str(c["colour"]), tuple(map(int, c.get("clusters", ()))))
+                for c in data
+            )
+        )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return one object per class: id, name, colour."""
-        return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
+        """Return one object per class: id, name, colour, and clusters unless it is the one with its id."""
+        return [
+            {"id": c.id, "name": c.name, "colour": c.colour}
+            | ({} if c.clusters == (c.id,) else {"clusters": list(c.clusters)})
+            for c in self.classes
+        ]
 
     def __len__(self) -> int:
         return len(self.classes)
 
+    def __getitem__(self, class_id: int) -> LandClass:
+        """Return the class with an id.
+
+        Raises:
+            KeyError: There is none.
+        """
+        index = bisect.bisect_left(self.classes, class_id, key=lambda entry: entry.id)
+        if index == len(self.classes) or self.classes[index].id != class_id:
+            raise KeyError(class_id)
+        return self.classes[index]
+
+    @property
+    def highest(self) -> int:
+        """The highest id, 0 without classes."""
+        return self.classes[-1].id if self.classes else NODATA
+
+    @property
+    def clusters(self) -> int:
+        """Number of clusters K, at least the number of classes."""
+        return sum(len(entry.clusters) for entry in self.classes)
+
+    def class_of_cluster(self) -> tuple[int, ...]:
+        """Return the id of the class of each cluster; the first entry, for no cluster, is 0: K + 1 ids."""
+        ids = {cluster: entry.id for entry in self.classes for cluster in entry.clusters}
+        return NODATA, *(ids[cluster] for cluster in range(1, len(ids) + 1))
+
+    @property
+    def origins(self) -> dict[str, list[int]]:
+        """The clusters of every class by its id, as a JSON object; empty if every class is the cluster with its id."""
+        if all(entry.clusters == (entry.id,) for entry in self.classes):
+            return {}
+        return {str(entry.id): list(entry.clusters) for entry in self.classes}
+
     @property
     def dtype(self) -> str:
-        """Type of the class raster: 'uint8', or 'uint16' above 254 classes."""
-        return "uint8" if len(self) <= _MAX_UINT8_CLASSES else "uint16"
+        """Type of the class raster: 'uint8', or 'uint16' if there are ids above 254."""
+        return "uint8" if self.highest <= _MAX_UINT8_CLASSES else "uint16"
+
+
+def _check(entry: LandClass) -> None:
+    """Refuse a name or colour that some format cannot hold, or that would be misread.
+
+    Raises:
+        SettingError: See `ClassMap`.
+    """
+    if not entry.name:
+        raise SettingError(f"class {entry.id} has no name; give it one")
+    if entry.name.casefold() in _RESERVED:
+        raise SettingError(f"class {entry.id} is called {entry.name}, as pixels without a class are; name it otherwise")
+    if _CONTROL.search(entry.name):
+        raise SettingError(f"the name of class {entry.id} is {entry.name!r}; remove the control characters")
+    if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
+        raise SettingError(f"the colour of {entry.name} is {entry.colour!r}; write it as #rrggbb")
 
 
 def _colour(class_id: int) -> str:

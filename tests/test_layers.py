@@ -40,6 +40,7 @@ PACKAGES = (
     "learning",
     "outputs",
     "evaluation",
+    "naming",
     "checks",
     "jobs",
     "api",

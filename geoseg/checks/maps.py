@@ -75,6 +75,8 @@ class MapCheck:
         scene: Path | None = None,
     ) -> None:  # fmt: skip
         self._findings, self._classes = FileFindings(path), classes
+        self._known = np.zeros(1 << 16, np.bool_)
+        self._known[[NODATA, *(entry.id for entry in (classes.classes if classes else ()))]] = True
         self._confidence_findings = FileFindings(confidence) if confidence is not None else None
         self._record, self._scene_path = record, scene
         self._with_id = 0
@@ -201,7 +203,7 @@ class MapCheck:
         """Add the wrong pixels of one window: ids, confidence and validity of the scene, each (rows, cols)."""
         self._with_id += int(np.count_nonzero(ids))
         if self._classes is not None:
-            self._unknown_id.add(ids > len(self._classes), window)
+            self._unknown_id.add(~self._known[ids], window)
         if confidence is not None:
             self._unmatched.add((confidence > 0) != (ids > 0), window)
         if valid is not None:
@@ -209,9 +211,9 @@ class MapCheck:
             self._extra.add(~valid & (ids > 0), window)
 
     def _check_pixels(self, confidence: bool, scene: bool) -> Iterator[Finding]:
-        last = None if self._classes is None else len(self._classes)
-        problem = self._unknown_id.problem(f"have an id above {last}, which no class has")
-        message = f"{self._with_id} pixels have an id" + (f" from 1 to {last}" if last else "")
+        last = None if self._classes is None else self._classes.highest
+        problem = self._unknown_id.problem("have an id that no class has")
+        message = f"{self._with_id} pixels have an id" + (f" of a class, from 1 to {last}" if last else "")
         yield self._findings.judge("ids", problem, message)
         if confidence and self._confidence_findings is not None:
             problem = self._unmatched.problem("have a confidence but no class, or a class but no confidence")

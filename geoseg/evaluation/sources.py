@@ -95,7 +95,9 @@ class ModelSource:
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.model = load_model(regular_file(config.file))
-        self.names = tuple(entry.name for entry in self.model.classes.classes)
+        named = {entry.id: entry.name for entry in self.model.classes.classes}
+        # Merged classes leave ids without a class, which no pixel has.
+        self.names = tuple(named.get(i, f"class {i}") for i in range(1, self.model.classes.highest + 1))
         self._fits: dict[Location, Fit] = {}
         if config.smooth and self.model.experts is None:
             log.warning("%s: has no mixture, so --smooth has no effect", config.file)
@@ -125,7 +127,7 @@ class ModelSource:
         return scene
 
     def max_id(self, scene: Scene) -> int:
-        """Return the number of the model's classes."""
+        """Return the highest id of the model's classes."""
         return len(self.names)
 
     def blocks(self, scene: Scene) -> tuple[Block, ...]:

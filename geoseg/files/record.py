@@ -41,7 +41,7 @@ _MAX_BYTES = 64 << 20
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "geoseg": str, "scene": dict, "raster": dict, "settings": dict, "model_sha256": (str, type(None)),
-    "polygons": int, "superpixels": int, "files": dict, "classes": list,
+    "polygons": int, "superpixels": int, "files": dict, "classes": list, "clusters": dict,
 }  # fmt: skip
 """Entry of a record -> what it holds, if it is there."""
 
@@ -90,7 +90,7 @@ def read_record(path: Path) -> Record:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
             raise ValueError("it is no regular file, or too large")
-        return _parse(path, json.loads(path.read_bytes()))
+        return parse_record(path, json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise InputMissingError(f"{path}: no such record") from None
     except (OSError, SettingError, *MALFORMED) as error:
@@ -99,8 +99,12 @@ def read_record(path: Path) -> Record:
         ) from error
 
 
-def _parse(path: Path, content: Any) -> Record:
-    """Return the record with this content; anything else is one of the errors that stand for damage."""
+def parse_record(path: Path, content: Any) -> Record:
+    """Return the record at `path` with this content.
+
+    Raises:
+        SettingError, or one of MALFORMED: It is the content of no record.
+    """
     if not isinstance(content, dict):
         raise TypeError("it is no JSON object")
     for name, kind in _KINDS.items():

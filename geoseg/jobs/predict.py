@@ -216,8 +216,8 @@ class PredictJob(BlockJob):
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(
-            self.config, self.scene, self.extent, self.model.classes, self._provenance(), self.taken, self.plan.blocks,
-            self.plan.written, self.around,
+            self.config, self.scene.path.name, self.scene, self.extent, self.model.classes, self._provenance(),
+            self.taken, self.plan.blocks, self.plan.written, self.around,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
 
@@ -245,6 +245,7 @@ class PredictJob(BlockJob):
             "model_sha256": self.model.sha256,
             "settings": {**self._settings(), "min_area": str(area) if area else None},
             "device": self.device.type,
+            **({"clusters": origins} if (origins := self.model.classes.origins) else {}),
         }
 
     def _fingerprint(self) -> dict[str, Any]:

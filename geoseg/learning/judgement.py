@@ -109,7 +109,7 @@ def judge(model: Model, sampler: PatchSampler, device: torch.device, precision: 
     )
     area, classes = seen.area / max(1, seen.area.sum()), seen.q.argmax(axis=1)
     trust = float((area * ((classes == seen.mixture) + 0.0 + (classes == seen.network)) / 2).sum())
-    K = len(model.classes)
+    K = model.classes.clusters
     before, after = (np.bincount(each, area, K) for each in (seen.mixture, classes))
     lost = {int(k) + 1: float(before[k]) for k in np.flatnonzero((before > 0) & (after < _LOST * before))}
     return Judgement(_temperature(seen.q, area, trust), lost)

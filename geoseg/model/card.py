@@ -108,9 +108,15 @@ def _classes(card: Mapping[str, Any]) -> bool:
     entries = card["classes"]
     return (
         isinstance(entries, list)
-        and all(isinstance(e["name"], str) and isinstance(e["colour"], str) and _is_integer(e["id"]) for e in entries)
-        and len(ClassMap.from_json(entries)) == card["network"]["classes"]
+        and all(map(_is_class, entries))
+        and ClassMap.from_json(entries).clusters == card["network"]["classes"]
     )
+
+
+def _is_class(entry: Mapping[str, Any]) -> bool:
+    texts = isinstance(entry["name"], str) and isinstance(entry["colour"], str)
+    clusters = entry.get("clusters", [])
+    return texts and _is_integer(entry["id"]) and isinstance(clusters, list) and all(map(_is_integer, clusters))
 
 
 def _pixel_size(card: Mapping[str, Any]) -> bool:

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.config import PredictConfig
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.files.permissions import Permissions
@@ -28,6 +27,7 @@ from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, process
 from geoseg.outputs.styles import file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import read_small, write_cog
+from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import Surroundings, sieve_parts
@@ -39,13 +39,37 @@ log = logging.getLogger(__name__)
 _PREVIEW_PIXELS = 1200
 
 
+class MapSettings(Protocol):
+    """What is wanted of a map.
+
+    Attributes:
+        min_area: Smaller regions are merged into a neighbour.
+        sld: Write the styles as SLD too.
+        legend: Write a picture of the legend.
+        keep_run: Keep the run directory.
+    """
+
+    @property
+    def min_area(self) -> Area | None: ...
+
+    @property
+    def sld(self) -> bool: ...
+
+    @property
+    def legend(self) -> bool: ...
+
+    @property
+    def keep_run(self) -> bool: ...
+
+
 @dataclass(frozen=True, eq=False)
 class MapFiles:
     """Writes the files of a map.
 
     Attributes:
-        config: The settings of the prediction.
-        scene: The scene.
+        config: The settings.
+        name: Name of the scene that the map is of.
+        scene: The scene, or another raster on its pixels.
         extent: The part of the scene that is written.
         classes: The classes of the map.
         provenance: Provenance for the rasters and the record.
@@ -55,7 +79,8 @@ class MapFiles:
         around: The extent with what lies around it.
     """
 
-    config: PredictConfig
+    config: MapSettings
+    name: str
     scene: Scene
     extent: Window
     classes: ClassMap
@@ -103,7 +128,7 @@ class MapFiles:
             else:
                 parts = self._parts(run, layer, self.blocks[: self.written])
             ids += write_cog(path, spec, parts)
-        used = tuple(classes.classes[value - 1] for value in ids)
+        used = tuple(classes[value] for value in ids)
         write_styles(outputs, used, self.config.sld, self.config.legend)
         save_png(_preview(outputs.classes, classes, used), outputs.preview)
         if outputs.polygons is not None:
@@ -124,7 +149,7 @@ class MapFiles:
             log.warning(
                 "%s: %d of %d pixels may have another class than in a map of the whole scene, because what --min-area "
                 "makes of them depends on regions far outside of --bounds",
-                scene.path.name, doubtful, self.extent.pixels,
+                self.name, doubtful, self.extent.pixels,
             )  # fmt: skip
         return parts
 
@@ -134,7 +159,11 @@ class MapFiles:
         hashes = {path: sha256(path) for path in outputs.files if path.exists()}
         if self.taken is not None:
             permissions = staging.permissions(outputs.item)
-            write_item(outputs, self.scene, self.extent, self.taken, classes, hashes, provenance, permissions)
+            georeference = self.scene.georeference.shifted(self.extent)
+            write_item(
+                outputs, self.name, georeference, self.extent.shape, self.scene.area_or_point, self.taken, classes,
+                hashes, provenance, permissions,
+            )  # fmt: skip
             hashes[outputs.item] = sha256(outputs.item)
         permissions = staging.permissions(outputs.record)
         return write_record(outputs.record, {**provenance, "classes": classes.to_json()}, hashes, permissions)
@@ -154,7 +183,7 @@ class MapFiles:
 
 def _preview(path: Path, classes: ClassMap, used: Sequence[LandClass]) -> NDArray[np.uint8]:
     small = read_small(path, _PREVIEW_PIXELS)
-    counts = np.bincount(small.ravel(), minlength=len(classes) + 1)
+    counts = np.bincount(small.ravel(), minlength=classes.highest + 1)
     shares = counts / max(1, counts[1:].sum())
     return add_legend(colourise(small, classes), used, [float(shares[entry.id]) for entry in used])
 
@@ -218,15 +247,18 @@ def check_item(path: Location, scene: Scene, extent: Window, given: Period | Non
 
 
 def write_item(
-    outputs: Outputs, scene: Scene, extent: Window, taken: Period, classes: ClassMap, hashes: Mapping[Path, str],
-    provenance: Mapping[str, Any], permissions: Permissions | None = None,
+    outputs: Outputs, name: str, georeference: Georeference, shape: tuple[int, int], sampling: str, taken: Period,
+    classes: ClassMap, hashes: Mapping[Path, str], provenance: Mapping[str, Any],
+    permissions: Permissions | None = None,
 ) -> None:  # fmt: skip
     """Write the STAC Item of a map.
 
     Args:
         outputs: The files of the map.
-        scene: The scene.
-        extent: The part of the scene that is written.
+        name: Name of the scene that the map is of.
+        georeference: Georeference of the map.
+        shape: Its size (rows, cols).
+        sampling: 'Area' or 'Point', what a pixel represents.
         taken: Acquisition time.
         classes: The classes of the map.
         hashes: Path -> SHA-256 of the files, which are complete.
@@ -236,13 +268,12 @@ def write_item(
     Raises:
         WriteError: The file system failed.
     """
-    stem, sampling = scene.path.stem, scene.area_or_point
     model = provenance["model_sha256"]
-    lineage = f"Classes of {scene.path.name} by geoseg, learnt without labels; SHA-256 of the model: {model}"
+    lineage = f"Classes of {name} by geoseg, learnt without labels; SHA-256 of the model: {model}"
     item = stac_item(
-        outputs.item, f"{stem}-classes", scene.georeference.shifted(extent), extent.shape, taken,
+        outputs.item, f"{Path(name).stem}-classes", georeference, shape, taken,
         {_key(outputs, path): _asset(outputs, path, digest, classes, sampling) for path, digest in hashes.items()},
-        {"title": f"Classes of {scene.path.name}", **processing(lineage, versions("torch"))},
+        {"title": f"Classes of {name}", **processing(lineage, versions("torch"))},
     )  # fmt: skip
     publish_bytes(outputs.item, item, permissions=permissions)
 

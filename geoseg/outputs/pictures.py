@@ -50,7 +50,7 @@ def stretch(pixels: NDArray[Any], low: Sequence[float], high: Sequence[float]) -
 
 def colourise(classes: NDArray[Any], class_map: ClassMap) -> Picture:
     """Return class ids (rows, cols) in the colours of their class map, nodata in white."""
-    table = np.full((int(max(classes.max(initial=0), len(class_map))) + 1, 3), 255, dtype=np.uint8)
+    table = np.full((int(max(classes.max(initial=0), class_map.highest)) + 1, 3), 255, dtype=np.uint8)
     for entry in class_map.classes:
         table[entry.id] = entry.rgb
     coloured: Picture = table[classes]

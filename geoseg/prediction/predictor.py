@@ -267,7 +267,7 @@ class Predictor:
             fields = self.stages.forward(np.stack(images), shape, edges)
         else:
             rows, cols = (-(-length // STRIDE) for length in shape)
-            fields = np.zeros((len(windows), rows, cols, len(self.model.classes)), np.float32)
+            fields = np.zeros((len(windows), rows, cols, self.model.classes.clusters), np.float32)
         computed = len(windows) if any_valid else 0
         done = time.perf_counter()
         return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)

@@ -72,6 +72,7 @@ class Stages:
         dtype = dtype if conversion is None else np.dtype(conversion.dtype)
         self._network = inference_copy(model.network, device, precision)
         self._experts = Combination(model.experts, model.stats, rounds) if model.experts else None
+        self._class_ids = np.array(model.classes.class_of_cluster(), np.int64)
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
     def normalise(
@@ -196,9 +197,10 @@ class Stages:
         offset: tuple[int, int] = (0, 0),
         threads: int = 1,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the class of each superpixel, and the probability of that class.
+        """Return the class of each superpixel, and the probability of its cluster.
 
-        It is that of the mean logits, or for a model with experts that of their product, smoothed.
+        The cluster is that of the mean logits, or for a model with experts that of their product, smoothed. So classes
+        merged before a prediction are the same as those merged in a finished map.
 
         Args:
             logits: float32 (h, w, K).
@@ -210,7 +212,7 @@ class Stages:
             threads: How many threads to use; the result does not depend on it.
 
         Returns:
-            Class ids in 1..K, int64 (count + 1,), with 0 for no superpixel; and probabilities in (0, 1], float32
+            Class ids in 1..C, int64 (count + 1,), with 0 for no superpixel; and probabilities in (0, 1], float32
             (count + 1,), whose first value has no meaning.
         """
         means = _means(logits, labels, count, offset, threads)
@@ -219,7 +221,7 @@ class Stages:
         else:
             ids, probability = self._experts.classify(means, described, threads)
         ids[0] = 0
-        return ids, probability
+        return self._class_ids[ids], probability
 
 
 def _means(

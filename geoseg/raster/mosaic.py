@@ -101,10 +101,13 @@ def _add_classes(band: ElementTree.Element, classes: ClassMap) -> None:
     table = ElementTree.SubElement(band, "ColorTable")
     ElementTree.SubElement(names, "Category").text = "nodata"
     ElementTree.SubElement(table, "Entry", c1="0", c2="0", c3="0", c4="0")
-    for entry in classes.classes:
-        red, green, blue = entry.rgb
-        ElementTree.SubElement(names, "Category").text = entry.name
-        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
+    entries = {entry.id: entry for entry in classes.classes}
+    for value in range(1, classes.highest + 1):
+        entry = entries.get(value)
+        red, green, blue = entry.rgb if entry else (0, 0, 0)
+        ElementTree.SubElement(names, "Category").text = entry.name if entry else ""
+        opacity = "255" if entry else "0"
+        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=opacity)
 
 
 def _add_part(band: ElementTree.Element, window: Window, extent: Window, path: Path) -> None:

@@ -126,7 +126,7 @@ def test_names_that_a_format_cannot_hold_are_told_once_and_never_wrong(
         assert len(told) == (suffix == ".shp")
         assert all("'xxxxx" in line and "and 1 more" in line and "254 bytes" in line for line in told)
         assert wrong(tmp_path / f"p{suffix}") == {}
-    said(tmp_path / "map.geoseg.json", lambda record: record["classes"][0].update(name="no data"))
+    said(tmp_path / "map.geoseg.json", lambda record: record["classes"][0].update(name="bare"))
     assert wrong(tmp_path / "p.shp") == {"p.shp": {"class names"}}
 
 

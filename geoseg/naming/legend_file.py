@@ -1,0 +1,156 @@
+"""Class maps as files that people edit: CSV for spreadsheets, JSON for programs and for the page of a report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.classes import ClassMap, LandClass
+from geoseg.errors import InputError, InputMissingError, OutputError, SettingError, first_line
+from geoseg.files.atomic import publish_bytes
+from geoseg.raster.guards import regular_file
+
+SUFFIXES = (".csv", ".json")
+
+_COLUMNS = ("id", "name", "colour", "clusters")
+_SPELLINGS = {"color": "colour", "class": "name", "class_id": "id", "cluster": "clusters"}
+_MAX_BYTES = 16 << 20
+_FORMULA = ("=", "+", "-", "@")
+"""First characters of what a spreadsheet may take for a formula; a quote before them makes it text."""
+
+
+def write_legend(classes: ClassMap, path: Path) -> None:
+    """Write a class map to a CSV or JSON file, by its suffix.
+
+    Raises:
+        OutputError: The suffix is another.
+        WriteError: The file system failed.
+    """
+    publish_bytes(path, legend_bytes(classes, path))
+
+
+def legend_bytes(classes: ClassMap, path: Path) -> bytes:
+    """Return the content of the file `path`: see `write_legend`."""
+    match path.suffix.lower():
+        case ".json":
+            entries = [{**entry, "clusters": entry.get("clusters", [entry["id"]])} for entry in classes.to_json()]
+            return (json.dumps({"classes": entries}, indent=1, ensure_ascii=False) + "\n").encode()
+        case ".csv":
+            # With a mark of its encoding, without which spreadsheets take it for another.
+            return _csv(classes).encode("utf-8-sig")
+    raise OutputError(f"{path}: name it {path.with_suffix('.csv').name} or {path.with_suffix('.json').name}")
+
+
+def read_legend_file(path: Path, known: ClassMap | None = None) -> ClassMap:
+    """Return the class map in a CSV or JSON file.
+
+    Args:
+        path: The file. Columns are found by their names, in any order; others are passed over.
+        known: The class map that it changes. What the file leaves out of a class (colour, clusters) stays as it is
+            there, and classes that it leaves out stay. None if it is all there is.
+
+    Raises:
+        InputMissingError, InputError: There is no such file, or it holds no class map.
+    """
+    content = regular_file(path)
+    if content.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{path}: has more than {_MAX_BYTES >> 20} MiB; it is no class map")
+    try:
+        text = content.read_bytes().decode("utf-8-sig")
+        rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        return _class_map([_normal(row) for row in rows], known)
+    except (SettingError, InputMissingError) as error:
+        raise InputError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8; save it as CSV in UTF-8") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, csv.Error) as error:
+        raise InputError(
+            f"{path}: holds no class map ({first_line(error)}); geoseg classes export writes one to begin with"
+        ) from error
+
+
+def _csv(classes: ClassMap) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    for entry in classes.classes:
+        name = f"'{entry.name}" if entry.name.startswith((*_FORMULA, "'")) else entry.name
+        writer.writerow([entry.id, name, entry.colour, " ".join(map(str, entry.clusters))])
+    return text.getvalue()
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    first = text.partition("\n")[0]
+    # Spreadsheets write what their country separates lists by.
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[dict[str, Any]] = [{k: v for k, v in row.items() if k is not None} for row in reader]
+    for row in rows:
+        name = row.get("name")
+        if isinstance(name, str) and name.startswith("'") and name[1:].startswith((*_FORMULA, "'")):
+            row["name"] = name[1:]
+    return [row for row in rows if any(isinstance(value, str) and value.strip() for value in row.values())]
+
+
+def _json_rows(text: str) -> list[dict[str, Any]]:
+    content = json.loads(text)
+    rows = content["classes"] if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TypeError("classes is no list of objects")
+    return rows
+
+
+def _normal(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are known, by their usual names; empty ones left out."""
+    named = {_SPELLINGS.get(key.strip().lower(), key.strip().lower()): value for key, value in row.items()}
+    return {
+        key: named[key]
+        for key in _COLUMNS
+        if key in named and named[key] is not None and (not isinstance(named[key], str) or named[key].strip())
+    }
+
+
+def _class_map(rows: list[dict[str, Any]], known: ClassMap | None) -> ClassMap:
+    if not rows:
+        raise ValueError("it has no classes")
+    entries: dict[int, LandClass] = {} if known is None else {entry.id: entry for entry in known.classes}
+    listed: set[int] = set()
+    for row in rows:
+        class_id = _integer(row["id"])
+        if class_id in listed:
+            raise SettingError(f"class {class_id} occurs twice")
+        listed.add(class_id)
+        old = entries.get(class_id) or LandClass.default(class_id)
+        clusters = _clusters(row["clusters"]) if "clusters" in row else old.clusters
+        name, colour = str(row.get("name", old.name)), str(row.get("colour", old.colour)).strip().lower()
+        entries[class_id] = LandClass(class_id, name, colour, clusters)
+    if known is not None:
+        entries = _without_emptied(entries, listed)
+    return ClassMap(tuple(entries[i] for i in sorted(entries)))
+
+
+def _without_emptied(entries: dict[int, LandClass], listed: set[int]) -> dict[int, LandClass]:
+    """Leave out the classes that the file does not list and whose clusters it gives to others."""
+    given = {cluster for class_id in listed for cluster in entries[class_id].clusters}
+    return {i: entry for i, entry in entries.items() if i in listed or not given.issuperset(entry.clusters)}
+
+
+def _clusters(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        return tuple(_integer(part) for part in re.split(r"[\s,;+]+", value.strip()))
+    if isinstance(value, list):
+        return tuple(map(_integer, value))
+    return (_integer(value),)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0+)?\s*", value, re.ASCII):
+        return int(float(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is no whole number")
