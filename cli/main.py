@@ -28,6 +28,7 @@ from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupt
 from .status import status
 from .streams import flush, open_missing, raise_if_lost, reader_left, tell, telling
 from .superpixels import superpixels
+from .teach import teach
 from .terminal import LineFormatter, echo
 from .train import train
 from .usage import usage_message
@@ -112,6 +113,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     \b
     geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
+    geoseg teach MODEL --scene S ...         name the classes of a model with a few references
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
@@ -136,7 +138,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     context.obj["progress"] = "none" if quiet else progress
 
 
-for command in (train, predict, polygonize, superpixels, evaluate, info, status, check):
+for command in (train, predict, teach, polygonize, superpixels, evaluate, info, status, check):
     geoseg.add_command(command)
 
 

@@ -11,9 +11,11 @@ from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import ROUNDS, Blend, PredictConfig
 from geoseg.config.superpixels import SegmentConfig
+from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
     "MODEL_NAME", "ROUNDS", "Blend", "CheckConfig", "EvaluateConfig", "InfoConfig", "Opening", "PolygonizeConfig",
-    "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TrainConfig", "Weights", "opening_of",
+    "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TeachConfig", "TrainConfig", "Weights",
+    "opening_of",
 ]  # fmt: skip

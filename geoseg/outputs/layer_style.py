@@ -56,6 +56,22 @@ def add_layer_style(
     """
     classes = tuple(classes)
     qml, sld = layer_qml(classes, field).decode(), vector_sld(classes, layer, field).decode()
+    add_style(path, layer, geometry_column, qml, sld, "Classes, by geoseg")
+
+
+def add_style(path: Path, layer: str, geometry_column: str, qml: str, sld: str, description: str) -> None:
+    """Add any default style to a layer of a GeoPackage, as `add_layer_style` does.
+
+    Args:
+        path: The GeoPackage.
+        layer: Name of the layer.
+        geometry_column: Name of its geometry column.
+        qml, sld: The style, for QGIS and for others.
+        description: What QGIS says of it.
+
+    Raises:
+        WriteError, ValueError: See `add_layer_style`.
+    """
     time = (source_date() or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     try:
         # mode=rw: a missing file is an error, not a new database.
@@ -65,7 +81,7 @@ def add_layer_style(
             database.execute(_CREATE)
             database.execute(_REGISTER, (_TABLE, _TABLE, time))
             database.execute(_DELETE, (layer, geometry_column))
-            database.execute(_INSERT, (layer, geometry_column, layer, qml, sld, "Classes, by geoseg", time))
+            database.execute(_INSERT, (layer, geometry_column, layer, qml, sld, description, time))
     except sqlite3.Error as error:
         raise WriteError(
             f"{path}: the style of layer {layer} cannot be written ({error}); is the disk full?"

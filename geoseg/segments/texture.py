@@ -178,9 +178,7 @@ def _add(
             laplacian, difference = xx + yy, xx - yy
             root = np.sqrt(difference * difference + 4 * (xy * xy))
             scale, square = steps * sigma, steps * (sigma * sigma)
-            sums[region, column] += np.int64(
-                np.rint(0.5 * scale * np.sqrt(slope_x * slope_x + slope_y * slope_y))
-            )
+            sums[region, column] += np.int64(np.rint(0.5 * scale * np.sqrt(slope_x * slope_x + slope_y * slope_y)))
             sums[region, column + 1] += np.int64(np.rint(square * abs(laplacian)))
             sums[region, column + 2] += np.int64(np.rint(0.5 * square * abs(laplacian + root)))
             sums[region, column + 3] += np.int64(np.rint(0.5 * square * abs(laplacian - root)))
