@@ -18,6 +18,7 @@ from geoseg.version import __version__
 
 from .bar import erase_bars
 from .check import check
+from .classes import classes
 from .evaluate import evaluate
 from .exhaustion import exhaustion
 from .info import info
@@ -113,6 +114,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     \b
     geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
+    geoseg classes --help                    name, recolour and merge classes
     geoseg teach MODEL --scene S ...         name the classes of a model with a few references
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
@@ -138,7 +140,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     context.obj["progress"] = "none" if quiet else progress
 
 
-for command in (train, predict, teach, polygonize, superpixels, evaluate, info, status, check):
+for command in (train, predict, classes, teach, polygonize, superpixels, evaluate, info, status, check):
     geoseg.add_command(command)
 
 

@@ -88,7 +88,7 @@ def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
         raise kind(f"{name}: is empty; give a path")
 
 
-_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture")
+_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--next")
 
 PATH = PathType(path_type=Path)
 LOCATION = LocationType()

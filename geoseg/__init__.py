@@ -19,6 +19,7 @@ _HOMES = {
     "geoseg.api.learn": ("open_model", "train"),
     "geoseg.api.make": ("polygonize", "predict", "superpixels"),
     "geoseg.api.look": ("check", "evaluate", "info", "open_scene"),
+    "geoseg.api.naming": ("open_classes", "set_classes", "teach"),
     "geoseg.jobs.job": ("Progress",),
     "geoseg.units": ("Area", "Period"),
     "geoseg.errors": (
@@ -31,13 +32,15 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
-    "check", "evaluate", "info", "open_model", "open_scene", "polygonize", "predict", "superpixels", "train",
+    "check", "evaluate", "info", "open_classes", "open_model", "open_scene", "polygonize", "predict",
+    "set_classes", "superpixels", "teach", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from geoseg.api.learn import open_model, train
     from geoseg.api.look import check, evaluate, info, open_scene
     from geoseg.api.make import polygonize, predict, superpixels
+    from geoseg.api.naming import open_classes, set_classes, teach
     from geoseg.errors import (
         BandError,
         DivergedError,

@@ -5,6 +5,16 @@ Neither torch nor rasterio is imported here, because `geoseg --help` reads the d
 
 from __future__ import annotations
 
+from geoseg.config.classes import (
+    ApplyClassesConfig,
+    EditClassesConfig,
+    ExportClassesConfig,
+    ImportClassesConfig,
+    MergeClassesConfig,
+    OrderClassesConfig,
+    SetClassConfig,
+    SplitClassConfig,
+)
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
@@ -15,7 +25,28 @@ from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
-    "MODEL_NAME", "ROUNDS", "Blend", "CheckConfig", "EvaluateConfig", "InfoConfig", "Opening", "PolygonizeConfig",
-    "Precision", "PredictConfig", "SegmentConfig", "StatusConfig", "TeachConfig", "TrainConfig", "Weights",
+    "MODEL_NAME",
+    "ROUNDS",
+    "ApplyClassesConfig",
+    "Blend",
+    "CheckConfig",
+    "EditClassesConfig",
+    "EvaluateConfig",
+    "ExportClassesConfig",
+    "ImportClassesConfig",
+    "InfoConfig",
+    "MergeClassesConfig",
+    "Opening",
+    "OrderClassesConfig",
+    "PolygonizeConfig",
+    "Precision",
+    "PredictConfig",
+    "SegmentConfig",
+    "SetClassConfig",
+    "SplitClassConfig",
+    "StatusConfig",
+    "TeachConfig",
+    "TrainConfig",
+    "Weights",
     "opening_of",
 ]  # fmt: skip

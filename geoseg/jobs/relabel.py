@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, InputMissingError, SettingError, first_line
 from geoseg.files.atomic import sha256
-from geoseg.files.record import MALFORMED, Record, parse_record, read_record, record_path, versions
+from geoseg.files.record import MALFORMED, RECORD, Record, parse_record, read_record, record_path, versions
 from geoseg.files.targets import check_target
 from geoseg.grid import Block, partition
 from geoseg.jobs.blocks import BlockJob
@@ -94,11 +94,13 @@ class RelabelJob(BlockJob):
         self.path, self.classes, self.min_area, self.overwrite = path, classes, min_area, overwrite
         self.restart = False
         self.run_path = run_directory(out or path)
-        self._record, self._torn = record_of_map(path, self.run_path)
+        self._record, begun = record_of_map(path, self.run_path)
+        self._torn = begun is not None
         assert self._record.classes is not None
         self.old = self._record.classes
         self._lookup = _table(translation(self.old, classes), classes)
-        self.found = find_map(path, self._record)
+        # What is not in the record is in the STAC Item, which is the first file to be replaced.
+        self.found = find_map(path, self._record, None if begun is None else begun.get("taken"))
         self.outputs = self.found.outputs if out is None else relocated(self.found.outputs, out)
         self._in_place = out is None
         with ExitStack() as stack:
@@ -159,6 +161,7 @@ class RelabelJob(BlockJob):
     def _fingerprint(self) -> dict[str, Any]:
         return {
             "map": dict(self._record.content),
+            "taken": None if self.found.taken is None else str(self.found.taken),
             "classes": self.classes.to_json(),
             "settings": {"min_area": str(self.min_area) if self.min_area else None},
             "versions": versions() | {"gdal": GDAL_VERSION},
@@ -190,6 +193,12 @@ class RelabelJob(BlockJob):
             self._blocks, len(self._blocks), self.scene.extent,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
+        for polygons in _made_of(self.outputs.classes):
+            log.warning(
+                "%s: was made of %s as it was; make it again with geoseg polygonize",
+                polygons,
+                self.outputs.classes.name,
+            )
 
     def _provenance(self) -> dict[str, Any]:
         old = {key: value for key, value in self._record.content.items() if key not in ("files", "classes", "clusters")}
@@ -199,19 +208,30 @@ class RelabelJob(BlockJob):
         return {**old, **({"clusters": origins} if origins else {})}
 
 
-def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, bool]:
-    """Return the record of a map, and whether its files may be torn.
+def _made_of(raster: Path) -> list[Path]:
+    """The results beside a class raster that were made of it."""
+    found = []
+    for path in sorted(raster.parent.glob(f"*{RECORD}")):
+        with suppress(InputError, InputMissingError):
+            record = read_record(path)
+            if record.content.get("raster", {}).get("name") == raster.name:
+                found.append(path.with_name(path.name.removesuffix(RECORD)))
+    return found
+
+
+def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Mapping[str, Any] | None]:
+    """Return the record of a map, and the fingerprint of the run that was replacing its files when a process ended.
 
     Args:
         path: The class raster.
-        run_path: Run directory in which an earlier process, that ended while it replaced the map, has left the record.
+        run_path: Run directory in which such a process has left the record of the old map.
 
     Raises:
         InputMissingError, InputError: There is no record, or it is damaged.
     """
     where = record_path(path)
     try:
-        record, torn = read_record(where), False
+        record, begun = read_record(where), None
     except InputMissingError:
         manifest = None if run_path is None else read_manifest(run_path)
         if manifest is None or "map" not in manifest["fingerprint"]:
@@ -220,14 +240,15 @@ def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, boo
                 "the record too, or predict it again"
             ) from None
         try:
-            record, torn = parse_record(where, manifest["fingerprint"]["map"]), True
+            begun = manifest["fingerprint"]
+            record = parse_record(where, begun["map"])
         except (SettingError, *MALFORMED) as error:
             raise InputError(
                 f"{run_path}: its manifest is damaged ({first_line(error)}); predict {path.name} again"
             ) from error
     if record.classes is None or not record.names(path):
         raise InputError(f"{path}: its record, {where.name}, is not that of a map; name the class raster")
-    return record, torn
+    return record, begun
 
 
 def _table(ids: Mapping[int, int], classes: ClassMap) -> NDArray[np.int32]:

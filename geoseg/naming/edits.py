@@ -39,6 +39,26 @@ def set_class(classes: ClassMap, class_id: int, name: str | None = None, colour:
     return _with(classes, replace(old, name=old.name if name is None else name, colour=colour or old.colour))
 
 
+def rename(classes: ClassMap, names: Mapping[str, str]) -> ClassMap:
+    """Return the class map with new names. Classes that get one name become one, with the id and colour of the first.
+
+    Args:
+        classes: The class map.
+        names: Name or id of a class -> its new name.
+
+    Raises:
+        SettingError: There is no such class; see also `ClassMap`.
+    """
+    wanted = {find(classes, text).id: name for text, name in names.items()}
+    groups: dict[str, list[int]] = {}
+    for class_id, name in sorted(wanted.items()):
+        groups.setdefault(name, []).append(class_id)
+    for ids in groups.values():
+        classes = merge(classes, ids, into=ids[0])
+    # All at once: two classes may exchange their names.
+    return ClassMap(tuple(replace(entry, name=wanted.get(entry.id, entry.name)) for entry in classes.classes))
+
+
 def merge(classes: ClassMap, ids: Iterable[int], into: int, name: str | None = None) -> ClassMap:
     """Return the class map in which one class has the clusters of several.
 

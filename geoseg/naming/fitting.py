@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.model.teaching import References, Teaching
+from geoseg.segments.texture import TEXTURES
 
 PRIOR = 0.01
 """Added to the sum of every cluster and class."""
@@ -25,6 +26,9 @@ FEW, MANY = 0.1, 1.0
 
 _MANY_REFERENCES = 100
 """References a class, on average, from which on there are many."""
+
+_TEXTURE_REFERENCES = 5
+"""References a class from which on texture counts; fewer say more by their colour alone, with the weaker penalty."""
 
 _INTERCEPT = 1e-3
 """Penalty of intercepts, without which nothing would decide a number that is common to all of them."""
@@ -44,9 +48,10 @@ class Regression(NamedTuple):
     intercepts: NDArray[np.float64]
 
 
-def strength(references: int, classes: int) -> float:
-    """Return the inverse penalty for a number of references and classes."""
-    return MANY if references >= _MANY_REFERENCES * classes else FEW
+def strength(references: int, classes: int) -> tuple[float, bool]:
+    """Return the inverse penalty for a number of references and classes, and whether texture counts."""
+    textured = references >= _TEXTURE_REFERENCES * classes
+    return FEW if textured and references < _MANY_REFERENCES * classes else MANY, textured
 
 
 def fit_votes(clusters: NDArray[np.float32], classes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
@@ -108,9 +113,12 @@ def fit_teaching(basis: Teaching, references: References) -> Teaching:
         references: Superpixels whose class is known, at least one.
     """
     count = len(basis.names)
-    regression = fit_regression(
-        basis.scaled(references.features), references.classes, count, strength(len(references), count)
-    )
+    inverse_penalty, textured = strength(len(references), count)
+    features = basis.scaled(references.features)
+    if not textured:
+        # A feature that is always 0 gets no weight.
+        features[:, -TEXTURES:] = 0
+    regression = fit_regression(features, references.classes, count, inverse_penalty)
     votes = fit_votes(references.clusters, references.classes, count)
     return replace(basis, votes=votes, references=references, **regression._asdict())
 

@@ -60,8 +60,17 @@ def read_legend_file(path: Path, known: ClassMap | None = None) -> ClassMap:
     content = regular_file(path)
     if content.stat().st_size > _MAX_BYTES:
         raise InputError(f"{path}: has more than {_MAX_BYTES >> 20} MiB; it is no class map")
+    return parse_legend(content.read_bytes(), path, known)
+
+
+def parse_legend(content: bytes, path: Path, known: ClassMap | None = None) -> ClassMap:
+    """Return the class map in the content of a file: see `read_legend_file`.
+
+    Raises:
+        InputError: It holds no class map.
+    """
     try:
-        text = content.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
         return _class_map([_normal(row) for row in rows], known)
     except (SettingError, InputMissingError) as error:

@@ -30,12 +30,13 @@ class FoundMap:
     taken: Period | None
 
 
-def find_map(path: Path, record: Record) -> FoundMap:
+def find_map(path: Path, record: Record, taken: str | None = None) -> FoundMap:
     """Return what the map at `path` consists of.
 
     Args:
         path: The class raster.
-        record: Its record. The files that it names need not be there.
+        record: Its record. The files that it names need not be there, except the STAC Item.
+        taken: The time in its STAC Item, where that is known already.
 
     Raises:
         InputError: The record is that of another kind of output, or the STAC Item is damaged.
@@ -46,8 +47,10 @@ def find_map(path: Path, record: Record) -> FoundMap:
     if record.classes is None or path.name not in names or len(rasters) > 1 or len(vectors) > 1:
         raise InputError(f"{path}: its record, {record.path.name}, is not that of a map; name the class raster")
     outputs = Outputs(path, rasters[0] if rasters else None, vectors[0] if vectors else None)
-    taken = _taken(outputs.item) if outputs.item.name in names else None
-    return FoundMap(outputs, outputs.sld.name in names, outputs.legend.name in names, taken)
+    period = None
+    if outputs.item.name in names:
+        period = Period.parse(taken) if taken else _taken(outputs.item)
+    return FoundMap(outputs, outputs.sld.name in names, outputs.legend.name in names, period)
 
 
 def relocated(outputs: Outputs, path: Path) -> Outputs:

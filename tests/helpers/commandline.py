@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 import pytest
 import rasterio
@@ -40,6 +41,16 @@ class Outcome:
     def said(self) -> list[str]:
         """Lines of standard error."""
         return self.err.splitlines()
+
+
+def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    """All commands by the words that call them: "train", "classes set"."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found |= (
+            commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else {f"{prefix}{name}": command}
+        )
+    return found
 
 
 def geoseg(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:

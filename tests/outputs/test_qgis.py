@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.classes import ClassMap, LandClass
+from geoseg.jobs.relabel import RelabelJob
 from geoseg.model.file import save_model
+from geoseg.naming.edits import merge, set_class
 
 CLASSES = ClassMap(
     tuple(
@@ -133,3 +135,19 @@ def test_what_is_rendered_has_the_colours_of_the_classes_where_they_are(classes:
         share = (expected == colour).all(axis=2).mean()
         assert (rendered == colour).all(axis=2).mean() == pytest.approx(share, abs=near)
     assert (rendered == expected).all(axis=2).mean() > alike
+
+
+def test_a_map_that_was_relabelled_opens_with_its_new_classes(classes: Path) -> None:
+    odd = ("a\"b' & <c> \\ %s", "🌳 \u202eשלום\u202c مرحبا", "x" * 300)
+    new = merge(CLASSES, [2], into=4)
+    for entry, name in zip(new.classes, odd, strict=False):
+        new = set_class(new, entry.id, name, "#0a0b0c" if entry.id == 1 else None)
+    out = classes.with_name("named.tif")
+    with RelabelJob(classes, new, out) as job:
+        for _ in job.run():
+            pass
+    found = look(classes.parent, out, out.with_name("named-polygons.gpkg"))
+    legend = [[entry.id, entry.name, entry.colour] for entry in new.classes]
+    assert [entry[0] for entry in legend] == [1, 3, 4, 5]
+    assert found.said["named.tif"]["entries"] == legend
+    assert found.said["named-polygons.gpkg"]["entries"] == legend
