@@ -159,13 +159,12 @@ class VectorReference:
         self.left_out[EMPTY] += int(empty.sum())
         self.left_out[NOWHERE] += int((absent & ~empty).sum())
         chosen = np.flatnonzero(~empty & ~absent)
-        classes = np.array([self._index(batch.values[i]) for i in chosen], np.int64)
         placed = shapely.transform(batch.shapes[chosen], self._placement.positions)
         inside = self._meets(placed)
         self.left_out[OUTSIDE] += int((~inside).sum())
-        for index, number in Counter(classes[inside].tolist()).items():
-            self.counts[index] += number
-        originals, placed, classes = batch.shapes[chosen][inside], placed[inside], classes[inside]
+        originals, placed = batch.shapes[chosen][inside], placed[inside]
+        classes = np.array([self._index(batch.values[i]) for i in chosen[inside]], np.int64)
+        self.counts.update(classes.tolist())
         self._add_witnesses(placed, classes)
         for index in np.unique(classes):
             self._add_class(originals[classes == index], placed[classes == index], int(index))

@@ -39,7 +39,7 @@ def test_textures_are_those_of_the_formula() -> None:
     for sigma in SIGMAS:
         order = [(0, 1), (1, 0), (0, 2), (2, 0), (1, 1)]
         x, y, xx, yy, xy = (
-            ndimage.gaussian_filter(grey, sigma, order=o, mode="nearest", truncate=3) * sigma ** sum(o) for o in order
+            ndimage.gaussian_filter(grey, sigma, order=o, mode="nearest", truncate=6) * sigma ** sum(o) for o in order
         )
         root = np.sqrt((xx - yy) ** 2 + 4 * xy**2)
         expected += [np.hypot(x, y), abs(xx + yy), abs(xx + yy + root) / 2, abs(xx + yy - root) / 2]
