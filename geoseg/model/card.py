@@ -162,7 +162,7 @@ def _teaching(card: Mapping[str, Any]) -> bool:
     entry = card["teaching"]
     names, scenes, clusters = entry["names"], entry["scenes"], entry["clusters"]
     return (
-        set(entry) == {"names", "clusters", "start", "scenes", "temperature"}
+        set(entry) == {"names", "clusters", "start", "scenes", "exponent", "temperature"}
         and isinstance(names, list)
         and 0 < len(set(names)) == len(names) <= _MAX_CLASSES
         and all(isinstance(name, str) and name for name in names)
@@ -172,6 +172,8 @@ def _teaching(card: Mapping[str, Any]) -> bool:
         and isinstance(clusters, list)
         and all(map(_is_class, clusters))
         and ClassMap.from_json(clusters).clusters == card["network"]["classes"]
+        and _is_number(entry["exponent"])
+        and 0 <= entry["exponent"] <= _MAX_WEIGHT
         and _is_number(entry["temperature"])
         and 1 / _MAX_WEIGHT <= entry["temperature"] <= _MAX_WEIGHT
     )

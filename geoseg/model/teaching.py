@@ -1,9 +1,9 @@
 """What a model was taught: named classes, told from its clusters and from colour and texture of superpixels.
 
 With q_s the probabilities of the model's K clusters for superpixel s, unsmoothed, and f_s its features, scaled,
-log p_s(c) = log sum_k q_sk P(c | k) + log((1 - DOUBT) softmax(W f_s + b)_c + DOUBT / C)
-over C classes: a vote of clusters times a logistic regression, of which `geoseg.prediction.taught` makes classes. The
-references from which `geoseg.naming.fitting` makes both are kept, so that more of them can be added.
+log p_s(c) = log sum_k q_sk P(c | k) + a log((1 - DOUBT) softmax(W f_s + b)_c + DOUBT / C)
+over C classes: a vote of clusters times a logistic regression with an exponent. `geoseg.prediction.taught` makes
+classes of it. The references from which `geoseg.naming.fitting` makes both are kept, so that more can be added.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Teaching:
         intercepts: float64 (C,).
         references: What it was taught with.
         scenes: What distinguishes the scenes of the references.
+        exponent: a, of the regression's probabilities; at least 0.
         temperature: Divides the logarithm of the probabilities that become confidence, greater than 0.
     """
 
@@ -106,6 +107,7 @@ class Teaching:
     intercepts: NDArray[np.float64]
     references: References
     scenes: tuple[str, ...] = field(default=())
+    exponent: float = 1.0
     temperature: float = 1.0
 
     def scaled(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -125,6 +127,7 @@ class Teaching:
             "clusters": self.clusters.to_json(),
             "start": self.start,
             "scenes": list(self.scenes),
+            "exponent": self.exponent,
             "temperature": self.temperature,
         }
 
@@ -148,7 +151,8 @@ class Teaching:
         _check_values(found, references, C, len(entry["scenes"]))
         return cls(
             tuple(entry["names"]), clusters, entry["start"], references=references, scenes=tuple(entry["scenes"]),
-            temperature=float(entry["temperature"]), **{name: found[name] for name in _OWN},
+            exponent=float(entry["exponent"]), temperature=float(entry["temperature"]),
+            **{name: found[name] for name in _OWN},
         )  # fmt: skip
 
 

@@ -21,14 +21,8 @@ from geoseg.segments.texture import TEXTURES
 PRIOR = 0.01
 """Added to the sum of every cluster and class."""
 
-FEW, MANY = 0.1, 1.0
-"""Inverse of the penalty C: the loss is the sum of the negative log-likelihood and |W|^2 / (2 C)."""
-
-_MANY_REFERENCES = 100
-"""References a class, on average, from which on there are many."""
-
-_TEXTURE_REFERENCES = 5
-"""References a class from which on texture counts; fewer say more by their colour alone, with the weaker penalty."""
+_SOME, _MANY = 15, 100
+"""References a class, on average, from which on there are some, and many."""
 
 _INTERCEPT = 1e-3
 """Penalty of intercepts, without which nothing would decide a number that is common to all of them."""
@@ -48,10 +42,25 @@ class Regression(NamedTuple):
     intercepts: NDArray[np.float64]
 
 
-def strength(references: int, classes: int) -> tuple[float, bool]:
-    """Return the inverse penalty for a number of references and classes, and whether texture counts."""
-    textured = references >= _TEXTURE_REFERENCES * classes
-    return FEW if textured and references < _MANY_REFERENCES * classes else MANY, textured
+class Strength(NamedTuple):
+    """How much a number of references can decide; measured, see `docs/method.md`.
+
+    Attributes:
+        inverse_penalty: C of the loss: the sum of the negative log-likelihood and |W|^2 / (2 C).
+        textured: Whether the regression sees texture, and not colour alone.
+        exponent: Of its probabilities.
+    """
+
+    inverse_penalty: float
+    textured: bool
+    exponent: float
+
+
+def strength(references: int, classes: int) -> Strength:
+    """Return what so many references of so many classes can decide."""
+    if references < _SOME * classes:
+        return Strength(1.0, False, 0.5)
+    return Strength(0.1 if references < _MANY * classes else 1.0, True, 1.0)
 
 
 def fit_votes(clusters: NDArray[np.float32], classes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
@@ -78,7 +87,7 @@ def fit_regression(
         features: float64 (n, D), scaled.
         classes: int64 (n,), the classes 0..C - 1.
         count: C.
-        inverse_penalty: C of the loss, see `FEW`.
+        inverse_penalty: C of the loss, see `Strength`.
     """
     n, D = features.shape
     inputs = np.column_stack([features, np.ones(n)])
@@ -113,14 +122,14 @@ def fit_teaching(basis: Teaching, references: References) -> Teaching:
         references: Superpixels whose class is known, at least one.
     """
     count = len(basis.names)
-    inverse_penalty, textured = strength(len(references), count)
+    inverse_penalty, textured, exponent = strength(len(references), count)
     features = basis.scaled(references.features)
     if not textured:
         # A feature that is always 0 gets no weight.
         features[:, -TEXTURES:] = 0
     regression = fit_regression(features, references.classes, count, inverse_penalty)
     votes = fit_votes(references.clusters, references.classes, count)
-    return replace(basis, votes=votes, references=references, **regression._asdict())
+    return replace(basis, votes=votes, references=references, exponent=exponent, **regression._asdict())
 
 
 def _loss(

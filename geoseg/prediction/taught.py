@@ -131,7 +131,7 @@ def log_classes(
     arrays = teaching.votes, teaching.centre, teaching.deviation, teaching.weights, teaching.intercepts
 
     def compute(regions: Range) -> None:
-        _log_classes(clusters, features, *arrays, DOUBT, *regions, log_p)
+        _log_classes(clusters, features, *arrays, teaching.exponent, DOUBT, *regions, log_p)
 
     with worker_threads(threads) as parallel_map:
         parallel_map(compute, stripes(0, len(clusters), threads))
@@ -141,7 +141,7 @@ def log_classes(
 @compiled
 def _log_classes(
     clusters: Any, features: Any, votes: Any, centre: Any, deviation: Any, weights: Any, intercepts: Any,
-    doubt: float, first: int, stop: int, log_p: Any,
+    exponent: float, doubt: float, first: int, stop: int, log_p: Any,
 ) -> None:  # fmt: skip
     """Write log p, float32 (n, C), of the regions first .. stop."""
     K, C = votes.shape
@@ -163,4 +163,4 @@ def _log_classes(
             for k in range(K):
                 vote += np.float64(clusters[region, k]) * votes[k, c]
             # Probabilities of clusters that add up to 1 but for rounding, times votes that are positive.
-            log_p[region, c] = log(max(vote, 1e-30)) + log((1 - doubt) * (share[c] / total) + doubt / C)
+            log_p[region, c] = log(max(vote, 1e-30)) + exponent * log((1 - doubt) * (share[c] / total) + doubt / C)

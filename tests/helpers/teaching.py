@@ -53,4 +53,5 @@ def taught(model: Model) -> Model:
     classes = ClassMap(
         tuple(replace(LandClass.default(7 + i), name=name, clusters=(3 - i,)) for i, name in enumerate(NAMES))
     )
-    return replace(model, teaching=fit_teaching(basis_of(model), references_of(model)), classes=classes)
+    teaching = fit_teaching(basis_of(model), references_of(model, 60))
+    return replace(model, teaching=replace(teaching, exponent=0.7), classes=classes)

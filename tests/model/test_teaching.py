@@ -85,6 +85,8 @@ ENTRIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another start": lambda entry: entry.update(start="texture"),
     "a scene that is no digest": lambda entry: entry.update(scenes=["here"]),
     "no temperature": lambda entry: entry.update(temperature=0),
+    "a negative exponent": lambda entry: entry.update(exponent=-1),
+    "an exponent that is none": lambda entry: entry.update(exponent=None),
     "more fields": lambda entry: entry.update(rounds=3),
 }
 

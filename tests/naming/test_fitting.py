@@ -8,7 +8,7 @@ from helpers.models import make_model
 from helpers.teaching import basis_of, references_of
 from scipy import optimize
 
-from geoseg.naming.fitting import FEW, MANY, fit_regression, fit_teaching, fit_votes, standardisation, strength
+from geoseg.naming.fitting import fit_regression, fit_teaching, fit_votes, standardisation, strength
 from geoseg.prediction.taught import log_classes
 
 
@@ -22,13 +22,13 @@ def test_the_regression_is_the_least_of_its_loss() -> None:
     random = np.random.default_rng(0)
     features, classes = random.normal(0, 1, (40, 3)), random.integers(0, 3, 40)
     features[:, 0] += classes
-    found = fit_regression(features, classes, 3, FEW)
+    found = fit_regression(features, classes, 3, 0.1)
 
     def loss(flat: np.ndarray) -> float:
         weights = flat.reshape(3, 4)
         scores = features @ weights[:, :3].T + weights[:, 3]
         log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        penalty = (weights[:, :3] ** 2).sum() / FEW + 1e-3 * (weights[:, 3] ** 2).sum()
+        penalty = (weights[:, :3] ** 2).sum() / 0.1 + 1e-3 * (weights[:, 3] ** 2).sum()
         return float(penalty / 2 - log_p[np.arange(40), classes].sum())
 
     ours = np.column_stack(found).ravel()
@@ -63,7 +63,7 @@ def test_a_class_without_references_is_not_given() -> None:
 
 def test_references_on_one_spot_are_no_reason_to_fail() -> None:
     features = np.ones((20, 4))
-    found = fit_regression(features, np.arange(20) % 2, 2, MANY)
+    found = fit_regression(features, np.arange(20) % 2, 2, 1.0)
     assert np.isfinite(found.weights).all()
     centre, deviation = standardisation(features.astype(np.float32))
     assert (centre == 1).all()
@@ -71,4 +71,6 @@ def test_references_on_one_spot_are_no_reason_to_fail() -> None:
 
 
 def test_the_penalty_and_texture_depend_on_the_number_of_references() -> None:
-    assert [strength(n * 4, 4) for n in (1, 5, 99, 100)] == [(MANY, False), (FEW, True), (FEW, True), (MANY, True)]
+    assert [strength(n * 4, 4) for n in (1, 14, 15, 99, 100)] == [
+        (1.0, False, 0.5), (1.0, False, 0.5), (0.1, True, 1.0), (0.1, True, 1.0), (1.0, True, 1.0),
+    ]  # fmt: skip

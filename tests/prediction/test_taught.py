@@ -59,12 +59,13 @@ def test_the_class_is_that_of_the_formula(experts: bool, rounds: int) -> None:
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     log_p = np.zeros((n + 1, 3), np.float32)
-    log_p[1:] = np.log(clusters @ teaching.votes) + np.log((1 - DOUBT) * shares + DOUBT / 3)
+    log_p[1:] = np.log(clusters @ teaching.votes) + teaching.exponent * np.log((1 - DOUBT) * shares + DOUBT / 3)
+    assert teaching.weights[:, -12:].any()
     weights = described.weights if experts else np.zeros(0, np.float32)
     graph = region_graph(labels, n) if experts and rounds else described.graph
     q = mean_field(log_p, graph, weights, 2.0, rounds if experts else 0)[1:]
     outputs = q.argmax(axis=1)
-    assert len(np.unique(outputs)) == 3
+    assert len(np.unique(outputs)) > 1
     assert np.array_equal(ids[1:], 9 - outputs), "ids are those of the class map"
     tempered = q ** (1 / teaching.temperature)
     assert confidence[1:] == pytest.approx((tempered.max(axis=1) / tempered.sum(axis=1)), abs=1e-4)
