@@ -21,8 +21,8 @@ from geoseg.segments.texture import TEXTURES
 PRIOR = 0.01
 """Added to the sum of every cluster and class."""
 
-_SOME, _MANY = 15, 100
-"""References a class, on average, from which on there are some, and many."""
+_FEW, _SOME, _MANY = 5, 15, 100
+"""References a class, on average, from which on there are few, some, and many."""
 
 _INTERCEPT = 1e-3
 """Penalty of intercepts, without which nothing would decide a number that is common to all of them."""
@@ -48,7 +48,7 @@ class Strength(NamedTuple):
     Attributes:
         inverse_penalty: C of the loss: the sum of the negative log-likelihood and |W|^2 / (2 C).
         textured: Whether the regression sees texture, and not colour alone.
-        exponent: Of its probabilities.
+        exponent: Of its probabilities: one or two references a class are better at voting.
     """
 
     inverse_penalty: float
@@ -59,7 +59,7 @@ class Strength(NamedTuple):
 def strength(references: int, classes: int) -> Strength:
     """Return what so many references of so many classes can decide."""
     if references < _SOME * classes:
-        return Strength(1.0, False, 0.5)
+        return Strength(1.0, False, min(1.0, references / (_FEW * classes)))
     return Strength(0.1 if references < _MANY * classes else 1.0, True, 1.0)
 
 

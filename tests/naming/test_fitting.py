@@ -71,6 +71,6 @@ def test_references_on_one_spot_are_no_reason_to_fail() -> None:
 
 
 def test_the_penalty_and_texture_depend_on_the_number_of_references() -> None:
-    assert [strength(n * 4, 4) for n in (1, 14, 15, 99, 100)] == [
-        (1.0, False, 0.5), (1.0, False, 0.5), (0.1, True, 1.0), (0.1, True, 1.0), (1.0, True, 1.0),
+    assert [strength(n * 4, 4) for n in (1, 5, 14, 15, 99, 100)] == [
+        (1.0, False, 0.2), (1.0, False, 1.0), (1.0, False, 1.0), (0.1, True, 1.0), (0.1, True, 1.0), (1.0, True, 1.0),
     ]  # fmt: skip
