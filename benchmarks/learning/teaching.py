@@ -1,6 +1,7 @@
 """Named classes from a few references: votes of clusters, a regression, their product, and its smoothing.
 
-    python benchmarks/learning/teaching.py DATA [--model FILE] [--draws 10] [--points 1 5 20 100] [--pixels]
+    python benchmarks/learning/teaching.py DATA [--model FILE] [--draws 20] [--points 1 5 20 100] [--pixels]
+    python benchmarks/learning/teaching.py DATA --next [--model FILE] [--draws 20]
 
 DATA holds `images` (RGB) and `labels` (PNG of the same names, 0 for no label, classes from 1), such as dubai72. Images
 are scaled as in the ladder. A model of 24 clusters is learnt from them without labels, as by `geoseg train`, and kept
@@ -14,6 +15,9 @@ majority vote   each cluster is of the class to which most of the references in 
 soft vote       sum_k q_sk P(c | k), see `geoseg.naming.fitting`
 regression      the logistic regression on colour and texture alone
 taught          the product of both, as `geoseg.prediction.taught` computes it, without and with smoothing
+
+With --next, two superpixels of each class are followed by three times ten more: those that `geoseg teach` suggests,
+ten drawn at random, or the ten least certain ones; all are given the label of most of their pixels.
 
 The table in Markdown has mean and standard deviation over draws, in per cent.
 """
@@ -44,9 +48,14 @@ from geoseg.evaluation.scores import score
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.teaching import PLACE_COLUMNS, References, Teaching, feature_count
 from geoseg.naming.fitting import fit_teaching, standardisation
+from geoseg.naming.gathering import Sample
+from geoseg.naming.suggestions import suggest
 from geoseg.prediction.experts import Combination, Described
 from geoseg.prediction.stages import Stages
 from geoseg.prediction.taught import log_classes, start_of
+
+_POOL = 6000
+"""Superpixels among which those to look at next are."""
 
 METHODS = ("majority vote", "soft vote", "regression", "taught, not smoothed", "taught")
 
@@ -78,6 +87,9 @@ def main() -> None:
         data = images(str(given.data), folder)
         model = _model(data, given.model)
         superpixels = _describe(data, model)
+    if given.next:
+        sys.stdout.write("\n".join(_table_of_next(given, model, superpixels, data.classes)) + "\n")
+        return
     found: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for n in given.points:
         for draw in range(given.draws):
@@ -91,9 +103,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=Path("teaching.safetensors"), help="model to read, or to learn")
-    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--points", type=int, nargs="*", default=[1, 5, 20, 100], help="references of each class")
     parser.add_argument("--pixels", action="store_true", help="draw pixels instead of superpixels")
+    parser.add_argument("--next", action="store_true", help="measure what the superpixels to look at next are worth")
     return parser.parse_args()
 
 
@@ -159,6 +172,44 @@ def _maps(
     yield "regression", scores.argmax(axis=1)
     yield "taught, not smoothed", log_p.argmax(axis=1)
     yield "taught", _smoothed(superpixels, log_p).argmax(axis=1)
+
+
+def _next(
+    mode: str, teaching: Teaching, superpixels: Superpixels, pool: NDArray[np.int64], random: np.random.Generator
+) -> list[int]:
+    """Return ten superpixels of a pool to look at next."""
+    features, clusters = superpixels.features[pool], superpixels.clusters[pool]
+    if mode == "at random":
+        return random.choice(pool, 10, replace=False).tolist()
+    if mode == "least certain":
+        p = np.exp(log_classes(teaching, clusters, features).astype(np.float64))
+        return pool[np.argsort(p.max(axis=1) / p.sum(axis=1))[:10]].tolist()
+    sizes, none = superpixels.counts[pool].sum(axis=1), np.zeros(len(pool), np.int64)
+    places = np.column_stack([none, pool, none, none])
+    return [each.superpixel for each in suggest(teaching, Sample(features, clusters, sizes, places, none), 10)]
+
+
+def _table_of_next(given: argparse.Namespace, model: Model, superpixels: Superpixels, C: int) -> Iterator[str]:
+    labels = superpixels.counts[:, 1:].argmax(axis=1).astype(np.int64)
+    labelled = np.flatnonzero(superpixels.counts[:, 1:].any(axis=1))
+    basis = _basis(model, superpixels.features, C)
+    yield f"| {given.data.name}, not smoothed | " + " | ".join(f"{10 * k} more" for k in range(4)) + " |"
+    yield "|---" * 5 + "|"
+    for mode in ("suggested", "at random", "least certain"):
+        results: list[list[tuple[float, float]]] = [[] for _ in range(4)]
+        for seed in range(given.draws):
+            random = np.random.default_rng(seed)
+            chosen = _draw(superpixels, 2, seed, False)[0].tolist()
+            pool = random.choice(labelled, min(len(labelled), _POOL), replace=False)
+            for step in range(4):
+                rows = np.array(chosen, np.int64)
+                places = np.column_stack([0 * rows, rows, 0 * rows, 0 * rows])
+                found = References(superpixels.features[rows], superpixels.clusters[rows], labels[rows], places)
+                teaching = fit_teaching(basis, found)
+                log_p = log_classes(teaching, superpixels.clusters, superpixels.features)
+                results[step].append(_score(superpixels, log_p.argmax(axis=1), C))
+                chosen += _next(mode, teaching, superpixels, pool, random)
+        yield f"| {mode} | " + " | ".join(map(_cell, results)) + " |"
 
 
 def _smoothed(superpixels: Superpixels, log_p: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.model.file import Model
 from geoseg.naming.gathering import Gathering, Sample
@@ -38,7 +39,13 @@ def report_of(
     """
     teaching, size = model.teaching, model.superpixels.size
     assert teaching is not None
-    names = [lesson.name(index) for index in range(len(lesson.names))]
+    entries = lesson.classes.classes
+    # Outputs that were merged are one class.
+    group = np.array([_position(lesson, index) for index in range(len(lesson.names))], np.int64)
+    names = [entries[position].name for position in group]
+    confusion = np.zeros((len(entries), len(entries)), np.int64)
+    np.add.at(confusion, (group[:, None], group[None, :]), validation.confusion)
+    judged = int(confusion.sum())
 
     def place(row: int, col: int) -> tuple[float, float]:
         x, y = transform @ (col + 0.5, row + 0.5)
@@ -49,6 +56,8 @@ def report_of(
         number, _, row, col = teaching.references.places[doubt.index].tolist()
         x, y = place(row, col) if number == scene else (None, None)
         given = names[int(teaching.references.classes[doubt.index])]
+        if given == names[doubt.found]:
+            continue
         contradictions.append(
             Contradiction(x, y, given, names[doubt.found], doubt.probability, doubt.neighbours, doubt.differing)
         )
@@ -58,30 +67,36 @@ def report_of(
     clusters = {k: entry.name for entry in teaching.clusters.classes for k in entry.clusters}
     reached = {} if sample is None else unreached(teaching, sample)
     return TeachReport(
-        path, next_path, _classes(names, lesson, reference, model, validation),
+        path, next_path, _classes(lesson, reference, model, group, confusion),
         {reason: number for reason, number in left_out.items() if number}, len(gathering.contradictions),
-        gathering.scarcely, validation.agreement, int(validation.judged.sum()), validation.squares, square_side(size),
-        validation.confusion, validation.temperature, contradictions,
+        gathering.scarcely, float(np.trace(confusion)) / judged if judged else float("nan"), judged, validation.squares,
+        square_side(size), confusion, validation.temperature, contradictions,
         {clusters[k]: share for k, share in reached.items()},
         [_suggestion(each, place(each.row, each.col), names) for each in suggestions],
     )  # fmt: skip
 
 
+def _position(lesson: Lesson, index: int) -> int:
+    """The place in the class map of the class with an index."""
+    return next(i for i, entry in enumerate(lesson.classes.classes) if index + 1 in entry.clusters)
+
+
 def _classes(
-    names: Sequence[str], lesson: Lesson, reference: Reference, model: Model, validation: Validation
+    lesson: Lesson, reference: Reference, model: Model, group: NDArray[np.int64], confusion: NDArray[np.int64]
 ) -> list[TaughtClass]:
     assert model.teaching is not None
-    superpixels = np.bincount(model.teaching.references.classes, minlength=len(names))
-    right = np.diag(validation.confusion).astype(float)
+    entries = lesson.classes.classes
+    superpixels = np.bincount(group[model.teaching.references.classes], minlength=len(entries))
+    right = np.diag(confusion).astype(float)
     with np.errstate(invalid="ignore"):
-        recall, precision = (right / validation.confusion.sum(axis=axis) for axis in (1, 0))
-    named = [0] * len(names)
+        recall, precision = (right / confusion.sum(axis=axis) for axis in (1, 0))
+    named = [0] * len(entries)
     for position, index in enumerate(lesson.indices):
         if index >= 0:
-            named[index] += reference.counts[position]
+            named[group[index]] += reference.counts[position]
     return [
-        TaughtClass(name, named[i], int(superpixels[i]), float(recall[i]), float(precision[i]))
-        for i, name in enumerate(names)
+        TaughtClass(entry.name, named[i], int(superpixels[i]), float(recall[i]), float(precision[i]))
+        for i, entry in enumerate(entries)
     ]
 
 

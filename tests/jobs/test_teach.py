@@ -194,3 +194,43 @@ def test_settings_that_do_not_fit_are_refused(
     monkeypatch.chdir(folder)
     assert_refused(teach(capsys, folder, *more), code, words)
     assert not list(folder.glob("*taught*"))
+
+
+def test_what_is_taught_does_not_depend_on_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [shapely.box(45, 45, 75, 75), shapely.LineString([(90, 20), (150, 20)]), shapely.Point(20, 100)]
+    moved = [shapely.transform(s, lambda xy: np.array([TRANSFORM @ tuple(point) for point in xy])) for s in shapes]
+    frame = geopandas.GeoDataFrame({"landcover": ["a", "b", "c"]}, geometry=moved, crs=UTM)
+    frame.to_file(folder / "shapes.gpkg")
+    found = []
+    for size in (1024, 64):
+        monkeypatch.setattr("geoseg.jobs.teach.BLOCK_SIZE", size)
+        out = folder / f"{size}.safetensors"
+        api.teach(folder / "m.safetensors", folder / "scene.tif", folder / "shapes.gpkg", "landcover", out=out)
+        teaching = load_model(out).teaching
+        assert teaching is not None
+        found.append({name: value for name, value in teaching.tensors().items() if name.startswith("references")})
+    assert len(found[0]["references.classes"]) > 15
+    for name, value in found[0].items():
+        assert value.equal(found[1][name]), name
+
+
+def test_of_many_superpixels_some_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.naming.gathering.MOST", 5)
+    make_raster(folder / "labels.tif", (truth()[None] + 4).astype(np.uint8), nodata=0)
+    report = api.teach(folder / "m.safetensors", folder / "scene.tif", folder / "labels.tif", suggestions=0)
+    assert [entry.superpixels for entry in report.classes] == [5, 5, 5]
+
+
+def test_a_taught_model_is_scored_and_its_classes_are_merged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught(capsys, folder, *by_points(folder))
+    model, labels = folder / "m-taught.safetensors", folder / "labels.tif"
+    make_raster(labels, (np.array([3, 1, 2])[truth()][None]).astype(np.uint8), nodata=0)
+    arguments = ("-q", "evaluate", model, "--data", folder / "scene.tif", "--labels", labels, "--json")
+    assert json.loads(geoseg(capsys, *arguments).out)["one_to_one"]["accuracy"] > 0.95
+    assert geoseg(capsys, "-q", "classes", "merge", model, "grass", "--into", "water").code == 0
+    assert [(entry.name, entry.clusters) for entry in load_model(model).classes.classes] == [
+        ("roof", (2,)), ("water", (1, 3)),
+    ]  # fmt: skip
+    again = taught(capsys, folder, *by_points(folder), model="m-taught.safetensors")
+    assert [(c["name"], c["superpixels"]) for c in again["classes"]] == [("roof", 6), ("water", 12)]
+    assert len(again["confusion"]) == 2
