@@ -6,6 +6,7 @@ import click
 
 from .classes_edit import merge, order, set_class, split
 from .classes_files import apply, edit_classes, export_classes, import_classes
+from .classes_look import show_classes, suggest
 
 
 class _Group(click.Group):
@@ -21,5 +22,16 @@ def classes() -> None:
     """Name, recolour and merge classes, in models and in finished maps."""
 
 
-for command in (set_class, merge, split, order, edit_classes, export_classes, import_classes, apply):
+for command in (
+    show_classes,
+    suggest,
+    set_class,
+    merge,
+    split,
+    order,
+    edit_classes,
+    export_classes,
+    import_classes,
+    apply,
+):
     classes.add_command(command)

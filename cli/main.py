@@ -26,6 +26,7 @@ from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interrupt
 from .polygonize import polygonize
 from .predict import predict
 from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupted
+from .report import report
 from .status import status
 from .streams import flush, open_missing, raise_if_lost, reader_left, tell, telling
 from .superpixels import superpixels
@@ -119,6 +120,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
+    geoseg report CLASSES                    show a map and its classes in one HTML file
     geoseg info FILE                         describe a scene, a model or a map
     geoseg status RUN                        show the progress of an unfinished run
     geoseg check FILE                        check that a file is intact
@@ -140,7 +142,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     context.obj["progress"] = "none" if quiet else progress
 
 
-for command in (train, predict, classes, teach, polygonize, superpixels, evaluate, info, status, check):
+for command in (train, predict, classes, teach, polygonize, superpixels, evaluate, report, info, status, check):
     geoseg.add_command(command)
 
 

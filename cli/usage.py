@@ -10,15 +10,16 @@ import click
 _GROUPS = {
     "Input": (
         "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale", "aoi",
-        "aoi_layer", "bounds", "polygonize.confidence", "scene", "reference", "teach.field",
-        "reference_layer", "known_only",
+        "aoi_layer", "bounds", "polygonize.confidence", "report.confidence", "scene", "map", "reference",
+        "teach.field", "reference_layer", "known_only",
     ),
     "Model": ("model", "relearn", "recipe", "classes", "encoder", "encoder_weights", "weights"),
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),
     "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size", "smooth"),
     "Output": (
         "out", "confidence", "polygons", "min_area", "simplify", "polygonize.classes", "field", "sld", "legend", "stac",
-        "datetime", "picture", "as_json", "maps", "into", "name", "color", "next", "suggestions",
+        "datetime", "picture", "title", "as_json", "sheet", "maps", "into", "name", "color",
+        "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),

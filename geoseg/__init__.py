@@ -18,8 +18,9 @@ from geoseg.version import __version__
 _HOMES = {
     "geoseg.api.learn": ("open_model", "train"),
     "geoseg.api.make": ("polygonize", "predict", "superpixels"),
-    "geoseg.api.look": ("check", "evaluate", "info", "open_scene"),
-    "geoseg.api.naming": ("open_classes", "set_classes", "teach"),
+    "geoseg.api.look": ("check", "evaluate", "info", "open_scene", "report"),
+    "geoseg.api.naming": ("open_classes", "set_classes", "show_classes", "suggest_classes"),
+    "geoseg.api.teaching": ("teach",),
     "geoseg.jobs.job": ("Progress",),
     "geoseg.units": ("Area", "Period"),
     "geoseg.errors": (
@@ -32,15 +33,16 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
-    "check", "evaluate", "info", "open_classes", "open_model", "open_scene", "polygonize", "predict",
-    "set_classes", "superpixels", "teach", "train",
+    "check", "evaluate", "info", "open_classes", "open_model", "open_scene", "polygonize", "predict", "report",
+    "set_classes", "show_classes", "suggest_classes", "superpixels", "teach", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from geoseg.api.learn import open_model, train
-    from geoseg.api.look import check, evaluate, info, open_scene
+    from geoseg.api.look import check, evaluate, info, open_scene, report
     from geoseg.api.make import polygonize, predict, superpixels
-    from geoseg.api.naming import open_classes, set_classes, teach
+    from geoseg.api.naming import open_classes, set_classes, show_classes, suggest_classes
+    from geoseg.api.teaching import teach
     from geoseg.errors import (
         BandError,
         DivergedError,

@@ -1,4 +1,4 @@
-"""`geoseg.evaluate`, `geoseg.check`, `geoseg.info` and `geoseg.open_scene`."""
+"""`geoseg.evaluate`, `geoseg.report`, `geoseg.check`, `geoseg.info` and `geoseg.open_scene`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from geoseg.config import (
     EvaluateConfig,
     Opening,
     Precision,
+    ReportConfig,
 )
 from geoseg.recipes import ProtocolName
 
 if TYPE_CHECKING:
     from geoseg.checks.findings import Finding
     from geoseg.evaluation.report import Report
+    from geoseg.jobs.results import ReportResult
     from geoseg.raster.scene import Scene
 
 
@@ -81,6 +83,49 @@ def evaluate(
     with EvaluateJob(config) as job:
         run(job, progress)
         return job.report
+
+
+def report(
+    raster: PathLike, out: PathLike | None = None, *, scene: PathLike | None = None,
+    confidence: PathLike | None = None, bands: BandsLike | None = None, title: str | None = None,
+    overwrite: bool = False, allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels,
+    page: int | None = None, nodata: float | None = None, progress: ProgressOption = False,
+) -> ReportResult:  # fmt: skip
+    """Show a map, its scene and its classes in one HTML file, in which the classes can be named.
+
+    Args:
+        raster: Class raster.
+        out: HTML file to write; None is <raster>.report.html beside the raster.
+        scene: The scene that the map was made from; None is the one that the map names, if it lies beside the map, in
+            the folder above or in the working directory.
+        confidence: Raster on the same pixels; None is the one that was written with the map.
+        bands: Bands of the scene to show, as in `train`; None is the first three that the map was made from.
+        title: Heading of the page; None is made of the name of the scene.
+        overwrite: Replace an existing report.
+        allow_vrt: As in `train`.
+        allow_remote: As in `train`.
+        max_pixels: As in `train`.
+        page: As in `train`.
+        nodata: Value of pixels without a class; None is the value declared in the file.
+        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
+
+    Returns:
+        The path, and the classes that occur.
+
+    Raises:
+        GeosegError: The scene is not found, or is not that of the map; see `geoseg.errors`.
+    """
+    from geoseg.jobs.report import ReportJob
+
+    config = ReportConfig(
+        raster=location_of(raster), out=optional_path(out), scene=None if scene is None else location_of(scene),
+        confidence=None if confidence is None else location_of(confidence), bands=bands_of(bands), title=title,
+        overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
+        nodata=nodata,
+    )  # fmt: skip
+    with ReportJob(config) as job:
+        run(job, progress)
+        return job.result
 
 
 def check(*files: PathLike, scene: PathLike | None = None) -> list[Finding]:

@@ -1,28 +1,27 @@
-"""`geoseg.open_classes`, `geoseg.set_classes` and `geoseg.teach`."""
+"""`geoseg.open_classes`, `geoseg.set_classes`, `geoseg.show_classes` and `geoseg.suggest_classes`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoseg.api.calls import (
     AreaLike,
-    BandsLike,
     PathLike,
     ProgressOption,
     area_of,
-    bands_of,
     location_of,
     optional_path,
     path_of,
     run,
 )
-from geoseg.config import Opening, Precision, TeachConfig
+from geoseg.config import Opening, SuggestClassesConfig
 
 if TYPE_CHECKING:
     from geoseg.classes import ClassMap
-    from geoseg.naming.report import TeachReport
+    from geoseg.jobs.class_facts import ClassFacts
+    from geoseg.jobs.class_suggestions import Suggestion
 
 Names = Mapping[int | str, str]
 """Id or name of a class -> its new name. Classes that get the same name become one."""
@@ -85,59 +84,47 @@ def set_classes(
         return edit.written
 
 
-def teach(
-    model: PathLike, scene: PathLike, reference: PathLike, field: str | None = None, *, out: PathLike | None = None,
-    reference_layer: str | None = None, next: PathLike | None = None, suggestions: int = TeachConfig.suggestions,
-    known_only: bool = False, bands: BandsLike | None = None, rescale: bool = False, workers: int | None = None,
-    device: str = "auto", precision: Precision = "auto", assume_crs: str | None = None, overwrite: bool = False,
-    allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
-    nodata: float | None = None, progress: ProgressOption = False,
-) -> TeachReport:  # fmt: skip
-    """Teach a model named classes with references: a few points of each class are enough.
+def show_classes(
+    file: PathLike, *, map: PathLike | None = None, scene: PathLike | None = None, **opening: Any
+) -> tuple[ClassFacts, ...]:
+    """Return what is known of the classes of a model or a map: share, area, mean colour, confidence, and a guess.
 
     Args:
-        model: The model file.
-        scene: The scene that the references lie in.
-        reference: Points, lines or polygons (a vector file), or a class raster on the pixels of the scene.
-        field: Field of the vector file that names the class of a feature; None for a raster.
-        out: Model file to write; None is the model's name with "-taught".
-        reference_layer: Layer of the vector file; None for the only one.
-        next: GeoPackage of the superpixels whose class would help most; None is that of `out` with ".next.gpkg".
-        suggestions: How many superpixels it holds; with 0 it is not written.
-        known_only: Leave out references of classes that the model was not taught before.
-        bands: As in `predict`.
-        rescale: As in `predict`.
-        workers: Number of threads; None is the number of cores, at most 8.
-        device: As in `train`.
-        precision: As in `train`.
-        assume_crs: CRS of a scene that has none.
-        overwrite: Replace existing outputs.
-        allow_vrt: As in `train`.
-        allow_remote: As in `train`.
-        max_pixels: As in `train`.
-        page: As in `train`.
-        nodata: As in `train`.
-        progress: Function that is called with a `Progress` for each step, or True for a tqdm bar.
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, for areas and confidence.
+        scene: The scene that the map was made from, for its colours.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata of the scene, as in `train`.
 
-    Returns:
-        What was found out; its `model` is the file to predict with.
+    Raises:
+        GeosegError: See `geoseg.errors`.
+    """
+    from geoseg.jobs.class_facts import class_table
+
+    location = None if scene is None else location_of(scene)
+    return class_table(path_of(file), optional_path(map), location, Opening(**opening)).rows
+
+
+def suggest_classes(
+    file: PathLike, *, map: PathLike | None = None, scene: PathLike | None = None, classes: int | None = None,
+    **opening: Any,
+) -> Suggestion:  # fmt: skip
+    """Return which classes of a model or a map are alike and may be merged, and what they may be; nothing is changed.
+
+    Args:
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, for areas, confidence and borders.
+        scene: The scene that the map was made from, for its colours.
+        classes: How many classes to merge to; None for as few as keep 98 % of the variance between classes.
+        opening: allow_vrt, allow_remote, max_pixels, page and nodata of the scene, as in `train`.
 
     Raises:
         GeosegError: See `geoseg.errors`.
 
     Example:
-        >>> geoseg.teach("m.safetensors", "scene.tif", "points.gpkg", "landcover").agreement  # doctest: +SKIP
-        0.81
+        >>> found = geoseg.suggest_classes("m.safetensors")  # doctest: +SKIP
+        >>> geoseg.set_classes("m.safetensors", found.named(geoseg.open_classes("m.safetensors")))  # doctest: +SKIP
     """
-    from geoseg.jobs.teach import TeachJob
+    from geoseg.jobs.class_suggestions import suggest
 
-    config = TeachConfig(
-        model=path_of(model), scene=location_of(scene), reference=path_of(reference), field=field,
-        reference_layer=reference_layer, out=optional_path(out), next=optional_path(next), suggestions=suggestions,
-        known_only=known_only, bands=bands_of(bands), rescale=rescale, workers=workers, device=device,
-        precision=precision, assume_crs=assume_crs, overwrite=overwrite, allow_vrt=allow_vrt,
-        allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
-    )  # fmt: skip
-    with TeachJob(config) as job:
-        run(job, progress)
-        return job.report
+    location = None if scene is None else location_of(scene)
+    return suggest(SuggestClassesConfig(path_of(file), optional_path(map), location, classes, **opening))

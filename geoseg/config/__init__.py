@@ -13,13 +13,16 @@ from geoseg.config.classes import (
     MergeClassesConfig,
     OrderClassesConfig,
     SetClassConfig,
+    ShowClassesConfig,
     SplitClassConfig,
+    SuggestClassesConfig,
 )
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import ROUNDS, Blend, PredictConfig
+from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
@@ -41,10 +44,13 @@ __all__ = [
     "PolygonizeConfig",
     "Precision",
     "PredictConfig",
+    "ReportConfig",
     "SegmentConfig",
     "SetClassConfig",
+    "ShowClassesConfig",
     "SplitClassConfig",
     "StatusConfig",
+    "SuggestClassesConfig",
     "TeachConfig",
     "TrainConfig",
     "Weights",

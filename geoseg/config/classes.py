@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.config.common import Opening
 from geoseg.errors import SettingError
+from geoseg.location import Location
+from geoseg.recipes import check_range
 from geoseg.units import Area
 
 
@@ -141,3 +144,60 @@ class ExportClassesConfig:
     file: Path
     out: Path
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ShowClassesConfig(Opening):
+    """Settings of `geoseg classes show`.
+
+    Attributes:
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, which tells areas.
+        scene: The scene of the map, which tells colours.
+        sheet: PNG or HTML file of examples of every class.
+        overwrite: Replace an existing sheet.
+        json: Print JSON.
+    """
+
+    file: Path
+    map: Path | None = None
+    scene: Location | None = None
+    sheet: Path | None = None
+    overwrite: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class SuggestClassesConfig(Opening):
+    """Settings of `geoseg classes suggest`.
+
+    Attributes:
+        file: The model, or the class raster of a map.
+        map: With a model: a map of it, which tells areas and borders.
+        scene: The scene of the map, which tells colours.
+        classes: How many classes to merge to; None leaves it to what is lost.
+        picture: PNG file of the tree.
+        apply_names: Give classes that have no name yet their guesses.
+        apply_colors: Give all classes colours by what they look like.
+        overwrite: Replace an existing picture.
+        json: Print JSON.
+    """
+
+    file: Path
+    map: Path | None = None
+    scene: Location | None = None
+    classes: int | None = None
+    picture: Path | None = None
+    apply_names: bool = False
+    apply_colors: bool = False
+    overwrite: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes is not None:
+            check_range("classes", self.classes, 1, 65534)
+        if self.picture is not None and self.picture.suffix.lower() != ".png":
+            raise SettingError(f"{self.picture}: the picture is a PNG file; give it a name that ends in .png")
+        if self.json and (self.apply_names or self.apply_colors):
+            raise SettingError("JSON is of what is suggested; apply names or colours without --json")

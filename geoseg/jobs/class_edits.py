@@ -14,7 +14,7 @@ from geoseg.files.atomic import sha256
 from geoseg.files.lock import OutputLocks
 from geoseg.files.targets import check_target
 from geoseg.jobs.relabel import RelabelJob, record_of_map
-from geoseg.model.file import read_card
+from geoseg.model.card_file import read_card
 from geoseg.model.rewriting import write_with_card
 from geoseg.naming.legend_file import SUFFIXES, read_legend_file, write_legend
 from geoseg.outputs.names import run_directory
@@ -135,6 +135,15 @@ def classes_of(path: Path) -> ClassMap:
         InputMissingError, InputError: There is none.
     """
     return _owner(path).classes
+
+
+def require_one_model(*paths: Path) -> None:
+    """Refuse models and maps that are not of one model.
+
+    Raises:
+        InputMissingError, InputError: They are not, or one has no class map.
+    """
+    _check_together([_owner(path) for path in paths])
 
 
 def changed_by(legend: Path, first: Path) -> tuple[Change, bool]:

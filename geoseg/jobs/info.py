@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.config import Opening
 from geoseg.files.record import Record, find_record
 from geoseg.location import Location, Remote
-from geoseg.model.file import read_card
+from geoseg.model.card_file import read_card
 from geoseg.outputs.names import POLYGONS
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene

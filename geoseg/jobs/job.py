@@ -24,7 +24,7 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: The job: train, predict, superpixels, polygonize or evaluate.
+        stage: The job: train, predict, superpixels, polygonize, evaluate or report.
         kind: start, before the work; step, after each unit; note, a message for the user, to be shown in every display;
             end, after the work.
         done: Number of finished units. A resumed training begins at the step that was kept.

@@ -12,7 +12,8 @@ from geoseg.errors import InputError, InputMissingError
 from geoseg.files.record import MALFORMED
 from geoseg.learning.checkpoints import has_checkpoint
 from geoseg.location import local
-from geoseg.model.file import Model, read_card
+from geoseg.model.card_file import read_card
+from geoseg.model.file import Model
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import is_folder

@@ -100,6 +100,22 @@ class PolygonsResult:
         return _legend(self.legend) + _table(self)
 
 
+@dataclass(frozen=True)
+class ReportResult:
+    """The report of one map.
+
+    Attributes:
+        path: HTML file, which holds all that it shows.
+        legend: The classes that occur: id, name and colour.
+    """
+
+    path: Path
+    legend: tuple[LandClass, ...]
+
+    def _repr_html_(self) -> str:
+        return _legend(self.legend) + _table(self)
+
+
 def _image(path: Path) -> str:
     """The picture, embedded so that a notebook keeps it when it is copied elsewhere."""
     if not path.is_file():

@@ -23,9 +23,11 @@ from geoseg.location import local
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import select_device, select_precision
 from geoseg.model.teaching import References, Teaching, feature_count
+from geoseg.naming.colours import coloured
 from geoseg.naming.fitting import fit_teaching, standardisation
 from geoseg.naming.gathering import Gathering, Sample
 from geoseg.naming.lesson import lesson_of
+from geoseg.naming.looks import Display
 from geoseg.naming.reference import RasterReference, Reference, VectorReference
 from geoseg.naming.report import TeachReport
 from geoseg.naming.reporting import report_of
@@ -257,9 +259,14 @@ class TeachJob(Job[Looked]):
             "field": config.field,
             "superpixels": gathering.found,
         }
+        classes = self._lesson.classes
+        if self.model.teaching is None and self.model.appearance is not None:
+            display = Display.of(self.model.bands, self.model.dtype, self.model.stats, self.model.scaling)
+            appearance = self.model.appearance.mixed(teaching.votes.T)
+            classes = coloured(classes, display.looks(appearance.merged([entry.clusters for entry in classes.classes])))
         before = self.model.provenance.get("teaching", [])
         return replace(
-            self.model, classes=self._lesson.classes, teaching=teaching,
+            self.model, classes=classes, teaching=teaching,
             provenance={**self.model.provenance, "teaching": [*before, entry]},
         )  # fmt: skip
 

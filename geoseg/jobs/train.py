@@ -25,12 +25,13 @@ from geoseg.files.atomic import remove_leftovers
 from geoseg.files.record import versions
 from geoseg.files.stamps import Stamps
 from geoseg.files.targets import check_target
+from geoseg.jobs.colouring import in_own_colours
 from geoseg.jobs.imagery import in_common_units, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
 from geoseg.learning.checkpoints import Checkpoints, has_checkpoint, records, verify
 from geoseg.learning.imagery import Imagery
-from geoseg.learning.judgement import with_experts
+from geoseg.learning.judgement import judged
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
@@ -299,9 +300,8 @@ class TrainJob(Job[Step]):
             pixel_size=pixel_size_of(self.sources),
             scaling=scaling_of(self.sources),
         )
-        if trainer.mixture is not None:
-            model = with_experts(model, trainer, self.out)
-        save_png(training_picture(trainer), self.picture)
+        model = in_own_colours(judged(model, trainer, self.out))
+        save_png(training_picture(trainer, model.classes), self.picture)
         self._check_scenes(network=True)
         self._stamps.check(self.config.data, _REMEDY)
         self.checkpoints.check()

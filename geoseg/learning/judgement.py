@@ -3,15 +3,15 @@
 The temperature of its confidence is set without labels. A model is a product of experts; how often one of them alone
 gives a superpixel the class that the model gives it tells how much that class can be relied on. So the mean confidence
 is made to be the mean of these two rates.
+
+On the same patches it is seen what each class looks like, from which its colour is chosen.
 """
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +21,14 @@ from geoseg.config import ROUNDS
 from geoseg.learning.imagery import Crop
 from geoseg.learning.patches import PatchSampler
 from geoseg.learning.trainer import Trainer
+from geoseg.learning.watching import Measured, appearance_of, measure, patches_of, watch
+from geoseg.model.appearance import Appearance
 from geoseg.model.file import Model
 from geoseg.model.mixture import Experts
 from geoseg.prediction.experts import tempered
 from geoseg.prediction.stages import Stages
 
 log = logging.getLogger(__name__)
-
-_PATCHES, _FEW_PATCHES = 96, 12
-"""How many are judged: those that cover the imagery, within these bounds."""
 
 _TEMPERATURES = (0.25, 8.0)
 _HALVINGS = 20
@@ -44,24 +43,44 @@ class Judgement:
     Attributes:
         temperature: Of confidence; see `geoseg.model.mixture.Experts`.
         lost: By class id, the share of the area in which the mixture alone sees a class that the model never gives.
+        appearance: What each class looks like.
     """
 
     temperature: float
     lost: dict[int, float]
+    appearance: Appearance
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """The superpixels of some patches: the pixels in each that count, q (n, K), and the classes of each expert."""
+    """The n superpixels of a patch: what they look like, q (n, K), and the classes of each expert."""
 
-    area: NDArray[np.int64]
+    measured: Measured
     q: NDArray[np.float32]
     mixture: NDArray[np.int64]
     network: NDArray[np.int64]
 
 
+def judged(model: Model, trainer: Trainer, out: Path) -> Model:
+    """Return a model with what is found of it at the end of its training: its experts, if any, and its appearance.
+
+    Args:
+        model: The model, without experts.
+        trainer: Its trainer.
+        out: What a warning calls the model.
+
+    Raises:
+        InputMissingError, InputError: The imagery is damaged.
+    """
+    if trainer.mixture is not None:
+        return with_experts(model, trainer, out)
+    return replace(model, appearance=watch(model, trainer.sampler, trainer.device, trainer.precision))
+
+
 def with_experts(model: Model, trainer: Trainer, out: Path) -> Model:
-    """Return a model with the experts of its training; a warning tells of classes that only the mixture knows.
+    """Return a model with the experts of its training and its appearance.
+
+    A warning tells of classes that only the mixture knows.
 
     Args:
         model: The model, without experts.
@@ -84,7 +103,8 @@ def with_experts(model: Model, trainer: Trainer, out: Path) -> Model:
             "more --steps or another --seed may keep %s",
             out, "es" if several else "", shares, *(("are", "them") if several else ("is", "it")),
         )  # fmt: skip
-    return replace(model, experts=replace(experts, temperature=found.temperature))
+    experts = replace(experts, temperature=found.temperature)
+    return replace(model, experts=experts, appearance=found.appearance)
 
 
 def judge(model: Model, sampler: PatchSampler, device: torch.device, precision: torch.dtype) -> Judgement:
@@ -100,34 +120,31 @@ def judge(model: Model, sampler: PatchSampler, device: torch.device, precision: 
         InputMissingError, InputError: The imagery is damaged.
     """
     stages = Stages(model, np.dtype(model.dtype), device, precision, rounds=ROUNDS)
-    with ThreadPoolExecutor(1) as reader:
-        count = int(min(_PATCHES, max(_FEW_PATCHES, sampler.imagery.enough_patches(sampler.size))))
-        patches = reader.map(sampler.preview, range(count))
-        found = [_see(model, stages, *patch) for patch in patches]
-    seen = _Seen(
-        *(np.concatenate([getattr(each, name) for each in found]) for name in ("area", "q", "mixture", "network"))
+    found = [_see(model, stages, *patch) for patch in patches_of(sampler)]
+    q, mixture, network = (
+        np.concatenate([getattr(seen, name) for seen in found]) for name in ("q", "mixture", "network")
     )
-    area, classes = seen.area / max(1, seen.area.sum()), seen.q.argmax(axis=1)
-    trust = float((area * ((classes == seen.mixture) + 0.0 + (classes == seen.network)) / 2).sum())
+    pixels = np.concatenate([seen.measured.area for seen in found])
+    area, classes = pixels / max(1, pixels.sum()), q.argmax(axis=1)
+    trust = float((area * ((classes == mixture) + 0.0 + (classes == network)) / 2).sum())
     K = model.classes.clusters
-    before, after = (np.bincount(each, area, K) for each in (seen.mixture, classes))
+    before, after = (np.bincount(each, area, K) for each in (mixture, classes))
     lost = {int(k) + 1: float(before[k]) for k in np.flatnonzero((before > 0) & (after < _LOST * before))}
-    return Judgement(_temperature(seen.q, area, trust), lost)
+    temperature = _temperature(q, area, trust)
+    appearance = appearance_of(K, classes, tempered(q, temperature), [seen.measured for seen in found])
+    return Judgement(temperature, lost, appearance)
 
 
-def _see(model: Model, stages: Stages, crop: Crop, labels: NDArray[np.int32]) -> _Seen:
+def _see(model: Model, stages: Stages, crop: Crop, labels: NDArray[np.int32], count: int) -> _Seen:
     """Return what the model makes of one patch."""
     assert model.experts is not None
-    labels = np.where(crop.valid, labels, 0).astype(np.int32)
-    count = int(labels.max())
     described = stages.describe(crop.pixels, labels, count)
     assert described is not None
     rows, cols = labels.shape
     (logits,) = stages.forward(stages.normalise(crop.pixels, crop.valid)[None], (rows, cols))
     means, q = stages.posterior(logits, labels, count, described)
-    area: Any = np.bincount(labels[crop.counted], minlength=count + 1)[1:]
     mixture = model.experts.mixture.posterior(torch.from_numpy(described.descriptors)).argmax(-1).numpy()
-    return _Seen(area, q[1:], mixture, means[1:].argmax(axis=1))
+    return _Seen(measure(crop, labels, count, model.stats), q[1:], mixture, means[1:].argmax(axis=1))
 
 
 def _temperature(q: NDArray[np.float32], area: NDArray[np.float64], trust: float) -> float:

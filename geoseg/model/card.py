@@ -179,6 +179,22 @@ def _teaching(card: Mapping[str, Any]) -> bool:
     )
 
 
+def _appearance(card: Mapping[str, Any]) -> bool:
+    if "appearance" not in card:
+        return True
+    entry, K, count = card["appearance"], card["network"]["classes"], card["network"]["bands"]
+    shares, means, fractions = entry["shares"], entry["means"], (entry["contrast"], entry["confidence"])
+    return (
+        set(entry) == {"shares", "means", "contrast", "confidence"}
+        and isinstance(shares, list)
+        and len(shares) == K
+        and all(_is_number(share) and 0 <= share <= 1 for share in shares)
+        and all(isinstance(column, list) and len(column) == K for column in (means, *fractions))
+        and all(isinstance(row, list) and len(row) == count and all(map(_is_known, row)) for row in means)
+        and all(_is_known(value) and (value is None or value >= 0) for column in fractions for value in column)
+    )
+
+
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
@@ -191,6 +207,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the teaching": _teaching,
     "the classes": _classes,
     "the experts": _experts,
+    "the appearance": _appearance,
     "the provenance": lambda card: isinstance(card["provenance"], dict),
     "the checksum of the weights": lambda card: _SHA256.fullmatch(card["tensors_sha256"]) is not None,
 }
@@ -202,6 +219,11 @@ def _is_integer(value: Any, low: int = 0, high: int = 1 << 62) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_known(value: Any) -> bool:
+    """Whether it is a number, or None, which stands for what is not known."""
+    return value is None or _is_number(value)
 
 
 def _sha256(card: Mapping[str, Any]) -> str:

@@ -21,19 +21,15 @@ from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
-from geoseg.model.card import ALTERED, check_card, parse_card, sealed
+from geoseg.model.appearance import Appearance
+from geoseg.model.card import ALTERED, sealed
+from geoseg.model.card_file import EXPERTS, FORMAT, TEACHING, read_card
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
 from geoseg.model.teaching import Teaching
-from geoseg.raster.guards import regular_file
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
-
-FORMAT = "geoseg-model/1"
-
-_EXPERTS, _TEACHING = "experts.", "teaching."
-"""What the names of the tensors of experts and of teaching begin with; the others are the network's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +53,7 @@ class Model:
         experts: The mixture that classes are also told by, and how they are smoothed; None for a training without a
             mixture and in older models, whose network alone tells the classes.
         teaching: Named classes that the model was taught with references; None where it was not.
+        appearance: What the network's outputs look like; None in older models. Prediction does not read it.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -73,6 +70,7 @@ class Model:
     scaling: Scaling | None = None
     experts: Experts | None = None
     teaching: Teaching | None = None
+    appearance: Appearance | None = None
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
@@ -117,6 +115,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["experts"] = model.experts.to_json()
     if model.teaching is not None:
         card["teaching"] = model.teaching.to_json()
+    if model.appearance is not None:
+        card["appearance"] = model.appearance.to_json()
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -156,6 +156,7 @@ def load_model(path: Path) -> Model:
             scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
             experts=experts,
             teaching=teaching,
+            appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")
@@ -166,35 +167,6 @@ def load_model(path: Path) -> Model:
         raise InputError(
             f"{path}: its card and weights do not fit together ({first_line(error)}); {ALTERED}"
         ) from error
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """Return the card of a model file without reading its weights.
-
-    Raises:
-        InputMissingError, InputError: As for `load_model`.
-    """
-    file = regular_file(path)
-    try:
-        with safetensors.safe_open(str(file), framework="pt") as tensors:
-            metadata = tensors.metadata() or {}
-        card = parse_card(metadata["geoseg"])
-    except KeyError:
-        raise InputError(
-            f"{path}: is a safetensors file without a geoseg card; models are written by geoseg train"
-        ) from None
-    except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"{path}: is not a geoseg model ({first_line(error)}); models are written by geoseg train"
-        ) from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
-        raise InputError(f"{path}: has model format {found!r}; this geoseg reads {FORMAT!r}")
-    try:
-        check_card(card)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return card
 
 
 def _with_sha256(model: Model, digest: str) -> Model:
@@ -208,9 +180,9 @@ def _state(model: Model) -> dict[str, torch.Tensor]:
     """The tensors of the file by name."""
     state = dict(model.network.state_dict())
     if model.experts is not None:
-        state |= {_EXPERTS + name: value for name, value in model.experts.tensors().items()}
+        state |= {EXPERTS + name: value for name, value in model.experts.tensors().items()}
     if model.teaching is not None:
-        state |= {_TEACHING + name: value for name, value in model.teaching.tensors().items()}
+        state |= {TEACHING + name: value for name, value in model.teaching.tensors().items()}
     return {name: value.detach().to("cpu").contiguous() for name, value in state.items()}
 
 
@@ -222,12 +194,12 @@ def _take_experts(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, t
     """
     if "experts" not in card:
         return None
-    return Experts.from_parts(card["experts"], _take(_EXPERTS, state), spec.bands, spec.classes)
+    return Experts.from_parts(card["experts"], _take(EXPERTS, state), spec.bands, spec.classes)
 
 
 def _take_teaching(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, torch.Tensor]) -> Teaching | None:
     """Return what a file says that the model was taught; as `_take_experts`."""
-    return Teaching.from_parts(card["teaching"], _take(_TEACHING, state), spec.bands) if "teaching" in card else None
+    return Teaching.from_parts(card["teaching"], _take(TEACHING, state), spec.bands) if "teaching" in card else None
 
 
 def _take(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

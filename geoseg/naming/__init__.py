@@ -1,1 +1,1 @@
-"""From clusters to a legend: edits of class maps, the files that hold them, and what they make of finished maps."""
+"""From clusters to a legend: how classes look, edits of class maps, and what shows classes to people."""

@@ -85,7 +85,7 @@ def add_legend(picture: Picture, classes: Sequence[LandClass], shares: Sequence[
     sheet = Image.new("RGB", (picture.shape[1] + width, height), "white")
     sheet.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(sheet)
-    font = _font([entry.name for entry in classes])
+    font = font_for([entry.name for entry in classes])
     left = picture.shape[1] + 12
     for i, (entry, share) in enumerate(zip(classes, shares, strict=True)):
         _draw_entry(draw, font, (left, 8 + i * _LINE), entry, f"{entry.name}  {share:.1%}")
@@ -95,11 +95,11 @@ def add_legend(picture: Picture, classes: Sequence[LandClass], shares: Sequence[
 def draw_legend(classes: Sequence[LandClass]) -> Picture:
     """Return a legend: the colour and the name of each class, in columns of up to 32 rows, or more for many classes."""
     pad = 12
-    font = _font([entry.name for entry in classes])
+    font = font_for([entry.name for entry in classes])
     max_rows = max(_LEGEND_ROWS, math.isqrt(8 * len(classes)))
     rows = -(-len(classes) // max(1, -(-len(classes) // max_rows)))
     columns = [classes[start : start + rows] for start in range(0, len(classes), rows or 1)]
-    names = [[_shorten(entry.name, _LEGEND_CHARACTERS) for entry in column] for column in columns]
+    names = [[shorten(entry.name, _LEGEND_CHARACTERS) for entry in column] for column in columns]
     widths = [_INDENT + max(math.ceil(font.getlength(name)) for name in column) + 2 * pad for column in names]
     sheet = Image.new("RGB", (max(1, sum(widths)), rows * _LINE + 2 * pad - 6), "white")
     draw = ImageDraw.Draw(sheet)
@@ -124,8 +124,8 @@ def draw_matrix(
         legend: The second line.
     """
     cell = 44 if max(len(rows), len(columns)) <= 40 else 22
-    font, small = _font([*rows, *columns]), ImageFont.load_default(12 if cell == 44 else 9)
-    rows, columns = ([_shorten(name, _MATRIX_CHARACTERS) for name in names] for names in (rows, columns))
+    font, small = font_for([*rows, *columns]), ImageFont.load_default(12 if cell == 44 else 9)
+    rows, columns = ([shorten(name, _MATRIX_CHARACTERS) for name in names] for names in (rows, columns))
     left = _MARGIN + max(int(font.getlength(name)) for name in rows) + _MARGIN
     head = max(int(font.getlength(name)) for name in columns) + _MARGIN
     top = _MARGIN + _TITLE + head
@@ -142,6 +142,35 @@ def draw_matrix(
         draw.text((left - _MARGIN, top + i * cell + cell // 2), name, fill="black", font=font, anchor="rm")
         for j, share in enumerate(shares[i].tolist()):
             _draw_cell(draw, small, (left + j * cell, top + i * cell), cell, share, framed=i == j)
+    return np.asarray(sheet)
+
+
+def draw_sheet(classes: Sequence[LandClass], notes: Sequence[str], patches: Sequence[Sequence[Picture]]) -> Picture:
+    """Return a row for each class: its colour, its name and a note, and its patches.
+
+    Args:
+        classes: The classes.
+        notes: A line about each of them.
+        patches: Square pictures of each, all of one size; the name of a class without any is grey.
+    """
+    gap, label = 6, 300
+    side = max([64, *(len(patch) for row in patches for patch in row)])
+    height = max(side, 4 * _LINE) + gap
+    columns = max([1, *map(len, patches)])
+    size = (label + columns * (side + gap) + gap, len(classes) * height + gap)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font, small = font_for([entry.name for entry in classes]), font_for(notes)
+    for i, (entry, note, row) in enumerate(zip(classes, notes, patches, strict=True)):
+        top = gap + i * height
+        draw.rectangle((gap, top, gap + _SWATCH, top + side - 1), fill=entry.colour, outline="black")
+        lines = _wrapped(entry.name, font, label - _SWATCH - 4 * gap, 3)
+        draw.multiline_text(
+            (_SWATCH + 3 * gap, top), "\n".join(lines), fill="black" if row else "#767676", font=font, spacing=6
+        )
+        draw.text((_SWATCH + 3 * gap, top + len(lines) * _LINE), note, fill="#595959", font=small)
+        for j, patch in enumerate(row):
+            sheet.paste(Image.fromarray(patch), (label + j * (side + gap), top))
     return np.asarray(sheet)
 
 
@@ -180,7 +209,7 @@ def _draw_cell(
         draw.text((left + cell // 2, top + cell // 2), f"{100 * share:.0f}", fill=ink, font=font, anchor="mm")
 
 
-def _font(texts: Sequence[str]) -> Any:
+def font_for(texts: Sequence[str]) -> Any:
     """Pillow's own font, which is the same everywhere, unless a font of the system has more of the characters."""
     characters = {character for text in texts for character in text if character.isprintable()}
     best, fewest = ImageFont.load_default(_FONT_SIZE), len(characters) + 1
@@ -198,6 +227,23 @@ def _font(texts: Sequence[str]) -> Any:
     return best
 
 
-def _shorten(name: str, length: int) -> str:
+def _wrapped(text: str, font: Any, width: int, most: int) -> list[str]:
+    """A text in lines of at most `width` pixels; what does not fit into `most` lines is cut off."""
+    lines = [""]
+    for character in " ".join(text.split()):
+        if font.getlength(lines[-1] + character) <= width:
+            lines[-1] += character
+            continue
+        if len(lines) == most:
+            lines[-1] = lines[-1][:-1] + "…"
+            break
+        # A line ends at its last blank, if it has one.
+        head, blank, tail = lines[-1].rpartition(" ")
+        lines[-1:] = [head, tail + character] if blank and character != " " else [lines[-1], character.strip()]
+    return lines
+
+
+def shorten(name: str, length: int) -> str:
+    """Return a name on one line, cut to a number of characters."""
     name = " ".join(name.split())
     return name if len(name) <= length else name[: length - 1] + "…"

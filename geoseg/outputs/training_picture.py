@@ -22,12 +22,16 @@ _PATCHES = 6
 """How many patches are shown, in two columns."""
 
 
-def training_picture(trainer: Trainer) -> NDArray[np.uint8]:
+def training_picture(trainer: Trainer, classes: ClassMap | None = None) -> NDArray[np.uint8]:
     """Return a picture (rows, cols, 3) of six patches: the imagery, its superpixels, and the class of each.
 
     Classes are those of the product of experts, smoothed; without a mixture, those of the network.
+
+    Args:
+        trainer: The trainer.
+        classes: The classes, once their colours are known.
     """
-    stats, classes = trainer.sampler.stats, ClassMap.default(trainer.recipe.classes)
+    stats, classes = trainer.sampler.stats, classes or ClassMap.default(trainer.recipe.classes)
     crops, labels = zip(*(trainer.sampler.preview(sample) for sample in range(_PATCHES)), strict=True)
     images = torch.from_numpy(np.stack([stats.normalise(crop.pixels, crop.valid) for crop in crops]))
     superpixels = torch.from_numpy(np.stack(labels)).long()

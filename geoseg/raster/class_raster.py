@@ -109,12 +109,15 @@ class ClassRaster:
         return Window(rows, Span(0, self.scene.shape[1]))
 
     def read(self, rows: Span) -> NDArray[Any]:
-        """Return the values of some rows, integers (rows, cols).
+        """Return the values of some rows, integers (rows, cols); see `read_window`."""
+        return self.read_window(self.window(rows))
+
+    def read_window(self, window: Window) -> NDArray[Any]:
+        """Return the values of a window within the raster, integers (rows, cols).
 
         Raises:
             InputError: A block cannot be decoded, or a valid id has more than 62 bits.
         """
-        window = self.window(rows)
         if self._stored_as_values:
             stored: NDArray[Any] = self.scene.read_stored(window)[0]
             return stored

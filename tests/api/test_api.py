@@ -24,6 +24,7 @@ from geoseg.config import (
     Opening,
     PolygonizeConfig,
     PredictConfig,
+    ReportConfig,
     SegmentConfig,
     TrainConfig,
 )
@@ -37,6 +38,7 @@ CONFIGS: dict[str, tuple[Any, set[str]]] = {
     "superpixels": (SegmentConfig, set()),
     "polygonize": (PolygonizeConfig, set()),
     "evaluate": (EvaluateConfig, {"json"}),
+    "report": (ReportConfig, set()),
 }
 """Function -> its settings, and those that are about the command line alone."""
 

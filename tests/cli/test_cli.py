@@ -38,12 +38,14 @@ from shapely.geometry import Polygon, box
 from geoseg.cli.check import check
 from geoseg.cli.classes_edit import merge, order, set_class, split
 from geoseg.cli.classes_files import apply, edit_classes, export_classes, import_classes
+from geoseg.cli.classes_look import show_classes, suggest
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
+from geoseg.cli.report import report
 from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.teach import teach
@@ -60,10 +62,13 @@ from geoseg.config import (
     OrderClassesConfig,
     PolygonizeConfig,
     PredictConfig,
+    ReportConfig,
     SegmentConfig,
     SetClassConfig,
+    ShowClassesConfig,
     SplitClassConfig,
     StatusConfig,
+    SuggestClassesConfig,
     TeachConfig,
     TrainConfig,
 )
@@ -79,6 +84,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
     (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
+    (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (
         teach,
@@ -88,6 +94,8 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     ),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
+    (show_classes, ["m.tif"], ShowClassesConfig(Path("m.tif")), {"as_json": "json"}),
+    (suggest, ["m.tif"], SuggestClassesConfig(Path("m.tif")), {"as_json": "json"}),
     (set_class, ["m.tif", "3", "a"], SetClassConfig(file=Path("m.tif"), entry="3", name="a"), {}),
     (merge, ["m.tif", "3", "--into", "4"], MergeClassesConfig(file=Path("m.tif"), classes=("3",), into="4"), {}),
     (split, ["m.tif", "3"], SplitClassConfig(file=Path("m.tif"), entry="3"), {}),

@@ -18,7 +18,8 @@ from geoseg.errors import SettingError
 from geoseg.jobs.job import Job
 from geoseg.jobs.predict import PredictJob
 from geoseg.location import Location
-from geoseg.model.file import load_model, read_card, save_model
+from geoseg.model.card_file import read_card
+from geoseg.model.file import load_model, save_model
 from geoseg.outputs.names import Outputs
 from geoseg.raster.scene import Scene
 

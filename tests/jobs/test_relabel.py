@@ -182,7 +182,7 @@ def test_what_cannot_be_relabelled_is_refused(folder: Path, tmp_path: Path) -> N
 
 def test_a_model_gets_another_card_and_keeps_every_tensor(folder: Path) -> None:
     old, path = load_model(folder / "m.safetensors"), folder / "m.safetensors"
-    from geoseg.model.file import read_card
+    from geoseg.model.card_file import read_card
 
     write_with_card(path, {**read_card(path), "classes": NEW.to_json()}, folder / "n.safetensors")
     new = load_model(folder / "n.safetensors")

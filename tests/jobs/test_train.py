@@ -21,6 +21,7 @@ from helpers.miniatures import make_coco, make_patches, make_real_coco, make_rea
 from helpers.rasters import landscape, make_raster
 from PIL import Image
 
+from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig, Weights
 from geoseg.datasets import potsdam_tiles
 from geoseg.datasets.cocostuff import CocoStuff
@@ -30,6 +31,7 @@ from geoseg.datasets.potsdam import Potsdam
 from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.jobs import train as training_job
+from geoseg.jobs.colouring import in_own_colours
 from geoseg.jobs.job import follow
 from geoseg.jobs.train import TrainJob
 from geoseg.learning import loop
@@ -121,7 +123,12 @@ def test_the_model_keeps_the_mixture_that_training_leaned_on(
         next(steps)
     with TrainJob(replace(config, resume=True), recipe=recipe) as training:
         assert [step.step for step in training.run()] == [2]
-    experts = load_model(tmp_path / "m.safetensors").experts
+    model = load_model(tmp_path / "m.safetensors")
+    assert model.appearance is not None
+    assert model.appearance.shares.sum() == pytest.approx(1)
+    assert model.classes != ClassMap.default(len(model.classes))
+    assert model.classes == in_own_colours(model).classes
+    experts = model.experts
     assert (experts is not None) == fitted
     if experts is not None:
         assert (experts.mixture.start, experts.exponents, experts.coupling) == ("hue", (0.5, 0.5), 4)
@@ -485,7 +492,7 @@ def test_early_pictures_are_of_the_averaged_weights_and_change_nothing(
     trainer, *_ = watched(plain, tmp_path / "m.safetensors")
     seen = []
 
-    def look(trainer: Trainer) -> Any:
+    def look(trainer: Trainer, *_: object) -> Any:
         own = dict(trainer.network.named_parameters())
         seen.append(all(torch.equal(value, own[name]) for name, value in trainer.averages.last.items()))
         return np.zeros((8, 8, 3), np.uint8)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.config import ROUNDS
 from geoseg.learning.imagery import Crop, Imagery
-from geoseg.learning.judgement import judge, with_experts
+from geoseg.learning.judgement import judge, judged, with_experts
 from geoseg.learning.patches import PatchSampler
 from geoseg.learning.trainer import Trainer
 from geoseg.model.file import Model
@@ -63,7 +63,7 @@ def test_a_class_that_colour_is_sure_of_is_not_lost_to_a_network_that_never_give
     assert caplog.messages == []
 
 
-def judged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def previewed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The samples that are previewed from now on."""
     samples: list[int] = []
     preview = PatchSampler.preview
@@ -77,7 +77,7 @@ def test_as_many_patches_are_judged_as_cover_the_imagery(
 ) -> None:
     trainer = fields_trainer(VAGUE, CERTAIN)
     monkeypatch.setattr(Imagery, "enough_patches", lambda *_: enough)
-    samples = judged(monkeypatch)
+    samples = previewed(monkeypatch)
     with_experts(trained(trainer), trainer, Path("m.safetensors"))
     assert samples == list(range(count))
 
@@ -85,7 +85,7 @@ def test_as_many_patches_are_judged_as_cover_the_imagery(
 def test_the_mean_confidence_is_how_often_one_expert_alone_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """All is of the first class: the network always agrees, the mixture where it is dark."""
     trainer = fields_trainer(VAGUE, CERTAIN)
-    samples = judged(monkeypatch)
+    samples = previewed(monkeypatch)
     model = with_experts(trained(trainer), trainer, Path("m.safetensors"))
     assert model.experts is not None
     stages = Stages(model, np.dtype(np.uint8), torch.device("cpu"), torch.float32, rounds=ROUNDS)
@@ -144,3 +144,38 @@ def test_only_pixels_that_count_are_judged(counted: list[bool]) -> None:
     fields = {4: 0.5, 2: 0.5}
     kept = {k: share for (k, share), counts in zip(fields.items(), counted, strict=True) if counts}
     assert lost == pytest.approx({k: share / sum(kept.values()) for k, share in kept.items()})
+
+
+def test_each_class_is_seen_as_it_looks() -> None:
+    """Bright and dark fields, told apart by the mixture; noise has a deviation of 2, and nothing is of class 3."""
+    trainer = fields_trainer(made_mixture((DARK, BRIGHT, 9000), 1 / 5), (0.0, 0.0, 0.0))
+    found = judged(trained(trainer), trainer, Path("m.safetensors")).appearance
+    assert found is not None
+    assert found.shares[2] == 0
+    assert np.isnan(found.means[2]).all()
+    assert found.shares[:2].sum() == pytest.approx(1, abs=1e-5)
+    assert found.means[:2] == pytest.approx(np.array([[DARK - 0.5] * 3, [BRIGHT - 0.5] * 3]), abs=0.5)
+    # Of the mean of three bands, as a share of the 255 from dark to bright; a few superpixels reach over the edge.
+    least = 2 / 3**0.5 / 255
+    assert (found.contrast[:2] > 0.95 * least).all()
+    assert (found.contrast[:2] < 2 * least).all()
+    assert (found.confidence[:2] > 0.5).all()
+
+
+def test_a_model_without_a_mixture_is_looked_at_too() -> None:
+    """Its network sees the first class everywhere."""
+    trainer = fields_trainer(None, (3.0, 0.0, 0.0))
+    model = judged(trained(trainer), trainer, Path("m.safetensors"))
+    assert model.experts is None
+    assert model.appearance is not None
+    assert model.appearance.shares.tolist() == [1, 0, 0]
+    assert DARK < model.appearance.means[0, 0] < BRIGHT
+    assert model.appearance.confidence[0] == pytest.approx(1 / (1 + 2 * math.exp(-3)), rel=1e-3)
+
+
+def test_pixels_that_do_not_count_are_not_looked_at() -> None:
+    model = as_saved(replace(with_mixture(make_model(), exponents=(0.0, 1.0)), network=Always()))  # type: ignore[arg-type]
+    sampler = TwoFields(np.repeat([True, False], 32)[None].repeat(64, axis=0))
+    found = judge(model, sampler, torch.device("cpu"), torch.float32).appearance
+    assert found.means[4].tolist() == [200, 200, 200]
+    assert found.shares.tolist() == [0, 0, 0, 0, 1]

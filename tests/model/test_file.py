@@ -22,7 +22,8 @@ from geoseg.files.atomic import sha256
 from geoseg.jobs.info import file_info
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.card import sealed
-from geoseg.model.file import FORMAT, Model, load_model, read_card, save_model
+from geoseg.model.card_file import FORMAT, read_card
+from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import Outputs
 from geoseg.raster.statistics import colour_scale

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.errors import InputError
 from geoseg.model.card import sealed
-from geoseg.model.file import Model, _digest, load_model, read_card, save_model
+from geoseg.model.card_file import read_card
+from geoseg.model.file import Model, _digest, load_model, save_model
 from geoseg.model.mixture import Experts
 
 
