@@ -116,7 +116,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
     geoseg classes --help                    name, recolour and merge classes
-    geoseg teach MODEL --scene S ...         name the classes of a model with a few references
+    geoseg teach --help                      teach a model named classes
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels

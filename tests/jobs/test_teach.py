@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from helpers.rasters import TRANSFORM, UTM, make_raster
 from numpy.typing import NDArray
 
 import geoseg as api
+from geoseg.classes import LandClass
+from geoseg.model.appearance import Appearance
+from geoseg.model.card_file import read_card
 from geoseg.model.file import load_model, save_model
+from geoseg.naming.model_looks import model_appearance
 
 SIDE = 160
 NAMES = ("water", "grass", "roof")
@@ -234,3 +239,24 @@ def test_a_taught_model_is_scored_and_its_classes_are_merged(folder: Path, capsy
     again = taught(capsys, folder, *by_points(folder), model="m-taught.safetensors")
     assert [(c["name"], c["superpixels"]) for c in again["classes"]] == [("roof", 6), ("water", 12)]
     assert len(again["confusion"]) == 2
+
+
+def test_the_looks_of_taught_classes_are_those_of_their_clusters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = with_experts(make_model())
+    looks = Appearance(np.full(5, 0.2), np.outer(np.arange(5), [40.0] * 3), np.full(5, 0.1), np.full(5, 0.8))
+    save_model(replace(model, appearance=looks), folder / "m.safetensors")
+    taught(capsys, folder, *by_points(folder))
+    path = folder / "m-taught.safetensors"
+    found = load_model(path)
+    assert found.teaching is not None
+    known = model_appearance(path, read_card(path))
+    assert known is not None
+    assert known.shares == pytest.approx(found.teaching.votes.sum(axis=0) / 5)
+    assert known.means[1, 0] == pytest.approx(
+        found.teaching.votes[:, 1] @ looks.means[:, 0] / found.teaching.votes[:, 1].sum()
+    )
+    colours = [entry.colour for entry in found.classes.classes]
+    assert colours != [LandClass.default(i).colour for i in (1, 2, 3)]
+    assert len(geoseg(capsys, "classes", "show", path).out.splitlines()) >= 4
