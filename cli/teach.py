@@ -26,7 +26,7 @@ from .terminal import echo
 from .usage import Command
 
 if TYPE_CHECKING:
-    from geoseg.naming.report import TeachReport
+    from geoseg.naming.teach_report import TeachReport
 
 _SHOWN = 12
 """Contradictions, and clusters, that are shown as text."""

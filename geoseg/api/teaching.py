@@ -8,7 +8,7 @@ from geoseg.api.calls import BandsLike, PathLike, ProgressOption, bands_of, loca
 from geoseg.config import Opening, Precision, TeachConfig
 
 if TYPE_CHECKING:
-    from geoseg.naming.report import TeachReport
+    from geoseg.naming.teach_report import TeachReport
 
 
 def teach(

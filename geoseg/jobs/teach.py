@@ -29,9 +29,8 @@ from geoseg.naming.gathering import Gathering, Sample
 from geoseg.naming.lesson import lesson_of
 from geoseg.naming.looks import Display
 from geoseg.naming.reference import RasterReference, Reference, VectorReference
-from geoseg.naming.report import TeachReport
-from geoseg.naming.reporting import report_of
 from geoseg.naming.suggestions import Suggestion, suggest
+from geoseg.naming.teach_report import TeachReport, report_of
 from geoseg.naming.validation import validate
 from geoseg.outputs.suggestions import Outlined, write_suggestions
 from geoseg.prediction.bands import open_for
