@@ -28,6 +28,9 @@ from .usage import Command
 if TYPE_CHECKING:
     from geoseg.naming.teach_report import TeachReport
 
+_WIDEST = 40
+"""Characters of a name that are shown as text."""
+
 _SHOWN = 12
 """Contradictions, and clusters, that are shown as text."""
 
@@ -92,7 +95,7 @@ def _lines(report: TeachReport) -> Iterator[str]:
     yield from _table(
         ("class", "references", "superpixels", "recall", "precision"),
         [
-            (c.name, str(c.references), str(c.superpixels), _percent(c.recall), _percent(c.precision))
+            (_short(c.name), str(c.references), str(c.superpixels), _percent(c.recall), _percent(c.precision))
             for c in report.classes
         ],
     )
@@ -133,7 +136,7 @@ def _confusion(report: TeachReport) -> Iterator[str]:
         return
     head = ("found (right), given (below)", *(str(i) for i in range(1, len(names) + 1)))
     rows = [
-        (f"{i} {name}", *map(str, row))
+        (f"{i} {_short(name)}", *map(str, row))
         for i, (name, row) in enumerate(zip(names, report.confusion.tolist(), strict=True), start=1)
     ]
     yield from _table(head, rows)
@@ -144,10 +147,15 @@ def _contradictions(report: TeachReport) -> Iterator[str]:
     for entry in report.contradictions[:_SHOWN]:
         place = "in another scene" if entry.x is None or entry.y is None else f"at {entry.x:.10g} {entry.y:.10g}"
         near = f"; {entry.differing} of {entry.neighbours} references near it differ" if entry.neighbours else ""
-        yield f"check: {entry.given} {place} looks like {entry.found} ({entry.probability:.0%}){near}"
+        yield f"check: {_short(entry.given)} {place} looks like {_short(entry.found)} ({entry.probability:.0%}){near}"
     more = len(report.contradictions) - _SHOWN
     if more > 0:
         yield f"check: {more} more; --json has all of them"
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the rest of a line."""
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…"
 
 
 def _percent(value: float) -> str:

@@ -174,7 +174,10 @@ class TeachJob(Job[Looked]):
                 + (f" ({', '.join(reasons)})" if reasons else "")
             )
         known = None if config.field is None else config.field
-        self._lesson = lesson_of(model, reference.values, reference.names, config.known_only, config.reference)
+        try:
+            self._lesson = lesson_of(model, reference.values, reference.names, config.known_only)
+        except SettingError as error:
+            raise SettingError(f"{config.reference}: {error}") from error
         self._field = known or "class"
         scenes = () if model.teaching is None else model.teaching.scenes
         digest = self._digest()

@@ -36,9 +36,7 @@ class Lesson:
         return self.classes[self.classes.class_of_cluster()[index + 1]].name
 
 
-def lesson_of(
-    model: Model, values: Sequence[Value], names: Mapping[Value, str], known_only: bool, source: object
-) -> Lesson:
+def lesson_of(model: Model, values: Sequence[Value], names: Mapping[Value, str], known_only: bool) -> Lesson:
     """Return what the values of references mean.
 
     A value that is a whole number becomes the id of its class, if all of them can be ids. Others are numbered in the
@@ -49,10 +47,10 @@ def lesson_of(
         values: The values.
         names: What a value is called, where that is not the value.
         known_only: Leave out classes that the model was not taught before.
-        source: What messages call the references.
 
     Raises:
-        SettingError: No class is left, or there are none to know.
+        SettingError: No class is left, or there are none to know, or a name is none of a class. The message does not
+            name the references.
     """
     taught = model.teaching
     if taught is None:
@@ -73,7 +71,7 @@ def lesson_of(
         indices.append(index)
     if not any(index >= 0 for index in indices):
         raise SettingError(
-            f"{source}: names no class that the model was taught ({', '.join(taught.names[:12])}); leave --known-only "
+            f"names no class that the model was taught ({', '.join(taught.names[:12])}); leave --known-only "
             "out to teach it new ones"
         )
     return Lesson((*taught.names, *new), tuple(indices), _extended(model.classes, new, names))
@@ -83,7 +81,7 @@ def _first(values: Sequence[Value], names: Mapping[Value, str]) -> Lesson:
     texts = [str(value) for value in values]
     if len(values) < 2:
         raise SettingError(
-            f"there are references of {len(values)} class{'es' * (len(values) != 1)}; give those of two classes or more"
+            f"has references of {len(values)} class{'es' * (len(values) != 1)} here; give those of two classes or more"
         )
     numbers = [value for value in values if isinstance(value, int) and 1 <= value <= _MAX_ID]
     if len(numbers) == len(values):

@@ -170,7 +170,9 @@ def test_references_that_teach_nothing_are_refused_with_the_reasons(
     frame = points(1)
     frame.iloc[3:].to_file(folder / "none.gpkg")
     assert_refused(
-        teach(capsys, folder, *by_points(folder, "none.gpkg")), 78, "references of 1 class; give those of two"
+        teach(capsys, folder, *by_points(folder, "none.gpkg")),
+        78,
+        "none.gpkg: has references of 1 class here; give those of two",
     )
     frame = frame.iloc[[4, 4]].assign(landcover=["a", "b"])
     frame.to_file(folder / "nodata.gpkg")

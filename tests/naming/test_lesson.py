@@ -15,7 +15,7 @@ from geoseg.naming.lesson import lesson_of
 
 
 def test_names_are_numbered_in_their_order() -> None:
-    found = lesson_of(make_model(), ["water", "Beet", "straße <&>"], {}, False, "r")
+    found = lesson_of(make_model(), ["water", "Beet", "straße <&>"], {}, False)
     assert [(entry.id, entry.name, entry.clusters) for entry in found.classes.classes] == [
         (1, "Beet", (1,)), (2, "straße <&>", (2,)), (3, "water", (3,)),
     ]  # fmt: skip
@@ -25,17 +25,17 @@ def test_names_are_numbered_in_their_order() -> None:
 
 
 def test_whole_numbers_become_ids() -> None:
-    found = lesson_of(make_model(), [40, 7], {40: "water"}, False, "r")
+    found = lesson_of(make_model(), [40, 7], {40: "water"}, False)
     assert [(entry.id, entry.name, entry.clusters) for entry in found.classes.classes] == [
         (7, "class 7", (1,)), (40, "water", (2,)),
     ]  # fmt: skip
     assert found.indices == (1, 0)
-    assert [entry.id for entry in lesson_of(make_model(), [0, 70000], {}, False, "r").classes.classes] == [1, 2]
+    assert [entry.id for entry in lesson_of(make_model(), [0, 70000], {}, False).classes.classes] == [1, 2]
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(SettingError, match="references of 1 class; give those of two classes or more"):
-        lesson_of(make_model(), ["a"], {}, False, "r")
+    with pytest.raises(SettingError, match="references of 1 class here; give those of two classes or more"):
+        lesson_of(make_model(), ["a"], {}, False)
 
 
 def test_more_classes_are_added_to_those_known_by_their_old_and_new_names() -> None:
@@ -44,7 +44,7 @@ def test_more_classes_are_added_to_those_known_by_their_old_and_new_names() -> N
         tuple(replace(entry, name="Deep water") if entry.name == "water" else entry for entry in model.classes.classes)
     )
     model = replace(model, classes=renamed)
-    found = lesson_of(model, ["Deep water", "water", "field", "road", 12], {}, False, "r")
+    found = lesson_of(model, ["Deep water", "water", "field", "road", 12], {}, False)
     assert found.names == ("field", "forest", "water", "road", "12")
     # The outputs of the class map of helpers are turned around: that of "water" is the first.
     assert found.indices == (0, 2, 0, 3, 4)
@@ -56,18 +56,18 @@ def test_more_classes_are_added_to_those_known_by_their_old_and_new_names() -> N
 
 def test_known_only_leaves_out_what_is_new() -> None:
     model = taught(make_model())
-    found = lesson_of(model, ["field", "road"], {}, True, "r")
+    found = lesson_of(model, ["field", "road"], {}, True)
     assert found.indices == (0, -1)
     assert found.classes == model.classes
-    with pytest.raises(SettingError, match=r"r: names no class that the model was taught \(field, forest, water\)"):
-        lesson_of(model, ["road"], {}, True, "r")
+    with pytest.raises(SettingError, match=r"names no class that the model was taught \(field, forest, water\)"):
+        lesson_of(model, ["road"], {}, True)
     with pytest.raises(SettingError, match="--known-only needs a model that was taught"):
-        lesson_of(make_model(), ["a", "b"], {}, True, "r")
+        lesson_of(make_model(), ["a", "b"], {}, True)
 
 
 def test_names_that_differ_in_case_only_are_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        found = lesson_of(make_model(), ["Road", "road", "tree"], {}, False, "r")
+        found = lesson_of(make_model(), ["Road", "road", "tree"], {}, False)
     assert len(found.classes) == 3
     assert "classes Road and road differ in upper and lower case only" in caplog.text
     assert LandClass.default(1).colour == found.classes[1].colour
