@@ -31,6 +31,7 @@ from .report import report
 from .status import status
 from .streams import flush, open_missing, raise_if_lost, reader_left, tell, telling
 from .superpixels import superpixels
+from .teach import teach
 from .terminal import LineFormatter, echo
 from .train import train
 from .usage import usage_message
@@ -116,6 +117,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg train --data FOLDER               learn classes from images, without labels
     geoseg predict SCENE --out classes.tif   map a scene of any size
     geoseg classes --help                    name, recolour and merge classes
+    geoseg teach --help                      teach a model named classes
     geoseg polygonize CLASSES --out p.gpkg   turn a class raster into polygons
     geoseg change OLD NEW --out change.tif   compare two maps of one place: what became what
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
@@ -142,7 +144,9 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     context.obj["progress"] = "none" if quiet else progress
 
 
-for command in (train, predict, classes, polygonize, change, superpixels, evaluate, report, info, status, check):
+for command in (
+    train, predict, classes, teach, polygonize, change, superpixels, evaluate, report, info, status, check
+):  # fmt: skip
     geoseg.add_command(command)
 
 

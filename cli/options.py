@@ -88,7 +88,7 @@ def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
         raise kind(f"{name}: is empty; give a path")
 
 
-_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas")
+_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas", "--next")
 
 PATH = PathType(path_type=Path)
 LOCATION = LocationType()

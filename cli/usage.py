@@ -11,6 +11,7 @@ _GROUPS = {
     "Input": (
         "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale",
         "match", "aoi", "aoi_layer", "bounds", "polygonize.confidence", "report.confidence", "scene", "map", "snap",
+        "reference", "teach.field", "reference_layer", "known_only",
     ),
     "Model": ("model", "relearn", "recipe", "classes", "encoder", "encoder_weights", "weights"),
     "Training": ("steps", "minutes", "train.batch_size", "patch_size", "seed"),
@@ -18,7 +19,7 @@ _GROUPS = {
     "Output": (
         "out", "confidence", "polygons", "areas", "min_area", "simplify", "polygonize.classes", "field", "sld",
         "legend", "stac", "datetime", "picture", "title", "as_json", "maps", "into", "name", "color", "sheet",
-        "suggest.classes", "apply_names", "apply_colors",
+        "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),

@@ -20,6 +20,7 @@ _HOMES = {
     "geoseg.api.make": ("change", "polygonize", "predict", "superpixels"),
     "geoseg.api.look": ("check", "evaluate", "info", "open_scene", "report"),
     "geoseg.api.naming": ("open_classes", "set_classes", "show_classes", "suggest_classes"),
+    "geoseg.api.teaching": ("teach",),
     "geoseg.jobs.job": ("Progress",),
     "geoseg.units": ("Area", "Period"),
     "geoseg.errors": (
@@ -33,7 +34,7 @@ __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
     "change", "check", "evaluate", "info", "open_classes", "open_model", "open_scene", "polygonize", "predict",
-    "report", "set_classes", "show_classes", "suggest_classes", "superpixels", "train",
+    "report", "set_classes", "show_classes", "suggest_classes", "superpixels", "teach", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from geoseg.api.look import check, evaluate, info, open_scene, report
     from geoseg.api.make import change, polygonize, predict, superpixels
     from geoseg.api.naming import open_classes, set_classes, show_classes, suggest_classes
+    from geoseg.api.teaching import teach
     from geoseg.errors import (
         BandError,
         DivergedError,

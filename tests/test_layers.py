@@ -66,7 +66,14 @@ ROOMS = {
         "raster.scene",
         "raster.validity",
     ),
-    "pyogrio": ("checks.polygon_rows", "vector.crs", "vector.description", "vector.readback", "vector.writer"),
+    "pyogrio": (
+        "checks.polygon_rows",
+        "vector.crs",
+        "vector.description",
+        "vector.features",
+        "vector.readback",
+        "vector.writer",
+    ),
     "pyarrow": (
         "areas.geoparquet",
         "areas.reading",
@@ -74,6 +81,7 @@ ROOMS = {
         "vector.arrow",
         "vector.crs",
         "vector.description",
+        "vector.features",
         "vector.readback",
         "vector.writer",
     ),

@@ -80,6 +80,20 @@ class Placement:
         pixels = np.column_stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f])
         return edges_of(pixels, ids, signs, self._extent)
 
+    def positions(self, points: NDArray[Any]) -> NDArray[Any]:
+        """Return column and row positions (n, 2) of points (n, 2); infinite where the scene's CRS has no place."""
+        if self._forward is not None:
+            points = self._forward(points)
+        inverse, turn = ~self._georeference.transform, self._scene_period
+        x, y = points[:, 0], points[:, 1]
+        if turn:
+            left, _, right, _ = self._georeference.bounds(self._extent)
+            with np.errstate(invalid="ignore"):
+                x = (left + right) / 2 + _nearest_turn(x - (left + right) / 2, turn)
+        with np.errstate(invalid="ignore"):
+            cols, rows = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+        return np.where(np.isfinite(x + y)[:, None], np.column_stack([cols, rows]), np.inf)
+
     def _cut(self, polygons: NDArray[Any]) -> NDArray[Any]:
         """The parts of the polygons within the box, moved by whole turns of longitude where that is needed."""
         if self._forward is None:

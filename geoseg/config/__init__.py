@@ -25,6 +25,7 @@ from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import ROUNDS, Blend, Match, PredictConfig
 from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig
+from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "SplitClassConfig",
     "StatusConfig",
     "SuggestClassesConfig",
+    "TeachConfig",
     "TrainConfig",
     "Weights",
     "opening_of",

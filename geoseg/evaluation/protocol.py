@@ -167,7 +167,7 @@ class ProtocolEvaluation:
         pixels, valid = self.dataset.image(index)
         pixels = pixels[self.band_order]
         superpixels = self._stages.cut(pixels, valid).labels
-        described = self._stages.describe(pixels, superpixels, int(superpixels.max()))
+        described = self._stages.describe(pixels, superpixels, int(superpixels.max()), valid=valid)
         return _Image(index, self._stages.normalise(pixels, valid), superpixels, described, self.dataset.labels(index))
 
 

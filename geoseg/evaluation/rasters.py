@@ -90,7 +90,7 @@ class RasterEvaluation:
                 views = [(image, orientation(scene)), (label, orientation(labels.scene))]
                 turned += [(path, value) for path, value in views if value != 1]
                 self._surveyed += [scene, labels.scene]
-                _check_grid(image, scene, label, labels.scene)
+                check_grid(image, scene, label, labels.scene)
                 blocks = self._source.blocks(scene)
                 count += len(blocks)
                 max_id = max(max_id, self._source.max_id(scene))
@@ -178,8 +178,12 @@ def _read_label_map(config: EvaluateConfig) -> LabelMap | None:
     return given.ignoring(config.ignore)
 
 
-def _check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> None:
-    """Refuse two rasters that do not share a grid; if one has no georeference, only sizes are compared."""
+def check_grid(image: Location, scene: Scene, label: Path, labels: Scene) -> None:
+    """Refuse labels that do not share the grid of a scene; if one has no georeference, only sizes are compared.
+
+    Raises:
+        InputError: They do not.
+    """
     remedy = "resample the labels to its grid, by nearest neighbour (gdalwarp -r near -te ... -ts ...)"
     if scene.shape != labels.shape:
         raise InputError(

@@ -126,6 +126,7 @@ def _model(path: Path) -> dict[str, Any]:
         **({"scaling": card["scaling"]} if "scaling" in card else {}),
         **({"experts": card["experts"]} if "experts" in card else {}),
         "classes": [entry["name"] for entry in card["classes"]],
+        **({"taught": card["teaching"]["names"]} if "teaching" in card else {}),
         "superpixels": card["superpixels"],
         "windows": card["windows"],
         **training,

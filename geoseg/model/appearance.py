@@ -64,6 +64,14 @@ class Appearance:
         member = np.zeros((len(groups), K))
         for row, clusters in zip(member, groups, strict=True):
             row[[cluster - 1 for cluster in clusters]] = 1
+        return self.mixed(member)
+
+    def mixed(self, member: Floats) -> Appearance:
+        """Return the appearance of C classes that share the clusters.
+
+        Args:
+            member: float64 (C, K), how much of each cluster belongs to each class, in [0, 1].
+        """
         area = member @ self.shares
 
         def mean(values: Floats) -> Floats:
@@ -72,7 +80,7 @@ class Appearance:
             return np.asarray(weights @ np.nan_to_num(values) / np.where(total > 0, total, np.nan))
 
         bands = [mean(column) for column in self.means.T]
-        means = np.stack(bands, axis=1) if bands else np.zeros((len(groups), 0))
+        means = np.stack(bands, axis=1) if bands else np.zeros((len(member), 0))
         return Appearance(area, means, mean(self.contrast), mean(self.confidence))
 
     def to_json(self) -> dict[str, Any]:

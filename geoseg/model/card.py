@@ -109,8 +109,13 @@ def _classes(card: Mapping[str, Any]) -> bool:
     return (
         isinstance(entries, list)
         and all(map(_is_class, entries))
-        and ClassMap.from_json(entries).clusters == card["network"]["classes"]
+        and ClassMap.from_json(entries).clusters == _outputs(card)
     )
+
+
+def _outputs(card: Mapping[str, Any]) -> int:
+    """Number of outputs that classes are made of: what the model was taught, or else those of its network."""
+    return len(card["teaching"]["names"]) if "teaching" in card else int(card["network"]["classes"])
 
 
 def _is_class(entry: Mapping[str, Any]) -> bool:
@@ -151,6 +156,29 @@ def _experts(card: Mapping[str, Any]) -> bool:
     )
 
 
+def _teaching(card: Mapping[str, Any]) -> bool:
+    if "teaching" not in card:
+        return True
+    entry = card["teaching"]
+    names, scenes, clusters = entry["names"], entry["scenes"], entry["clusters"]
+    return (
+        set(entry) == {"names", "clusters", "start", "scenes", "exponent", "temperature"}
+        and isinstance(names, list)
+        and 0 < len(set(names)) == len(names) <= _MAX_CLASSES
+        and all(isinstance(name, str) and name for name in names)
+        and isinstance(scenes, list)
+        and all(_SHA256.fullmatch(scene) is not None for scene in scenes)
+        and entry["start"] in get_args(Start)
+        and isinstance(clusters, list)
+        and all(map(_is_class, clusters))
+        and ClassMap.from_json(clusters).clusters == card["network"]["classes"]
+        and _is_number(entry["exponent"])
+        and 0 <= entry["exponent"] <= _MAX_WEIGHT
+        and _is_number(entry["temperature"])
+        and 1 / _MAX_WEIGHT <= entry["temperature"] <= _MAX_WEIGHT
+    )
+
+
 def _appearance(card: Mapping[str, Any]) -> bool:
     if "appearance" not in card:
         return True
@@ -176,6 +204,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the scaling": _scaling,
     "the superpixels": _superpixels,
     "the windows": _windows,
+    "the teaching": _teaching,
     "the classes": _classes,
     "the experts": _experts,
     "the appearance": _appearance,

@@ -19,6 +19,9 @@ FORMAT = "geoseg-model/1"
 EXPERTS = "experts."
 """What the names of the experts' tensors begin with; the others are the network's."""
 
+TEACHING = "teaching."
+"""What the names of the tensors of the teaching begin with."""
+
 _MIXTURE = ("offset", "axes", "shares", "means", "roots", "deviation")
 
 
@@ -78,3 +81,25 @@ def read_mixture(path: Path, card: Mapping[str, Any]) -> dict[str, NDArray[np.fl
     ):
         raise InputError(f"{path}: its card and weights do not fit together (the mixture); {ALTERED}")
     return found
+
+
+def read_votes(path: Path, card: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Return how the clusters of a taught model vote, float64 (K, C); None for a model that was not taught.
+
+    Args:
+        path: The model file.
+        card: Its card.
+
+    Raises:
+        InputError: They are missing, or not those of as many clusters and classes.
+    """
+    if "teaching" not in card:
+        return None
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            votes: NDArray[np.float64] = file.get_tensor(f"{TEACHING}votes")
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise InputError(f"{path}: what it was taught cannot be read ({first_line(error)}); {ALTERED}") from error
+    if votes.shape != (card["network"]["classes"], len(card["teaching"]["names"])) or votes.dtype != np.float64:
+        raise InputError(f"{path}: its card and weights do not fit together (the teaching); {ALTERED}")
+    return votes

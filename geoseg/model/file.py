@@ -1,7 +1,7 @@
 """The model file: one safetensors file with the weights and a JSON card, so that prediction needs nothing else.
 
-The card describes network, bands, statistics, superpixels, windows, classes, experts, recipe, training data and
-versions. It holds the SHA-256 of the tensors and of itself. The file stores no code, and loading it runs none.
+The card describes network, bands, statistics, superpixels, windows, classes, experts, teaching, recipe, training data
+and versions. It holds the SHA-256 of the tensors and of itself. The file stores no code, and loading it runs none.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
 from geoseg.model.appearance import Appearance
 from geoseg.model.card import ALTERED, sealed
-from geoseg.model.card_file import EXPERTS, FORMAT, read_card
+from geoseg.model.card_file import EXPERTS, FORMAT, TEACHING, read_card
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, SegmentationNetwork, build
+from geoseg.model.teaching import Teaching
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import SuperpixelConfig, WindowConfig
@@ -43,13 +44,15 @@ class Model:
         stats: Band statistics that normalise the imagery.
         superpixels: How scenes are cut into superpixels.
         windows: Default size and overlap of the network's windows.
-        classes: Names and colours of the classes.
+        classes: Names and colours of the classes, which are made of the network's clusters, or of the outputs of what
+            the model was taught.
         provenance: Recipe, summary of the training data, and versions. Informative; prediction does not read it.
         pixel_size: Smallest and largest side of a pixel of the training imagery, in metres on the ground; None where it
             is not known, as in older models.
         scaling: Scale and offset that the training imagery declares for its values; None where it declares none.
         experts: The mixture that classes are also told by, and how they are smoothed; None for a training without a
             mixture and in older models, whose network alone tells the classes.
+        teaching: Named classes that the model was taught with references; None where it was not.
         appearance: What the network's outputs look like; None in older models. Prediction does not read it.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
@@ -66,6 +69,7 @@ class Model:
     pixel_size: tuple[float, float] | None = None
     scaling: Scaling | None = None
     experts: Experts | None = None
+    teaching: Teaching | None = None
     appearance: Appearance | None = None
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
@@ -109,6 +113,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["scaling"] = model.scaling.to_json()
     if model.experts is not None:
         card["experts"] = model.experts.to_json()
+    if model.teaching is not None:
+        card["teaching"] = model.teaching.to_json()
     if model.appearance is not None:
         card["appearance"] = model.appearance.to_json()
     data = save(state, metadata={"geoseg": sealed(card)})
@@ -133,7 +139,7 @@ def load_model(path: Path) -> Model:
             raise InputError(f"{path}: its weights do not match their checksum; the file is damaged: copy it again")
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise InputError(f"{path}: has weights that are not finite; train it again")
-        experts = _take_experts(card, spec, state)
+        experts, teaching = _take_experts(card, spec, state), _take_teaching(card, spec, state)
         _check_fit(spec, state)
         network = build(spec)
         network.load_state_dict(state)
@@ -149,6 +155,7 @@ def load_model(path: Path) -> Model:
             pixel_size=(float(card["pixel_size"][0]), float(card["pixel_size"][1])) if "pixel_size" in card else None,
             scaling=Scaling.from_json(card["scaling"]) if "scaling" in card else None,
             experts=experts,
+            teaching=teaching,
             appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
         )
         digest = sha256(path)
@@ -174,6 +181,8 @@ def _state(model: Model) -> dict[str, torch.Tensor]:
     state = dict(model.network.state_dict())
     if model.experts is not None:
         state |= {EXPERTS + name: value for name, value in model.experts.tensors().items()}
+    if model.teaching is not None:
+        state |= {TEACHING + name: value for name, value in model.teaching.tensors().items()}
     return {name: value.detach().to("cpu").contiguous() for name, value in state.items()}
 
 
@@ -185,9 +194,18 @@ def _take_experts(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, t
     """
     if "experts" not in card:
         return None
-    names = [name for name in state if name.startswith(EXPERTS)]
-    tensors = {name.removeprefix(EXPERTS): state.pop(name) for name in names}
-    return Experts.from_parts(card["experts"], tensors, spec.bands, spec.classes)
+    return Experts.from_parts(card["experts"], _take(EXPERTS, state), spec.bands, spec.classes)
+
+
+def _take_teaching(card: Mapping[str, Any], spec: NetworkSpec, state: dict[str, torch.Tensor]) -> Teaching | None:
+    """Return what a file says that the model was taught; as `_take_experts`."""
+    return Teaching.from_parts(card["teaching"], _take(TEACHING, state), spec.bands) if "teaching" in card else None
+
+
+def _take(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Remove the tensors with a prefix from `state`, and return them without it."""
+    names = [name for name in state if name.startswith(prefix)]
+    return {name.removeprefix(prefix): state.pop(name) for name in names}
 
 
 def _check_fit(spec: NetworkSpec, state: Mapping[str, torch.Tensor]) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from geoseg.model.appearance import Appearance
-from geoseg.model.card_file import read_mixture
+from geoseg.model.card_file import read_mixture, read_votes
 
 _BRIGHTNESS_OFFSET, _CONTRAST_OFFSET = 0.15, 0.02
 """As in `geoseg.segments.descriptors`."""
 
 
 def model_appearance(path: Path, card: Mapping[str, Any]) -> Appearance | None:
-    """Return the appearance of the clusters of a model; None for a model that tells nothing of it.
+    """Return the appearance of what a model's classes are made of; None for a model that tells nothing of it.
 
-    It is what training has seen, or for an older model what the centres of its mixture stand for.
+    It is what training has seen of its clusters, or for an older model what the centres of its mixture stand for. In a
+    taught model, the classes that it was taught share the clusters as these vote.
 
     Args:
         path: The model file.
@@ -27,6 +28,11 @@ def model_appearance(path: Path, card: Mapping[str, Any]) -> Appearance | None:
     Raises:
         InputError: The file is damaged.
     """
+    clusters, votes = _of_clusters(path, card), read_votes(path, card)
+    return clusters if clusters is None or votes is None else clusters.mixed(votes.T)
+
+
+def _of_clusters(path: Path, card: Mapping[str, Any]) -> Appearance | None:
     if "appearance" in card:
         return Appearance.from_json(card["appearance"])
     mixture = read_mixture(path, card)

@@ -48,11 +48,13 @@ class Described:
         descriptors: float32 (n, D).
         graph: Their neighbours; without any if nothing depends on them.
         weights: float32 (m,), of the edges of the graph.
+        features: float32 (n, D), what taught classes are told by (`geoseg.model.teaching`); None without such.
     """
 
     descriptors: NDArray[np.float32]
     graph: RegionGraph
     weights: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
 
 
 class Combination:
@@ -84,7 +86,7 @@ class Combination:
             threads: How many threads to use; the result does not depend on it.
         """
         stats, start = self._stats, self._experts.mixture.start
-        graph = _no_edges(count)
+        graph = no_edges(count)
         if self._rounds or needs_graph(start):
             graph = region_graph(labels, count, threads)
         descriptors = superpixel_views(pixels, labels, count, stats.low, stats.high, start, graph, threads)
@@ -103,6 +105,10 @@ class Combination:
             described: Of the same superpixels.
             threads: How many threads to use; the result does not depend on it.
         """
+        return self.smoothed(self.log_product(means, described, threads), described, threads)
+
+    def log_product(self, means: NDArray[np.float32], described: Described, threads: int = 1) -> NDArray[np.float32]:
+        """Return log p, the product of experts, float32 (n + 1, K); row 0 is 0. See `posterior`."""
         log_p = np.zeros_like(means)
         # Constants of another module are arguments: numba's cache does not notice that they have changed.
         constants = *self._experts.exponents, FLOOR, DOUBT
@@ -113,6 +119,16 @@ class Combination:
 
         with worker_threads(threads) as parallel_map:
             parallel_map(combine, stripes(1, len(means), threads))
+        return log_p
+
+    def smoothed(self, log_p: NDArray[np.float32], described: Described, threads: int = 1) -> NDArray[np.float32]:
+        """Return the smoothed posterior of any classes of superpixels, float32 (n + 1, C); row 0 is 0.
+
+        Args:
+            log_p: float32 (n + 1, C), log probabilities of the classes.
+            described: Of the same superpixels.
+            threads: How many threads to use; the result does not depend on it.
+        """
         return mean_field(log_p, described.graph, described.weights, self._experts.coupling, self._rounds, threads)
 
     def classify(
@@ -127,7 +143,8 @@ class Combination:
         return ids, tempered(q, self._experts.temperature)
 
 
-def _no_edges(count: int) -> RegionGraph:
+def no_edges(count: int) -> RegionGraph:
+    """Return the graph of regions of which nothing depends on neighbours."""
     none = np.zeros(0, np.int32)
     return RegionGraph(np.zeros(count + 2, np.int64), none, none)
 

@@ -150,7 +150,7 @@ def demand_of(
     """
     grid, rows = plan.grid, max(len(block.window.rows) for block in plan.blocks)
     return Demand(
-        scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.classes.clusters,
+        scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.spec.classes,
         model.superpixels, WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers,
         device.type == "cpu", scene.cache_bytes(rows + 2 * plan.halo), plan.steps,
     )  # fmt: skip

@@ -26,6 +26,7 @@ from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.experts import Described
 from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
+from geoseg.prediction.taught import margin_of
 from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
@@ -33,6 +34,7 @@ from geoseg.recipes import STRIDE
 from geoseg.segments.device import backend_for
 from geoseg.segments.regions import paint
 from geoseg.segments.superpixels import Superpixels
+from geoseg.segments.texture import MARGIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,27 @@ class Blended:
 
 
 @dataclass(frozen=True, eq=False)
+class Observed:
+    """What is known of the superpixels around a block; that of superpixels with a pixel in the block is exact.
+
+    Attributes:
+        block: The block.
+        area: A window that holds all pixels of the superpixels with a pixel in the block.
+        labels: int32 (rows, cols) of `area`, in [0, n]; 0 is no superpixel.
+        ids: uint32 (n + 1,), ids of the superpixels in the scene.
+        features: float32 (n, D), see `geoseg.model.teaching`.
+        clusters: float32 (n, K), probabilities of the model's clusters.
+    """
+
+    block: Block
+    area: Window
+    labels: NDArray[np.int32]
+    ids: NDArray[np.uint32]
+    features: NDArray[np.float32]
+    clusters: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class _Forward:
     """Logits (h, w, K) of some windows, seconds for reading and for the network, and how many windows it computed."""
 
@@ -117,6 +140,7 @@ class Predictor:
         confidence: Whether to compute the layer "confidence".
         memo_bytes: Memory for logits between blocks.
         conversion: Turns pixels into those that the model knows; None takes them as they are.
+        teaching: Describe superpixels for `observe`, whether or not the model was taught.
     """
 
     def __init__(
@@ -133,11 +157,13 @@ class Predictor:
         confidence: bool = False,
         memo_bytes: int = MEMO_BYTES,
         conversion: Conversion | Curve | None = None,
+        teaching: bool = False,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
-        self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds)
+        self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds, teaching)
+        self._margin = MARGIN if teaching else margin_of(model)
         self._memo = WindowMemo(plan, memo_bytes)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -163,7 +189,7 @@ class Predictor:
         read = time.perf_counter()
         superpixels = self._superpixels(block, area, pixels, valid)
         cut = time.perf_counter()
-        described = None if superpixels is None else self._described(block, area, pixels, superpixels)
+        described = None if superpixels is None else self._described(block, area, pixels, valid, superpixels)
         seconds = {"read": read - began, "superpixels": cut - read, "descriptors": time.perf_counter() - cut}
         return Prepared(block, area, superpixels, described, mask, seconds)
 
@@ -183,11 +209,16 @@ class Predictor:
         )
 
     def _described(
-        self, block: Block, area: Window, pixels: NDArray[Any], superpixels: Superpixels
+        self, block: Block, area: Window, pixels: NDArray[Any], valid: NDArray[np.bool_], superpixels: Superpixels
     ) -> Described | None:
-        pooled = self.plan.pooled(block).within(area)
-        labels = superpixels.labels[pooled]
-        return self.stages.describe(pixels[(slice(None), *pooled)], labels, len(superpixels.ids) - 1, self.workers)
+        count, pooled = len(superpixels.ids) - 1, self.plan.pooled(block)
+        seen = pooled.expand(self._margin, self.scene.extent)
+        pixels = pixels[(slice(None), *seen.within(area))]
+        if seen == pooled:
+            return self.stages.describe(pixels, superpixels.labels[pooled.within(area)], count, self.workers)
+        labels = np.zeros(seen.shape, np.int32)
+        labels[pooled.within(seen)] = superpixels.labels[pooled.within(area)]
+        return self.stages.describe(pixels, labels, count, self.workers, valid[seen.within(area)])
 
     def logits(self, prepared: Prepared) -> Blended | None:
         """Return the blended logits of a block, or None if no pixel of it is valid.
@@ -226,6 +257,19 @@ class Predictor:
             return BlockResult(layers, seconds, 0)
         seconds |= {**blended.seconds, "read": prepared.seconds["read"] + blended.seconds["read"]}
         return BlockResult(layers, seconds, blended.windows)
+
+    def observe(self, prepared: Prepared, blended: Blended | None) -> Observed | None:
+        """Return what a model is taught with of the superpixels of a block; None if no pixel of it is valid."""
+        superpixels, described = prepared.superpixels, prepared.described
+        if blended is None or superpixels is None or described is None:
+            return None
+        assert described.features is not None
+        area, cells = self.plan.pooled(prepared.block), blended.cells
+        labels = superpixels.labels[area.within(prepared.area)]
+        offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
+        count = len(superpixels.ids) - 1
+        clusters = self.stages.observe(blended.field, labels, count, described, offset, self.workers)
+        return Observed(prepared.block, area, labels, superpixels.ids, described.features, clusters[1:])
 
     def _values(self, prepared: Prepared, blended: Blended | None) -> dict[str, NDArray[Any]]:
         """Return per layer the value of each superpixel, (count + 1,); the first, for no superpixel, is 0."""
@@ -268,7 +312,7 @@ class Predictor:
             fields = self.stages.forward(np.stack(images), shape, edges)
         else:
             rows, cols = (-(-length // STRIDE) for length in shape)
-            fields = np.zeros((len(windows), rows, cols, self.model.classes.clusters), np.float32)
+            fields = np.zeros((len(windows), rows, cols, self.model.spec.classes), np.float32)
         computed = len(windows) if any_valid else 0
         done = time.perf_counter()
         return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)

@@ -16,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
 from geoseg.prediction.experts import Combination, Described
+from geoseg.prediction.taught import Featured, Taught, start_of
 from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
@@ -57,6 +58,7 @@ class Stages:
         precision: torch.float32 or torch.bfloat16, the arithmetic of the network.
         conversion: Turns pixels into those that the model knows; None takes them as they are.
         rounds: Rounds of smoothing; without effect on a model without experts.
+        teaching: Describe superpixels for `observe`, whether or not the model was taught.
     """
 
     def __init__(
@@ -67,12 +69,17 @@ class Stages:
         precision: torch.dtype,
         conversion: Conversion | Curve | None = None,
         rounds: int = 0,
+        teaching: bool = False,
     ) -> None:
         self._model, self._device, self._precision = model, device, precision
         self._conversion = conversion
         dtype = dtype if conversion is None else np.dtype(conversion.dtype)
         self._network = inference_copy(model.network, device, precision)
         self._experts = Combination(model.experts, model.stats, rounds) if model.experts else None
+        self._taught = Taught(model.teaching, self._experts, model.stats) if model.teaching else None
+        self._featured: Featured | None = self._taught
+        if teaching:
+            self._featured = Featured(self._experts, model.stats, start_of(model))
         self._class_ids = np.array(model.classes.class_of_cluster(), np.int64)
         self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
@@ -164,16 +171,26 @@ class Stages:
         return result
 
     def describe(
-        self, pixels: NDArray[Any], labels: NDArray[np.int32], count: int, threads: int = 1
+        self,
+        pixels: NDArray[Any],
+        labels: NDArray[np.int32],
+        count: int,
+        threads: int = 1,
+        valid: NDArray[np.bool_] | None = None,
     ) -> Described | None:
-        """Return what `classify` needs to know of superpixels besides the logits: None for a model without experts.
+        """Return what `classify` needs to know of superpixels besides the logits: None if the network alone tells.
 
         Args:
-            pixels: (bands, rows, cols), of any numeric type.
+            pixels: (bands, rows, cols), of any numeric type; for taught classes, with
+                `geoseg.prediction.taught.margin_of` around the superpixels, as far as the scene reaches.
             labels: int32 (rows, cols) in [0, count], 0 where pixels are invalid.
             count: The number of superpixels.
             threads: How many threads to use; the result does not depend on it.
+            valid: bool (rows, cols), of which taught classes depend; None is where labels are not 0.
         """
+        if self._featured is not None:
+            valid = labels > 0 if valid is None else valid
+            return self._featured.describe(self._converted(pixels), valid, labels, count, threads)
         if self._experts is None:
             return None
         return self._experts.describe(self._converted(pixels), labels, count, threads)
@@ -181,13 +198,29 @@ class Stages:
     def posterior(
         self, logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, described: Described
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the mean logits of superpixels, and the posterior that `classify` decides by, (count + 1, K) each.
+        """Return the mean logits of superpixels, and the posterior of clusters, smoothed, (count + 1, K) each.
 
         The arguments are those of `classify`, for a model with experts.
         """
         assert self._experts is not None
         means = _means(logits, labels, count, (0, 0), 1)
         return means, self._experts.posterior(means, described)
+
+    def observe(
+        self,
+        logits: NDArray[np.float32],
+        labels: NDArray[np.int32],
+        count: int,
+        described: Described,
+        offset: tuple[int, int] = (0, 0),
+        threads: int = 1,
+    ) -> NDArray[np.float32]:
+        """Return the probabilities of the clusters of superpixels by which a model is taught, float32 (count + 1, K).
+
+        The arguments are those of `classify`, for stages that describe superpixels for teaching.
+        """
+        assert self._featured is not None
+        return self._featured.clusters(_means(logits, labels, count, offset, threads), described, threads)
 
     def classify(
         self,
@@ -200,8 +233,9 @@ class Stages:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the class of each superpixel, and the probability of its cluster.
 
-        The cluster is that of the mean logits, or for a model with experts that of their product, smoothed. So classes
-        merged before a prediction are the same as those merged in a finished map.
+        The cluster is that of the mean logits, or for a model with experts that of their product, smoothed; for a model
+        that was taught, it is one of the classes that it was taught. So classes merged before a prediction are the same
+        as those merged in a finished map.
 
         Args:
             logits: float32 (h, w, K).
@@ -217,7 +251,11 @@ class Stages:
             (count + 1,), whose first value has no meaning.
         """
         means = _means(logits, labels, count, offset, threads)
-        if self._experts is None or described is None:
+        if described is None:
+            ids, probability = classify(means)
+        elif self._taught is not None:
+            ids, probability = self._taught.classify(means, described, threads)
+        elif self._experts is None:
             ids, probability = classify(means)
         else:
             ids, probability = self._experts.classify(means, described, threads)

@@ -12,7 +12,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import InputError, first_line
 
-_MARKS = {
+MARKS = {
     ".gpkg": (b"SQLite format 3\0", "GeoPackage"),
     ".fgb": (b"fgb", "FlatGeobuf"),
     ".parquet": (b"PAR1", "GeoParquet"),
@@ -23,19 +23,20 @@ _MARKS = {
 }
 """Suffix -> how a file of the format begins, and the format's name."""
 
-_STYLES = "layer_styles"
+STYLES = "layer_styles"
+"""The table of a GeoPackage in which QGIS keeps styles; it is no layer."""
 
 
 def describe(path: Path) -> dict[str, Any]:
     """Return name -> JSON value of format, layer, crs, rows, geometry type, columns and bounds of the first layer.
 
     Args:
-        path: A regular file with a suffix of `_MARKS`.
+        path: A regular file with a suffix of `MARKS`.
 
     Raises:
         InputError: The file is not what its suffix says, or it cannot be read.
     """
-    mark, name = _MARKS[path.suffix.lower()]
+    mark, name = MARKS[path.suffix.lower()]
     with path.open("rb") as file:
         # A record separator may come before each line, and a byte order mark before the first (RFC 8142).
         begin = file.read(64)
@@ -58,7 +59,7 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def _layer(path: Path) -> dict[str, Any]:
-    names = [str(name) for name, _ in pyogrio.list_layers(path) if name != _STYLES]
+    names = [str(name) for name, _ in pyogrio.list_layers(path) if name != STYLES]
     if not names:
         raise ValueError("it has no layer")
     info = pyogrio.read_info(path, layer=names[0], force_feature_count=True, force_total_bounds=True)

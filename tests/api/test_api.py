@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.rasters import landscape, make_raster
+from geopandas import GeoDataFrame
+from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
+from shapely.geometry import Point
 
 import geoseg
 from geoseg.api.calls import area_of, bands_of, names_of, numbers_of, period_of
@@ -26,6 +28,7 @@ from geoseg.config import (
     PredictConfig,
     ReportConfig,
     SegmentConfig,
+    TeachConfig,
     TrainConfig,
 )
 from geoseg.jobs.results import MapResult, PolygonsResult
@@ -39,6 +42,7 @@ CONFIGS: dict[str, tuple[Any, set[str]]] = {
     "polygonize": (PolygonizeConfig, set()),
     "evaluate": (EvaluateConfig, {"json"}),
     "report": (ReportConfig, set()),
+    "teach": (TeachConfig, {"json"}),
 }
 """Function -> its settings, and those that are about the command line alone."""
 
@@ -105,6 +109,8 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("scene", "2018", "2020"):
         make_raster(tmp_path / f"{name}.tif", pixels)
     make_raster(tmp_path / "labels.tif", (pixels[:1] // 100 + 1).astype(np.uint8))
+    places = [Point(TRANSFORM @ (col, row)) for row, col in ((24, 24), (24, 72), (72, 24), (72, 72))]
+    GeoDataFrame({"landcover": ["Field", "Forest"] * 2}, geometry=places, crs=UTM).to_file(tmp_path / "points.gpkg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -49,6 +49,7 @@ from geoseg.cli.predict import predict
 from geoseg.cli.report import report
 from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
+from geoseg.cli.teach import teach
 from geoseg.cli.train import train
 from geoseg.config import (
     ApplyClassesConfig,
@@ -70,6 +71,7 @@ from geoseg.config import (
     SplitClassConfig,
     StatusConfig,
     SuggestClassesConfig,
+    TeachConfig,
     TrainConfig,
 )
 from geoseg.files.atomic import sha256
@@ -92,6 +94,12 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
+    (
+        teach,
+        ["m.safetensors", "--scene", "s.tif", "--reference", "r.gpkg", "--field", "f"],
+        TeachConfig(Path("m.safetensors"), Path("s.tif"), Path("r.gpkg"), "f"),
+        {"as_json": "json"},
+    ),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
     (show_classes, ["m.tif"], ShowClassesConfig(Path("m.tif")), {"as_json": "json"}),
