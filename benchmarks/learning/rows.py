@@ -222,7 +222,7 @@ def _of_experts(K: int, recipe: Recipe) -> Iterator[Row]:
     yield Row(f"{prefix}, product of experts", PRODUCT)
     yield Row(f"{prefix}, product and smoothing", PRODUCT, ROUNDS)
     yield Row(f"{prefix}, product and smoothing, last weights", PRODUCT, ROUNDS, "last")
-    for coupling in (5.0, 6.0):
+    for coupling in (4.0, 5.0):
         yield Row(f"{prefix}, product and smoothing with coupling {coupling:g}", PRODUCT, ROUNDS, coupling=coupling)
     if K != MANY:
         return

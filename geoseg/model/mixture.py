@@ -83,7 +83,7 @@ class Experts:
 
     mixture: Mixture
     exponents: tuple[float, float] = (0.5, 0.5)
-    coupling: float = 4.0
+    coupling: float = 6.0
     temperature: float = 1.0
 
     @classmethod

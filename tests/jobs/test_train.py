@@ -131,7 +131,7 @@ def test_the_model_keeps_the_mixture_that_training_leaned_on(
     experts = model.experts
     assert (experts is not None) == fitted
     if experts is not None:
-        assert (experts.mixture.start, experts.exponents, experts.coupling) == ("hue", (0.5, 0.5), 4)
+        assert (experts.mixture.start, experts.exponents, experts.coupling) == ("hue", (0.5, 0.5), 6)
         assert 0.25 <= experts.temperature <= 8
         assert experts.temperature != 1
         assert experts.mixture.means.shape == (3, 4)
