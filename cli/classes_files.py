@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from geoseg.config import ApplyClassesConfig, EditClassesConfig, ExportClassesConfig, ImportClassesConfig
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, UnavailableError
 
 from .classes_edit import change_options, run_change
 from .options import PATH, min_area_option, overwrite_option
@@ -43,7 +43,12 @@ def edit_classes(context: click.Context, /, **settings: Any) -> None:
     from geoseg.naming.legend_file import legend_bytes, parse_legend
 
     old, table = classes_of(config.file), config.file.with_suffix(".classes.csv")
-    text = click.edit(legend_bytes(old, table).decode("utf-8-sig").replace("\r\n", "\n"), extension=".csv")
+    try:
+        text = click.edit(legend_bytes(old, table).decode("utf-8-sig").replace("\r\n", "\n"), extension=".csv")
+    except click.ClickException as error:
+        raise UnavailableError(
+            f"the editor failed ({error.message}); set EDITOR to another one, or use geoseg classes export and import"
+        ) from error
     if text is None:
         echo(f"{config.file}: unchanged, as the table was not saved", err=True)
         return

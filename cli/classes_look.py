@@ -62,6 +62,12 @@ def show_classes(as_json: bool, **settings: Any) -> None:
         return
     for line in _table(table.rows):
         echo(line)
+    if config.map is not None and _differ(config.file, config.map):
+        echo(
+            f"{config.map}: these are its classes; those of {config.file} are others by now, and geoseg classes apply "
+            "gives it them",
+            err=True,
+        )
     if table.appearance is None:
         hint = "--scene" if config.map or not _is_model(config.file) else "--map and --scene"
         echo(f"{config.file}: how its classes look is not known; {hint} would tell", err=True)
@@ -106,6 +112,13 @@ def _apply(context: click.Context, found: Suggestion, config: SuggestClassesConf
     run_change(context, [config.file, *([config.map] if config.map else [])], change)
 
 
+def _differ(model: Path, raster: Path) -> bool:
+    """Whether a map has other classes than its model."""
+    from geoseg.jobs.class_edits import classes_of
+
+    return classes_of(model) != classes_of(raster)
+
+
 def _is_model(path: Path) -> bool:
     return path.suffix.lower() == ".safetensors"
 
@@ -138,7 +151,11 @@ def _cells(row: ClassFacts) -> tuple[str, ...]:
 def _suggestion(found: Suggestion, file: Path) -> Iterator[str]:
     """Yield the lines of a suggestion."""
     by = "look and borders" if found.borders else "look"
-    yield f"{len(found.tree.ids)} classes could be {len(found.groups)}, by {by}; names are guesses"
+    count = len(found.tree.ids)
+    if len(found.groups) < count:
+        yield f"{count} classes could be {len(found.groups)}, by {by}; names are guesses"
+    else:
+        yield f"no two of {count} classes are alike enough to merge, by {by} (--classes merges them anyway)"
     names = {row.entry.id: row.entry.name for row in found.table.rows}
     for group in found.groups:
         what = f"{group.meaning}?" if group.meaning else "-"

@@ -36,7 +36,7 @@ class BandList(_BandType):
 
 
 class AreaType(_AreaType):
-    """An area with its unit: '50', '50m2' or '12px'."""
+    """An area with its unit: '50', '50m2', '0.5ha' or '12px'."""
 
     name = "AREA"
 

@@ -28,6 +28,7 @@ from .usage import Command
 if TYPE_CHECKING:
     from geoseg.naming.teach_report import TeachReport
 
+_FEW = 10
 _WIDEST = 40
 """Characters of a name that are shown as text."""
 
@@ -106,6 +107,12 @@ def _lines(report: TeachReport) -> Iterator[str]:
             f"agreement {_percent(report.agreement)}: that share of {report.judged} superpixels gets its own class "
             f"from references in other squares of {report.side} px, of which {report.squares} have references"
         )
+        few = [each for each in report.classes if each.superpixels < _FEW]
+        if few:
+            yield (
+                f"{len(few)} of {len(report.classes)} classes have fewer than {_FEW} superpixels, of which shares say "
+                "little"
+            )
         yield from _confusion(report)
     else:
         yield f"agreement unknown: the references lie in too few squares of {report.side} px to leave some out"

@@ -11,6 +11,8 @@ from typing import Literal
 
 from geoseg.errors import SettingError
 
+_M2_PER_HA = 10_000
+
 
 @dataclass(frozen=True)
 class Area:
@@ -35,16 +37,19 @@ class Area:
 
     @classmethod
     def parse(cls, text: str) -> Area:
-        """Return the area written as 50, 50m2 or 12px. Without a unit, the number is in square metres.
+        """Return the area written as 50, 50m2, 0.5ha or 12px. Without a unit, the number is in square metres.
 
         Raises:
             SettingError: The text is something else.
         """
-        match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|px)?", text.strip().lower())
+        match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) ?(m2|m²|ha|px)?", text.strip().lower())
         try:
-            return cls(float(match[1]) if match else math.nan, "px" if match and match[2] == "px" else "m2")
+            if match is None:
+                raise ValueError(text)
+            value = float(match[1])
+            return cls(value, "px") if match[2] == "px" else cls(value * (_M2_PER_HA if match[2] == "ha" else 1))
         except ValueError:
-            raise SettingError(f"area is {text!r}; write it as 50, 50m2 or 12px") from None
+            raise SettingError(f"area is {text!r}; write it as 50, 50m2, 0.5ha or 12px") from None
 
     def __str__(self) -> str:
         return f"{self.value:g}{self.unit}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingError
-from geoseg.units import Period, stamp
+from geoseg.units import Area, Period, stamp
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,17 @@ def test_what_is_no_time_is_refused_and_named(text: str) -> None:
 )
 def test_a_tag_is_an_instant_or_none(tag: str, meant: str) -> None:
     assert str(Period.from_tag(tag)) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "area"),
+    [("50", Area(50)), ("50 m²", Area(50)), ("0.5ha", Area(5000)), ("2 HA", Area(20_000)), ("12px", Area(12, "px"))],
+)
+def test_areas_have_units(text: str, area: Area) -> None:
+    assert Area.parse(text) == area
+
+
+@pytest.mark.parametrize("text", ["", "ha", "-1ha", "1km2", "1 2", "0px"])
+def test_other_areas_are_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="area is"):
+        Area.parse(text)

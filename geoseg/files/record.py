@@ -191,6 +191,14 @@ def write_record(
     return Record(path, content, dict(hashes), classes)
 
 
+def warn_of_left(output: Path, old: Record | None, new: Record) -> None:
+    """Warn of files that an old record names and that are still there, though the output was replaced without them."""
+    left = [path for path in (old.files if old else ()) if path.exists() and not new.names(path)]
+    if left:
+        names = ", ".join(map(str, left))
+        log.warning("%s: replaced; these files are of the old one, remove them: %s", output, names)
+
+
 def provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Return the TIFF tags of all rasters: software, provenance and, if SOURCE_DATE_EPOCH is set, the time."""
     tags = {

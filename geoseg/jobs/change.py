@@ -14,7 +14,7 @@ import numpy as np
 from geoseg.config import ChangeConfig
 from geoseg.files.atomic import Staging, publish_bytes, remove_leftovers, scratch_folder
 from geoseg.files.lock import OutputLocks
-from geoseg.files.record import provenance_tags, write_record
+from geoseg.files.record import provenance_tags, read_intact, warn_of_left, write_record
 from geoseg.grid import Block, Span, Window
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import ChangeResult
@@ -102,7 +102,7 @@ class ChangeJob(Job[RowsCompared]):
             LockedError: Another process works on the same output.
             WriteError: The file system failed; old files are intact.
         """
-        outputs = self.outputs
+        outputs, old = self.outputs, read_intact(self.outputs.record)
         with Staging(outputs.raster) as staging, OutputLocks(*outputs.main):
             # Another process may have finished since the outputs were checked.
             self._check_output()
@@ -120,7 +120,8 @@ class ChangeJob(Job[RowsCompared]):
             staging.commit(outputs.stale)
             content = {**self._provenance(), "classes": self.transitions.class_map.to_json()}
             files = [path for path in outputs.files if path.exists()]
-            write_record(outputs.record, content, files, staging.permissions(outputs.record))
+            new = write_record(outputs.record, content, files, staging.permissions(outputs.record))
+        warn_of_left(outputs.raster, old, new)
 
     def describe(self, receipt: RowsCompared) -> str:
         """Return which rows were compared."""

@@ -10,9 +10,10 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.config import SuggestClassesConfig
 from geoseg.errors import InputError
 from geoseg.files.targets import check_target
+from geoseg.jobs.class_edits import is_model
 from geoseg.jobs.class_facts import ClassFacts, ClassTable, class_table
 from geoseg.location import local
-from geoseg.naming.colours import MOST, colours_of
+from geoseg.naming.colours import MOST, coloured
 from geoseg.naming.dendrogram import draw_tree
 from geoseg.naming.guesses import MEANINGS, Meaning
 from geoseg.naming.likeness import Tree, descriptors, tree_of
@@ -100,9 +101,7 @@ class Suggestion:
         if len(rows) > MOST or self.table.appearance is None:
             return classes
         unknown = Look(None, 0.0)
-        colours = colours_of([rows[entry.id].look or unknown for entry in classes.classes])
-        pairs = zip(classes.classes, colours, strict=True)
-        return ClassMap(tuple(replace(entry, colour=colour) for entry, colour in pairs))
+        return coloured(classes, [rows[entry.id].look or unknown for entry in classes.classes])
 
     def save_picture(self, config: SuggestClassesConfig) -> None:
         """Draw the tree to `config.picture`.
@@ -129,10 +128,7 @@ def suggest(config: SuggestClassesConfig) -> Suggestion:
         check_target(config.picture, config.overwrite, inputs)
     table = class_table(config.file, config.map, config.scene, config, borders=True)
     if table.appearance is None:
-        raise InputError(
-            f"{config.file}: nothing is known of what its classes look like; give the scene of a map of it with "
-            "--scene, or a newer model"
-        )
+        raise InputError(f"{config.file}: nothing is known of what its classes look like; {_way_out(config)}")
     features = descriptors(table.appearance, table.low, table.high)
     tree = tree_of([row.entry.id for row in table.rows], features, table.appearance.shares, table.borders)
     count = tree.proposed if config.classes is None else min(config.classes, len(tree.ids))
@@ -159,3 +155,10 @@ def _free(name: str, names: set[str]) -> str:
     """The name, or with the first number behind it that is free."""
     numbered = (f"{name} {number}" for number in range(2, len(names) + 3))
     return name if name not in names else next(each for each in numbered if each not in names)
+
+
+def _way_out(config: SuggestClassesConfig) -> str:
+    """What would tell how the classes look."""
+    if not is_model(config.file):
+        return f"give its scene with --scene, or the model: geoseg classes suggest MODEL --map {config.file}"
+    return "give its scene with --scene" if config.map else "give a map with --map, and its scene with --scene"

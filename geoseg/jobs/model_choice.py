@@ -48,6 +48,10 @@ class ModelChoice:
         )  # fmt: skip
 
 
+_FEW = 3
+"""Models beside an output that are told."""
+
+
 def choose_model(config: PredictConfig) -> ModelChoice:
     """Return the model of a prediction.
 
@@ -65,7 +69,9 @@ def choose_model(config: PredictConfig) -> ModelChoice:
         return ModelChoice(default, learn=False)
     scenes = "the scene" if len(config.scenes) == 1 else "the scenes"
     if not beside.exists():
-        return ModelChoice(beside, True, f"no {MODEL_NAME} here: first learning one from {scenes}")
+        others = sorted(path.name for path in beside.parent.glob("*.safetensors"))[:_FEW]
+        hint = f" ({', '.join(others)} beside the output would be used by --model)" if others else ""
+        return ModelChoice(beside, True, f"no {MODEL_NAME} here{hint}: first learning one from {scenes}")
     if config.relearn:
         return ModelChoice(beside, True, f"learning {beside} anew from {scenes}, as --relearn says")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.classes import ClassMap
 from geoseg.config import TeachConfig
 from geoseg.errors import InputError, SettingError
 from geoseg.files.atomic import Staging, sha256
@@ -262,10 +263,14 @@ class TeachJob(Job[Looked]):
             "superpixels": gathering.found,
         }
         classes = self._lesson.classes
-        if self.model.teaching is None and self.model.appearance is not None:
+        if self.model.appearance is not None:
             display = Display.of(self.model.bands, self.model.dtype, self.model.stats, self.model.scaling)
             appearance = self.model.appearance.mixed(teaching.votes.T)
             classes = coloured(classes, display.looks(appearance.merged([entry.clusters for entry in classes.classes])))
+        if self.model.teaching is not None:
+            # Those that it was taught before may have got their colours from somebody.
+            old = {entry.name: entry.colour for entry in self.model.classes.classes}
+            classes = ClassMap(tuple(replace(each, colour=old.get(each.name, each.colour)) for each in classes.classes))
         before = self.model.provenance.get("teaching", [])
         return replace(
             self.model, classes=classes, teaching=teaching,

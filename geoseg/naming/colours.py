@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap, LandClass
-from geoseg.naming.guesses import Meaning, guess
+from geoseg.naming.guesses import Meaning, guess, meaning_of
 from geoseg.naming.looks import Look
 from geoseg.naming.vision import VISIONS, as_seen, ciede2000, cielab, from_oklch, oklch
 
@@ -74,13 +74,16 @@ _TOLERANCE = 0.12, 0.05
 def coloured(classes: ClassMap, looks: Sequence[Look]) -> ClassMap:
     """Return a class map with the colours of `colours_of`, and names as they are.
 
+    A name that says what a class is counts for more than its look.
+
     Args:
         classes: C classes.
         looks: Of each class.
     """
     if len(classes) > MOST:
         return classes
-    found = zip(classes.classes, colours_of(looks), strict=True)
+    meanings = [meaning_of(entry.name) or guess(look) for entry, look in zip(classes.classes, looks, strict=True)]
+    found = zip(classes.classes, colours_of(looks, meanings), strict=True)
     return ClassMap(tuple(replace(entry, colour=colour) for entry, colour in found))
 
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 from geoseg.classes import NODATA, ClassMap, LandClass
 from geoseg.errors import SettingError
 
+_FEW = 12
+"""Classes that an error lists."""
+
 
 def find(classes: ClassMap, text: str) -> LandClass:
     """Return the class that a text names, by its name or else by its id.
@@ -24,8 +27,8 @@ def find(classes: ClassMap, text: str) -> LandClass:
             return classes[int(wanted)]
         except KeyError:
             pass
-    few = ", ".join(f"{entry.id} {entry.name}" for entry in classes.classes[:5])
-    more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+    few = ", ".join(f"{entry.id} {entry.name}" for entry in classes.classes[:_FEW])
+    more = f" and {len(classes) - _FEW} more" if len(classes) > _FEW else ""
     raise SettingError(f"there is no class {text!r}; there are {few}{more}")
 
 

@@ -6,6 +6,7 @@ in one fixed order, and a class that fits none has no guess. docs/classes.md say
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 import numpy as np
@@ -28,6 +29,34 @@ _VIVID, _EARTHY, _GREYISH = 0.05, 0.02, 0.015
 _SOIL = 0.48
 _SAND, _SAND_CONTRAST = 0.75, 0.08
 _ASPHALT, _BUILT_CONTRAST = 0.42, 0.06
+
+
+_WORDS: dict[Meaning, tuple[str, ...]] = {
+    "water": ("water", "lake", "river", "sea", "ocean", "pond", "canal", "pool", "stream", "reservoir"),
+    "vegetation": (
+        "vegetation", "tree", "forest", "wood", "grass", "meadow", "crop", "shrub", "bush", "lawn", "pasture",
+        "orchard", "vineyard", "prairie", "wetland", "marsh", "plantation",
+    ),
+    "built": (
+        "built", "building", "house", "roof", "road", "street", "asphalt", "concrete", "urban", "settlement",
+        "pavement", "paved", "impervious", "parking", "railway",
+    ),
+    "bare": ("bare", "soil", "sand", "beach", "desert", "rock", "gravel", "quarry", "dune", "fallow"),
+    "shadow": ("shadow", "shade"),
+}  # fmt: skip
+"""Words that say what a class is, in the singular."""
+
+
+def meaning_of(name: str) -> Meaning | None:
+    """Return what a class is by a word of its name, such as "Clear water" or "trees"; None without a known word.
+
+    Of several words the last one counts: a forest road is a road.
+    """
+    for word in reversed(re.findall(r"[^\W\d_]+", name.casefold())):
+        for meaning, known in _WORDS.items():
+            if any(word in (each, f"{each}s", f"{each}es", f"{each}land", f"{each}lands") for each in known):
+                return meaning
+    return None
 
 
 def guess(look: Look) -> Meaning | None:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ SUFFIXES = (".csv", ".json")
 _COLUMNS = ("id", "name", "colour", "clusters")
 _SPELLINGS = {"color": "colour", "class": "name", "class_id": "id", "cluster": "clusters"}
 _MAX_BYTES = 16 << 20
+_FEW = 12
+"""Ids that an error lists."""
 _FORMULA = ("=", "+", "-", "@")
 """First characters of what a spreadsheet may take for a formula; a quote before them makes it text."""
 
@@ -134,13 +137,28 @@ def _class_map(rows: list[dict[str, Any]], known: ClassMap | None) -> ClassMap:
         if class_id in listed:
             raise SettingError(f"class {class_id} occurs twice")
         listed.add(class_id)
+        if known is not None and class_id not in entries and "clusters" not in row:
+            ids = ", ".join(map(str, sorted(entries)[:_FEW]))
+            raise SettingError(f"there is no class {class_id}; the ids are {ids}" + ", ..." * (len(entries) > _FEW))
         old = entries.get(class_id) or LandClass.default(class_id)
         clusters = _clusters(row["clusters"]) if "clusters" in row else old.clusters
         name, colour = str(row.get("name", old.name)), str(row.get("colour", old.colour)).strip().lower()
         entries[class_id] = LandClass(class_id, name, colour, clusters)
     if known is not None:
         entries = _without_emptied(entries, listed)
-    return ClassMap(tuple(entries[i] for i in sorted(entries)))
+    return ClassMap(tuple(_merged(entries).values()))
+
+
+def _merged(entries: dict[int, LandClass]) -> dict[int, LandClass]:
+    """Make one class of those that have one name: the first, with the clusters of all."""
+    found: dict[int, LandClass] = {}
+    first: dict[str, int] = {}
+    for class_id in sorted(entries):
+        entry = entries[class_id]
+        into = first.setdefault(entry.name.strip(), class_id)
+        clusters = {*entry.clusters, *(found[into].clusters if into in found else ())}
+        found[into] = replace(found.get(into, entry), clusters=tuple(clusters))
+    return found
 
 
 def _without_emptied(entries: dict[int, LandClass], listed: set[int]) -> dict[int, LandClass]:

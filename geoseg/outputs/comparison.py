@@ -67,8 +67,8 @@ def _check(
     alone = sorted(one.keys() ^ other.keys())
     if same and (alone or _provenance(old).get("clusters") != _provenance(new).get("clusters")):
         raise InputError(
-            f"{new.path}: does not have the classes of {old.path}, though one model made both: some were merged in one "
-            "of them; give both the same classes: geoseg classes apply"
+            f"{new.path}: does not have the classes of {old.path}, though one model made both: some were merged or "
+            "taught in one of them; give both the classes of one model (geoseg classes apply), or predict both with it"
         )
     if same and differing:
         value = differing[0]

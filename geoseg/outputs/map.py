@@ -17,7 +17,7 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import GeosegError, InputError
 from geoseg.files.atomic import Staging, publish_bytes, sha256
 from geoseg.files.permissions import Permissions
-from geoseg.files.record import Record, provenance_tags, read_intact, versions, write_record
+from geoseg.files.record import Record, provenance_tags, read_intact, versions, warn_of_left, write_record
 from geoseg.grid import Block, Window
 from geoseg.location import Location
 from geoseg.outputs.area_tables import area_table, feature_areas
@@ -111,10 +111,7 @@ class MapFiles:
             new = self._write_record(outputs, staging)
             if not self.config.keep_run:
                 run.discard()
-        left = [path for path in (old.files if old else ()) if path.exists() and not new.names(path)]
-        if left:
-            names = ", ".join(map(str, left))
-            log.warning("%s: replaced; these files are of the old map, remove them: %s", outputs.classes, names)
+        warn_of_left(outputs.classes, old, new)
         return used
 
     def _write(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:

@@ -72,6 +72,11 @@ def open_features(path: Path, field: str, layer: str | None = None) -> Features:
     """
     file = regular_file(path)
     suffix = file.suffix.lower()
+    if suffix in (".csv", ".txt", ".tsv"):
+        raise InputError(
+            f"{path}: is a table; make points of its columns, for instance x and y: ogr2ogr -oo X_POSSIBLE_NAMES=x "
+            f"-oo Y_POSSIBLE_NAMES=y -a_srs EPSG:4326 {path.with_suffix('.gpkg').name} {path.name}"
+        )
     if suffix not in MARKS:
         raise InputError(
             f"{path}: is not a vector file that references are read from ({', '.join(MARKS)}); convert it: "
@@ -106,7 +111,7 @@ def _layer(path: Path, file: Path, field: str, layer: str | None) -> Features:
     names = [name for name, kind in found if kind is not None]
     if layer is None and len(names) != 1:
         if not names:
-            raise InputError(f"{path}: has no layer with geometries")
+            raise InputError(f"{path}: has no layer with geometries, but tables only; give points, lines or polygons")
         raise SettingError(f"{path}: has several layers, {', '.join(names)}; choose one with --reference-layer")
     if layer is not None and layer not in names:
         raise SettingError(f"{path}: has no layer {layer!r}; it has {', '.join(names) or 'none'}")

@@ -273,7 +273,9 @@ def test_names_that_look_like_transitions_stay_apart() -> None:
     assert len({entry.name for entry in found.classes}) == 16
 
 
-def test_old_files_survive_a_refusal_and_are_replaced_on_request(tmp_path: Path, change: Change) -> None:
+def test_old_files_survive_a_refusal_and_are_replaced_on_request(
+    tmp_path: Path, change: Change, caplog: pytest.LogCaptureFixture
+) -> None:
     two(tmp_path)
     assert change().code == 0
     with untouched(tmp_path):
@@ -282,6 +284,9 @@ def test_old_files_survive_a_refusal_and_are_replaced_on_request(tmp_path: Path,
     before = contents(tmp_path)
     assert change("--overwrite").code == 0
     assert contents(tmp_path) == before
+    assert change("--overwrite", "--polygons", tmp_path / "c.gpkg").code == 0
+    assert change("--overwrite").code == 0
+    assert f"these files are of the old one, remove them: {tmp_path / 'c.gpkg'}" in caplog.text
 
 
 def test_neither_torch_nor_a_model_is_loaded(tmp_path: Path) -> None:

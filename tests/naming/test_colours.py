@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geoseg.classes import ClassMap
+from geoseg.classes import ClassMap, LandClass
 from geoseg.naming.colours import MOST, coloured, colours_of
-from geoseg.naming.guesses import guess
+from geoseg.naming.guesses import Meaning, guess, meaning_of
 from geoseg.naming.looks import Look
 from geoseg.naming.vision import VISIONS, least_difference, oklch
 
@@ -103,3 +103,23 @@ def test_names_and_clusters_stay_and_too_many_classes_keep_their_colours() -> No
 )  # fmt: skip
 def test_guesses(look: Look, expected: str | None) -> None:
     assert guess(look) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("Clear water", "water"), ("LAKES", "water"), ("forest road", "built"), ("Grassland, dry", "vegetation"),
+        ("bushes", "vegetation"), ("Bare_soil 2", "bare"), ("class 3", None), ("treeline?", None), ("", None),
+        ("Wasser", None), ("shadows", "shadow"),
+    ],
+)  # fmt: skip
+def test_names_say_what_a_class_is(name: str, meaning: Meaning | None) -> None:
+    assert meaning_of(name) == meaning
+
+
+def test_a_name_counts_for_more_than_a_look() -> None:
+    classes = ClassMap((LandClass(1, "clear water", "#000000"), LandClass(2, "class 2", "#000001")))
+    found = coloured(classes, [replace(TREES, rgb=(70, 92, 66)), TREES])
+    hues = oklch(rgb(tuple(entry.colour for entry in found.classes)))[:, 2]
+    assert 200 < hues[0] < 290
+    assert 100 < hues[1] < 170

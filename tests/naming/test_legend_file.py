@@ -74,7 +74,6 @@ def test_what_a_file_leaves_out_stays(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("l.csv", b"id,name\n1,a\n1,b\n", "class 1 occurs twice"),
-        ("l.csv", b"id,name\n1,a\n2,a\n", "classes 1 and 2 are both called a"),
         ("l.csv", b"id,name\n1,a\n2,b\n", "the map"),
         ("l.csv", b"id,colour\n1,red\n", "colour of"),
         ("l.csv", b"id,name\n1,nodata\n", "name it otherwise"),
@@ -106,3 +105,16 @@ def test_missing_files_and_other_suffixes_are_told(tmp_path: Path) -> None:
         read_legend_file(tmp_path / "l.csv")
     with pytest.raises(OutputError, match=r"name it l\.csv or l\.json"):
         write_legend(ClassMap.default(2), tmp_path / "l.xlsx")
+
+
+def test_classes_of_one_name_become_one(tmp_path: Path) -> None:
+    known, path = ClassMap.default(4), tmp_path / "l.csv"
+    path.write_text("id,name\n2,water\n3,class 4\n")
+    assert read_legend_file(path, known) == merge(set_class(known, 2, "water"), [4], into=3, name="class 4")
+
+
+def test_a_class_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("id,name\n9,water\n")
+    with pytest.raises(InputError, match=r"there is no class 9; the ids are 1, 2, 3, 4$"):
+        read_legend_file(path, ClassMap.default(4))

@@ -84,9 +84,9 @@ def test_files_of_a_replaced_map_that_stay_are_named(
     confidence, polygons = tmp_path / "out" / "confidence.tif", tmp_path / "out" / "polygons.fgb"
     assert predict("--confidence", confidence, "--polygons", polygons).code == 0
     assert predict("--overwrite", "--confidence", confidence, "--polygons", polygons).code == 0
-    assert "of the old map" not in caplog.text
+    assert "of the old one" not in caplog.text
     assert predict("--overwrite", "--confidence", confidence).code == 0
-    (told,) = [message for message in caplog.messages if "of the old map" in message]
+    (told,) = [message for message in caplog.messages if "of the old one" in message]
     assert told.rpartition(": ")[2] == f"{polygons}, {polygons.with_suffix('.qml')}"
 
 
