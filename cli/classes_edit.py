@@ -85,10 +85,12 @@ def merge(context: click.Context, /, **settings: Any) -> None:
 def split(context: click.Context, /, **settings: Any) -> None:
     """Make each cluster of CLASS a class again. FILE is a model; a map that has merged them must be predicted again."""
     config = SplitClassConfig(**settings)
+    from geoseg.jobs.class_edits import first_names
     from geoseg.naming import edits
 
+    names = first_names(config.file)
     run_change(
-        context, [config.file, *config.maps], lambda old: edits.split(old, edits.find(old, config.entry).id),
+        context, [config.file, *config.maps], lambda old: edits.split(old, edits.find(old, config.entry).id, names),
         config.out, config.min_area, config.overwrite,
     )  # fmt: skip
 

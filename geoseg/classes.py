@@ -11,6 +11,7 @@ import bisect
 import colorsys
 import itertools
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,9 +103,17 @@ class ClassMap:
                     "another name, or merge them"
                 )
             named[entry.name] = entry.id
-        clusters = sorted(cluster for entry in self.classes for cluster in entry.clusters)
-        if clusters != list(range(1, len(clusters) + 1)):
-            raise SettingError("every cluster 1, 2, ... must belong to one class, and to one only")
+        owners: dict[int, int] = {}
+        for entry in self.classes:
+            for cluster in entry.clusters:
+                if owners.setdefault(cluster, entry.id) != entry.id or entry.clusters.count(cluster) > 1:
+                    raise SettingError(
+                        f"cluster {cluster} is given twice, to classes {owners[cluster]} and {entry.id}; every cluster "
+                        "must belong to one class, and to one only"
+                    )
+        missing = sorted(set(range(1, len(owners) + 1)) - set(owners))
+        if missing:
+            raise SettingError(f"no class has cluster {missing[0]}; every cluster 1, 2, ... must belong to one class")
 
     @classmethod
     def default(cls, count: int) -> ClassMap:
@@ -184,7 +193,7 @@ def _check(entry: LandClass) -> None:
     Raises:
         SettingError: See `ClassMap`.
     """
-    if not entry.name:
+    if all(letter.isspace() or unicodedata.category(letter) == "Cf" for letter in entry.name):
         raise SettingError(f"class {entry.id} has no name; give it one")
     if entry.name.casefold() in _RESERVED:
         raise SettingError(f"class {entry.id} is called {entry.name}, as pixels without a class are; name it otherwise")

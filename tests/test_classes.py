@@ -28,7 +28,9 @@ def test_the_first_colours_are_far_apart() -> None:
             assert sum((a - b) ** 2 for a, b in zip(one, two, strict=True)) > 30**2
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), min_size=1)
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), min_size=1).map(
+    lambda name: f"{name}."
+)
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(0, 0xFFFFFF)), unique_by=lambda c: c[0], max_size=20))
@@ -104,7 +106,7 @@ def test_every_cluster_belongs_to_one_class(clusters: tuple[tuple[int, ...], ...
         ClassMap(tuple(LandClass(i, f"{i}", "#000000", each) for i, each in enumerate(clusters, 1)))
 
 
-@pytest.mark.parametrize("name", ["nodata", "NoData", " No Data ", "", "  "])
+@pytest.mark.parametrize("name", ["nodata", "NoData", " No Data ", "", "  ", "\u200b"])
 def test_names_that_would_be_misread_are_refused(name: str) -> None:
     with pytest.raises(SettingError, match=r"class 1 (is called|has no name)"):
         ClassMap((LandClass(1, name, "#000000"),))

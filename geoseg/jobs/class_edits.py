@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from geoseg.classes import ClassMap
-from geoseg.errors import InputError
+from geoseg.errors import InputError, OutputError
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import OutputLocks
 from geoseg.files.record import EARLIER
@@ -95,7 +95,9 @@ class ClassEdit:
                 self.written.append(target or owner.path)
                 if owner.card is not None:
                     if target is not None:
-                        check_target(target, overwrite, (owner.path,))
+                        check_target(target, overwrite, tuple(files))
+                        if not is_model(target):
+                            raise OutputError(f"{target}: the output is a model; name it {target.stem}.safetensors")
                     self._models.append((owner, classes, target or owner.path))
                     continue
                 job = RelabelJob(owner.path, classes, target, min_area, overwrite)
@@ -133,6 +135,14 @@ def classes_of(path: Path) -> ClassMap:
         InputMissingError, InputError: There is none.
     """
     return _owner(path).classes
+
+
+def first_names(path: Path) -> dict[int, str]:
+    """Return the names that a model was taught for its outputs, by cluster; empty for other models and for maps."""
+    if not is_model(path):
+        return {}
+    taught = read_card(path).get("teaching")
+    return {} if taught is None else dict(enumerate(taught["names"], start=1))
 
 
 def require_one_model(*paths: Path) -> None:

@@ -109,7 +109,7 @@ class RelabelJob(BlockJob):
             self._check_outputs()
             self._confidence = None
             if self.found.outputs.confidence is not None:
-                self._confidence = stack.enter_context(Confidence(self.found.outputs.confidence, self.scene))
+                self._confidence = stack.enter_context(self._open_confidence(self.found.outputs.confidence))
             if min_area is not None:
                 Ground(self.scene.georeference, self.scene.shape).threshold(min_area)
             if not self._torn and sha256(path) not in self._digests():
@@ -131,6 +131,14 @@ class RelabelJob(BlockJob):
             outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
             self.classes, self._used,
         )  # fmt: skip
+
+    def _open_confidence(self, path: Path) -> Confidence:
+        try:
+            return Confidence(path, self.scene)
+        except InputMissingError as error:
+            raise InputMissingError(
+                f"{error}, though {self._record.path.name} names it; put it back beside the map, or predict it again"
+            ) from None
 
     def _digests(self) -> list[str]:
         """The SHA-256 of the class raster, as its record has it."""

@@ -13,20 +13,22 @@ _FEW = 12
 
 
 def find(classes: ClassMap, text: str) -> LandClass:
-    """Return the class that a text names, by its name or else by its id.
+    """Return the class that a text names, by its name or by its id.
 
     Raises:
-        SettingError: There is none.
+        SettingError: There is none, or the text is the name of one class and the id of another.
     """
     wanted = text.strip()
-    for entry in classes.classes:
-        if entry.name == wanted:
-            return entry
+    found = [entry for entry in classes.classes if entry.name == wanted]
     if wanted.isascii() and wanted.isdigit() and len(wanted) <= 5:
-        try:
-            return classes[int(wanted)]
-        except KeyError:
-            pass
+        found += [entry for entry in classes.classes if entry.id == int(wanted) and entry not in found]
+    if len(found) > 1:
+        raise SettingError(
+            f"{wanted!r} is the name of class {found[0].id} and the id of another one, {found[1].name}; call them by "
+            "what is theirs alone"
+        )
+    if found:
+        return found[0]
     few = ", ".join(f"{entry.id} {entry.name}" for entry in classes.classes[:_FEW])
     more = f" and {len(classes) - _FEW} more" if len(classes) > _FEW else ""
     raise SettingError(f"there is no class {text!r}; there are {few}{more}")
@@ -82,11 +84,16 @@ def merge(classes: ClassMap, ids: Iterable[int], into: int, name: str | None = N
     )
 
 
-def split(classes: ClassMap, class_id: int) -> ClassMap:
+def split(classes: ClassMap, class_id: int, names: Mapping[int, str] | None = None) -> ClassMap:
     """Return the class map in which every cluster of a class is a class again.
 
     The class keeps the cluster with its id, or its first one. The others get the lowest free ids, their own if they
-    are free, and the names and colours that they had at first.
+    are free, and the names that they had at first.
+
+    Args:
+        classes: The class map.
+        class_id: The class.
+        names: Cluster -> its first name, where that is not 'class N'.
 
     Raises:
         SettingError: The class has one cluster only.
@@ -96,15 +103,16 @@ def split(classes: ClassMap, class_id: int) -> ClassMap:
         raise SettingError(f"class {class_id}, {old.name}, has one cluster only; there is nothing to split")
     kept = class_id if class_id in old.clusters else old.clusters[0]
     entries = {entry.id: entry for entry in classes.classes} | {class_id: replace(old, clusters=(kept,))}
-    names = {entry.name for entry in entries.values()}
+    first, taken = names or {}, {entry.name for entry in entries.values()}
     for cluster in old.clusters:
         if cluster == kept:
             continue
         free = cluster if cluster not in entries else next(i for i in range(1, len(entries) + 2) if i not in entries)
         new = replace(LandClass.default(cluster), id=free, clusters=(cluster,))
-        while new.name in names:
+        new = replace(new, name=first.get(cluster, new.name))
+        while new.name in taken:
             new = replace(new, name=f"{new.name} again")
-        names.add(new.name)
+        taken.add(new.name)
         entries[free] = new
     return ClassMap(tuple(entries[i] for i in sorted(entries)))
 

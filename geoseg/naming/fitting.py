@@ -28,6 +28,10 @@ _INTERCEPT = 1e-3
 """Penalty of intercepts, without which nothing would decide a number that is common to all of them."""
 
 _ITERATIONS, _TOLERANCE, _HALVINGS = 100, 1e-8, 40
+_MOST_WEIGHTS = 1500
+"""Weights up to which a step of Newton's method is solved directly."""
+_PRECISION = 1e-20
+"""Share of the squared residual at which conjugate gradients end."""
 
 
 class Regression(NamedTuple):
@@ -101,7 +105,7 @@ def fit_regression(
         gradient = (shares - truth).T @ inputs + penalty * weights
         if np.abs(gradient).max() < _TOLERANCE * max(1, n):
             break
-        step = np.linalg.solve(_curvature(inputs, shares, penalty), gradient.ravel()).reshape(weights.shape)
+        step = _newton_step(inputs, shares, penalty, gradient)
         length = 1.0
         for _ in range(_HALVINGS):
             found = _loss(inputs, truth, penalty, weights - length * step)
@@ -140,6 +144,35 @@ def _loss(
     scores -= scores.max(axis=1, keepdims=True)
     log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return float(0.5 * (penalty * weights**2).sum() - (truth * log_p).sum()), np.exp(log_p)
+
+
+def _newton_step(
+    inputs: NDArray[np.float64], shares: NDArray[np.float64], penalty: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the gradient divided by the Hessian, (C, D + 1); with many classes by conjugate gradients."""
+    if gradient.size <= _MOST_WEIGHTS:
+        found: NDArray[Any] = np.linalg.solve(_curvature(inputs, shares, penalty), gradient.ravel())
+        return found.reshape(gradient.shape)
+    diagonal: NDArray[np.float64] = (shares * (1 - shares)).T @ inputs**2 + penalty
+    step, rest = np.zeros_like(gradient), gradient.copy()
+    scaled: NDArray[np.float64] = rest / diagonal
+    direction, size = scaled.copy(), float((rest * scaled).sum())
+    least = _PRECISION * size
+    for _ in range(gradient.size):
+        scores = inputs @ direction.T
+        moved = shares * (scores - (shares * scores).sum(axis=1, keepdims=True))
+        curved = moved.T @ inputs + penalty * direction
+        length = size / float((direction * curved).sum())
+        step += length * direction
+        rest -= length * curved
+        scaled = rest / diagonal
+        size, before = float((rest * scaled).sum()), size
+        if size <= least:
+            break
+        direction *= size / before
+        direction += scaled
+    return step
 
 
 def _curvature(

@@ -97,6 +97,10 @@ def _csv(classes: ClassMap) -> str:
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
+    text = text.lstrip("\r\n")
+    if text.lower().startswith("sep="):
+        # Some spreadsheets say so what separates columns.
+        text = text.partition("\n")[2]
     first = text.partition("\n")[0]
     # Spreadsheets write what their country separates lists by.
     delimiter = max(",;\t", key=first.count)
@@ -133,6 +137,8 @@ def _class_map(rows: list[dict[str, Any]], known: ClassMap | None) -> ClassMap:
     entries: dict[int, LandClass] = {} if known is None else {entry.id: entry for entry in known.classes}
     listed: set[int] = set()
     for row in rows:
+        if "id" not in row:
+            raise ValueError("a class has no id")
         class_id = _integer(row["id"])
         if class_id in listed:
             raise SettingError(f"class {class_id} occurs twice")
@@ -142,10 +148,14 @@ def _class_map(rows: list[dict[str, Any]], known: ClassMap | None) -> ClassMap:
             raise SettingError(f"there is no class {class_id}; the ids are {ids}" + ", ..." * (len(entries) > _FEW))
         old = entries.get(class_id) or LandClass.default(class_id)
         clusters = _clusters(row["clusters"]) if "clusters" in row else old.clusters
+        if known is not None and max(clusters) > known.clusters:
+            raise SettingError(f"class {class_id} has cluster {max(clusters)}; there are {known.clusters} clusters")
+        if not isinstance(row.get("name", ""), str | int | float):
+            raise TypeError(f"the name of class {class_id} is no text")
         name, colour = str(row.get("name", old.name)), str(row.get("colour", old.colour)).strip().lower()
         entries[class_id] = LandClass(class_id, name, colour, clusters)
     if known is not None:
-        entries = _without_emptied(entries, listed)
+        entries = _without_given(entries, known)
     return ClassMap(tuple(_merged(entries).values()))
 
 
@@ -161,10 +171,17 @@ def _merged(entries: dict[int, LandClass]) -> dict[int, LandClass]:
     return found
 
 
-def _without_emptied(entries: dict[int, LandClass], listed: set[int]) -> dict[int, LandClass]:
-    """Leave out the classes that the file does not list and whose clusters it gives to others."""
-    given = {cluster for class_id in listed for cluster in entries[class_id].clusters}
-    return {i: entry for i, entry in entries.items() if i in listed or not given.issuperset(entry.clusters)}
+def _without_given(entries: dict[int, LandClass], known: ClassMap) -> dict[int, LandClass]:
+    """Take from classes whose clusters are as before those that others have got; a class without any ends."""
+    before = {entry.id: set(entry.clusters) for entry in known.classes}
+    changed = {i for i, entry in entries.items() if set(entry.clusters) != before.get(i)}
+    given = {cluster for i in changed for cluster in entries[i].clusters}
+    found = {}
+    for i, entry in entries.items():
+        clusters = set(entry.clusters) if i in changed else set(entry.clusters) - given
+        if clusters:
+            found[i] = replace(entry, clusters=tuple(clusters))
+    return found
 
 
 def _clusters(value: Any) -> tuple[int, ...]:

@@ -57,24 +57,26 @@ def lesson_of(model: Model, values: Sequence[Value], names: Mapping[Value, str],
         if known_only:
             raise SettingError("--known-only needs a model that was taught classes before; leave it out")
         return _first(values, names)
-    known = {name: index for index, name in enumerate(taught.names)}
+    # A name that a class has now counts for more than one that another class had before.
+    known = {entry.name: entry.clusters[0] - 1 for entry in model.classes.classes}
+    for index, name in enumerate(taught.names):
+        known.setdefault(name, index)
     for entry in model.classes.classes:
-        known.setdefault(entry.name, entry.clusters[0] - 1)
         known.setdefault(str(entry.id), entry.clusters[0] - 1)
-    new: dict[str, int] = {}
+    new: dict[Value, int] = {}
     indices = []
     for value in values:
         text = str(value)
         index = known.get(text, known.get(names.get(value, text), -1))
         if index < 0 and not known_only:
-            index = new.setdefault(text, len(taught.names) + len(new))
+            index = new.setdefault(value, len(taught.names) + len(new))
         indices.append(index)
     if not any(index >= 0 for index in indices):
         raise SettingError(
             f"names no class that the model was taught ({', '.join(taught.names[:12])}); leave --known-only "
             "out to teach it new ones"
         )
-    return Lesson((*taught.names, *new), tuple(indices), _extended(model.classes, new, names))
+    return Lesson((*taught.names, *map(str, new)), tuple(indices), _extended(model.classes, new, names))
 
 
 def _first(values: Sequence[Value], names: Mapping[Value, str]) -> Lesson:
@@ -100,13 +102,12 @@ def _first(values: Sequence[Value], names: Mapping[Value, str]) -> Lesson:
     return Lesson(tuple(texts[i] for i in order), tuple(place[i] for i in range(len(values))), ClassMap(tuple(entries)))
 
 
-def _extended(classes: ClassMap, new: Mapping[str, int], names: Mapping[Value, str]) -> ClassMap:
+def _extended(classes: ClassMap, new: Mapping[Value, int], names: Mapping[Value, str]) -> ClassMap:
     """Return a class map with more classes; a whole number that is free becomes the id of its class."""
     entries = {entry.id: entry for entry in classes.classes}
-    for text, index in new.items():
-        wanted = int(text) if text.isdecimal() and 1 <= int(text) <= _MAX_ID else 0
+    for value, index in new.items():
+        wanted = value if isinstance(value, int) and 1 <= value <= _MAX_ID else 0
         number = wanted if wanted and wanted not in entries else max(entries) + 1
-        value: Value = int(text) if text.isdecimal() else text
         entries[number] = replace(LandClass.default(number), name=_name(value, names), clusters=(index + 1,))
     return ClassMap(tuple(entries[number] for number in sorted(entries)))
 

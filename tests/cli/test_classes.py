@@ -113,6 +113,7 @@ def test_what_cannot_be_done_changes_nothing(folder: Path, capsys: pytest.Captur
             (("set", folder / "none" / "m.safetensors", 1, "a"), 66, "no such file"),
             (("import", model, scene), 65, "not UTF-8"),
             (("set", model, 1, "a", "-o", other), 73, "exists"),
+            (("set", model, 1, "a", "-o", folder / "map.tif", "--overwrite"), 73, "name it map.safetensors"),
         ):
             assert_refused(geoseg(capsys, "classes", *arguments), code, words)
         assert contents(folder) == before

@@ -51,9 +51,11 @@ def test_reordered_classes_are_numbered_without_gaps() -> None:
     ]  # fmt: skip
 
 
-def test_a_class_is_named_by_its_name_before_its_id() -> None:
-    classes = set_class(FIVE, 3, name="5")
-    assert (find(classes, "5").id, find(classes, " class 5 ").id, find(classes, "2").id) == (3, 5, 2)
+def test_a_class_is_named_by_its_name_or_its_id() -> None:
+    classes = set_class(FIVE, 3, name="7")
+    assert (find(classes, "7").id, find(classes, " class 5 ").id, find(classes, "2").id) == (3, 5, 2)
+    with pytest.raises(SettingError, match="'5' is the name of class 3 and the id of another one, class 5"):
+        find(set_class(FIVE, 3, name="5"), "5")
     for wrong in ("6", "0", "-1", "water", "", "²"):
         with pytest.raises(SettingError, match=r"there is no class .*; there are 1 class 1, "):
             find(classes, wrong)
@@ -105,3 +107,8 @@ def test_classes_of_one_name_become_one_and_names_may_be_exchanged() -> None:
     assert [(entry.id, entry.name, entry.clusters) for entry in found.classes] == [
         (1, "class 3", (1,)), (2, "water", (2, 4)), (3, "class 1", (3,)), (5, "class 5", (5,))
     ]  # fmt: skip
+
+
+def test_a_split_class_gets_the_names_that_clusters_had_at_first() -> None:
+    merged = merge(FIVE, [4, 5], into=2)
+    assert [split(merged, 2, {4: "bare", 2: "x"})[i].name for i in (2, 4, 5)] == ["class 2", "bare", "class 5"]

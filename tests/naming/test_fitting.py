@@ -74,3 +74,14 @@ def test_the_penalty_and_texture_depend_on_the_number_of_references() -> None:
     assert [strength(n * 4, 4) for n in (1, 5, 14, 15, 99, 100)] == [
         (1.0, False, 0.2), (1.0, False, 1.0), (1.0, False, 1.0), (0.1, True, 1.0), (0.1, True, 1.0), (1.0, True, 1.0),
     ]  # fmt: skip
+
+
+def test_many_classes_have_the_same_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By conjugate gradients, which is quick with hundreds of classes, as by solving the whole system."""
+    random = np.random.default_rng(1)
+    classes = np.arange(60) % 12
+    features = random.normal(0, 1, (60, 6)) + random.normal(0, 2, (12, 6))[classes]
+    direct = fit_regression(features, classes, 12, 1.0)
+    monkeypatch.setattr("geoseg.naming.fitting._MOST_WEIGHTS", 0)
+    for one, other in zip(fit_regression(features, classes, 12, 1.0), direct, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)

@@ -15,7 +15,7 @@ from geoseg.naming.edits import merge, set_class
 from geoseg.naming.legend_file import legend_bytes, read_legend_file, write_legend
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), min_size=1).filter(
-    lambda name: name.strip() and name.strip().casefold() not in ("nodata", "no data")
+    lambda name: any(map(str.isprintable, name.strip())) and name.strip().casefold() not in ("nodata", "no data")
 )
 ODD = ('"', "a;b,c", "=1+1", "'=1", "-", "<b>&", "🌳 \u202e", "x" * 300, "1")
 
@@ -81,6 +81,8 @@ def test_what_a_file_leaves_out_stays(tmp_path: Path) -> None:
         ("l.csv", b"id,name\none,water\n", "'one' is no whole number"),
         ("l.csv", b"id,name\n1,\xe4\n", "not UTF-8"),
         ("l.csv", b"id,name\n", "no classes"),
+        ("l.csv", b"name\nwater\n", "a class has no id"),
+        ("l.json", b'[{"id": 1, "name": ["x"]}]', "the name of class 1 is no text"),
         ("l.json", b"{}", "holds no class map"),
         ("l.json", b'{"classes": 3}', "holds no class map"),
         ("l.json", b"[" * 10_000, "holds no class map"),
@@ -117,4 +119,29 @@ def test_a_class_that_is_not_there_is_told(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("id,name\n9,water\n")
     with pytest.raises(InputError, match=r"there is no class 9; the ids are 1, 2, 3, 4$"):
+        read_legend_file(path, ClassMap.default(4))
+
+
+def test_a_class_without_any_cluster_of_its_own_ends(tmp_path: Path) -> None:
+    """As a spreadsheet has it: the row of the class is still there, or its clusters were cleared."""
+    known, path = ClassMap.default(4), tmp_path / "l.csv"
+    for rest in ("2,class 2,#e69f00,2\n", "2,class 2,#e69f00,\n", ""):
+        path.write_text(f"sep=,\nid,name,colour,clusters\n1,water,#0072b2,1 2\n{rest}")
+        assert read_legend_file(path, known) == merge(known, [2], into=1, name="water")
+    merged = merge(known, [2, 3], into=2)
+    path.write_text("id,clusters\n1,1 3\n")
+    assert read_legend_file(path, merged).class_of_cluster() == (0, 1, 2, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,clusters\n9,9\n", "class 9 has cluster 9; there are 4"),
+        ("id,clusters\n1,1 2\n3,3 2\n", "cluster 2 is given"),
+    ],
+)
+def test_clusters_that_cannot_be_are_told(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
         read_legend_file(path, ClassMap.default(4))
