@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -146,3 +148,18 @@ def test_python_names_model_and_map_at_once(folder: Path) -> None:
     assert named(folder / "n.geoseg.json")[1] == "land"
     with pytest.raises(geoseg_api.SettingError, match="there is no class '9'"):
         geoseg_api.set_classes(out, {9: "x"})
+
+
+def test_naming_loads_no_network(folder: Path) -> None:
+    arguments = ["classes", "set", str(folder / "m.safetensors"), "1", "Land", "--map", str(folder / "map.tif")]
+    script = (
+        "import sys\n"
+        "from geoseg.cli.main import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "except SystemExit as ended:\n"
+        "    assert ended.code == 0\n"
+        "assert not {'torch', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, "-q", *arguments], check=True, timeout=120)
+    assert named(folder / "map.geoseg.json")[1] == "Land"
