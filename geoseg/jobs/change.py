@@ -211,7 +211,9 @@ class ChangeJob(Job[RowsCompared]):
     def _write_polygons(self, raster: ClassRaster, path: Path, style: Path) -> None:
         """Write the regions that changed."""
         changed = np.array(sorted({*self._areas} - self.transitions.unchanged), np.int64)
-        layer = ClassLayer(path, raster, classes=changed)
+        pair = self.transitions.pair
+        sides = {"from_class": lambda value: pair(value)[0].name, "to_class": lambda value: pair(value)[1].name}
+        layer = ClassLayer(path, raster, classes=changed, texts=sides)
         for _ in layer.write():
             pass
         layer.write_style(replace=path.with_suffix(".qml") != style, sld=self.config.sld)

@@ -70,6 +70,7 @@ class ClassLayer:
         classes: Ids of the classes to write, int64 (n,); None is all.
         confidence: Raster whose mean is written for each polygon.
         max_vertices: Limit of vertices for simplification.
+        texts: Further columns: name -> function from the id of a class to a text.
 
     Attributes:
         count: Number of polygons written so far.
@@ -83,9 +84,10 @@ class ClassLayer:
         self, out: Path, raster: ClassRaster, field: str = "class_id", min_area: Area | None = None,
         tolerance: float | None = None, classes: NDArray[np.int64] | None = None,
         confidence: Confidence | None = None, max_vertices: int = MAX_VERTICES,
+        texts: Mapping[str, Callable[[int], str]] | None = None,
     ) -> None:  # fmt: skip
         self._out, self._raster, self._field, self._tolerance = out, raster, field, tolerance
-        self._max_vertices = max_vertices
+        self._max_vertices, self._texts = max_vertices, dict(texts or {})
         self.count = 0
         self._written_ids: set[int] = set()
         self._sums: dict[int, tuple[int, int]] = {}
@@ -225,7 +227,12 @@ class ClassLayer:
     def _columns(self, short: bool, confidence: bool) -> dict[str, str]:
         large = np.iinfo(self._raster.scene.dtype).max > np.iinfo(np.int32).max
         measured = dict.fromkeys(measures(self._work.ground), "float64")
-        names = {self._field: "int64" if large else "int32", "class": "string", **measured}
+        names = {
+            self._field: "int64" if large else "int32",
+            "class": "string",
+            **dict.fromkeys(self._texts, "string"),
+            **measured,
+        }
         if confidence:
             names["confidence"] = "float64"
         if not short:
@@ -239,8 +246,11 @@ class ClassLayer:
     def _values(self, polygons: PolygonBatch) -> Mapping[str, Column]:
         ids = polygons.values - self._raster.offset
         unique, index = np.unique(ids, return_inverse=True)
-        names = [self._raster.land_class(class_id).name for class_id in unique.tolist()]
-        held = Categorical(index, [held_text(name, self.spec.driver) for name in names])
         self._written_ids |= set(unique.tolist())
-        columns: list[Any] = [ids, held, *polygons.measured, polygons.confidence]
+        names: list[Callable[[int], str]] = [lambda value: self._raster.land_class(value).name, *self._texts.values()]
+        held = [
+            Categorical(index, [held_text(text(class_id), self.spec.driver) for class_id in unique.tolist()])
+            for text in names
+        ]
+        columns: list[Any] = [ids, *held, *polygons.measured, polygons.confidence]
         return dict(zip(self.spec.columns, columns, strict=False))

@@ -96,6 +96,7 @@ def test_raster_tables_and_polygons_say_the_same(
     assert areas.round().astype(int).to_dict() == changed
     # The names as the raster has them too, in the palette's order.
     assert set(polygons["class"]) == {f"{NAMES[pairs[v][0]]} -> {NAMES[pairs[v][1]]}" for v in changed}
+    assert (polygons["class"] == polygons["from_class"] + " -> " + polygons["to_class"]).all()
     findings = json.loads(geoseg(capsys, "check", tmp_path / "c.tif", "--json").out)
     assert [each for each in findings if not each["ok"]] == []
     record = read_record(tmp_path / "c.geoseg.json")
