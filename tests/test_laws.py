@@ -90,7 +90,7 @@ def holed_scene(path: Path, rows: int = 1100, cols: int = 1300) -> Path:
     return make_raster(path, pixels, colorinterp=RGBA)
 
 
-@pytest.mark.parametrize("encoder", ["compact", "mobilenet_v2"])
+@pytest.mark.parametrize("encoder", ["compact", pytest.param("mobilenet_v2", marks=pytest.mark.soak)])
 def test_law_2_block_independence(tmp_path: Path, encoder: str) -> None:
     scene, model = holed_scene(tmp_path / "scene.tif"), make_model(encoder=encoder)
     if encoder == "compact":
@@ -316,7 +316,10 @@ def short_and_tall(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, as Linux has it")
-@pytest.mark.parametrize(("verb", "suffix"), [("predict", ".tif"), ("superpixels", ".tif"), ("superpixels", ".gpkg")])
+@pytest.mark.parametrize(
+    ("verb", "suffix"),
+    [("predict", ".tif"), ("superpixels", ".tif"), pytest.param("superpixels", ".gpkg", marks=pytest.mark.soak)],
+)
 def test_law_7_memory_is_flat(tmp_path: Path, short_and_tall: tuple[Path, Path], verb: str, suffix: str) -> None:
     """A scene four times as tall has the same peak within 10 %, and within two bytes for each pixel it has more.
 

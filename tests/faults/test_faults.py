@@ -123,7 +123,7 @@ def test_a_failing_operation_is_one_line_and_the_work_goes_on(bench: Bench, case
     assert tally.left == []
 
 
-@pytest.mark.parametrize("case", [PREDICT, CUT, FLAT], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [pytest.param(PREDICT, marks=pytest.mark.soak), CUT, FLAT], ids=lambda case: case.name)
 def test_what_a_library_lost_is_noticed(bench: Bench, case: Case) -> None:
     assert_all_is_well(losses(bench, case), 74)
 

@@ -476,6 +476,7 @@ def test_colour_refuses() -> None:
         colour(np.zeros((3, 4, 4), np.uint8), valid[:3])
 
 
+@pytest.mark.soak
 def test_a_lesser_processor_that_numba_compiles_for_gives_the_same(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from geoseg.segments.superpixels import segment\n"
