@@ -49,6 +49,7 @@ def look_options(function: F) -> F:
 def show_classes(as_json: bool, **settings: Any) -> None:
     """List the classes of FILE, a model or the class raster of a map: how large they are, and how they look."""
     config = ShowClassesConfig(json=as_json, **settings)
+    from geoseg.jobs.class_edits import is_model
     from geoseg.jobs.class_facts import class_table
 
     if config.sheet is not None:
@@ -69,7 +70,7 @@ def show_classes(as_json: bool, **settings: Any) -> None:
             err=True,
         )
     if table.appearance is None:
-        hint = "--scene" if config.map or not _is_model(config.file) else "--map and --scene"
+        hint = "--scene" if config.map or not is_model(config.file) else "--map and --scene"
         echo(f"{config.file}: how its classes look is not known; {hint} would tell", err=True)
 
 
@@ -117,10 +118,6 @@ def _differ(model: Path, raster: Path) -> bool:
     from geoseg.jobs.class_edits import classes_of
 
     return classes_of(model) != classes_of(raster)
-
-
-def _is_model(path: Path) -> bool:
-    return path.suffix.lower() == ".safetensors"
 
 
 def _table(rows: tuple[ClassFacts, ...]) -> Iterator[str]:

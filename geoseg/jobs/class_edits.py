@@ -14,10 +14,11 @@ from geoseg.files.atomic import sha256
 from geoseg.files.lock import OutputLocks
 from geoseg.files.record import EARLIER
 from geoseg.files.targets import check_target
-from geoseg.jobs.relabel import RelabelJob, record_of_map
+from geoseg.jobs.relabel import RelabelJob
 from geoseg.model.card_file import read_card
 from geoseg.model.rewriting import write_with_card
 from geoseg.naming.legend_file import SUFFIXES, read_legend_file, write_legend
+from geoseg.outputs.found import record_of_map
 from geoseg.outputs.names import run_directory
 from geoseg.raster.guards import regular_file
 from geoseg.units import Area

@@ -14,7 +14,6 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.config import Opening
 from geoseg.errors import InputError, SettingError
 from geoseg.jobs.class_edits import is_model, require_one_model
-from geoseg.jobs.relabel import record_of_map
 from geoseg.location import Location
 from geoseg.model.appearance import Appearance
 from geoseg.model.card_file import read_card
@@ -22,7 +21,7 @@ from geoseg.naming.guesses import Meaning, guess
 from geoseg.naming.looks import Display, Look
 from geoseg.naming.map_looks import map_looks
 from geoseg.naming.model_looks import model_appearance
-from geoseg.outputs.found import find_map
+from geoseg.outputs.found import find_map, record_of_map
 from geoseg.outputs.names import run_directory
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.guards import regular_file

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassMap
-from geoseg.errors import InputError, InputMissingError, SettingError, first_line
+from geoseg.errors import InputError, InputMissingError
 from geoseg.files.atomic import sha256
-from geoseg.files.record import MALFORMED, RECORD, Record, parse_record, read_record, record_path, versions
+from geoseg.files.record import versions
 from geoseg.files.targets import check_target
 from geoseg.grid import Block, partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
 from geoseg.naming.edits import translation
-from geoseg.outputs.found import find_map, relocated
+from geoseg.outputs.found import find_map, made_of, record_of_map, relocated
 from geoseg.outputs.map import MapFiles
 from geoseg.outputs.names import run_directory
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
-from geoseg.runs.directory import Run, read_manifest
+from geoseg.runs.directory import Run
 from geoseg.runs.local import Receipt, compute
 from geoseg.units import Area
 
@@ -206,7 +206,7 @@ class RelabelJob(BlockJob):
                 "%s: lists the whole map, because the features of the area of interest are not known here",
                 self.outputs.areas,
             )
-        for polygons in _made_of(self.outputs.classes):
+        for polygons in made_of(self.outputs.classes):
             log.warning(
                 "%s: was made of %s as it was; make it again with geoseg polygonize",
                 polygons,
@@ -219,49 +219,6 @@ class RelabelJob(BlockJob):
             old["settings"] = {**old.get("settings", {}), "min_area": str(self.min_area)}
         origins = self.classes.origins
         return {**old, **({"clusters": origins} if origins else {})}
-
-
-def _made_of(raster: Path) -> list[Path]:
-    """The results beside a class raster that were made of it."""
-    found = []
-    for path in sorted(raster.parent.glob(f"*{RECORD}")):
-        with suppress(InputError, InputMissingError):
-            record = read_record(path)
-            if record.content.get("raster", {}).get("name") == raster.name:
-                found.append(path.with_name(path.name.removesuffix(RECORD)))
-    return found
-
-
-def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Mapping[str, Any] | None]:
-    """Return the record of a map, and the fingerprint of the run that was replacing its files when a process ended.
-
-    Args:
-        path: The class raster.
-        run_path: Run directory in which such a process has left the record of the old map.
-
-    Raises:
-        InputMissingError, InputError: There is no record, or it is damaged.
-    """
-    where = record_path(path)
-    try:
-        record, begun = read_record(where), None
-    except InputMissingError:
-        manifest = None if run_path is None else read_manifest(run_path)
-        if manifest is None or "map" not in manifest["fingerprint"]:
-            raise InputMissingError(
-                f"{path}: has no record, {where.name}, beside it, so it is unknown what its classes are made of; copy "
-                "the record too, or predict it again"
-            ) from None
-        try:
-            begun = manifest["fingerprint"]
-            record = parse_record(where, begun["map"])
-        except (SettingError, *MALFORMED) as error:
-            raise InputError(
-                f"{run_path}: its manifest is damaged ({first_line(error)}); predict {path.name} again"
-            ) from error
-    if record.classes is None or not record.names(path):
-        raise InputError(f"{path}: its record, {where.name}, is not that of a map; name the class raster")
-    return record, begun
 
 
 def _table(ids: Mapping[int, int], classes: ClassMap) -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,8 @@ from geoseg.errors import InputError
 from geoseg.grid import Span, Window
 from geoseg.model.appearance import Appearance
 from geoseg.naming.origin import place_in
+from geoseg.outputs.class_areas import AreaTally, ClassArea
 from geoseg.raster.class_raster import ClassRaster, Confidence, is_own
-from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
 
 _CELL = 16
@@ -70,27 +70,24 @@ def map_looks(
     """
     place = None if scene is None else place_in(scene, raster)
     sums = _Sums(raster, scene, ends, borders)
+    tally = AreaTally(raster, 255 if confidence is None else confidence.max_value)
     above: NDArray[Any] | None = None
     with (scene or raster.scene).caching(1024):
         for rows in raster.spans:
             values = raster.read(rows)
             if int(values.max(initial=0)) >= sums.size:
                 raise InputError(f"{raster.path}: has ids above {sums.size - 1 - raster.offset}, which no class has")
-            sure = None if confidence is None else confidence.read(rows)
-            for cols in _pieces(values.shape[1]):
-                part, window = values[:, cols.start : cols.stop], Window(rows, cols)
-                sums.add_areas(window, part)
-                if confidence is not None and sure is not None:
-                    sums.confidence += sums.total(part, sure[:, cols.start : cols.stop] / confidence.max_value)
-                if scene is not None and place is not None:
-                    pixels, valid = scene.read(_moved(window, place))
-                    sums.add_pixels(np.where(valid, part, 0), pixels)
-            if borders:
+            tally.add(rows, values, None if confidence is None else confidence.read(rows))
+            if scene is not None and place is not None:
+                for cols in _pieces(values.shape[1]):
+                    pixels, valid = scene.read(_moved(Window(rows, cols), place))
+                    sums.add_pixels(np.where(valid, values[:, cols.start : cols.stop], 0), pixels)
+            if sums.wants_borders:
                 sums.add_pairs(values[:, :-1], values[:, 1:])
                 below = values if above is None else np.concatenate([above, values])
                 sums.add_pairs(below[:-1], below[1:])
                 above = values[-1:]
-    return sums.result(known=confidence is not None)
+    return sums.result(tally.areas())
 
 
 def _pieces(width: int) -> Iterator[Span]:
@@ -121,25 +118,14 @@ class _Sums:
         self.size = (known or int(np.iinfo(raster.scene.dtype).max)) + raster.offset + 1
         self.wants_borders = self.wants_borders and self.size <= _MOST_BORDERS
         bands = 0 if self.scene is None else len(self.scene.bands)
-        self.pixels, self.seen = np.zeros(self.size, np.int64), np.zeros(self.size, np.int64)
-        self.area, self.confidence, self.contrast, self.measured = (np.zeros(self.size) for _ in range(4))
+        self.seen = np.zeros(self.size, np.int64)
+        self.contrast, self.measured = np.zeros(self.size), np.zeros(self.size)
         self.values = np.zeros((self.size, bands))
-        self.ground = Ground(self.raster.scene.georeference, self.raster.scene.shape)
         self.touching = np.zeros((self.size, self.size) if self.wants_borders else (0, 0), np.int64)
 
     def total(self, values: NDArray[Any], weights: Any) -> Floats:
         """The sum of weights of the pixels of each value."""
         return np.bincount(values.ravel(), np.ravel(weights), self.size).astype(np.float64)
-
-    def add_areas(self, window: Window, values: NDArray[Any]) -> None:
-        """Add the pixels of a window."""
-        found = np.bincount(values.ravel(), minlength=self.size)
-        self.pixels += found
-        areas = self.ground.areas(window)
-        if isinstance(areas, np.ndarray):
-            self.area += self.total(values, areas)
-        elif areas is not None:
-            self.area += found * areas
 
     def add_pixels(self, values: NDArray[Any], pixels: NDArray[Any]) -> None:
         """Add the values of bands, and the contrast where there are ends."""
@@ -179,17 +165,26 @@ class _Sums:
         key = one[differ].astype(np.int64) * self.size + other[differ]
         self.touching += np.bincount(key, minlength=self.touching.size).reshape(self.touching.shape)
 
-    def result(self, known: bool) -> MapLooks:
-        """Return what was found; `known` says whether there was a confidence."""
-        found = np.flatnonzero(self.pixels[1:]) + 1
-        pixels, divisor = self.pixels[found], np.where(self.seen[found] > 0, self.seen[found], np.nan)[:, None]
+    def result(self, areas: Mapping[int, ClassArea]) -> MapLooks:
+        """Return what was found of the classes that occur.
+
+        Args:
+            areas: Id of each of them -> what it covers, in ascending order of the ids.
+        """
+        found = np.array([class_id + self.raster.offset for class_id in areas], np.int64)
+        divisor = np.where(self.seen[found] > 0, self.seen[found], np.nan)[:, None]
         measured = np.where(self.measured[found] > 0, self.measured[found], np.nan)
+        pixels = np.array([area.pixels for area in areas.values()], np.int64)
+        confidence = np.array([np.nan if area.confidence is None else area.confidence for area in areas.values()])
+        ground = [area.m2 for area in areas.values() if area.m2 is not None]
         appearance = Appearance(
-            pixels / max(1, int(pixels.sum())), self.values[found] / divisor, self.contrast[found] / measured,
-            self.confidence[found] / pixels if known else np.full(len(found), np.nan),
-        )  # fmt: skip
+            pixels / max(1, int(pixels.sum())),
+            self.values[found] / divisor,
+            self.contrast[found] / measured,
+            confidence,
+        )
         touching = self.touching + self.touching.T
         return MapLooks(
-            tuple((found - self.raster.offset).tolist()), pixels, self.area[found] if self.ground.metric else None,
-            appearance, touching[np.ix_(found, found)] if self.wants_borders else None,
+            tuple(areas), pixels, np.array(ground) if len(ground) == len(areas) else None, appearance,
+            touching[np.ix_(found, found)] if self.wants_borders else None,
         )  # fmt: skip

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from geoseg.errors import InputError, SettingError
-from geoseg.files.record import MALFORMED, RASTERS, Record, record_path
+from geoseg.errors import InputError, InputMissingError, SettingError, first_line
+from geoseg.files.record import MALFORMED, RASTERS, RECORD, Record, parse_record, read_record, record_path
 from geoseg.outputs.names import POLYGONS, Outputs
+from geoseg.runs.directory import read_manifest
 from geoseg.units import Period
 
 _MAX_ITEM_BYTES = 64 << 20
@@ -28,6 +32,38 @@ class FoundMap:
     sld: bool
     legend: bool
     taken: Period | None
+
+
+def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Mapping[str, Any] | None]:
+    """Return the record of a map, and the fingerprint of the run that was replacing its files when a process ended.
+
+    Args:
+        path: The class raster.
+        run_path: Run directory in which such a process has left the record of the old map.
+
+    Raises:
+        InputMissingError, InputError: There is no record, or it is damaged.
+    """
+    where = record_path(path)
+    try:
+        record, begun = read_record(where), None
+    except InputMissingError:
+        manifest = None if run_path is None else read_manifest(run_path)
+        if manifest is None or "map" not in manifest["fingerprint"]:
+            raise InputMissingError(
+                f"{path}: has no record, {where.name}, beside it, so it is unknown what its classes are made of; copy "
+                "the record too, or predict it again"
+            ) from None
+        try:
+            begun = manifest["fingerprint"]
+            record = parse_record(where, begun["map"])
+        except (SettingError, *MALFORMED) as error:
+            raise InputError(
+                f"{run_path}: its manifest is damaged ({first_line(error)}); predict {path.name} again"
+            ) from error
+    if record.classes is None or not record.names(path):
+        raise InputError(f"{path}: its record, {where.name}, is not that of a map; name the class raster")
+    return record, begun
 
 
 def find_map(path: Path, record: Record, taken: str | None = None) -> FoundMap:
@@ -60,6 +96,17 @@ def find_map(path: Path, record: Record, taken: str | None = None) -> FoundMap:
     if outputs.item.name in names:
         period = Period.parse(taken) if taken else _taken(outputs.item)
     return FoundMap(outputs, outputs.sld.name in names, outputs.legend.name in names, period)
+
+
+def made_of(raster: Path) -> list[Path]:
+    """The results beside a class raster that were made of it."""
+    found = []
+    for path in sorted(raster.parent.glob(f"*{RECORD}")):
+        with suppress(InputError, InputMissingError):
+            record = read_record(path)
+            if record.content.get("raster", {}).get("name") == raster.name:
+                found.append(path.with_name(path.name.removesuffix(RECORD)))
+    return found
 
 
 def relocated(outputs: Outputs, path: Path) -> Outputs:

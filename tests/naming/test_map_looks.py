@@ -12,7 +12,7 @@ from helpers.rasters import TRANSFORM, make_raster
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.naming import map_looks as survey_module
+from geoseg.naming import map_looks as module
 from geoseg.naming.map_looks import MapLooks, map_looks
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.scene import Scene
@@ -31,11 +31,11 @@ WITHIN = PIXELS[:, 20:, 5:]
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums are taken of several pieces of the rows."""
-    monkeypatch.setattr(survey_module, "_PIECE", 32)
+    monkeypatch.setattr(module, "_PIECE", 32)
 
 
 def look(folder: Path, ids: NDArray[Any] = IDS, **more: Any) -> MapLooks:
-    """The map_looks of a map that begins 20 rows and 5 columns within its scene."""
+    """What the classes look like in a map that begins 20 rows and 5 columns within its scene."""
     place = TRANSFORM @ Affine.translation(5, 20)
     make_raster(folder / "map.tif", ids[None], transform=place, nodata=0)
     make_raster(folder / "sure.tif", np.where(ids > 0, 51 * (1 + ids % 5), 0)[None].astype(np.uint8), transform=place)
@@ -109,3 +109,11 @@ def test_ids_of_more_than_16_bits_are_no_classes(tmp_path: Path) -> None:
     assert found.ids == (0, 1, 2)
     assert found.pixels.tolist() == [int((i == IDS).sum()) for i in found.ids]
     assert found.borders is None
+
+
+def test_borders_of_very_many_classes_are_not_counted(tmp_path: Path) -> None:
+    make_raster(tmp_path / "map.tif", np.arange(1, 64 * 64 + 1, dtype=np.uint16).reshape(1, 64, 64))
+    with ClassRaster(tmp_path / "map.tif") as raster:
+        found = map_looks(raster, borders=True)
+    assert found.borders is None
+    assert found.pixels.tolist() == [1] * 64 * 64
