@@ -26,7 +26,7 @@ from geoseg.grid import Block, partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
 from geoseg.naming.edits import translation
-from geoseg.outputs.found import find_map, made_of, record_of_map, relocated
+from geoseg.outputs.found import find_map, is_relabelling, made_of, record_of_map, relocated
 from geoseg.outputs.map import MapFiles
 from geoseg.outputs.names import run_directory
 from geoseg.raster.class_raster import ClassRaster, Confidence
@@ -92,10 +92,11 @@ class RelabelJob(BlockJob):
     ) -> None:  # fmt: skip
         regular_file(path)
         self.path, self.classes, self.min_area, self.overwrite = path, classes, min_area, overwrite
-        self.restart = False
         self.run_path = run_directory(out or path)
         self._record, begun = record_of_map(path, self.run_path)
         self._torn = begun is not None
+        # What an earlier change of this map left is of use only where it was replacing the files.
+        self.restart = not self._torn and is_relabelling(self.run_path)
         assert self._record.classes is not None
         self.old = self._record.classes
         self._lookup = _table(translation(self.old, classes), classes)

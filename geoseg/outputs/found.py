@@ -48,14 +48,13 @@ def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Map
     try:
         record, begun = read_record(where), None
     except InputMissingError:
-        manifest = None if run_path is None else read_manifest(run_path)
-        if manifest is None or "map" not in manifest["fingerprint"]:
+        if run_path is None or not is_relabelling(run_path):
             raise InputMissingError(
                 f"{path}: has no record, {where.name}, beside it, so it is unknown what its classes are made of; copy "
                 "the record too, or predict it again"
             ) from None
         try:
-            begun = manifest["fingerprint"]
+            begun = (read_manifest(run_path) or {})["fingerprint"]
             record = parse_record(where, begun["map"])
         except (SettingError, *MALFORMED) as error:
             raise InputError(
@@ -64,6 +63,12 @@ def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Map
     if record.classes is None or not record.names(path):
         raise InputError(f"{path}: its record, {where.name}, is not that of a map; name the class raster")
     return record, begun
+
+
+def is_relabelling(run_path: Path) -> bool:
+    """Return whether a run directory is that of a map which gets other classes."""
+    manifest = read_manifest(run_path)
+    return manifest is not None and "map" in manifest["fingerprint"]
 
 
 def find_map(path: Path, record: Record, taken: str | None = None) -> FoundMap:

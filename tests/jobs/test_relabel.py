@@ -167,6 +167,19 @@ def test_a_command_that_ended_while_it_replaced_the_map_can_be_run_again(
     assert wrong(capsys, folder / "map.tif", folder / "scene.tif") == []
 
 
+def test_another_change_may_follow_one_that_ended_before_it_replaced_anything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("geoseg.outputs.map.write_cog", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            relabel(folder / "map.tif", NEW)
+    assert (folder / "map.tif.run").exists()
+    relabel(folder / "map.tif", set_class(NEW, 3, "other"))
+    assert not (folder / "map.tif.run").exists()
+    assert wrong(capsys, folder / "map.tif", folder / "scene.tif") == []
+
+
 def test_what_cannot_be_relabelled_is_refused(folder: Path, tmp_path: Path) -> None:
     relabel(folder / "map.tif", NEW)
     with pytest.raises(SettingError, match="cannot be taken apart"):
