@@ -106,8 +106,7 @@ def _add_classes(band: ElementTree.Element, classes: ClassMap) -> None:
         entry = entries.get(value)
         red, green, blue = entry.rgb if entry else (0, 0, 0)
         ElementTree.SubElement(names, "Category").text = entry.name if entry else ""
-        opacity = "255" if entry else "0"
-        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=opacity)
+        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
 
 
 def _add_part(band: ElementTree.Element, window: Window, extent: Window, path: Path) -> None:

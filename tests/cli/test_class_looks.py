@@ -206,3 +206,11 @@ def test_a_class_sheet_that_cannot_be_is_refused(folder: Path, capsys: pytest.Ca
         sheet = (*show, "--map", folder / "m.tif", "--sheet")
         assert_refused(geoseg(capsys, *sheet, folder / "s.pdf"), 73, "name it s.png or s.html")
         assert contents(folder) == before
+
+
+def test_a_map_with_other_classes_than_its_model_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, raster = folder / "m.safetensors", folder / "m.tif"
+    assert geoseg(capsys, "classes", "show", model, "--map", raster).err == ""
+    assert geoseg(capsys, "classes", "set", model, 1, "Prairie").code == 0
+    said = geoseg(capsys, "classes", "show", model, "--map", raster)
+    assert (said.code, "Prairie" in said.out, "geoseg classes apply" in said.err) == (0, False, True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from helpers.class_maps import make_map
 from helpers.commandline import assert_refused, contents, first_band, geoseg, untouched
 from helpers.models import make_model
 from helpers.rasters import landscape, make_raster
@@ -20,7 +21,9 @@ import geoseg as geoseg_api
 from geoseg.classes import ClassMap
 from geoseg.files.record import read_record
 from geoseg.model.file import load_model, save_model
-from geoseg.naming.edits import set_class
+from geoseg.naming.edits import merge, set_class
+from geoseg.raster.class_raster import ClassRaster
+from geoseg.raster.legend import read_legend
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,26 @@ def test_a_model_is_named_and_its_map_follows(folder: Path, capsys: pytest.Captu
     assert_refused(geoseg(capsys, "classes", "split", model, "Water", "--map", folder / "map.tif"), 78, "taken apart")
     assert geoseg(capsys, "classes", "split", model, "Water").code == 0
     assert named(model) == {1: "Land", 2: "class 2", 3: "Water", 4: "class 4", 5: "class 5"}
+
+
+def test_merged_classes_are_found_whole_and_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids without a class, here 2 and 3, lie between those that have one."""
+    model = folder / "m.safetensors"
+    assert geoseg(capsys, "-q", "classes", "merge", model, 2, 3, "--into", 1, "--map", folder / "map.tif").code == 0
+    labels = make_raster(folder / "labels.tif", first_band(folder / "map.tif")[None])
+    said = geoseg(capsys, "-q", "evaluate", model, "--data", folder / "scene.tif", "--labels", labels, "--json")
+    report = json.loads(said.out)
+    assert report["one_to_one"]["accuracy"] == pytest.approx(1, abs=0.02)
+    with ClassRaster(folder / "map.tif") as raster:
+        assert sorted(read_legend(folder / "map.tif", 0).names) == sorted(raster.classes) == [1, 4, 5]
+
+
+def test_ids_that_a_merge_left_are_found_by_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = merge(ClassMap.default(4), [2], into=1)
+    out = make_map(tmp_path / "m.tif", np.array([[1, 2], [3, 4]]), classes)
+    found = geoseg(capsys, "check", out, "--json")
+    wrong = {each["check"] for each in json.loads(found.out) if not each["ok"]}
+    assert "ids" in wrong
 
 
 def test_a_map_alone_is_named_and_ordered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

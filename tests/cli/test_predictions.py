@@ -299,3 +299,13 @@ def test_a_plan_does_not_speak_of_finished_scenes(folder: Path, predict: Predict
     assert outcome.code == 65
     assert "finished" not in outcome.err
     assert not (folder / "maps").exists()
+
+
+def test_models_beside_the_output_are_told_before_another_is_learnt(tmp_path: Path) -> None:
+    from geoseg.config import PredictConfig
+    from geoseg.jobs.model_choice import choose_model
+
+    config = PredictConfig((tmp_path / "s.tif",), tmp_path / "out.tif")
+    assert choose_model(config).why.startswith("no geoseg-model.safetensors here: first")
+    (tmp_path / "named.safetensors").touch()
+    assert "here (named.safetensors beside the output would be used by --model): first" in choose_model(config).why

@@ -241,6 +241,8 @@ def test_a_taught_model_is_scored_and_its_classes_are_merged(folder: Path, capsy
     again = taught(capsys, folder, *by_points(folder), model="m-taught.safetensors")
     assert [(c["name"], c["superpixels"]) for c in again["classes"]] == [("roof", 6), ("water", 12)]
     assert len(again["confusion"]) == 2
+    assert geoseg(capsys, "-q", "classes", "split", model, "water").code == 0
+    assert [entry.name for entry in load_model(model).classes.classes] == ["grass", "roof", "water"]
 
 
 def test_the_looks_of_taught_classes_are_those_of_their_clusters(
@@ -262,3 +264,8 @@ def test_the_looks_of_taught_classes_are_those_of_their_clusters(
     colours = [entry.colour for entry in found.classes.classes]
     assert colours != [LandClass.default(i).colour for i in (1, 2, 3)]
     assert len(geoseg(capsys, "classes", "show", path).out.splitlines()) >= 4
+    # Taught again, a class keeps the colour that somebody gave it.
+    assert geoseg(capsys, "-q", "classes", "set", path, "roof", "--color", "#123456").code == 0
+    taught(capsys, folder, *by_points(folder), model=path.name)
+    again = {entry.name: entry.colour for entry in load_model(folder / "m-taught2.safetensors").classes.classes}
+    assert again == {entry.name: entry.colour for entry in found.classes.classes} | {"roof": "#123456"}
