@@ -87,12 +87,14 @@ ROOMS = {
     ),
     "geopandas": ("vector.geodataframe",),
     "sklearn": ("learning.mixture",),
+    "obstore": ("files.bucket",),
     "fiona": (),
 }
 """Library -> the only modules that import it."""
 
-LAZY = ("sklearn",)
-"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training."""
+LAZY = ("obstore", "sklearn")
+"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training, and obstore is
+an extra."""
 
 INTERFACES: dict[str, tuple[str, ...]] = {
     "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),
