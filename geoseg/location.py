@@ -11,6 +11,7 @@ _SCHEMES = {
     "http": "/vsicurl/http://", "https": "/vsicurl/https://", "ftp": "/vsicurl/ftp://",
     "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "oss": "/vsioss/", "swift": "/vsiswift/",
 }  # fmt: skip
+_STORES = ("s3:", "gs:", "az:")
 _ARCHIVES = {"zip": "/vsizip/", "tar": "/vsitar/", "gzip": "/vsigzip/"}
 _URL = re.compile(rf"(?:{'|'.join([*_SCHEMES, *_ARCHIVES])})(?:\+[a-z0-9]+)?://", re.IGNORECASE)
 
@@ -72,6 +73,15 @@ def locate(text: str) -> Location:
 def local(*locations: Location | None) -> tuple[Path, ...]:
     """Return the locations that are paths; only these could be overwritten."""
     return tuple(location for location in locations if isinstance(location, Path))
+
+
+def target(path: Path) -> Remote | None:
+    """Return where in a cloud store an output is wanted: pathlib makes `s3:/bucket/map.tif` of `s3://bucket/map.tif`.
+
+    None for an output in the file system.
+    """
+    scheme, *rest = path.parts or ("",)
+    return Remote(f"{scheme.lower()}//{'/'.join(rest)}") if scheme.lower() in _STORES and rest else None
 
 
 def _vsi(url: str) -> str:
