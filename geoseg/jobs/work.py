@@ -142,6 +142,7 @@ class WorkJob(Job[Receipt]):
     Raises:
         InputMissingError: A run is not there.
         RunError: A run was not planned for several processes.
+        GeosegError: There is one run, and its job cannot be opened.
     """
 
     stage = "work"
@@ -154,9 +155,14 @@ class WorkJob(Job[Receipt]):
         self._shares = _shares(counts, config.shard)
         self.total = sum(map(len, self._shares.values()))
         self._errors: dict[Location, GeosegError] = {}
+        self._only = None
+        if len(self.runs) == 1:
+            self._only = self._open(self.runs[0])
 
     def close(self) -> None:
-        """Give up the claims."""
+        """Give up the claims, and close the inputs."""
+        if self._only is not None:
+            self._only.close()
         for run in self.runs:
             run.close()
 
@@ -193,12 +199,20 @@ class WorkJob(Job[Receipt]):
             self._add(place, error)
 
     def _work(self, run: Run, share: Sequence[int], wait: bool) -> Generator[Receipt]:
-        settings = settings_of(run, device=self.config.device, workers=self.config.workers)
-        with open_job(settings) as job:
-            job.joined(run)
+        with ExitStack() as stack:
+            job = self._only or stack.enter_context(self._open(run))
             blocks = [job.blocks[i] for i in share]
-            with closing(job.compute(run, blocks, wait=wait)) as receipts:
-                yield from receipts
+            yield from stack.enter_context(closing(job.compute(run, blocks, wait=wait)))
+
+    def _open(self, run: Run) -> BlockJob:
+        """Return the job of a run; the caller closes it."""
+        job = open_job(settings_of(run, device=self.config.device, workers=self.config.workers))
+        try:
+            job.joined(run)
+        except BaseException:
+            job.close()
+            raise
+        return job
 
     def _add(self, place: Location, error: GeosegError) -> None:
         if len(self.runs) == 1:

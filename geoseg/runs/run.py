@@ -163,16 +163,16 @@ class Run:
         Raises:
             RunError: It has another one, or its manifest is damaged.
         """
+        begun, way_out = "started", "finish it that way, or start over with --restart"
+        if not self.coordinates:
+            begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
         found = read_manifest(self.store)
         if found is None:
             raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart starts over")
         differences = _differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
         if differences:
             command = f" ({found['command']})" if found.get("command") else ""
-            raise RunError(
-                f"{self.path}: was started{command} with {'; '.join(differences)}; "
-                "finish it that way, or start over with --restart"
-            )
+            raise RunError(f"{self.path}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
 
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files match their checksums."""
