@@ -75,6 +75,11 @@ def local(*locations: Location | None) -> tuple[Path, ...]:
     return tuple(location for location in locations if isinstance(location, Path))
 
 
+def within(folder: Location, name: str) -> Location:
+    """Return the location of `name` in a folder."""
+    return Remote(f"{folder.url.rstrip('/')}/{name}") if isinstance(folder, Remote) else folder / name
+
+
 def target(path: Path) -> Remote | None:
     """Return where in a cloud store an output is wanted: pathlib makes `s3:/bucket/map.tif` of `s3://bucket/map.tif`.
 
