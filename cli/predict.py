@@ -125,7 +125,7 @@ def predict(context: click.Context, /, **settings: Any) -> None:
                 plans.append(job.summary() | predictions.model_summary())
             else:
                 run_job(job, context)
-                announce(job.outputs.classes)
+                announce(job.output)
     for outputs in predictions.finished if not config.dry_run else ():
         announce(outputs.classes)
     if plans:

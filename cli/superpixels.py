@@ -76,4 +76,4 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
 
     with SuperpixelsJob(config) as job:
         run_job(job, context)
-    announce(config.out)
+    announce(job.output)

@@ -93,8 +93,8 @@ ROOMS = {
 """Library -> the only modules that import it."""
 
 LAZY = ("obstore", "sklearn")
-"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training, and obstore is
-an extra."""
+"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training; obstore is an
+extra."""
 
 INTERFACES: dict[str, tuple[str, ...]] = {
     "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening
 from geoseg.config.codec import encode
+from geoseg.errors import UnavailableError
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
 from geoseg.grid import Block
 from geoseg.jobs.job import Job
 from geoseg.location import Location
+from geoseg.outputs.delivery import Delivery
 from geoseg.raster.scene import Scene
 from geoseg.runs.local import Receipt, Stages, compute
 from geoseg.runs.run import Run
@@ -35,6 +37,7 @@ class BlockJob(Job[Receipt]):
         blocks: All blocks of the run.
         run_path: The run directory.
         restart: Whether the blocks of an earlier run are computed again.
+        delivery: Puts the outputs into a cloud store; None if they stay where they are made.
     """
 
     unit = "block"
@@ -42,6 +45,7 @@ class BlockJob(Job[Receipt]):
     blocks: Sequence[Block]
     run_path: Location
     restart: bool
+    delivery: Delivery | None = None
     _reused = 0
 
     def close(self) -> None:
@@ -87,9 +91,13 @@ class BlockJob(Job[Receipt]):
         """
         config = self.worker_settings()
         job = None if config is None else encode(config)
-        with Run(
-            self.run_path, self._fingerprint(), blocks=self.total, command=command, restart=self.restart, job=job
-        ) as run:
+        with ExitStack() as stack:
+            if self.delivery is not None:
+                stack.enter_context(self.delivery.holding(self.main_outputs()))
+            run = Run(
+                self.run_path, self._fingerprint(), blocks=self.total, command=command, restart=self.restart, job=job
+            )
+            stack.enter_context(run)
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
                 # Another process may have finished since the outputs were checked.
@@ -121,6 +129,10 @@ class BlockJob(Job[Receipt]):
         """
         self.scene.check_unchanged(_REMEDY)
         self._publish(run)
+        if self.delivery is not None:
+            self.delivery.send(next(iter(self.main_outputs())), self._stale_files())
+            if not self.delivery.keep_run:
+                run.discard()
 
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""
@@ -132,7 +144,20 @@ class BlockJob(Job[Receipt]):
 
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
-        return f"{self.run_path} holds the finished blocks" if open_store(self.run_path).exists() else ""
+        try:
+            there = open_store(self.run_path).exists()
+        except UnavailableError:
+            there = True  # Where the store cannot be reached, what was put there still is.
+        return f"{self.run_path} holds the finished blocks" if there else ""
+
+    @property
+    def output(self) -> str:
+        """The main output: its path, or its URL in a cloud store."""
+        return self.shown(next(iter(self.main_outputs())))
+
+    def shown(self, path: Path) -> str:
+        """Return the path of an output, or its URL in a cloud store."""
+        return str(path) if self.delivery is None else self.delivery.shown(path)
 
     def worker_settings(self) -> Opening | None:
         """Return settings with which another process can compute blocks of this job; None if it cannot."""
@@ -165,6 +190,10 @@ class BlockJob(Job[Receipt]):
     @abstractmethod
     def _check_outputs(self) -> None:
         """Refuse outputs that cannot or must not be written."""
+
+    def _stale_files(self) -> Iterable[Path]:
+        """The files that may describe an older output, and must not survive it."""
+        return ()
 
     @abstractmethod
     def _output_files(self) -> Iterable[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from geoseg.config import Opening, PredictConfig, SegmentConfig
 from geoseg.errors import InputMissingError, SettingError
-from geoseg.location import Location
+from geoseg.location import Location, Remote, target
 from geoseg.outputs.names import RUN
 from geoseg.runs.store import open_store
 
@@ -24,6 +25,10 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
+    place = target(config.out) if isinstance(config, PredictConfig | SegmentConfig) else None
+    if place is not None and isinstance(config, PredictConfig | SegmentConfig) and config.run is None:
+        # Other machines see the bucket, not the folder on this one where the files are made.
+        config = replace(config, run=Remote(f"{place.url}{RUN}"))
     if isinstance(config, PredictConfig):
         from geoseg.jobs.predict import PredictJob
         from geoseg.jobs.predictions import Predictions

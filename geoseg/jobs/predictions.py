@@ -13,12 +13,13 @@ from geoseg.areas.aoi import AreaOfInterest
 from geoseg.areas.reading import open_areas
 from geoseg.config import PredictConfig
 from geoseg.datasets.imagery import select_imagery
-from geoseg.errors import DivergedError, GeosegError, InputError, OutputError, WriteError
+from geoseg.errors import DivergedError, GeosegError, InputError, OutputError, SettingError, WriteError
 from geoseg.jobs.model_choice import choose_model, unlearnt
 from geoseg.jobs.predict import PredictJob, extent_of, inputs_of, polygon_remarks
 from geoseg.jobs.train import TrainJob
 from geoseg.location import Location, local, within
 from geoseg.model.file import Model, load_model
+from geoseg.outputs.delivery import PREDICTED, delivered
 from geoseg.outputs.map import check_item
 from geoseg.outputs.names import Outputs, outputs_of
 from geoseg.raster.folders import find_rasters
@@ -56,10 +57,16 @@ class Predictions:
 
     def __init__(self, config: PredictConfig) -> None:
         self.config = replace(config, scenes=tuple(_expanded(config.scenes)))
+        self.config, self._delivery = delivered(self.config, PREDICTED)
         self._targets = outputs_of(self.config)
         self._errors: dict[Location, GeosegError] = {}
         self.finished: list[Outputs] = []
         self.choice = choose_model(self.config)
+        if self._delivery is not None and self.choice.learn and not self.config.dry_run:
+            raise SettingError(
+                f"{config.out}: a model is kept on this machine, and none is named: learn one with geoseg train, and "
+                "give it with --model"
+            )
 
     def jobs(self) -> Iterator[PredictJob | TrainJob]:
         """Yield the jobs. The caller runs and closes each one before it asks for the next.
@@ -91,7 +98,9 @@ class Predictions:
         for number, (scene, outputs) in enumerate(pending, 1):
             place = [f"{scene} ({number} of {len(pending)})"] if several else []
             try:
-                job = PredictJob(self._of(outputs), scene, outputs, model, [*notes, *place], choice.learn)
+                job = PredictJob(
+                    self._of(outputs), scene, outputs, model, [*notes, *place], choice.learn, self._delivery
+                )
             except GeosegError as error:
                 self._add(scene, error)
                 continue

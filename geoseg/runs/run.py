@@ -146,7 +146,9 @@ class Run:
         for name in self.store.names("claim-"):
             found = self.store.holder(name)
             if found is not None and found.alive:
-                raise LockedError(f"{self.path}: {found} computes a block there; stop it, or wait until it is done")
+                raise LockedError(
+                    f"{self.store.location}: {found} computes a block there; stop it, or wait until it is done"
+                )
 
     def _write_manifest(self, fingerprint: dict[str, Any], details: dict[str, Any]) -> None:
         """Write the manifest, unless the same one exists; refuse to continue a run with another fingerprint."""
@@ -168,11 +170,11 @@ class Run:
             begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
         found = read_manifest(self.store)
         if found is None:
-            raise RunError(f"{self.path}: its manifest is damaged or not geoseg's; --restart starts over")
+            raise RunError(f"{self.store.location}: its manifest is damaged or not geoseg's; --restart starts over")
         differences = _differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
         if differences:
             command = f" ({found['command']})" if found.get("command") else ""
-            raise RunError(f"{self.path}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
+            raise RunError(f"{self.store.location}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
 
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files match their checksums."""
@@ -216,6 +218,8 @@ class Run:
             suffix = VECTOR_PART if isinstance(values, bytes) else RASTER_PART
             name = _name(block, layer, suffix)
             files[name] = self.store.keep(name, partial(_write, values=values))
+        if (claim := self._claims.get(block.index)) is not None:
+            claim.check()
         self.store.write(_record(block.index), json.dumps(files, sort_keys=True).encode())
 
     def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:

@@ -25,7 +25,7 @@ class WorkStatus:
         holder: The process that the lock file names; None if there is no lock file.
     """
 
-    path: Path
+    path: Location
     bytes: int
     holder: Holder | None
 
@@ -95,9 +95,8 @@ def status(location: Location) -> RunStatus:
             f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
         )
     complete, damaged = check_parts(store)
-    path = location if isinstance(location, Path) else store.path
     return RunStatus(
-        path=path, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
+        path=location, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
         blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
         workers=workers(store),
     )  # fmt: skip

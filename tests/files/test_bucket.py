@@ -56,7 +56,8 @@ def test_an_equal_object_counts_as_put_and_another_does_not(bucket: Bucket, plac
     assert bucket.create(place("part"), b"one", digest) == bucket.create(place("part"), b"one", digest)
     assert bucket.create(place("part"), b"two", digest and "other") is None
     found = bucket.read(place("part"))
-    assert found is not None and found[0] == b"one"
+    assert found is not None
+    assert found[0] == b"one"
 
 
 @pytest.mark.parametrize("kind", ["lose", "503-after", "slow"])
@@ -71,7 +72,8 @@ def test_a_replacement_whose_answer_is_lost_finds_its_own_write(
     assert bucket.replace(place("lease"), b"third", version) is None
     assert bucket.replace(place("none"), b"third", version) is None
     found = bucket.read(place("lease"))
-    assert found is not None and found[0] == b"second"
+    assert found is not None
+    assert found[0] == b"second"
 
 
 def test_bursts_of_refusals_are_waited_for(bucket: Bucket, proxy: Proxy, place: Place) -> None:
@@ -174,7 +176,8 @@ def test_a_profile_of_the_aws_tools_is_used(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_PROFILE", "work")
     Bucket(Remote(f"s3://{BUCKET}/x")).put("profile", b"1")
-    assert "Credential=known/" in proxy.authorization and "/eu-west-1/" in proxy.authorization
+    assert "Credential=known/" in proxy.authorization
+    assert "/eu-west-1/" in proxy.authorization
     monkeypatch.setenv("AWS_PROFILE", "play")
     with pytest.raises(SettingError, match="there is no profile play"):
         Bucket(Remote(f"s3://{BUCKET}/x"))

@@ -49,7 +49,9 @@ def test_one_process_holds_a_lease_until_it_gives_it_up(bucket: Bucket, key: str
     assert held is not None
     assert Lease.take(bucket, key) is None
     found = holder(bucket, key)
-    assert found is not None and found.alive and found.silent < 5
+    assert found is not None
+    assert found.alive
+    assert found.silent < 5
     held.check()
     held.release()
     held.release()
@@ -100,7 +102,9 @@ def test_a_living_process_elsewhere_keeps_its_lease_and_a_dead_one_loses_it(
             assert Lease.take(bucket, key) is None
     later(monkeypatch, bucket, 61)
     found = holder(bucket, key)
-    assert found is not None and not found.alive and str(found) == "process 1 on node7"
+    assert found is not None
+    assert not found.alive
+    assert str(found) == "process 1 on node7"
     held = Lease.take(bucket, key)
     assert held is not None
     held.release()
@@ -137,7 +141,9 @@ def test_heartbeats_keep_a_lease_though_answers_are_lost(bucket: Bucket, proxy: 
     held._renew()
     held.check()
     after = bucket.stat(key)
-    assert before is not None and after is not None and after.version != before.version
+    assert before is not None
+    assert after is not None
+    assert after.version != before.version
     held.release()
     assert bucket.stat(key) is None
 
@@ -155,9 +161,7 @@ def test_a_heartbeat_that_failed_but_arrived_does_not_lose_the_lease(
     held.release()
 
 
-def test_a_server_that_ignores_conditions_is_refused(
-    bucket: Bucket, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_ignores_conditions_is_refused(bucket: Bucket, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_conditions(bucket, key)
     put = bucket._put
     monkeypatch.setattr(bucket, "_put", lambda key, data, digest, mode: put(key, data, digest, "overwrite"))

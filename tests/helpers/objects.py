@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         server: Any = self.server
         proxy: Proxy = server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -135,8 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in hop}
             self._answer(answer.status, headers, content)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
-
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
         with suppress(OSError):
             self.send_response(status)
@@ -157,6 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+for _method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+    setattr(_Handler, f"do_{_method}", _Handler.serve)
 
 
 @contextmanager
