@@ -62,8 +62,8 @@ class FinalizeJob(Job[Receipt]):
         job = self.job
         with job.coordinated(command) as run:
             missing = []
-            for block in job.blocks:
-                if run.has(block):
+            for block, finished in run.look_at(job.blocks):
+                if finished:
                     yield Receipt(block, block.window.pixels, 0, {}, reused=True)
                 else:
                     missing.append(block.index)

@@ -13,6 +13,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 from geoseg.errors import InputError, LockedError, RunError, SettingError
@@ -21,12 +22,14 @@ from geoseg.files.bucket import Bucket
 from geoseg.files.lease import Lease, check_conditions, holder
 from geoseg.files.lock import DEAD_SECONDS, Holder
 from geoseg.location import Remote
+from geoseg.runs.ahead import Ahead
 from geoseg.runs.folder import LOCK, MANIFEST
 
 _KEPT = re.compile(rf"{re.escape(MANIFEST)}|part-\d{{6,}}.*|claim-\d{{6,}}|\.(clock|conditions)-.*")
 """Names of the objects of a run, except the lock."""
 
 _MAX_BYTES = 64 << 20
+_WIDTH = 16
 
 
 class ObjectStore:
@@ -37,11 +40,14 @@ class ObjectStore:
 
     Attributes:
         location: The same, without a slash at the end.
+        width: How many objects are asked for at a time.
 
     Raises:
         SettingError: The location names no folder in a bucket.
         UnavailableError: obstore is not installed.
     """
+
+    width = _WIDTH
 
     def __init__(self, location: Remote) -> None:
         self.location = Remote(location.url.rstrip("/"))
@@ -50,6 +56,7 @@ class ObjectStore:
         if not self._folder:
             raise SettingError(f"{location}: is a whole bucket; name a folder of its own for the run, in that bucket")
         self._stack = ExitStack()
+        self._ahead = Ahead(self._fetch, _WIDTH)
         self._scratch: Path | None = None
 
     @property
@@ -126,8 +133,12 @@ class ObjectStore:
             InputError: The object is not what was put there.
         """
         path = self.scratch / name
-        if path.exists():
-            return path
+        if not path.exists():
+            self._ahead.get(name, _following(name))
+        return path
+
+    def _fetch(self, name: str) -> None:
+        path = self.scratch / name
         begun = path.with_name(f"{name}.begun")
         found = self._bucket.download(self._key(name), begun)
         if found is not None:
@@ -139,7 +150,6 @@ class ObjectStore:
                     "again"
                 )
             begun.replace(path)
-        return path
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names that begin with `prefix`, in ascending order, a thousand for each request."""
@@ -187,6 +197,7 @@ class ObjectStore:
 
     def discard(self) -> None:
         """Delete the objects of the run, and the files on this machine. The lock goes when it is released."""
+        self._ahead.close()
         self.empty()
         self._stack.close()
         self._scratch = None
@@ -202,3 +213,10 @@ class ObjectStore:
             f"{self._place(name)}: holds other content than this process computed, so it was damaged or is of another "
             "run; delete it and run the same command again, or start over with --restart"
         )
+
+
+def _following(name: str) -> Iterator[str]:
+    """The names of the same layer of the blocks that follow."""
+    found = re.fullmatch(r"part-(\d{6,})(-.*)", name)
+    if found is not None:
+        yield from (f"part-{index:06d}{found[2]}" for index in count(int(found[1]) + 1))

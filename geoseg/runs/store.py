@@ -33,6 +33,7 @@ class Store(Protocol):
         location: The place, for messages and commands.
         path: The place as a path, for messages.
         scratch: A folder on this machine for files of the run that only this process reads.
+        width: How many files are best looked at at a time.
     """
 
     @property
@@ -43,6 +44,9 @@ class Store(Protocol):
 
     @property
     def scratch(self) -> Path: ...
+
+    @property
+    def width(self) -> int: ...
 
     def prepare(self) -> None:
         """Make the place, if it is not there.

@@ -89,6 +89,27 @@ def test_no_fault_of_a_put_changes_what_is_kept(proxy: Proxy, place: Remote, kin
     assert [name for name in names(place) if not name.startswith("part-")] == ["manifest.json"]
 
 
+def test_many_blocks_are_looked_at_and_read_several_at_a_time(run: Run, place: Remote, proxy: Proxy) -> None:
+    kept = [*range(5, 25), 30]
+    for index in kept:
+        run.keep(BLOCKS[index], {"classes": np.full((2, 2), index, np.uint8)} if index != 7 else {})
+    again = Run.join(place)
+    proxy.requests.clear()
+    assert [block.index for block, finished in again.look_at(BLOCKS) if finished] == kept
+    # One listing, a record for each finished block, and a look at its raster; none for blocks that are missing.
+    assert dict(proxy.count()) == {"LIST": 1, "GET": 21, "HEAD": 20}
+    proxy.requests.clear()
+    for index in kept:
+        path = again.part(BLOCKS[index], "classes")
+        assert path.exists() == (index != 7)
+        if path.exists():
+            with rasterio.open(path) as file:
+                assert (file.read(1) == index).all()
+    asked = [path for method, path in proxy.requests if method == "GET"]
+    assert len(asked) == len(set(asked))
+    again.store.discard()
+
+
 def test_bursts_of_refusals_while_a_part_is_read_are_waited_for(run: Run, proxy: Proxy) -> None:
     run.keep(BLOCK, layers())
     for method in ("GET", "HEAD"):
