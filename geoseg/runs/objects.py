@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -56,6 +57,8 @@ class ObjectStore:
         if not self._folder:
             raise SettingError(f"{location}: is a whole bucket; name a folder of its own for the run, in that bucket")
         self._stack = ExitStack()
+        # At the latest when the process ends, while what removes the files still works.
+        weakref.finalize(self, self._stack.close)
         self._ahead = Ahead(self._fetch, _WIDTH)
         self._scratch: Path | None = None
 
