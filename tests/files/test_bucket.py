@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +110,7 @@ def test_a_file_comes_and_goes_in_pieces(
     found = bucket.download(place("map.tif"), back)
     assert found is not None
     assert found[0] == sha256(path) == sha256(back)
+    assert found[1].digest == found[0]
     assert bucket.download(place("none"), back) is None
 
 
@@ -138,6 +139,15 @@ def test_keys_begin_after_and_end_with_a_prefix(bucket: Bucket, proxy: Proxy, pl
     assert all("start-after" in path for path in asked)
     bucket.delete([place(name) for name in ("lock", "none", "part-1", "part-2", "partial", "z")])
     assert [key for key, _ in bucket.keys(place(""))] == [place("claim-1")]
+
+
+def test_keys_behind_a_prefix_are_not_asked_for(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pages(*_: object, **__: object) -> Iterator[list[dict[str, object]]]:
+        yield [{"path": "run/part-1", "size": 0}, {"path": "run/q", "size": 0}]
+        raise AssertionError("another page")
+
+    monkeypatch.setattr(bucket._obstore, "list", pages)
+    assert list(bucket.keys("run/part-")) == [("run/part-1", 0)]
 
 
 def test_a_bucket_that_is_not_there(hasty: None, proxy: Proxy) -> None:

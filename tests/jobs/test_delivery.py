@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.commandline import Outcome, assert_refused, geoseg
 from helpers.objects import BUCKET, Proxy
@@ -128,6 +129,8 @@ def test_a_failure_while_outputs_are_put_is_continued_and_leaves_no_record(
 def test_what_is_refused(call: Geoseg, home: str) -> None:
     mixed = call("predict", "scene.tif", "-o", f"{home}/map.tif", "--confidence", "sure.tif")
     assert_refused(mixed, 78, "all outputs of a command go into one bucket, or none does")
+    make_raster(Path("classes.tif"), np.ones((1, 8, 8), np.uint8))
+    assert_refused(call("polygonize", "classes.tif", "-o", f"{home}/a.gpkg"), 73, f"{home}/a.gpkg: this command writes")
     Path("geoseg-model.safetensors").unlink()
     assert_refused(call("predict", "scene.tif", "-o", f"{home}/map.tif"), 78, "learn one with geoseg train")
     assert_refused(
