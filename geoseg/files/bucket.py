@@ -99,7 +99,9 @@ class Bucket:
                 for limit in (cloud.PATIENCE.small, cloud.PATIENCE.large)
             )  # fmt: skip
         except (self._obstore.exceptions.BaseError, ValueError) as error:
-            raise SettingError(f"{self.url}: cannot be used ({short(error)}); check the AWS_* variables") from error
+            raise SettingError(
+                f"{self.url}: cannot be used ({short(error)}); check the variables of the environment (AWS_*, GOOGLE_*, AZURE_*)"
+            ) from error
 
     def place(self, key: str) -> str:
         """Return the URL of an object, for messages."""

@@ -50,18 +50,18 @@ def failure(exceptions: Any, url: str, key: str, error: BaseException, writing: 
         error: What obstore raised.
         writing: Whether something was to be written.
     """
-    place = f"{url}/{key}"
+    place, amazon = f"{url}/{key}", url.startswith("s3:")
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        names = " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)" if amazon else ""
         return UnavailableError(
-            f"{place}: access denied; set the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "AWS_PROFILE) of a user who may read, write, list and delete there"
+            f"{place}: access denied; set the credentials{names} of a user who may read, write, list and delete there"
         )
     if isinstance(error, FileNotFoundError):
         return OutputError(f"{place}: there is no bucket {url}; create it first")
     kind, verb = (WriteError, "written") if writing else (UnavailableError, "read")
     return kind(
-        f"{place}: cannot be {verb} ({short(error)}); check network, AWS_ENDPOINT_URL, AWS_REGION and credentials, "
-        "then run the same command again: nothing finished is lost"
+        f"{place}: cannot be {verb} ({short(error)}); check network, {'AWS_ENDPOINT_URL, AWS_REGION' * amazon}"
+        f"{' and ' * amazon}credentials, then run the same command again: nothing finished is lost"
     )
 
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
-from geoseg.errors import InputError, LockedError, RunError, SettingError
+from geoseg.errors import InputError, InputMissingError, LockedError, RunError, SettingError
 from geoseg.files.atomic import remove_leftovers, scratch_folder, sha256
 from geoseg.files.bucket import Bucket
 from geoseg.files.lease import Lease, check_conditions, holder
@@ -181,8 +181,17 @@ class ObjectStore:
         return lease
 
     def claim(self, name: str) -> Lease | None:
-        """Claim what `name` stands for; None if a living process has it."""
-        return Lease.take(self._bucket, self._key(name))
+        """Claim what `name` stands for; None if a living process has it.
+
+        Raises:
+            InputMissingError: The run is gone.
+        """
+        lease = Lease.take(self._bucket, self._key(name))
+        if lease is not None and not self.exists():
+            # Nothing may be put into a run that was finished or removed: nobody would ever delete it.
+            lease.release()
+            raise InputMissingError(f"{self.location}: is gone; another process has finished or removed it")
+        return lease
 
     def holder(self, name: str = LOCK) -> Holder | None:
         """Return the process that a lease names; None if there is none."""

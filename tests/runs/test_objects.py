@@ -15,7 +15,7 @@ import rasterio
 from helpers.objects import BUCKET, Proxy
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError, LockedError, RunError, SettingError
+from geoseg.errors import InputError, InputMissingError, LockedError, RunError, SettingError
 from geoseg.files.bucket import Bucket
 from geoseg.grid import Block, Window
 from geoseg.location import Remote
@@ -147,6 +147,14 @@ def test_a_block_has_one_claim(run: Run, place: Remote) -> None:
     assert other.claim(BLOCK)
     other.close()
     assert names(place) == ["manifest.json"]
+
+
+def test_a_run_that_is_gone_is_not_made_again(run: Run, place: Remote) -> None:
+    with Run(place, FINGERPRINT) as other:
+        other.discard()
+    with pytest.raises(InputMissingError, match="map.run: is gone"):
+        run.claim(BLOCK)
+    assert names(place) == []
 
 
 def test_a_worker_whose_claim_was_taken_publishes_no_record(
