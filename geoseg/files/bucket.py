@@ -100,7 +100,7 @@ class Bucket:
             )  # fmt: skip
         except (self._obstore.exceptions.BaseError, ValueError) as error:
             raise SettingError(
-                f"{self.url}: cannot be used ({short(error)}); check the variables of the environment (AWS_*, GOOGLE_*, AZURE_*)"
+                f"{self.url}: cannot be used ({short(error)}); check the variables AWS_*, GOOGLE_* or AZURE_*"
             ) from error
 
     def place(self, key: str) -> str:

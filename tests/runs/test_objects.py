@@ -152,7 +152,7 @@ def test_a_block_has_one_claim(run: Run, place: Remote) -> None:
 def test_a_run_that_is_gone_is_not_made_again(run: Run, place: Remote) -> None:
     with Run(place, FINGERPRINT) as other:
         other.discard()
-    with pytest.raises(InputMissingError, match="map.run: is gone"):
+    with pytest.raises(InputMissingError, match=r"map\.run: is gone"):
         run.claim(BLOCK)
     assert names(place) == []
 
