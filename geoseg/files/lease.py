@@ -30,6 +30,10 @@ _MAX_BYTES = 4096
 _ATTEMPTS = 8
 
 
+_held: set[str] = set()
+"""What distinguishes the leases that this process holds."""
+
+
 class Lease:
     """A held lease. It is given up by `release`; `take` takes it.
 
@@ -53,11 +57,25 @@ class Lease:
             WriteError, UnavailableError: The store does not answer.
         """
         nonce = secrets.token_hex(8)
-        content = _content(nonce, 0)
+        # Before the object is there, so that no thread of this process takes it for one that was given up.
+        _held.add(nonce)
+        try:
+            version = cls._taken(bucket, key, _content(nonce, 0))
+            if version is not None:
+                return cls(bucket, key, nonce, version)
+        except BaseException:
+            _held.discard(nonce)
+            raise
+        _held.discard(nonce)
+        return None
+
+    @staticmethod
+    def _taken(bucket: Bucket, key: str, content: bytes) -> Mapping[str, str] | None:
+        """The version of the object, put now with this content; None if a living process has it."""
         for _ in range(_ATTEMPTS):
             version = bucket.create(key, content)
             if version is not None:
-                return cls(bucket, key, nonce, version)
+                return version
             found = bucket.read(key, _MAX_BYTES)
             if found is None:
                 continue  # It was given up in between.
@@ -65,7 +83,7 @@ class Lease:
                 return None
             version = bucket.replace(key, content, found[1].version)
             if version is not None:
-                return cls(bucket, key, nonce, version)
+                return version
         return None
 
     def check(self) -> None:
@@ -81,6 +99,7 @@ class Lease:
         if self._released.is_set():
             return
         self._released.set()
+        _held.discard(self._nonce)
         # A heartbeat that waits for its answer finds the object gone, or changes nothing.
         self._pulse.join(1.0)
         with contextlib.suppress(GeosegError):
@@ -179,7 +198,9 @@ def _holder(bucket: Bucket, key: str, content: bytes, stat: Stat) -> Holder:
     host, process = str(values.get("host", "an unknown machine")), values.get("pid")
     process = process if isinstance(process, int) else 0
     here = bool(_machine()) and values.get("machine") == _machine()
-    if here and not process_lives(process):
+    own = process == os.getpid()
+    # This process may have given it up, but could not delete it.
+    if here and (values.get("nonce") not in _held if own else not process_lives(process)):
         return Holder(host, process, 0.0, False)
     # Even on this machine the heartbeat decides: a process that hangs is of no use, and its number may be another's.
     return Holder(host, process, max(0.0, bucket.now(key) - stat.modified.timestamp()), None)

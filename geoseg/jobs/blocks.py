@@ -129,9 +129,8 @@ class BlockJob(Job[Receipt]):
         self.scene.check_unchanged(_REMEDY)
         self._publish(run)
         if self.delivery is not None:
-            self.delivery.send(next(iter(self.main_outputs())), self._stale_files())
-            if not self.delivery.keep_run:
-                run.discard()
+            main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
+            self.delivery.send(main, self._stale_files(), finish=(lambda: None) if kept else run.discard)
 
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""

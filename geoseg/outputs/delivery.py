@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -132,12 +132,13 @@ class Delivery:
                 stack.callback(lease.release)
             yield
 
-    def send(self, main: Path, stale: Iterable[Path] = ()) -> None:
+    def send(self, main: Path, stale: Iterable[Path], finish: Callable[[], None]) -> None:
         """Put all files of a finished output, then remove them from this machine.
 
         Args:
             main: The main file. Its record names all others.
             stale: Files that may describe an older output at this place.
+            finish: Removes what is of use only until all files are put.
 
         Raises:
             WriteError: The store failed; what was put stays, `.NAME.placing` lies beside it, and no record.
@@ -154,6 +155,7 @@ class Delivery:
             if found is None or (found.size, found.digest) != (path.stat().st_size, digest):
                 self._bucket.upload(key, path, digest)
         self._bucket.upload(self._key(record), record, sha256(record))
+        finish()
         self._bucket.delete([marker])
         try:
             for path in (*files, record):

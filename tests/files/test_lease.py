@@ -61,6 +61,21 @@ def test_one_process_holds_a_lease_until_it_gives_it_up(bucket: Bucket, key: str
     again.release()
 
 
+def test_a_lease_that_could_not_be_deleted_is_free_for_the_same_process(
+    bucket: Bucket, proxy: Proxy, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Lease.take(bucket, key)
+    assert held is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "delete", lambda keys: bucket._raise(key, ValueError(), writing=True))
+        held.release()
+    assert bucket.stat(key) is not None
+    again = Lease.take(bucket, key)
+    assert again is not None
+    assert Lease.take(bucket, key) is None
+    again.release()
+
+
 @pytest.mark.parametrize("kind", ["lose", "503-after"])
 def test_a_lease_is_taken_though_the_answer_is_lost(bucket: Bucket, proxy: Proxy, key: str, kind: str) -> None:
     proxy.fault(kind, key="claim")

@@ -126,6 +126,19 @@ def test_a_failure_while_outputs_are_put_is_continued_and_leaves_no_record(
     assert not any(name.startswith(".") for name in found)
 
 
+def test_a_run_that_could_not_be_removed_is_finished_by_the_same_command(call: Geoseg, proxy: Proxy, home: str) -> None:
+    command = ("predict", "scene.tif", "-o", f"{home}/map.tif", "--run", f"{home}/run", "--block-size", SIDE)
+    proxy.fault("503", method="POST", times=1000, skip=6)
+    failed = call(*command)
+    assert (failed.code, failed.out) == (74, "")
+    assert {"map.tif", "map.geoseg.json", ".map.tif.placing"} <= set(put(home))
+    assert any(name.startswith("run/part-") for name in put(home))
+    proxy.faults.clear()
+    outcome = call(*command)
+    assert outcome.code == 0, outcome.err
+    assert {name for name in put(home) if name.startswith((".", "run/"))} == set()
+
+
 def test_what_is_refused(call: Geoseg, home: str) -> None:
     mixed = call("predict", "scene.tif", "-o", f"{home}/map.tif", "--confidence", "sure.tif")
     assert_refused(mixed, 78, "all outputs of a command go into one bucket, or none does")
