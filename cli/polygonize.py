@@ -66,13 +66,13 @@ from .usage import Command
 @overwrite_option
 @opening_options
 @click.pass_context
-def polygonize(context: click.Context, /, as_json: bool, **settings: Any) -> None:
+def polygonize(context: click.Context, /, **settings: Any) -> None:
     """Turn class RASTERS (any rasters of integers) into polygons, one for each region, exactly along its pixels.
 
     RASTERS are files, folders of maps, quoted patterns ('maps/**/*-classes.tif') and lists of these (@maps.txt, or -
     for standard input).
     """
-    config = PolygonizeRastersConfig(json=as_json, **settings)
+    config = PolygonizeRastersConfig(**settings)
     from geoseg.jobs.several import PolygonsOfRasters
 
     run_scenes(PolygonsOfRasters(config, stops_all(context)), context, config.json)

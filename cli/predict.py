@@ -110,13 +110,13 @@ if TYPE_CHECKING:
 @scenes_options
 @opening_options
 @click.pass_context
-def predict(context: click.Context, /, as_json: bool, **settings: Any) -> None:
+def predict(context: click.Context, /, **settings: Any) -> None:
     """Map SCENES with a model: a class raster (GeoTIFF), its QGIS style and a preview of each.
 
     SCENES are files, folders, quoted patterns ('scenes/**/*.tif') and lists of these (@scenes.txt, or - for standard
     input). The same command continues an interrupted prediction.
     """
-    config = PredictConfig(json=as_json, **settings)
+    config = PredictConfig(**settings)
     from geoseg.jobs.predictions import Predictions
 
     predictions = Predictions(config, stops_all(context))

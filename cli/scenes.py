@@ -28,9 +28,7 @@ _ROWS = 40
 
 def scenes_options(function: F) -> F:
     """Add --tree and --json."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print what became of each input as JSON.")(
-        function
-    )
+    function = click.option("--json", is_flag=True, help="Print what became of each input as JSON.")(function)
     return click.option(
         "--tree", is_flag=True, help="With a folder as output: keep the folders of the inputs, below their common one."
     )(function)

@@ -71,13 +71,13 @@ from .usage import Command
 @run_options
 @opening_options
 @click.pass_context
-def superpixels(context: click.Context, /, as_json: bool, **settings: Any) -> None:
+def superpixels(context: click.Context, /, **settings: Any) -> None:
     """Cut SCENES into superpixels: a raster of ids, or polygons with the mean and standard deviation of each band.
 
     SCENES are files, folders, quoted patterns ('scenes/**/*.tif') and lists of these (@scenes.txt, or - for standard
     input). The same command continues an interrupted run.
     """
-    config = SegmentScenesConfig(json=as_json, **settings)
+    config = SegmentScenesConfig(**settings)
     from geoseg.jobs.several import SuperpixelsOfScenes
 
     run_scenes(SuperpixelsOfScenes(config, stops_all(context)), context, config.json)

@@ -19,13 +19,14 @@ _GROUPS = {
     "Output": (
         "out", "confidence", "polygons", "areas", "min_area", "simplify", "polygonize.classes", "field", "sld",
         "legend", "stac", "datetime", "format", "tree", "picture",
-        "title", "as_json", "maps", "into", "name", "color", "sheet",
+        "title", "as_json", "json", "maps", "into", "name", "color", "sheet",
         "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),
     "Runs and safety": (
-        "dry_run", "overwrite", "resume", "restart", "keep_run", "max_bad", "max_pixels", "allow_vrt", "allow_remote",
+        "dry_run", "overwrite", "resume", "restart", "run", "keep_run", "shards", "shard", "assist", "max_bad",
+        "max_pixels", "allow_vrt", "allow_remote",
     ),
 }  # fmt: skip
 """Heading -> names of its options. "command.option" takes an option of one command out of the group of its name."""

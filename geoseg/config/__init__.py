@@ -27,6 +27,7 @@ from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig, SegmentFormat, SegmentScenesConfig
 from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
+from geoseg.config.work import FinalizeConfig, PlanConfig, Shard, WorkConfig
 
 __all__ = [
     "MODEL_NAME",
@@ -38,12 +39,14 @@ __all__ = [
     "EditClassesConfig",
     "EvaluateConfig",
     "ExportClassesConfig",
+    "FinalizeConfig",
     "ImportClassesConfig",
     "InfoConfig",
     "Match",
     "MergeClassesConfig",
     "Opening",
     "OrderClassesConfig",
+    "PlanConfig",
     "PolygonFormat",
     "PolygonizeConfig",
     "PolygonizeRastersConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "SegmentFormat",
     "SegmentScenesConfig",
     "SetClassConfig",
+    "Shard",
     "ShowClassesConfig",
     "SplitClassConfig",
     "StatusConfig",
@@ -61,5 +65,6 @@ __all__ = [
     "TeachConfig",
     "TrainConfig",
     "Weights",
+    "WorkConfig",
     "opening_of",
 ]  # fmt: skip

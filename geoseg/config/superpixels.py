@@ -29,6 +29,7 @@ class SegmentSettings(Opening):
         workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
+        run: Run directory; with several scenes, the folder of these. None is beside the output.
         keep_run: See `PredictConfig`.
         restart: See `PredictConfig`.
     """
@@ -42,6 +43,7 @@ class SegmentSettings(Opening):
     workers: int | None = None
     assume_crs: str | None = None
     overwrite: bool = False
+    run: Location | None = None
     keep_run: bool = False
     restart: bool = False
 
@@ -95,7 +97,7 @@ class SegmentScenesConfig(SegmentSettings):
         if self.format is not None:
             check_choice("format", self.format, get_args(SegmentFormat))
 
-    def of(self, scene: Location, out: Path) -> SegmentConfig:
+    def of(self, scene: Location, out: Path, run: Location | None) -> SegmentConfig:
         """Return the settings of one scene."""
         shared = {entry.name: getattr(self, entry.name) for entry in fields(SegmentSettings)}
-        return SegmentConfig(scene=scene, out=out, **shared)
+        return SegmentConfig(scene=scene, out=out, **{**shared, "run": run})

@@ -57,7 +57,7 @@ def check_target(
 
 
 def first_existing(folder: Path, new: Collection[Path]) -> Path:
-    """Return the folder that has to exist: `folder`, or the next one above it that is not yet to be made, as `new` are."""
+    """Return the folder that has to exist: `folder`, or the next one above it if that is made when missing."""
     while folder in new and not folder.exists():
         folder = folder.parent
     return folder

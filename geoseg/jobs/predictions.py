@@ -22,7 +22,7 @@ from geoseg.jobs.train import TrainJob
 from geoseg.location import Location
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import select_device, select_precision
-from geoseg.outputs.folders import check_folders, outputs_of
+from geoseg.outputs.folders import check_folders, outputs_of, run_in
 from geoseg.outputs.map import check_item
 from geoseg.outputs.names import is_folder
 from geoseg.raster.ground import Ground
@@ -53,7 +53,8 @@ class Predictions(Scenes[PredictJob]):
         found = find_given(config.scenes)
         self.config = replace(config, scenes=tuple(each.location for each in found))
         super().__init__(self.config.scenes, config.dry_run, stops)
-        targets = outputs_of(self.config, places(found) if config.tree else None)
+        self._places = places(found) if config.tree else [Path()] * len(found)
+        targets = outputs_of(self.config, self._places)
         self._outputs = [outputs for _, outputs in targets]
         self.choice = choose_model(self.config)
         self._model: Model | None = None
@@ -104,8 +105,7 @@ class Predictions(Scenes[PredictJob]):
         """
         scene, outputs, model = self.scenes[number], self._outputs[number], self._model
         assert model is not None
-        # A job knows its own scene only: what it keeps and compares does not grow with their number.
-        config = replace(self.config, scenes=(scene,))
+        config = self._settings_of(number)
         place = [f"{scene} ({number + 1} of {len(self.scenes)})"] if self._several else []
         notes, learnt = [*self._notes, *place], self.choice.learn
         if self._continues and outputs.record.is_file():
@@ -185,6 +185,14 @@ class Predictions(Scenes[PredictJob]):
             yield path
         if none:
             self.finish()
+
+    def _settings_of(self, number: int) -> PredictConfig:
+        """The settings for one scene, with the model that was chosen."""
+        config, run = self.config, self.config.run
+        if run is not None and self._several:
+            run = run_in(run, self._places[number], self._outputs[number].classes)
+        # A job knows its own scene only: what it keeps and compares does not grow with their number.
+        return replace(config, scenes=(self.scenes[number],), model=self.choice.path, relearn=False, run=run)
 
     def _about(self, model: Model) -> list[str]:
         """Lines that say which model is used unless that is the only one named, and what has no effect on it."""

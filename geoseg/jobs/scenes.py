@@ -31,6 +31,8 @@ from geoseg.errors import (
     ResourceError,
     WriteError,
     first_line,
+    named,
+    raise_together,
 )
 from geoseg.jobs.job import Job
 from geoseg.location import Location
@@ -211,19 +213,14 @@ class Scenes(ABC, Generic[J]):
         Raises:
             GeosegError: Scenes failed. If their statuses differ, it is an InputError.
         """
-        faults = [self._faults[number] for number in sorted(self._faults)]
-        if not faults:
-            return
-        count, total = len(faults), len(self.scenes)
-        kind = type(faults[0]) if len({error.exit_code for error in faults}) == 1 else InputError
+        count, total = len(self._faults), len(self.scenes)
         if self._dry_run:
-            summary = kind(f"{count} of {total} {self.noun}s cannot be {self.verb}; repair these or leave them out")
+            summary = f"{count} of {total} {self.noun}s cannot be {self.verb}; repair these or leave them out"
         else:
             finished = f", {total - count} finished" if count < total else ""
             advice = "repair these or leave them out: the same command does only what is missing"
-            summary = kind(f"{count} of {total} {self.noun}s could not be {self.verb}{finished}; {advice}")
-        summary.details = tuple(_named(self.scenes[number], error) for number, error in sorted(self._faults.items()))
-        raise summary from next((error.__cause__ for error in faults if type(error) is GeosegError), None)
+            summary = f"{count} of {total} {self.noun}s could not be {self.verb}{finished}; {advice}"
+        raise_together({self.scenes[number]: self._faults[number] for number in sorted(self._faults)}, summary)
 
     @property
     def _several(self) -> bool:
@@ -270,7 +267,7 @@ class Scenes(ABC, Generic[J]):
         self._faults[number] = fault.with_traceback(None)
         if not self._several or isinstance(error, _FATAL) or (self._stops is not None and self._stops(error)):
             raise error
-        log.warning("not %s: %s", self.verb, _named(scene, fault))
+        log.warning("not %s: %s", self.verb, named(scene, fault))
 
     def _files(self, number: int) -> tuple[Path, ...]:
         return (*self.outputs(number), self.record(number))
@@ -290,9 +287,3 @@ def _unforeseen(error: Exception) -> GeosegError:
     )
     fault.__cause__ = error
     return fault
-
-
-def _named(scene: Location, error: GeosegError) -> str:
-    """The message of an error on one line, with the scene that it belongs to."""
-    text = " ".join(str(error).split())
-    return text if str(scene) in text else f"{scene}: {text}"

@@ -24,6 +24,7 @@ from geoseg.outputs.folders import (
     refuse_collisions,
     refuse_inputs,
     require_folders,
+    run_in,
 )
 from geoseg.outputs.names import is_folder
 
@@ -158,7 +159,10 @@ class SuperpixelsOfScenes(_OneFileEach[SuperpixelsJob]):
         return Facts(job.scene.extent.pixels)
 
     def _job(self, number: int, overwrite: bool) -> SuperpixelsJob:
-        config = self.config.of(self.scenes[number], self._outs[number])
+        out, run = self._outs[number], self.config.run
+        if run is not None and self._several:
+            run = run_in(run, self._places[number], out)
+        config = self.config.of(self.scenes[number], out, run)
         return SuperpixelsJob(replace(config, overwrite=overwrite))
 
     def _targets(self) -> dict[str, Path | None]:

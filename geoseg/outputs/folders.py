@@ -9,8 +9,8 @@ from pathlib import Path
 from geoseg.config import PredictConfig
 from geoseg.errors import OutputError
 from geoseg.files.targets import first_existing
-from geoseg.location import Location, local
-from geoseg.outputs.names import Outputs, is_folder
+from geoseg.location import Location, local, within
+from geoseg.outputs.names import Outputs, is_folder, run_directory
 
 _CLASSES = "-classes"
 
@@ -30,8 +30,8 @@ def outputs_of(config: PredictConfig, places: Sequence[Path] | None = None) -> l
     """
     named = {"--confidence": config.confidence, "--polygons": config.polygons, "--areas": config.areas}
     require_folders("scenes", len(config.scenes), {"--out": config.out, **named}, config.tree)
-    within = places or [Path()] * len(config.scenes)
-    targets = [(scene, _outputs(config, scene, place)) for scene, place in zip(config.scenes, within, strict=True)]
+    folders = places or [Path()] * len(config.scenes)
+    targets = [(scene, _outputs(config, scene, place)) for scene, place in zip(config.scenes, folders, strict=True)]
     refuse_collisions(config.out, ((scene, outputs.classes) for scene, outputs in targets), config.tree)
     if len(targets) > 1:
         refuse_inputs(config.scenes, (path for _, outputs in targets for path in outputs.main))
@@ -117,6 +117,11 @@ def chain(folder: Path, place: Path) -> Iterator[Path]:
 def name_in(folder: Path, place: Path, location: Location, kind: str, suffix: str) -> Path:
     """Return the output of an input in a folder: `KIND` of `a.tif` and of `a-classes.tif` are `a-KIND` both."""
     return folder / place / f"{location.stem.removesuffix(_CLASSES)}-{kind}{suffix}"
+
+
+def run_in(folder: Location, place: Path, out: Path) -> Location:
+    """Return the run directory of an output in the folder of all runs, which has no folders for `place`."""
+    return within(folder, "--".join([*place.parts, run_directory(out).name]))
 
 
 def _outputs(config: PredictConfig, scene: Location, place: Path) -> Outputs:
