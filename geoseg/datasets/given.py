@@ -183,7 +183,7 @@ def _listed(name: str, content: bytes, maps: bool, beside: Path | None = None) -
 
 def _lines(name: str, content: bytes) -> Iterator[str]:
     """Yield the lines of a list without empty ones and comments."""
-    encoding = next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8-sig")
+    encoding = next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -191,7 +191,7 @@ def _lines(name: str, content: bytes) -> Iterator[str]:
         raise InputError(f"{name}: is no list of paths in UTF-8 (line {number}); write one path in each line") from None
     if "\0" in text or len(content) > _MAX_BYTES:
         raise InputError(f"{name}: is no list of paths; write one path or URL in each line")
-    for line in text.split("\n"):
+    for line in text.removeprefix("\ufeff").split("\n"):
         entry = line.strip()
         if entry and not entry.startswith(_COMMENT):
             yield entry

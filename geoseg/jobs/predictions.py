@@ -74,7 +74,8 @@ class Predictions(Scenes[PredictJob]):
             # What is wrong with the file itself is not a fault of any scene.
             open_areas(config.aoi, config.aoi_layer)
         if self._several:
-            check_folders((path for outputs in self._outputs for path in outputs.main), self._outputs[0].new_folders)
+            new = {folder for outputs in self._outputs for folder in outputs.new_folders}
+            check_folders((path for outputs in self._outputs for path in outputs.main), new)
         readable = config
         if choice.learn:
             readable = replace(config, scenes=tuple(self._readable()))
