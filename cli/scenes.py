@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from geoseg.errors import GeosegError, first_line
+
 from .exhaustion import exhaustion
-from .interruption import is_interruption
+from .interruption import interruption_status, is_interruption
 from .progress import json_line, run_job
 from .streams import announce, show, tell
 from .terminal import echo
@@ -75,7 +77,16 @@ def telling_results(scenes: Scenes[Any], context: click.Context, as_json: bool) 
         if len(scenes.scenes) > 1 and display != "none":
             _tell(scenes, as_json=display == "json")
         if as_json:
-            show(json.dumps(scenes.to_json(stopped), indent=1))
+            ended = (None, None) if stopped is None else _told(stopped, context)
+            show(json.dumps(scenes.to_json(*ended), indent=1))
+
+
+def _told(error: BaseException, context: click.Context) -> tuple[str, int]:
+    """What is told of an error that ended the work, and the exit status that it leads to."""
+    if is_interruption(error):
+        return "interrupted", interruption_status()
+    refused = exhaustion(error, context.info_name) or error
+    return first_line(refused), refused.exit_code if isinstance(refused, GeosegError) else GeosegError.exit_code
 
 
 def _tell(scenes: Scenes[Any], as_json: bool) -> None:

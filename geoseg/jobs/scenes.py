@@ -182,19 +182,20 @@ class Scenes(ABC, Generic[J]):
         for number, scene in enumerate(self.scenes):
             yield self._results[number] or SceneResult(str(scene), self._files(number), "not done", exit_code=None)
 
-    def to_json(self, stopped: BaseException | None = None) -> dict[str, Any]:
+    def to_json(self, error: str | None = None, exit_code: int | None = None) -> dict[str, Any]:
         """Return what became of the scenes as JSON values: an entry for each, and sums.
 
         Args:
-            stopped: What ended the work early, if anything did.
+            error: What ended the work early, if anything did.
+            exit_code: Its exit status.
         """
         results, counts = list(self.results()), self.counts()
         return {
             "scenes": [result.to_json() for result in results],
             **{status.replace(" ", "_"): counts[status] for status in get_args(Status)},
             "pixels": sum(result.pixels or 0 for result in results),
-            "error": None if stopped is None else first_line(stopped),
-            "exit_code": self.exit_code if stopped is None else _exit_code(stopped),
+            "error": error,
+            "exit_code": self.exit_code if exit_code is None else exit_code,
         }
 
     def counts(self) -> Counter[Status]:
@@ -271,13 +272,6 @@ class Scenes(ABC, Generic[J]):
 
     def _files(self, number: int) -> tuple[Path, ...]:
         return (*self.outputs(number), self.record(number))
-
-
-def _exit_code(error: BaseException) -> int:
-    """The exit status of an error; for an interruption that of SIGINT, as it is not told apart from SIGTERM here."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    return error.exit_code if isinstance(error, GeosegError) else GeosegError.exit_code
 
 
 def _unforeseen(error: Exception) -> GeosegError:

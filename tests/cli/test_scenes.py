@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,16 @@ def test_json_of_a_command_that_an_error_of_all_ends(
     content = json.loads(outcome.out)
     assert statuses(content) == ["failed", "not done", "not done"]
     assert (content["exit_code"], content["error"]) == (74, "the disk is full")
+
+
+def test_json_of_a_command_that_a_signal_ends(
+    folder: Path, run: Run, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoseg.jobs.blocks.check_space", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    outcome = run("predict", "scenes", "-m", model_path, "-o", "maps", "--tree", "--json")
+    content = json.loads(outcome.out)
+    assert (outcome.code, content["exit_code"], content["error"]) == (143, 143, "interrupted")
+    assert statuses(content) == ["not done"] * 3
 
 
 def full_disk(*_: object) -> None:
