@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geoseg.errors import InputMissingError, LockedError, RunError
+from geoseg.errors import InputMissingError, LockedError, RunError, WriteError
 from geoseg.files.lock import DEAD_SECONDS
 from geoseg.grid import Block, Window
 from geoseg.runs.local import Stages, compute
@@ -178,6 +178,22 @@ def test_a_run_in_which_others_compute_is_not_restarted(runs: tuple[Run, Run]) -
     one.release_all()
     Run(one.path, FINGERPRINT, restart=True).close()
     assert not one.has(BLOCKS[0])
+
+
+def test_a_run_that_is_gone_is_not_made_again(runs: tuple[Run, Run]) -> None:
+    one, other = runs
+    seen: list[int] = []
+
+    def finished() -> None:
+        if other.path.exists():
+            other.discard()
+
+    with pytest.raises((InputMissingError, WriteError)):
+        list(compute(stages(seen, finished), one, BLOCKS))
+    assert not one.path.exists()
+    with pytest.raises(InputMissingError, match="another process has finished or removed it"):
+        other.claim(BLOCKS[4])
+    assert not one.path.exists()
 
 
 def test_a_run_is_joined_only_where_it_is_and_for_what_it_is(tmp_path: Path, runs: tuple[Run, Run]) -> None:
