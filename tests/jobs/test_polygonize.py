@@ -266,7 +266,7 @@ def test_the_command(tmp_path: Path, classes_path: Path, capsys: pytest.CaptureF
     assert pyogrio.read_info(out, layer="classes")["fields"].tolist() == ["kind", "class", "area_m2", "perimeter_m"]
     record = json.loads((tmp_path / "polygons.gpkg.geoseg.json").read_text())
     assert record["settings"] == {
-        "min_area": "12px", "classes": ["1", "class 3"], "simplify": None, "confidence": None,
+        "min_area": "12px", "classes": ["1", "class 3"], "simplify": None, "confidence": None, "field": "kind",
     }  # fmt: skip
     with untouched(tmp_path):
         assert_refused(geoseg(capsys, "polygonize", classes_path, "-o", out), 73, "--overwrite")
