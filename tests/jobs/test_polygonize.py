@@ -589,6 +589,6 @@ def test_predict_refuses_what_polygons_cannot_be(
         assert_refused(geoseg(capsys, "predict", scene_path, *out, "--polygons", tmp_path / "p.tif"), 73, "p.gpkg")
         assert_refused(geoseg(capsys, "-q", "predict", bare, *out, "--min-area", "50"), 78, "50px")
         assert_refused(
-            geoseg(capsys, "predict", scene_path, scene_path, "-o", tmp_path, "--polygons", tmp_path / "p.gpkg"),
+            geoseg(capsys, "predict", scene_path, bare, "-o", tmp_path, "--polygons", tmp_path / "p.gpkg"),
             73, "--polygons",
         )  # fmt: skip
