@@ -89,6 +89,11 @@ def target(path: Path) -> Remote | None:
     return Remote(f"{scheme.lower()}//{'/'.join(rest)}") if scheme.lower() in _STORES and rest else None
 
 
+def shown(path: Path) -> str:
+    """Return an output as the user gave it: its path, or its URL in a cloud store."""
+    return str(target(path) or path)
+
+
 def _vsi(url: str) -> str:
     """Translate a URL: zip+https://host/a.zip!/b.tif becomes /vsizip//vsicurl/https://host/a.zip/b.tif."""
     if url.startswith("/vsi"):

@@ -67,7 +67,7 @@ def open_job(config: Opening) -> BlockJob:
         from geoseg.jobs.predict import PredictJob
         from geoseg.model.file import load_model
         from geoseg.outputs.delivery import PREDICTED, delivered
-        from geoseg.outputs.names import outputs_of
+        from geoseg.outputs.folders import outputs_of
         from geoseg.raster.guards import regular_file
 
         made, delivery = delivered(config, PREDICTED)
