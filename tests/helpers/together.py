@@ -1,0 +1,133 @@
+"""What two processes do in `tests/learning/test_distributed.py`; run as `python together.py TASK FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.learning import trainer as trainer_module
+from geoseg.learning.distributed import ALONE, World, join
+from geoseg.learning.imagery import Crop, Imagery
+from geoseg.learning.loop import train
+from geoseg.learning.patches import Batch, PatchSampler
+from geoseg.learning.trainer import Step, Trainer
+from geoseg.launch import Launch
+from geoseg.model.network import NetworkSpec, build
+from geoseg.raster.scene import Scene
+from geoseg.raster.statistics import band_stats
+from geoseg.recipes import Recipe, SuperpixelConfig
+
+RECIPE = Recipe(
+    classes=4,
+    steps=8,
+    start_share=0.25,
+    warm_share=0.5,
+    batch_size=5,
+    patch_size=64,
+    superpixel_size=8,
+    mixture_superpixels=500,
+)
+"""Two steps of phase 0, two of phase 1, four of phase 2; five patches, of which one process gets three."""
+
+
+@dataclass(frozen=True)
+class Sampler(PatchSampler):
+    """A sampler of patches in double precision, the even ones from the first scene, the odd ones from the second."""
+
+    def batch(self, step: int, count: int, threads: ThreadPoolExecutor) -> Batch:
+        """Return the patches of `step`."""
+        found = super().batch(step, count, threads)
+        return replace(found, image=found.image.double(), moved=found.moved.double())
+
+    def _draw(self, random: Any, number: int) -> Crop:
+        scene = number % RECIPE.batch_size % 2
+        return replace(self, imagery=Imagery([self.imagery.images[scene]]))._plain(random, number)
+
+    def _plain(self, random: Any, number: int) -> Crop:
+        return super()._draw(random, number)
+
+
+@dataclass
+class Found:
+    """What a training was like: its steps, the gradient of each, and where it ended."""
+
+    steps: list[Step]
+    gradients: list[torch.Tensor]
+    trainer: Trainer
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """All weights and running statistics at the end."""
+        return torch.cat([value.double().flatten() for value in self.trainer.network.state_dict().values()])
+
+
+def learn(scenes: Sequence[Scene], world: World, encoder: str = "compact", **settings: Any) -> Found:
+    """Train, in double precision."""
+    recipe = replace(RECIPE, **settings)
+    cut = SuperpixelConfig(recipe.superpixel_size), (None, None), 64, 11
+    sampler = Sampler(Imagery(scenes), band_stats(scenes), *cut, world=world)
+    network = build(NetworkSpec(encoder, 3, recipe.classes), seed=1).double()
+    trainer = Trainer(network, sampler, recipe, torch.device("cpu"), torch.float32, world)
+    gradients: list[torch.Tensor] = []
+    advance = trainer.advance
+
+    def advance_and_keep(batch: Batch) -> Step:
+        step = advance(batch)
+        gradients.append(torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None]))
+        return step
+
+    trainer.advance = advance_and_keep  # type: ignore[method-assign]
+    return Found(list(train(trainer)), gradients, trainer)
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The relative error of a vector."""
+    return float((found - expected).norm() / expected.norm())
+
+
+def compare(folder: Path, encoder: str, **settings: Any) -> None:
+    """Train in all processes and then in one; the first writes how they differ to `errors.json`."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[assignment,method-assign]
+    trainer_module._MAX_GRADIENT_NORM = math.inf
+    world = join(Launch.of(), torch.device("cpu"))
+    with Scene(folder / "a.tif") as one, Scene(folder / "b.tif") as two:
+        together = learn([one, two], world, encoder, **settings)
+        digests = world.gather(float(together.weights.sum()))
+        regions = world.gather(together.trainer.sampler.batch(0, 5, ThreadPoolExecutor(1)).regions)
+        world.leave()
+        if not world.first:
+            return
+        alone = learn([one, two], ALONE, encoder, **settings)
+    fields = "loss", "information", "adversarial", "geometric", "anchor", "perplexity", "criterion"
+    values = [
+        abs(getattr(a, name) - getattr(b, name))
+        for a, b in zip(together.steps, alone.steps, strict=True)
+        for name in fields
+        if not math.isnan(getattr(b, name))
+    ]
+    report = {
+        "phases": [step.phase for step in alone.steps],
+        "gradients": list(map(error, together.gradients, alone.gradients)),
+        "weights": error(together.weights, alone.weights),
+        "averages": max(
+            error(value, alone.trainer.averages.last[name]) for name, value in together.trainer.averages.last.items()
+        ),
+        "p_bar": error(together.trainer.p_bar, alone.trainer.p_bar),
+        "values": max(values),
+        "regions": regions,
+        "apart": max(digests) - min(digests),
+    }
+    (folder / "errors.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    compare(Path(sys.argv[2]), sys.argv[1], **json.loads(sys.argv[3]))
