@@ -16,6 +16,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -43,9 +44,6 @@ _FAILURES, _FAILURE = "failures", "failure"
 _MAX_READERS = 8
 
 _EACH_GPU = "each process needs a GPU of its own"
-
-_meetings = 0
-"""How often this process has met others: each training has its own keys in the store."""
 
 
 class World:
@@ -289,14 +287,12 @@ def join(launch: Launch, device: torch.device) -> World:
     Raises:
         UnavailableError: They do not come, or this torch cannot talk to them.
     """
-    global _meetings
     if launch.size == 1:
         return World(launch)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=_MEETING_TIMEOUT)))
-        _meetings += 1
-        store = dist.PrefixStore(f"geoseg-{_meetings}", store)  # type: ignore[attr-defined]
+        store = dist.PrefixStore(_common_name(store, rank, size), store)  # type: ignore[attr-defined]
         own = dist.PrefixStore("group", store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=_TIMEOUT)
     except (RuntimeError, ValueError) as error:
@@ -309,6 +305,32 @@ def join(launch: Launch, device: torch.device) -> World:
         # torchrun sets OMP_NUM_THREADS to 1, which leaves most cores of a large machine idle.
         torch.set_num_threads(max(1, _cores() // launch.local_size))
     return World(launch, store)
+
+
+def _common_name(store: Any, rank: int, size: int) -> str:
+    """Return a name that all processes agree on, and that no earlier ones have used.
+
+    torchrun keeps one store for all restarts, with the addresses and the last words of the dead in it. So the first
+    process calls by a new name, and the others answer until it has noted the answer of this very process.
+
+    Raises:
+        RuntimeError: Not all processes have come in time.
+    """
+    mine, call = uuid.uuid4().hex, "geoseg-call"
+    if rank == 0:
+        answers = [f"{mine}-{other}" for other in range(1, size)]
+        store.set(call, mine)
+        store.wait(answers, _MEETING_TIMEOUT)
+        store.set(f"{mine}-noted", b" ".join(map(store.get, answers)))
+        return mine
+    until = time.monotonic() + _MEETING_TIMEOUT.total_seconds()
+    while time.monotonic() < until:
+        name = store.get(call).decode()
+        store.set(f"{name}-{rank}", mine)
+        if store.check([f"{name}-noted"]) and mine in store.get(f"{name}-noted").decode().split():
+            return str(name)
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError("process 0 did not answer")
 
 
 def _cores() -> int:

@@ -1,10 +1,9 @@
-"""What two processes do in `tests/learning/test_distributed.py`; run as `python together.py TASK FOLDER`."""
+"""A training in double precision, in several processes and in one, and how the two differ."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,15 +26,15 @@ from geoseg.recipes import Recipe, SuperpixelConfig
 
 RECIPE = Recipe(
     classes=4,
-    steps=8,
-    start_share=0.25,
-    warm_share=0.5,
+    steps=6,
+    start_share=1 / 3,
+    warm_share=2 / 3,
     batch_size=5,
     patch_size=64,
     superpixel_size=8,
     mixture_superpixels=500,
 )
-"""Two steps of phase 0, two of phase 1, four of phase 2; five patches, of which one process gets three."""
+"""Two steps of each phase; five patches, of which one process gets three."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,13 @@ class Found:
     @property
     def weights(self) -> torch.Tensor:
         """All weights and running statistics at the end."""
-        return torch.cat([value.double().flatten() for value in self.trainer.network.state_dict().values()])
+        state = self.trainer.network.state_dict().items()
+        return torch.cat([value.flatten() for name, value in state if not name.endswith("num_batches_tracked")])
+
+    @property
+    def averages(self) -> torch.Tensor:
+        """All averaged weights at the end."""
+        return torch.cat([value.flatten() for value in self.trainer.averages.last.values()])
 
 
 def learn(scenes: Sequence[Scene], world: World, encoder: str = "compact", **settings: Any) -> Found:
@@ -93,20 +98,20 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def compare(folder: Path, encoder: str, **settings: Any) -> None:
-    """Train in all processes and then in one; the first writes how they differ to `errors.json`."""
+def compare(work: Path, name: str, data: str, **settings: Any) -> None:
+    """Train in all processes and then in one; the first writes how they differ to NAME.json."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[assignment,method-assign]
     trainer_module._MAX_GRADIENT_NORM = math.inf
     world = join(Launch.of(), torch.device("cpu"))
-    with Scene(folder / "a.tif") as one, Scene(folder / "b.tif") as two:
-        together = learn([one, two], world, encoder, **settings)
+    with Scene(Path(data) / "a.tif") as one, Scene(Path(data) / "b.tif") as two:
+        together = learn([one, two], world, **settings)
         digests = world.gather(float(together.weights.sum()))
         regions = world.gather(together.trainer.sampler.batch(0, 5, ThreadPoolExecutor(1)).regions)
         world.leave()
         if not world.first:
             return
-        alone = learn([one, two], ALONE, encoder, **settings)
+        alone = learn([one, two], ALONE, **settings)
     fields = "loss", "information", "adversarial", "geometric", "anchor", "perplexity", "criterion"
     values = [
         abs(getattr(a, name) - getattr(b, name))
@@ -118,16 +123,10 @@ def compare(folder: Path, encoder: str, **settings: Any) -> None:
         "phases": [step.phase for step in alone.steps],
         "gradients": list(map(error, together.gradients, alone.gradients)),
         "weights": error(together.weights, alone.weights),
-        "averages": max(
-            error(value, alone.trainer.averages.last[name]) for name, value in together.trainer.averages.last.items()
-        ),
+        "averages": error(together.averages, alone.averages),
         "p_bar": error(together.trainer.p_bar, alone.trainer.p_bar),
         "values": max(values),
         "regions": regions,
         "apart": max(digests) - min(digests),
     }
-    (folder / "errors.json").write_text(json.dumps(report))
-
-
-if __name__ == "__main__":
-    compare(Path(sys.argv[2]), sys.argv[1], **json.loads(sys.argv[3]))
+    (work / f"{name}.json").write_text(json.dumps(report))
