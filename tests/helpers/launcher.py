@@ -96,13 +96,12 @@ def warm() -> None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
     for name in ("sklearn.mixture", "sklearn.cluster", "geoseg.jobs.train", "geoseg.cli.main", "helpers.together"):
         importlib.import_module(name)
-    from helpers.rasters import landscape, make_raster
-
     from geoseg.learning.imagery import Imagery
     from geoseg.learning.patches import PatchSampler
     from geoseg.raster.scene import Scene
     from geoseg.raster.statistics import band_stats
     from geoseg.recipes import SuperpixelConfig
+    from helpers.rasters import landscape, make_raster
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as threads:
         with Scene(make_raster(Path(folder) / "scene.tif", landscape(64, 96))) as scene:

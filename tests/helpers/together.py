@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from geoseg.launch import Launch
 from geoseg.learning import trainer as trainer_module
 from geoseg.learning.distributed import ALONE, World, join
 from geoseg.learning.imagery import Crop, Imagery
 from geoseg.learning.loop import train
 from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
-from geoseg.launch import Launch
 from geoseg.model.network import NetworkSpec, build
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats
