@@ -31,11 +31,11 @@ from geoseg.jobs.training_images import TrainingImages
 from geoseg.launch import Launch
 from geoseg.learning.batch_norm import common_statistics
 from geoseg.learning.checkpoints import Checkpoints, folder_of, has_checkpoint, launch_of, records, verify
-from geoseg.learning.distributed import device_name, join
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.judgement import judged
 from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
+from geoseg.learning.meeting import device_name, join
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.location import Location

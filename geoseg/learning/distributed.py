@@ -16,34 +16,25 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.rendezvous import rendezvous
 
-from geoseg.errors import ElsewhereError, GeosegError, ResourceError, RunError, SettingError, UnavailableError
+from geoseg.errors import ElsewhereError, GeosegError, RunError, SettingError, UnavailableError
 from geoseg.launch import Launch
 
 T = TypeVar("T")
 
-_TIMEOUT = timedelta(minutes=30)
-"""Time that processes wait for one another within a step. What the first one does alone has no limit."""
-
-_MEETING_TIMEOUT = timedelta(minutes=10)
 _WORD_SECONDS = 5.0
 """Time to wait for the word of a process with which contact is lost."""
 
 _POLL_SECONDS = 0.05
-_FAILURES, _FAILURE = "failures", "failure"
+_FAILURES, _FAILURE, _HEARD = "failures", "failure", "heard"
 _MAX_READERS = 8
-
-_EACH_GPU = "each process needs a GPU of its own"
 
 
 class World:
@@ -51,14 +42,22 @@ class World:
 
     Args:
         launch: The place of this process among them.
+        device: On which they train; by default the CPU.
         store: Where they met; None for a process alone.
         collective: Whether there are others to talk to; by default if there is more than one process.
     """
 
-    def __init__(self, launch: Launch | None = None, store: Any = None, collective: bool | None = None) -> None:
+    def __init__(
+        self,
+        launch: Launch | None = None,
+        device: torch.device | None = None,
+        store: Any = None,
+        collective: bool | None = None,
+    ) -> None:
         self.launch = Launch() if launch is None else launch
         self.rank, self.size = self.launch.rank, self.launch.size
         self.collective = self.size > 1 if collective is None else collective
+        self._device = torch.device("cpu") if device is None else device
         self._store = store
         self._waits = 0
 
@@ -137,7 +136,6 @@ class World:
         done = f"done-{self._waits}"
         value: list[Any] = [work() if self.first else None]
         with self._contact():
-            assert self._store is not None
             if self.first:
                 self._store.set(done, "1")
             while not self._store.check([done]):
@@ -169,13 +167,20 @@ class World:
         """Tell the other processes of an error in this context, and raise ElsewhereError if one of them was earlier."""
         try:
             yield
-        except (ElsewhereError, SettingError):
-            # A setting is wrong in all of them.
+        except ElsewhereError:
             raise
         except Exception as error:
-            if self.collective and not self._says_first(error):
-                raise ElsewhereError(self._failure() or GeosegError.exit_code) from error
-            raise
+            if not self.collective:
+                raise
+            if isinstance(error, SettingError) and not self.first:
+                # Settings are wrong in all processes, with few exceptions, and the first one tells it.
+                self._raise_failure(_WORD_SECONDS)
+                error = RunError(f"process {self.rank} on {socket.gethostname()}: {error}")
+            status = error.exit_code if isinstance(error, GeosegError) else GeosegError.exit_code
+            if not self._leave_word(status):
+                raise ElsewhereError(self._failure() or status) from error
+            self._part()
+            raise error
 
     def leave(self) -> None:
         """Part from the other processes once all are done."""
@@ -184,20 +189,30 @@ class World:
                 dist.barrier()
             dist.destroy_process_group()
 
-    def _says_first(self, error: Exception) -> bool:
-        """Whether no other process has failed before; if so, leave word."""
-        status = error.exit_code if isinstance(error, GeosegError) else GeosegError.exit_code
-        if isinstance(error, MemoryError):
-            status = ResourceError.exit_code
+    def _leave_word(self, status: int) -> bool:
+        """Leave word of a failure; return False if there is word of an earlier one."""
         try:
-            assert self._store is not None
             if self._store.add(_FAILURES, 1) > 1:
                 return False
             self._store.set(_FAILURE, str(status))
         except RuntimeError:
             # Whoever kept the store is gone.
-            return True
+            pass
         return True
+
+    def _part(self) -> None:
+        """Leave the others, who may be waiting for this process, and let them find the word of it."""
+        try:
+            if self._device.type == "cpu":
+                # NCCL would wait for what is under way on the GPU; there, the launcher ends the others.
+                dist.destroy_process_group()
+            if self.first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+                # The store ends with this process.
+                until = time.monotonic() + _WORD_SECONDS
+                while self._store.add(_HEARD, 0) < self.size - 1 and time.monotonic() < until:
+                    time.sleep(_POLL_SECONDS)
+        except RuntimeError:
+            pass
 
     def _failure(self, seconds: float = _WORD_SECONDS) -> int | None:
         """Return the exit status of the process that failed first; None if there is no word of it within some time."""
@@ -205,7 +220,9 @@ class World:
         try:
             while self._store is not None:
                 if self._store.check([_FAILURE]):
-                    return int(self._store.get(_FAILURE))
+                    status = int(self._store.get(_FAILURE))
+                    self._store.add(_HEARD, 1)
+                    return status
                 if time.monotonic() >= until:
                     break
                 time.sleep(_POLL_SECONDS)
@@ -252,87 +269,3 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
         return ctx.world.add_up(gradient.clone(memory_format=torch.contiguous_format)), None
-
-
-def device_name(name: str, launch: Launch) -> str:
-    """Return the device of this process: with several processes on a machine, each gets the GPU of its local rank.
-
-    Nothing may use a GPU before.
-
-    Raises:
-        SettingError: The name is that of one GPU, or of a device that trains in one process only.
-        UnavailableError: There are fewer GPUs than processes.
-    """
-    if launch.size == 1:
-        return name
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return name
-    if name != "cuda":
-        raise SettingError(f"device {name} is for a training in one process, and here are {launch.size}; --device cuda")
-    count = torch.cuda.device_count()
-    if launch.local_rank >= count:
-        raise UnavailableError(
-            f"{_EACH_GPU}: here are {launch.local_size} processes and {count} GPUs; --nproc-per-node {count}, or "
-            "--device cpu"
-        )
-    torch.cuda.set_device(launch.local_rank)
-    return f"cuda:{launch.local_rank}"
-
-
-def join(launch: Launch, device: torch.device) -> World:
-    """Meet the other processes of a launch, and divide the cores of this machine among them.
-
-    Raises:
-        UnavailableError: They do not come, or this torch cannot talk to them.
-    """
-    if launch.size == 1:
-        return World(launch)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    try:
-        store, rank, size = next(iter(rendezvous("env://", timeout=_MEETING_TIMEOUT)))
-        store = dist.PrefixStore(_common_name(store, rank, size), store)  # type: ignore[attr-defined]
-        own = dist.PrefixStore("group", store)  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=_TIMEOUT)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnavailableError(
-            f"the {launch.size} processes of this training do not find one another ({reason}); check MASTER_ADDR and "
-            "MASTER_PORT, or torchrun's --rdzv-endpoint"
-        ) from error
-    if device.type == "cpu":
-        # torchrun sets OMP_NUM_THREADS to 1, which leaves most cores of a large machine idle.
-        torch.set_num_threads(max(1, _cores() // launch.local_size))
-    return World(launch, store)
-
-
-def _common_name(store: Any, rank: int, size: int) -> str:
-    """Return a name that all processes agree on, and that no earlier ones have used.
-
-    torchrun keeps one store for all restarts, with the addresses and the last words of the dead in it. So the first
-    process calls by a new name, and the others answer until it has noted the answer of this very process.
-
-    Raises:
-        RuntimeError: Not all processes have come in time.
-    """
-    mine, call = uuid.uuid4().hex, "geoseg-call"
-    if rank == 0:
-        answers = [f"{mine}-{other}" for other in range(1, size)]
-        store.set(call, mine)
-        store.wait(answers, _MEETING_TIMEOUT)
-        store.set(f"{mine}-noted", b" ".join(map(store.get, answers)))
-        return mine
-    until = time.monotonic() + _MEETING_TIMEOUT.total_seconds()
-    while time.monotonic() < until:
-        name = store.get(call).decode()
-        store.set(f"{name}-{rank}", mine)
-        if store.check([f"{name}-noted"]) and mine in store.get(f"{name}-noted").decode().split():
-            return str(name)
-        time.sleep(_POLL_SECONDS)
-    raise RuntimeError("process 0 did not answer")
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -103,12 +103,14 @@ def warm() -> None:
     from geoseg.recipes import SuperpixelConfig
     from helpers.rasters import landscape, make_raster
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as threads:
-        with Scene(make_raster(Path(folder) / "scene.tif", landscape(64, 96))) as scene:
-            sampler = PatchSampler(
-                Imagery([scene]), band_stats([scene]), SuperpixelConfig(8), (None, None), 64, 0, start="surroundings"
-            )
-            sampler.batch(0, 1, threads)
+    with (
+        tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as threads,
+        Scene(make_raster(Path(folder) / "scene.tif", landscape(64, 96))) as scene,
+    ):  # fmt: skip
+        sampler = PatchSampler(
+            Imagery([scene]), band_stats([scene]), SuperpixelConfig(8), (None, None), 64, 0, start="surroundings"
+        )
+        sampler.batch(0, 1, threads)
 
 
 def serve() -> None:

@@ -14,9 +14,10 @@ import torch
 
 from geoseg.launch import Launch
 from geoseg.learning import trainer as trainer_module
-from geoseg.learning.distributed import ALONE, World, join
+from geoseg.learning.distributed import ALONE, World
 from geoseg.learning.imagery import Crop, Imagery
 from geoseg.learning.loop import train
+from geoseg.learning.meeting import join
 from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.model.network import NetworkSpec, build
