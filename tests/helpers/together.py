@@ -40,12 +40,20 @@ RECIPE = Recipe(
 
 @dataclass(frozen=True)
 class Sampler(PatchSampler):
-    """A sampler of patches in double precision, the even ones from the first scene, the odd ones from the second."""
+    """A sampler of patches in double precision, the even ones from the first scene, the odd ones from the second.
+
+    In the steps of `poisoned`, patch 1 is NaN, which is the second process's.
+    """
+
+    poisoned: tuple[int, ...] = ()
 
     def batch(self, step: int, count: int, threads: ThreadPoolExecutor) -> Batch:
         """Return the patches of `step`."""
         found = super().batch(step, count, threads)
-        return replace(found, image=found.image.double(), moved=found.moved.double())
+        image = found.image.double()
+        if step in self.poisoned and 1 in self.world.share(count):
+            image[self.world.share(count).index(1)] = math.nan
+        return replace(found, image=image, moved=found.moved.double())
 
     def _draw(self, random: Any, number: int) -> Crop:
         scene = number % RECIPE.batch_size % 2
@@ -75,11 +83,13 @@ class Found:
         return torch.cat([value.flatten() for value in self.trainer.averages.last.values()])
 
 
-def learn(scenes: Sequence[Scene], world: World, encoder: str = "compact", **settings: Any) -> Found:
+def learn(
+    scenes: Sequence[Scene], world: World, encoder: str = "compact", poisoned: Sequence[int] = (), **settings: Any
+) -> Found:
     """Train, in double precision."""
     recipe = replace(RECIPE, **settings)
     cut = SuperpixelConfig(recipe.superpixel_size), (None, None), 64, 11
-    sampler = Sampler(Imagery(scenes), band_stats(scenes), *cut, world=world)
+    sampler = Sampler(Imagery(scenes), band_stats(scenes), *cut, world=world, poisoned=tuple(poisoned))
     network = build(NetworkSpec(encoder, 3, recipe.classes), seed=1).double()
     trainer = Trainer(network, sampler, recipe, torch.device("cpu"), torch.float32, world)
     gradients: list[torch.Tensor] = []
@@ -95,7 +105,9 @@ def learn(scenes: Sequence[Scene], world: World, encoder: str = "compact", **set
 
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The relative error of a vector."""
+    """The relative error of a vector; 0 where both are not finite."""
+    if not bool(expected.isfinite().all() or found.isfinite().all()):
+        return 0.0
     return float((found - expected).norm() / expected.norm())
 
 
@@ -122,6 +134,8 @@ def compare(work: Path, name: str, data: str, **settings: Any) -> None:
     ]
     report = {
         "phases": [step.phase for step in alone.steps],
+        "notes": [[step.note for step in steps] for steps in (together.steps, alone.steps)],
+        "rate": together.trainer.watch.rate_factor,
         "gradients": list(map(error, together.gradients, alone.gradients)),
         "weights": error(together.weights, alone.weights),
         "averages": error(together.averages, alone.averages),

@@ -103,11 +103,18 @@ def test_two_processes_learn_what_one_does(launch: Launch, folder: Path, work: P
     assert len(set(found["regions"])) == 2, "the processes should have different numbers of superpixels"
 
 
-@pytest.mark.parametrize(("size", "batch"), [(2, 2), (3, 4)])
-def test_a_process_may_have_no_patch_for_the_adversary(
-    launch: Launch, folder: Path, work: Path, size: int, batch: int
-) -> None:
-    compared(launch, folder, work, f"few-{size}", size, batch_size=batch, steps=3)
+def test_a_process_may_have_no_patch_for_the_adversary(launch: Launch, folder: Path, work: Path) -> None:
+    found = compared(launch, folder, work, "few", 3, batch_size=4, steps=3)
+    assert found["phases"] == [0, 1, 2]
+
+
+def test_a_step_that_one_process_spoils_is_skipped_by_all(launch: Launch, folder: Path, work: Path) -> None:
+    """And after three of them, all go back to the same state."""
+    found = compared(launch, folder, work, "spoilt", batch_size=2, steps=7, poisoned=[1, 3, 4, 5])
+    skipped = [bool(note) for note in found["notes"][0]]
+    assert skipped == [False, True, False, True, True, True, False]
+    assert found["notes"][0] == found["notes"][1]
+    assert found["rate"] == 0.5
 
 
 def test_two_processes_make_the_model_of_one(launch: Launch, work: Path, whole: bytes) -> None:
@@ -135,7 +142,7 @@ def test_two_processes_make_the_model_of_one(launch: Launch, work: Path, whole: 
     assert not (work / "whole.training").exists()
 
 
-def test_law_6_a_killed_process_is_started_again(launch: Launch, work: Path, whole: bytes) -> None:
+def test_law_8_a_killed_process_that_is_started_again(launch: Launch, work: Path, whole: bytes) -> None:
     """The first one, which holds the lock and the checkpoints."""
     ended = launch("killed", trouble=["kill", 0, 6])
     assert ended == [-9, 69]
