@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -19,8 +20,9 @@ from geoseg.datasets import open_dataset, protocol_note, recognise
 from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.dataset import Dataset
 from geoseg.datasets.orthophotos import Orthophotos
-from geoseg.errors import OutputError, SettingError
+from geoseg.errors import LockedError, OutputError, SettingError
 from geoseg.files.atomic import remove_leftovers
+from geoseg.files.lock import BEAT_SECONDS, DEAD_SECONDS
 from geoseg.files.targets import check_target
 from geoseg.jobs.colouring import in_own_colours
 from geoseg.jobs.imagery import pixel_size_of, scaling_of, warn_of_fills
@@ -138,10 +140,21 @@ class TrainJob(Job[Step]):
     def _take_output(self, stack: ExitStack) -> tuple[bool, int]:
         """Lock the model; return whether a training of it is continued, and after which step."""
         self._check()
-        self.checkpoints = Checkpoints(self.out, self._launch.name)
+        self.checkpoints = self._locked()
         stack.callback(self.checkpoints.close)
         resuming = self._is_resuming(self.checkpoints)
         return resuming, self._kept_step() if resuming else 0
+
+    def _locked(self) -> Checkpoints:
+        """Lock the checkpoints; to continue, wait until a dead process on another machine counts as dead."""
+        until = time.monotonic() + DEAD_SECONDS + 3 * BEAT_SECONDS
+        while True:
+            try:
+                return Checkpoints(self.out, self._launch.name)
+            except LockedError:
+                if not self._is_restarted() or time.monotonic() > until:
+                    raise
+                time.sleep(1)
 
     def close(self) -> None:
         """Close the images and unlock the model."""
