@@ -306,7 +306,7 @@ class SeenError(Exception):
 def test_a_protocol_gives_each_image_the_same_chance(
     recipe: Any, alike: bool, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(imagery: Imagery, *_: object) -> None:
+    def look(imagery: Imagery, *_: object, **__: object) -> None:
         assert len(imagery.images) == 3
         assert (len(set(imagery.shares)) == 1) == alike
         raise SeenError
