@@ -70,7 +70,7 @@ class SuperpixelsJob(BlockJob):
         except BaseException:
             self.scene.close()
             raise
-        self.blocks = tuple(partition(self.scene.extent, config.block_size))
+        self.blocks = partition(self.scene.extent, config.block_size)
         self.segmenter = Segmenter(self.scene, config, config.workers or default_workers(), driver)
         self.total = len(self.blocks)
         self._count: int | None = None
@@ -91,7 +91,7 @@ class SuperpixelsJob(BlockJob):
 
     def _compute(self, run: Run) -> Generator[Receipt]:
         segmenter = self.segmenter
-        rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
+        rows = self.blocks.block_shape[0] + 2 * segmenter.halo
         with self.scene.caching(rows):
             yield from compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks, self._check_scene)
 
