@@ -83,15 +83,19 @@ def publish_bytes(path: Path, data: bytes, own: bool = False, permissions: Permi
 
 
 @contextmanager
-def scratch_folder(target: Path) -> Iterator[Path]:
+def scratch_folder(target: Path, kind: str = "parts") -> Iterator[Path]:
     """Yield a hidden folder beside an output for intermediate files; it is removed at the end of the block.
 
     `remove_leftovers` removes that of a process that was killed.
 
+    Args:
+        target: The output.
+        kind: What is in the folder: one word, which tells it from others of the same output.
+
     Raises:
         WriteError: The folder cannot be made.
     """
-    folder = target.with_name(f".{plain_name(target.stem)}{_own_temporary()}.parts")
+    folder = target.with_name(f".{plain_name(target.stem)}{_own_temporary()}.{kind}")
     _unfinished.add(folder)
     try:
         _make_folder(folder)
