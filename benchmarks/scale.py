@@ -136,11 +136,10 @@ def child_model(path: str) -> None:
 
 
 def patches(count: int, side: int) -> Iterator[Any]:
-    """Class rasters of some ids in patches, with noise, as maps have them."""
+    """Class rasters of some ids in patches, which compress well, so that the number of parts is what is measured."""
     for seed in range(count):
-        random = np.random.default_rng(seed)
-        coarse = np.kron(random.integers(1, 7, (side // 32, side // 32)), np.ones((32, 32)))
-        yield np.where(random.random((side, side)) < 0.02, random.integers(1, 7, (side, side)), coarse).astype(np.uint8)
+        coarse = np.random.default_rng(seed).integers(1, 7, (side // 64, side // 64))
+        yield np.kron(coarse, np.ones((64, 64), np.uint8)).astype(np.uint8)
 
 
 def cuts(path: Path, side: int) -> Iterator[Any]:
@@ -180,13 +179,14 @@ def child_publish(run: str, out: str, length: str, side: str) -> None:
     from geoseg.raster.cog import write_cog
     from geoseg.raster.georeference import Georeference
     from geoseg.raster.mosaic import RasterSpec
-    from geoseg.runs.directory import Parts
+    from geoseg.runs.folder import FolderStore
+    from geoseg.runs.parts import Parts
 
     extent, classes = Window.of(0, 0, int(length), int(length)), ClassMap.default(6)
     place = Georeference(CRS.from_epsg(32632), Affine(0.2, 0, 300_000, 0, -0.2, 5_800_000))
     spec = RasterSpec(extent, place, classes.dtype, "classes", {}, classes=classes)
     began = time.perf_counter()
-    write_cog(Path(out), spec, Parts(Path(run), "classes", partition(extent, int(side))))
+    write_cog(Path(out), spec, Parts(FolderStore(Path(run)), "classes", partition(extent, int(side))))
     print(json.dumps({"seconds": time.perf_counter() - began, **usage()}))
 
 

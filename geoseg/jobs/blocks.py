@@ -16,7 +16,7 @@ from geoseg.config import Opening
 from geoseg.config.codec import encode
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
-from geoseg.grid import Block
+from geoseg.grid import Block, Partition
 from geoseg.jobs.job import Job
 from geoseg.location import Location
 from geoseg.raster.scene import Scene
@@ -43,6 +43,7 @@ class BlockJob(Job[Receipt]):
     run_path: Location
     restart: bool
     _reused = 0
+    _stretch: range | None = None
 
     def close(self) -> None:
         """Close the scene."""
@@ -109,6 +110,8 @@ class BlockJob(Job[Receipt]):
 
     def compute(self, run: Run, blocks: Iterable[Block], *, wait: bool = True) -> Generator[Receipt]:
         """Compute those of `blocks` that the run lacks, on this machine, and yield their receipts; see `compute`."""
+        # What is kept from block to block depends on which blocks follow.
+        self._stretch = blocks.indices if isinstance(blocks, Partition) else None
         with self.stages() as stages:
             yield from compute(stages, run, blocks, wait=wait)
 

@@ -228,7 +228,7 @@ class PredictJob(BlockJob):
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend,
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
-            conversion=self.fit.conversion,
+            conversion=self.fit.conversion, blocks=self._stretch,
         )  # fmt: skip
         rows = self.plan.blocks.block_shape[0] + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:

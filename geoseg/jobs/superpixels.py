@@ -12,7 +12,7 @@ from typing import Any
 from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, interrupted, publish_bytes
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
-from geoseg.grid import partition
+from geoseg.grid import Partition, partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.imagery import warn_of_fills
 from geoseg.jobs.results import SuperpixelsResult
@@ -27,7 +27,8 @@ from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
 from geoseg.runs.local import Stages
-from geoseg.runs.run import VECTOR_PART, Run
+from geoseg.runs.parts import VECTOR_PART
+from geoseg.runs.run import Run
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.crs import check_format
 from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, vector_sidecars, write_layer
@@ -54,6 +55,7 @@ class SuperpixelsJob(BlockJob):
     """
 
     stage = "superpixels"
+    blocks: Partition
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config, self.restart = config, config.restart
@@ -128,12 +130,10 @@ class SuperpixelsJob(BlockJob):
             scene.extent, scene.georeference, "uint32", SUPERPIXEL_LAYER, tags, scene.area_or_point,
             resampling="NEAREST",
         )  # fmt: skip
-        parts = [(block, run.part(block, SUPERPIXEL_LAYER)) for block in self.blocks]
-        write_cog(path, spec, [(block, part) for block, part in parts if part.exists()])
+        write_cog(path, spec, run.parts(SUPERPIXEL_LAYER, self.blocks))
 
     def _write_polygons(self, path: Path, run: Run, spec: VectorSpec) -> int:
-        parts = [run.part(block, SUPERPIXEL_LAYER, VECTOR_PART) for block in self.blocks]
-        return write_layer(path, spec, [part for part in parts if part.exists()])
+        return write_layer(path, spec, [part for _, part in run.parts(SUPERPIXEL_LAYER, self.blocks, VECTOR_PART)])
 
     def _write_style(self, staged: Path, spec: VectorSpec) -> list[Path]:
         """Write the style of polygons into a GeoPackage, or else beside them unless there is one; return new files."""

@@ -201,7 +201,9 @@ class WorkJob(Job[Receipt]):
     def _work(self, run: Run, share: Sequence[int], wait: bool) -> Generator[Receipt]:
         with ExitStack() as stack:
             job = self._only or stack.enter_context(self._open(run))
-            blocks = [job.blocks[i] for i in share]
+            blocks = (
+                job.blocks[share.start : share.stop] if isinstance(share, range) else [job.blocks[i] for i in share]
+            )
             yield from stack.enter_context(closing(job.compute(run, blocks, wait=wait)))
 
     def _open(self, run: Run) -> BlockJob:

@@ -32,6 +32,12 @@ GDAL_VERSION = str(rasterio.__gdal_version__)
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are copied and read back; it needs no more than a few rows of TIFF blocks."""
 
+_COPYING = {
+    "GDAL_CACHEMAX": COPY_CACHE,
+    # Otherwise the folder of the parts, which may have a million, is listed for each part that is opened.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+}
+
 _FEW_IDS = 16
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -93,7 +99,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
     try:
         with publishing(path) as temporary, scratch_folder(path, "mosaic") as folder:
             # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
-            with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE, GDAL_PAM_ENABLED="YES"):
+            with rasterio.Env(GDAL_PAM_ENABLED="YES", **_COPYING):
                 rasterio.shutil.copy(mosaic_vrt(spec, parts, folder), temporary, driver="COG", **options)
                 with _open(temporary) as file:
                     used = _verify(path, file, spec, parts)
@@ -139,7 +145,7 @@ def read_rows(spec: RasterSpec, parts: Parts, height: int, folder: Path) -> Iter
     rows, cols = spec.extent.shape
     with (
         scratch_folder(folder / "rows", "mosaic") as scratch,
-        rasterio.Env(GDAL_CACHEMAX=COPY_CACHE),
+        rasterio.Env(**_COPYING),
         _open(mosaic_vrt(spec, parts, scratch), "VRT") as file,
     ):
         for start in range(0, rows, height):

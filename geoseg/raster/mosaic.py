@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +23,8 @@ TIFF_BLOCK = 512
 Parts = Iterable[tuple[Block, Path]]
 """Blocks of a raster and the TIFFs that hold them; pixels of other blocks are nodata. It is iterated several times, and
 need not be a list. Its order makes no difference to what is read; in raster order, reading is fastest."""
+
+_Source = tuple[Window, Path]
 
 _MAX_SOURCES = 4096
 """Parts in the VRT of a row of blocks."""
@@ -81,23 +83,40 @@ def mosaic_vrt(spec: RasterSpec, parts: Parts, folder: Path) -> str:
     for number, sources in enumerate(_rows(parts)):
         window, path = sources[0]
         if len(sources) > 1:
-            window = Window(
-                window.rows, Span(min(w.cols.start for w, _ in sources), max(w.cols.stop for w, _ in sources))
-            )
+            window = Window(window.rows, Span(window.cols.start, sources[-1][0].cols.stop))
             path = folder / f"{number:06d}.vrt"
-            path.write_text(_row_vrt(spec.dtype, window, sources), encoding="utf-8")
+            path.write_bytes(_row_vrt(spec.dtype, window, sources).encode())
         _add_source(band, spec.dtype, window, spec.extent, path)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _rows(parts: Parts) -> Iterator[list[tuple[Window, Path]]]:
-    """Yield windows and files of the parts in each row of blocks, as far as they follow one another."""
-    for _, row in groupby(parts, key=lambda part: part[0].window.rows):
-        while sources := [(block.window, path) for block, path in islice(row, _MAX_SOURCES)]:
-            yield sources
+def _rows(parts: Parts) -> Iterator[list[_Source]]:
+    """Yield the parts in each row of blocks, as far as they follow one another, from left to right.
+
+    The VRT of a row is 0 where it has no part, and would hide what an earlier one has there. So a row has gaps only
+    where it lies below all rows before it; elsewhere it is cut at the gaps.
+    """
+    bottom = None
+    for rows, blocks in groupby(parts, key=lambda part: part[0].window.rows):
+        sources = sorted((block.window, path) for block, path in blocks)
+        if bottom is None or rows.start >= bottom:
+            yield from (sources[i : i + _MAX_SOURCES] for i in range(0, len(sources), _MAX_SOURCES))
+        else:
+            yield from _without_gaps(sources)
+        bottom = max(rows.stop, bottom or rows.stop)
 
 
-def _row_vrt(dtype: str, extent: Window, sources: Iterable[tuple[Window, Path]]) -> str:
+def _without_gaps(sources: list[_Source]) -> Iterator[list[_Source]]:
+    run = sources[:1]
+    for source in sources[1:]:
+        if source[0].cols.start != run[-1][0].cols.stop or len(run) == _MAX_SOURCES:
+            yield run
+            run = []
+        run.append(source)
+    yield run
+
+
+def _row_vrt(dtype: str, extent: Window, sources: Iterable[_Source]) -> str:
     rows, cols = extent.shape
     root = ElementTree.Element("VRTDataset", rasterXSize=str(cols), rasterYSize=str(rows))
     band = _add_band(root, dtype)

@@ -97,7 +97,7 @@ def status(location: Location) -> RunStatus:
     complete, damaged = check_parts(store)
     path = location if isinstance(location, Path) else store.path
     return RunStatus(
-        path=path, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
+        path=path, bytes=store.size(), holder=store.holder(), finished=complete, damaged=len(damaged),
         blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
         workers=workers(store),
     )  # fmt: skip
@@ -110,11 +110,13 @@ def workers(store: Store) -> tuple[Holder, ...]:
     return tuple(alive[key] for key in sorted(alive))
 
 
-def check_parts(store: Store) -> tuple[list[str], list[str]]:
-    """Read all parts of a run; return the names of the complete and of the damaged ones."""
-    complete: list[str] = []
-    damaged: list[str] = []
+def check_parts(store: Store) -> tuple[int, list[str]]:
+    """Read all parts of a run; return the number of complete ones and the names of the damaged ones, in order."""
+    complete, damaged = 0, []
     for name in store.names("part-"):
         if _RECORD.fullmatch(name):
-            (complete if is_complete(store, name) else damaged).append(Path(name).stem)
-    return complete, damaged
+            if is_complete(store, name):
+                complete += 1
+            else:
+                damaged.append(Path(name).stem)
+    return complete, sorted(damaged)
