@@ -38,6 +38,11 @@ _COPYING = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
 }
 
+_CHUNK_PIXELS = 1 << 23
+_MIN_CHUNK, _MAX_CHUNK = 16, 512
+"""Pixels, and rows, that GDAL takes at a time for overviews. By default it takes rows of blocks, of any width: 2 KB for
+each column of the raster."""
+
 _FEW_IDS = 16
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -99,7 +104,8 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
     try:
         with publishing(path) as temporary, scratch_folder(path, "mosaic") as folder:
             # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
-            with rasterio.Env(GDAL_PAM_ENABLED="YES", **_COPYING):
+            chunk = _chunk_rows(spec.extent.shape[1])
+            with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_OVR_CHUNKYSIZE=chunk, **_COPYING):
                 rasterio.shutil.copy(mosaic_vrt(spec, parts, folder), temporary, driver="COG", **options)
                 with _open(temporary) as file:
                     used = _verify(path, file, spec, parts)
@@ -190,6 +196,11 @@ def _found(ids: set[int], values: NDArray[Any]) -> set[int]:
     if len(ids) > _FEW_IDS:
         return ids & set(np.unique(values).tolist())
     return {value for value in ids if (values == value).any()}
+
+
+def _chunk_rows(cols: int) -> int:
+    """Rows of a raster of that width that GDAL takes at a time for overviews; they change no pixel."""
+    return max(_MIN_CHUNK, min(_MAX_CHUNK, _CHUNK_PIXELS // cols // _MIN_CHUNK * _MIN_CHUNK))
 
 
 def _corrupted(path: Path) -> WriteError:

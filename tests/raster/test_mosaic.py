@@ -16,6 +16,7 @@ from helpers.commandline import first_band
 from helpers.rasters import TRANSFORM, UTM
 from rasterio.crs import CRS
 
+import geoseg.raster.cog
 import geoseg.raster.mosaic
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
@@ -44,14 +45,14 @@ KINDS = {
 }
 
 
-def parts_of(folder: Path, spec: RasterSpec, size: int = 104, missing: int = 5) -> list[tuple[Block, Path]]:
+def parts_of(folder: Path, spec: RasterSpec, size: int = 208, missing: int = 5) -> list[tuple[Block, Path]]:
     """Random parts of the extent; every `missing`-th block has none."""
     highest, random = {"uint8": 7, "uint16": 301, "uint32": 1 << 20}[spec.dtype], np.random.default_rng(1)
     parts = []
     folder.mkdir()
     for block in Partition((spec.extent,), size):
         if block.index % missing:
-            coarse = random.integers(0, highest, (13, 13))
+            coarse = random.integers(0, highest, (26, 26))
             values = np.kron(coarse, np.ones((8, 8), int))[: block.window.shape[0], : block.window.shape[1]]
             write_part(folder / f"{block.index}.tif", values.astype(spec.dtype))
             parts.append((block, folder / f"{block.index}.tif"))
@@ -75,7 +76,8 @@ def test_a_mosaic_of_rows_gives_the_same_files(kind: str, tmp_path: Path, monkey
     shuffled = [parts[i] for i in np.random.default_rng(2).permutation(len(parts))]
     by_cols = sorted(parts, key=lambda part: (part[0].index % 2, -part[0].index))
     made = []
-    for name, each in (("rows", parts), ("shuffled", shuffled), ("by_cols", by_cols), ("flat", parts)):
+    orders = {"rows": parts, "shuffled": shuffled, "by_cols": by_cols, "flat": parts}
+    for name, each in orders.items():
         if name == "flat":
             monkeypatch.setattr(geoseg.raster.mosaic, "_rows", flat)
         (tmp_path / name).mkdir()
@@ -83,6 +85,19 @@ def test_a_mosaic_of_rows_gives_the_same_files(kind: str, tmp_path: Path, monkey
         made.append(files(tmp_path / name / "map.tif"))
     assert made[1:] == [made[0]] * 3
     assert set(made[0]) == {"map.tif", *(["map.tif.aux.xml"] if spec.classes else [])}
+
+
+@pytest.mark.parametrize("kind", ["classes", "confidence", "superpixels"])
+def test_overviews_do_not_depend_on_the_rows_taken_at_a_time(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = KINDS[kind]
+    parts, made = parts_of(tmp_path / "parts", spec), []
+    for pixels in (1 << 23, 1, 700 * 48):
+        monkeypatch.setattr(geoseg.raster.cog, "_CHUNK_PIXELS", pixels)
+        write_cog(tmp_path / "map.tif", spec, parts)
+        made.append(files(tmp_path / "map.tif"))
+    assert made[0] == made[1] == made[2]
 
 
 def test_its_rows_are_read_from_the_top_down(tmp_path: Path) -> None:
@@ -108,6 +123,16 @@ def test_blocks_around_the_extent_that_follow_it(tmp_path: Path) -> None:
         write_part(tmp_path / f"{block.index}.tif", values)
         parts.append((block, tmp_path / f"{block.index}.tif"))
     np.testing.assert_array_equal(np.concatenate(list(read_rows(spec, parts, 64, tmp_path))), expected)
+
+
+def test_a_gap_hides_nothing_that_came_before(tmp_path: Path) -> None:
+    spec = replace(KINDS["classes"], extent=Window.of(0, 0, 32, 48))
+    blocks, parts = Partition((spec.extent,), 16), []
+    for index in (4, 0, 3, 5):
+        write_part(tmp_path / f"{index}.tif", np.full((16, 16), index + 1, np.uint8))
+        parts.append((blocks[index], tmp_path / f"{index}.tif"))
+    (rows,) = read_rows(spec, parts, 32, tmp_path)
+    assert rows[::16, ::16].tolist() == [[1, 0, 0], [4, 5, 6]]
 
 
 def test_what_gdal_keeps_in_memory_grows_with_the_rows(tmp_path: Path) -> None:
