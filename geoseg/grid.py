@@ -257,40 +257,27 @@ class Partition(Sequence[Block]):
         rows, cols = [window.rows for window in self.windows], [window.cols for window in self.windows]
         return Window(*(Span(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, cols)))
 
-    def last_touching(self, area: Window) -> int | None:
-        """Return the number of the last block of this sequence that shares a pixel with `area`; None if none does.
+    def last_touching(self, area: Window, among: Sequence[int]) -> int | None:
+        """Return the number of the last block that shares a pixel with `area`; None if none does.
 
-        Raises:
-            ValueError: The sequence is a slice with gaps.
+        Args:
+            area: Some pixels.
+            among: Numbers of the blocks that count, in ascending order.
         """
-        if self.indices.step != 1:
-            raise ValueError("blocks that are not consecutive")
-        for piece in reversed(range(len(self.windows))):
-            found = self._last_of(piece, area.intersect(self.windows[piece]))
-            if found is not None:
-                return found if found >= self.indices.start else None
+        for window, first, width in reversed([*zip(self.windows, self._firsts, self._widths, strict=False)]):
+            common = area.intersect(window)
+            if not common.pixels:
+                continue
+            rows, cols = (
+                range((span.start - outer.start) // self.block_size, -(-(span.stop - outer.start) // self.block_size))
+                for span, outer in ((common.rows, window.rows), (common.cols, window.cols))
+            )
+            for row in reversed(rows):
+                start = first + row * width
+                place = bisect_left(among, start + cols.stop)
+                if place and among[place - 1] >= start + cols.start:
+                    return among[place - 1]
         return None
-
-    def _last_of(self, piece: int, area: Window) -> int | None:
-        """The number of the last block of one window, before the end of this sequence, that shares a pixel with `area`,
-        a part of the window."""
-        if not area.pixels:
-            return None
-        window, width, size = self.windows[piece], self._widths[piece], self.block_size
-        (top, bottom), (left, right) = (
-            ((span.start - outer.start) // size, (span.stop - 1 - outer.start) // size)
-            for span, outer in ((area.rows, window.rows), (area.cols, window.cols))
-        )
-        last = self.indices.stop - 1 - self._firsts[piece]
-        if last < 0:
-            return None
-        # The row of blocks in which the sequence ends counts as far as it goes, earlier ones as a whole.
-        row, end = divmod(last, width)
-        if bottom < row:
-            row, end = bottom, right
-        elif end < left:
-            row, end = row - 1, right
-        return self._firsts[piece] + row * width + min(end, right) if row >= top else None
 
     def _block(self, index: int) -> Block:
         piece = bisect_right(self._firsts, index) - 1

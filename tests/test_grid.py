@@ -73,20 +73,14 @@ def test_a_partition_is_the_sequence_of_its_blocks(pieces: list[Window], size: i
     assert all(rows <= made.block_shape[0] and cols <= made.block_shape[1] for rows, cols in map(_shape, blocks))
 
 
-@given(st.lists(small_windows, min_size=1, max_size=2), st.integers(1, 3), small_windows)
-def test_the_last_block_that_touches_an_area(pieces: list[Window], size: int, area: Window) -> None:
+@given(st.lists(small_windows, min_size=1, max_size=2), st.integers(1, 3), small_windows, st.integers(0, 1 << 60))
+def test_the_last_block_that_touches_an_area(pieces: list[Window], size: int, area: Window, kept: int) -> None:
     made = Partition(pieces, size)
     touching_it = [block.index for block in made if block.window.intersect(area).pixels]
-    for start in range(len(made)):
-        for stop in range(start, len(made) + 1):
-            expected = max((index for index in touching_it if start <= index < stop), default=None)
-            assert made[start:stop].last_touching(area) == expected
-
-
-def test_a_slice_with_gaps_has_no_last_block_of_an_area() -> None:
-    area = Window.of(0, 0, 9, 9)
-    with pytest.raises(ValueError, match="not consecutive"):
-        partition(area, 2)[::2].last_touching(area)
+    among = [index for index in range(len(made)) if kept & 1 << index]
+    for numbers in (range(len(made)), among, *(range(i, i + 3) for i in range(len(made)))):
+        expected = max((index for index in touching_it if index in numbers), default=None)
+        assert made.last_touching(area, numbers) == expected
 
 
 @given(windows, st.integers(0, 20), st.integers(1, 16), windows)

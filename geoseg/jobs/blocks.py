@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class BlockJob(Job[Receipt]):
     run_path: Location
     restart: bool
     _reused = 0
-    _stretch: range | None = None
+    _computed: Sequence[int] | None = None
 
     def close(self) -> None:
         """Close the scene."""
@@ -89,15 +90,17 @@ class BlockJob(Job[Receipt]):
         config = self.worker_settings()
         job = None if config is None else encode(config)
         with Run(
-            self.run_path, self._fingerprint(), blocks=self.total, command=command, restart=self.restart, job=job
-        ) as run:
+            self.run_path, self._fingerprint(), blocks=self.total, columns=self._columns(), command=command,
+            restart=self.restart, job=job,
+        ) as run:  # fmt: skip
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
                 check_space(run.store.scratch, self._disk_bytes())
-            for path in self._output_files():
-                remove_leftovers(path.parent, path.stem)
+            # Once for a.tif, a.qml and a.preview.png: each time, a folder is listed that may hold thousands of maps.
+            for folder, start in {(path.parent, path.name.partition(".")[0]) for path in self._output_files()}:
+                remove_leftovers(folder, start)
             yield run
 
     def joined(self, run: Run) -> None:
@@ -108,10 +111,10 @@ class BlockJob(Job[Receipt]):
         """
         run.check(self._fingerprint())
 
-    def compute(self, run: Run, blocks: Iterable[Block], *, wait: bool = True) -> Generator[Receipt]:
+    def compute(self, run: Run, blocks: Sequence[Block], *, wait: bool = True) -> Generator[Receipt]:
         """Compute those of `blocks` that the run lacks, on this machine, and yield their receipts; see `compute`."""
         # What is kept from block to block depends on which blocks follow.
-        self._stretch = blocks.indices if isinstance(blocks, Partition) else None
+        self._computed = blocks.indices if isinstance(blocks, Partition) else [block.index for block in blocks]
         with self.stages() as stages:
             yield from compute(stages, run, blocks, wait=wait)
 
@@ -140,6 +143,12 @@ class BlockJob(Job[Receipt]):
     def worker_settings(self) -> Opening | None:
         """Return settings with which another process can compute blocks of this job; None if it cannot."""
         return None
+
+    def _columns(self) -> int:
+        """Number of blocks in a row."""
+        first = self.blocks[0].window
+        in_row = (block.window.rows.start == first.rows.start for block in self.blocks)
+        return sum(takewhile(bool, in_row))
 
     def _compute(self, run: Run) -> Generator[Receipt]:
         """Compute the missing blocks."""

@@ -205,7 +205,7 @@ class TeachJob(Job[Looked]):
     def _predictor(self) -> Predictor:
         return Predictor(
             self.scene, self.model, self._plan, self.device, self.precision, "hann", self._batch, self._workers,
-            conversion=self._fit.conversion, teaching=True,
+            conversion=self._fit.conversion, teaching=True, blocks=[block.index for block in self._blocks],
         )  # fmt: skip
 
     def _observed(self, predictor: Predictor) -> Iterator[tuple[Block, Observed | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.grid import Block, Grid, Partition, Span, Window, partition
@@ -149,12 +150,12 @@ class WindowMemo:
     Args:
         plan: The plan.
         max_bytes: Memory for logits between blocks.
-        blocks: Numbers of the consecutive blocks that this process computes; None for all of the plan.
+        blocks: Numbers of the blocks that this process computes, in ascending order; None for all of the plan.
     """
 
-    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: range | None = None) -> None:
+    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
         self._plan, self._max_bytes = plan, max_bytes
-        self._blocks = plan.blocks if blocks is None else plan.blocks[blocks.start : blocks.stop]
+        self._blocks = plan.blocks.indices if blocks is None else blocks
         self._fields: dict[tuple[int, int], Field] = {}
         self._last: dict[tuple[int, int], int] = {}
 
@@ -167,7 +168,7 @@ class WindowMemo:
 
     def put(self, position: tuple[int, int], value: Field) -> None:
         """Add a window for the block that is being computed."""
-        last = self._blocks.last_touching(self._plan.needing(position))
+        last = self._plan.blocks.last_touching(self._plan.needing(position), self._blocks)
         self._fields[position], self._last[position] = value, -1 if last is None else last
 
     def release(self, block: Block) -> None:

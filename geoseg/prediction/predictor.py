@@ -141,7 +141,7 @@ class Predictor:
         memo_bytes: Memory for logits between blocks.
         conversion: Turns pixels into those that the model knows; None takes them as they are.
         teaching: Describe superpixels for `observe`, whether or not the model was taught.
-        blocks: Numbers of the consecutive blocks that will be computed; None for all. Logits are kept for these alone.
+        blocks: Numbers of the blocks that will be computed, ascending; None for all. Logits are kept for these alone.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Predictor:
         memo_bytes: int = MEMO_BYTES,
         conversion: Conversion | Curve | None = None,
         teaching: bool = False,
-        blocks: range | None = None,
+        blocks: Sequence[int] | None = None,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
