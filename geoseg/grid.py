@@ -6,9 +6,13 @@ A *block* is what is written at once; blocks partition the raster that is writte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from operator import attrgetter
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,8 +127,11 @@ def lattice(length: int, tile_size: int, overlap: int) -> tuple[Span, ...]:
 
 def touching(spans: tuple[Span, ...], span: Span) -> range:
     """Return the indices of those `spans` of a lattice that share a pixel with `span`."""
-    hits = [i for i, candidate in enumerate(spans) if len(candidate.intersect(span))]
-    return range(hits[0], hits[-1] + 1) if hits else range(0)
+    if not len(span):
+        return range(0)
+    # Both ends of the spans of a lattice ascend.
+    first = bisect_right(spans, span.start, key=attrgetter("stop"))
+    return range(first, max(first, bisect_left(spans, span.stop, key=attrgetter("start"))))
 
 
 @dataclass(frozen=True)
@@ -170,20 +177,122 @@ class Grid:
 
     def windows_touching(self, area: Window) -> list[tuple[int, int]]:
         """Return the lattice positions (row, col) of the windows that share a pixel with `area`, in raster order."""
-        rows, cols = touching(self.row_spans, area.rows), touching(self.col_spans, area.cols)
+        rows, cols = self._touching(area)
         return [(i, j) for i in rows for j in cols]
 
+    def count_touching(self, area: Window) -> int:
+        """Return the number of windows that share a pixel with `area`."""
+        rows, cols = self._touching(area)
+        return len(rows) * len(cols)
 
-def partition(extent: Window, block_size: int) -> Iterator[Block]:
-    """Yield the blocks that partition `extent`, in raster order from its first pixel.
+    def _touching(self, area: Window) -> tuple[range, range]:
+        return touching(self.row_spans, area.rows), touching(self.col_spans, area.cols)
+
+
+class Partition(Sequence[Block]):
+    """The blocks that partition one or more windows. Each is made when it is asked for, so a million need no memory.
+
+    Blocks are numbered in raster order from the first pixel of each window, through one window after the other. A slice
+    is a Partition too, whose blocks keep their numbers.
+
+    Args:
+        windows: The pixels to partition; windows have no pixel in common.
+        block_size: Side of a block in pixels; blocks at the bottom and right edges of a window are clipped.
+        indices: Numbers of the blocks that the sequence has; None for all.
+
+    Attributes:
+        windows: Those with a pixel.
+        block_size: As given.
+        indices: As given.
+    """
+
+    def __init__(self, windows: Sequence[Window], block_size: int, indices: range | None = None) -> None:
+        self.windows = tuple(window for window in windows if window.pixels)
+        self.block_size = block_size
+        shapes = [tuple(-(-length // block_size) for length in window.shape) for window in self.windows]
+        self._widths = [cols for _, cols in shapes]
+        # Number of the first block of each window, and the number of all blocks.
+        self._firsts = [0, *accumulate(rows * cols for rows, cols in shapes)]
+        self.indices = range(self._firsts[-1]) if indices is None else indices
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Partition) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.windows, self.block_size, self.indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, item: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, item: slice) -> Partition: ...
+
+    def __getitem__(self, item: int | slice) -> Block | Partition:
+        if isinstance(item, slice):
+            return Partition(self.windows, self.block_size, self.indices[item])
+        return self._block(self.indices[item])
+
+    def __iter__(self) -> Iterator[Block]:
+        return map(self._block, self.indices)
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, Block) and item.index in self.indices and self._block(item.index) == item
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(rows, cols) that hold every block; of a slice, every block of the whole."""
+        rows, cols = (max((window.shape[axis] for window in self.windows), default=0) for axis in (0, 1))
+        return min(rows, self.block_size), min(cols, self.block_size)
+
+    @property
+    def hull(self) -> Window:
+        """The smallest window that holds all of the windows, of which there is at least one."""
+        rows, cols = [window.rows for window in self.windows], [window.cols for window in self.windows]
+        return Window(*(Span(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, cols)))
+
+    def last_touching(self, area: Window, among: Sequence[int]) -> int | None:
+        """Return the number of the last block that shares a pixel with `area`; None if none does.
+
+        Args:
+            area: Some pixels.
+            among: Numbers of the blocks that count, in ascending order.
+        """
+        for window, first, width in reversed([*zip(self.windows, self._firsts, self._widths, strict=False)]):
+            common = area.intersect(window)
+            if not common.pixels:
+                continue
+            rows, cols = (
+                range((span.start - outer.start) // self.block_size, -(-(span.stop - outer.start) // self.block_size))
+                for span, outer in ((common.rows, window.rows), (common.cols, window.cols))
+            )
+            for row in reversed(rows):
+                start = first + row * width
+                place = bisect_left(among, start + cols.stop)
+                if place and among[place - 1] >= start + cols.start:
+                    return among[place - 1]
+        return None
+
+    def _block(self, index: int) -> Block:
+        piece = bisect_right(self._firsts, index) - 1
+        window = self.windows[piece]
+        row, col = divmod(index - self._firsts[piece], self._widths[piece])
+        top, left = window.rows.start + row * self.block_size, window.cols.start + col * self.block_size
+        rows = Span(top, min(top + self.block_size, window.rows.stop))
+        return Block(index, Window(rows, Span(left, min(left + self.block_size, window.cols.stop))))
+
+
+def partition(extent: Window, block_size: int) -> Partition:
+    """Return the blocks that partition `extent`, in raster order from its first pixel.
 
     Args:
         extent: The pixels to partition.
         block_size: Side of a block in pixels; blocks at the bottom and right edges are clipped.
     """
-    index = 0
-    for row in range(extent.rows.start, extent.rows.stop, block_size):
-        for col in range(extent.cols.start, extent.cols.stop, block_size):
-            window = Window.of(row, col, block_size, block_size).intersect(extent)
-            yield Block(index, window)
-            index += 1
+    return Partition((extent,), block_size)

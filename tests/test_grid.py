@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.grid import Grid, Span, Window, lattice, partition, touching
+from geoseg.grid import Block, Grid, Partition, Span, Window, lattice, partition, touching
 
 tilings = st.integers(1, 40).flatmap(lambda tile: st.tuples(st.just(tile), st.integers(0, tile // 2)))
 spans = st.tuples(st.integers(-30, 30), st.integers(0, 30)).map(lambda s: Span(s[0], s[0] + s[1]))
 windows = st.builds(Window, spans, spans)
+small_windows = st.builds(Window.of, *[st.integers(0, 4)] * 2, *[st.integers(1, 9)] * 2)
 
 
 @given(st.integers(1, 400), tilings)
@@ -58,6 +59,28 @@ def test_law_1_blocks_partition_the_extent_in_raster_order(extent: Window, block
     assert [block.index for block in blocks] == list(range(len(blocks)))
     firsts = [(block.window.rows.start, block.window.cols.start) for block in blocks]
     assert firsts == sorted(firsts)
+
+
+@given(st.lists(windows, max_size=3), st.integers(1, 17), st.slices(30))
+def test_a_partition_is_the_sequence_of_its_blocks(pieces: list[Window], size: int, cut: slice) -> None:
+    made = Partition(pieces, size)
+    listed = [block.window for piece in pieces for block in partition(piece, size)]
+    blocks = [Block(index, window) for index, window in enumerate(listed)]
+    assert (list(made), len(made)) == (blocks, len(blocks))
+    assert list(made[cut]) == [made[i] for i in range(len(made))[cut]] == blocks[cut]
+    assert made[cut] == Partition(pieces, size)[cut]
+    assert [block in made[cut] for block in blocks] == [block in blocks[cut] for block in blocks]
+    assert all(rows <= made.block_shape[0] and cols <= made.block_shape[1] for rows, cols in map(_shape, blocks))
+
+
+@given(st.lists(small_windows, min_size=1, max_size=2), st.integers(1, 3), small_windows, st.integers(0, 1 << 60))
+def test_the_last_block_that_touches_an_area(pieces: list[Window], size: int, area: Window, kept: int) -> None:
+    made = Partition(pieces, size)
+    touching_it = [block.index for block in made if block.window.intersect(area).pixels]
+    among = [index for index in range(len(made)) if kept & 1 << index]
+    for numbers in (range(len(made)), among, *(range(i, i + 3) for i in range(len(made)))):
+        expected = max((index for index in touching_it if index in numbers), default=None)
+        assert made.last_touching(area, numbers) == expected
 
 
 @given(windows, st.integers(0, 20), st.integers(1, 16), windows)
@@ -115,6 +138,10 @@ def test_a_span_that_ends_before_it_starts_is_refused() -> None:
 def test_an_overlap_beyond_half_a_tile_is_refused(overlap: int) -> None:
     with pytest.raises(ValueError, match=f"overlap {overlap}"):
         Grid((10, 10), 64, overlap)
+
+
+def _shape(block: Block) -> tuple[int, int]:
+    return block.window.shape
 
 
 def _pixels(span: Span) -> range:

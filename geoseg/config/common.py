@@ -37,8 +37,7 @@ class Opening:
     Attributes:
         allow_vrt: Accept GDAL's virtual rasters whose sources are in the same folder or below it.
         allow_remote: Accept URLs, cloud storage and archives.
-        max_pixels: Largest number of pixels in a page. The default, a thousand gigapixels, is more than a survey of a
-            whole country, and the largest scene whose blocks can still be planned in memory.
+        max_pixels: Largest number of pixels in a page. The default, a thousand gigapixels, is more than most surveys.
         page: Page of a TIFF with several, counted from 1; None reads the first one and warns that there are more.
         nodata: Value of invalid pixels; None uses the value that the file declares.
     """

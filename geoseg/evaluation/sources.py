@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.config import EvaluateConfig, Opening, PredictConfig
 from geoseg.errors import BandError, InputError
 from geoseg.files.record import find_record
-from geoseg.grid import Block, Grid, partition
+from geoseg.grid import Block, Grid, Partition, partition
 from geoseg.location import Location, Remote
 from geoseg.model.file import load_model
 from geoseg.model.inference import select_device, select_precision
@@ -64,7 +64,7 @@ class Source(Protocol):
     def max_id(self, scene: Scene) -> int:
         """Return the highest cluster that `predict` can yield."""
 
-    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+    def blocks(self, scene: Scene) -> Partition:
         """Return the blocks that partition `scene`, in raster order."""
 
     def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
@@ -130,7 +130,7 @@ class ModelSource:
         """Return the highest id of the model's classes."""
         return len(self.names)
 
-    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+    def blocks(self, scene: Scene) -> Partition:
         """Return the blocks of the prediction."""
         return self._plan(scene).blocks
 
@@ -225,9 +225,9 @@ class RasterSource:
         """Return the highest cluster, by the type of the raster."""
         return min(_MAX_ID, int(np.iinfo(scene.dtype).max)) + 1 - self.first_id
 
-    def blocks(self, scene: Scene) -> tuple[Block, ...]:
+    def blocks(self, scene: Scene) -> Partition:
         """Return the blocks that are read."""
-        return tuple(partition(scene.extent, self.block_size))
+        return partition(scene.extent, self.block_size)
 
     def predict(self, scene: Scene) -> Iterator[tuple[Block, NDArray[Any]]]:
         """Read block by block.

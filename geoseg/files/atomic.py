@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
+from geoseg.files.folders import names, remove_folder
 from geoseg.files.lock import process_lives
 from geoseg.files.own import create
 from geoseg.files.permissions import Permissions
@@ -59,7 +60,7 @@ def publishing(path: Path, own: bool = False, permissions: Permissions | None = 
             raise
         raise WriteError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        _remove(temporary)
+        _remove(temporary, alone=own)
 
 
 def publish_bytes(path: Path, data: bytes, own: bool = False, permissions: Permissions | None = None) -> None:
@@ -83,15 +84,19 @@ def publish_bytes(path: Path, data: bytes, own: bool = False, permissions: Permi
 
 
 @contextmanager
-def scratch_folder(target: Path) -> Iterator[Path]:
+def scratch_folder(target: Path, kind: str = "parts") -> Iterator[Path]:
     """Yield a hidden folder beside an output for intermediate files; it is removed at the end of the block.
 
     `remove_leftovers` removes that of a process that was killed.
 
+    Args:
+        target: The output.
+        kind: What is in the folder: one word, which tells it from others of the same output.
+
     Raises:
         WriteError: The folder cannot be made.
     """
-    folder = target.with_name(f".{plain_name(target.stem)}{_own_temporary()}.parts")
+    folder = target.with_name(f".{plain_name(target.stem)}{_own_temporary()}.{kind}")
     _unfinished.add(folder)
     try:
         _make_folder(folder)
@@ -123,22 +128,24 @@ def remove_leftovers(folder: Path, stem: str = "*") -> None:
         folder: Where to look.
         stem: Stem of the outputs whose temporary files are removed; all by default.
     """
-    stem = stem if stem == "*" else plain_name(stem)
-    for entry in folder.glob(f".{stem if stem == '*' else glob.escape(stem)}.*.tmp*"):
-        process = _process_of(entry)
-        if process is not None and not process_lives(process) and not (entry / _MARKER).exists():
-            _delete(entry)
+    start = "." if stem == "*" else f".{plain_name(stem)}."
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for name in names(folder):
+            process = _process_of(name) if name.startswith(start) else None
+            if process is not None and not process_lives(process) and not (folder / name / _MARKER).exists():
+                _delete(folder / name)
 
 
-def _process_of(temporary: Path) -> int | None:
-    """The process of this machine that a temporary file belongs to; None if it is not one of this machine."""
-    found = re.match(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp(?![^.])", temporary.name)
+def _process_of(temporary: str) -> int | None:
+    """The process of this machine that a temporary file belongs to, by its name; None if it is not one of this
+    machine."""
+    found = re.match(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp(?![^.])", temporary)
     return int(found[1]) if found else None
 
 
 def _in_use(temporary: Path) -> bool:
     """Whether a temporary file belongs to another process of this machine that has not ended."""
-    process = _process_of(temporary)
+    process = _process_of(temporary.name)
     return process is not None and process != os.getpid() and process_lives(process)
 
 
@@ -297,9 +304,15 @@ def _place(file: Path, target: Path, permissions: Permissions | None) -> None:
         shutil.copyfile(file, temporary)
 
 
-def _remove(temporary: Path) -> None:
-    """Remove a temporary file together with files such as .aux.xml, whose names start with its name."""
-    leftovers = list(temporary.parent.glob(f"{glob.escape(temporary.name)}*"))
+def _remove(temporary: Path, alone: bool = False) -> None:
+    """Remove a temporary file together with files such as .aux.xml, whose names start with its name.
+
+    Args:
+        temporary: The file, which need not exist.
+        alone: It is one of a folder of geoseg's own, which may have millions and is not listed: no other file belongs
+            to it.
+    """
+    leftovers = [temporary] if alone else list(temporary.parent.glob(f"{glob.escape(temporary.name)}*"))
     for leftover in leftovers:
         _delete(leftover)
     if not any(map(os.path.lexists, leftovers)):
@@ -309,6 +322,6 @@ def _remove(temporary: Path) -> None:
 def _delete(path: Path) -> None:
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_folder(path)
         else:
             path.unlink()

@@ -18,7 +18,7 @@ from geoseg.config.codec import encode
 from geoseg.errors import UnavailableError
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
-from geoseg.grid import Block
+from geoseg.grid import Block, Partition
 from geoseg.jobs.job import Job
 from geoseg.location import Location
 from geoseg.outputs.delivery import Delivery
@@ -48,6 +48,7 @@ class BlockJob(Job[Receipt]):
     restart: bool
     delivery: Delivery | None = None
     _reused = 0
+    _computed: Sequence[int] | None = None
 
     def close(self) -> None:
         """Close the scene."""
@@ -115,8 +116,10 @@ class BlockJob(Job[Receipt]):
         """
         run.check(self._fingerprint())
 
-    def compute(self, run: Run, blocks: Iterable[Block], *, wait: bool = True) -> Generator[Receipt]:
+    def compute(self, run: Run, blocks: Sequence[Block], *, wait: bool = True) -> Generator[Receipt]:
         """Compute those of `blocks` that the run lacks, on this machine, and yield their receipts; see `compute`."""
+        # What is kept from block to block depends on which blocks follow.
+        self._computed = blocks.indices if isinstance(blocks, Partition) else [block.index for block in blocks]
         with self.stages() as stages:
             yield from compute(stages, run, blocks, wait=wait)
 

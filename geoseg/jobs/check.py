@@ -122,15 +122,15 @@ def _check_run(folder: Path) -> Iterator[Finding]:
         yield findings.failed("parts", f"{name} differs from its checksum; the same command computes it again")
     if len(damaged) > MAX_LISTED:
         yield findings.failed("parts", f"{len(damaged) - MAX_LISTED} more parts differ from their checksums")
-    yield findings.passed("parts", f"{len(intact)} parts are intact; {_missing(manifest or {}, intact, damaged)}")
+    yield findings.passed("parts", f"{intact} parts are intact; {_missing(manifest or {}, intact, damaged)}")
 
 
-def _missing(manifest: dict[str, Any], intact: list[str], damaged: list[str]) -> str:
+def _missing(manifest: dict[str, Any], intact: int, damaged: list[str]) -> str:
     """Say how many blocks have no part yet."""
     blocks = manifest.get("blocks")
     if not isinstance(blocks, int):
         return "the number of missing parts is unknown"
-    return f"{blocks - len(intact) - len(damaged)} of {blocks} are missing"
+    return f"{blocks - intact - len(damaged)} of {blocks} are missing"
 
 
 def _check_training(folder: Path) -> Iterator[Finding]:

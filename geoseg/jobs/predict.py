@@ -138,7 +138,6 @@ class PredictJob(BlockJob):
     def summary(self) -> dict[str, Any]:
         """Return the plan as JSON values: sizes, counts, and estimates of memory and disk space in MiB."""
         config, outputs = self.config, self.outputs
-        positions = {position for block in self.plan.blocks for position in self.plan.windows(block)}
         return {
             "scene": str(self.scene.path),
             "rows": len(self.extent.rows),
@@ -146,8 +145,8 @@ class PredictJob(BlockJob):
             "megapixels": round(self.extent.pixels / 1e6, 1),
             "bands": list(self.scene.bands),
             "blocks": self.total,
-            "block_size": max(len(block.window.cols) for block in self.plan.blocks),
-            "windows": len(positions),
+            "block_size": self.plan.blocks.block_shape[1],
+            "windows": self.plan.window_count,
             "tile_size": self.plan.grid.tile_size,
             "overlap": self.plan.grid.overlap,
             "halo": self.plan.halo,
@@ -231,9 +230,9 @@ class PredictJob(BlockJob):
         predictor = Predictor(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend,
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
-            conversion=self.fit.conversion,
+            conversion=self.fit.conversion, blocks=self._computed,
         )  # fmt: skip
-        rows = max(len(block.window.rows) for block in self.blocks) + 2 * self.plan.halo
+        rows = self.plan.blocks.block_shape[0] + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
             yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene)
 

@@ -116,7 +116,7 @@ class RelabelJob(BlockJob):
             if not self._torn and sha256(path) not in self._digests():
                 raise InputError(f"{path}: is not the file that {self._record.path.name} describes; predict it again")
             self._inputs = stack.pop_all()
-        self.blocks = tuple(partition(self.scene.extent, _BLOCK))
+        self.blocks = partition(self.scene.extent, _BLOCK)
         self.total = len(self.blocks)
         self._used: tuple[Any, ...] | None = None
 

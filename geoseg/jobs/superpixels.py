@@ -13,7 +13,7 @@ from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, interrupted, publish_bytes
 from geoseg.files.finished import difference
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
-from geoseg.grid import partition
+from geoseg.grid import Partition, partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.imagery import warn_of_fills
 from geoseg.jobs.results import SuperpixelsResult
@@ -29,7 +29,8 @@ from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
 from geoseg.runs.local import Stages
-from geoseg.runs.run import VECTOR_PART, Run
+from geoseg.runs.parts import VECTOR_PART
+from geoseg.runs.run import Run
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.crs import check_format
 from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, vector_sidecars, write_layer
@@ -56,6 +57,7 @@ class SuperpixelsJob(BlockJob):
     """
 
     stage = "superpixels"
+    blocks: Partition
 
     def __init__(self, config: SegmentConfig) -> None:
         config, self.delivery = delivered(config, SEGMENTED)
@@ -75,7 +77,7 @@ class SuperpixelsJob(BlockJob):
         except BaseException:
             self.scene.close()
             raise
-        self.blocks = tuple(partition(self.scene.extent, config.block_size))
+        self.blocks = partition(self.scene.extent, config.block_size)
         self.segmenter = Segmenter(self.scene, config, config.workers or default_workers(), driver)
         self.total = len(self.blocks)
         self._count: int | None = None
@@ -110,7 +112,7 @@ class SuperpixelsJob(BlockJob):
     def stages(self) -> Iterator[Stages[Any, Any]]:
         """Yield what computes a block."""
         segmenter = self.segmenter
-        rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
+        rows = self.blocks.block_shape[0] + 2 * segmenter.halo
         with self.scene.caching(rows):
             yield Stages(segmenter.read, segmenter.cut, segmenter.finish, self._check_scene)
 
@@ -142,12 +144,10 @@ class SuperpixelsJob(BlockJob):
             scene.extent, scene.georeference, "uint32", SUPERPIXEL_LAYER, tags, scene.area_or_point,
             resampling="NEAREST",
         )  # fmt: skip
-        parts = [(block, run.part(block, SUPERPIXEL_LAYER)) for block in self.blocks]
-        write_cog(path, spec, [(block, part) for block, part in parts if part.exists()])
+        write_cog(path, spec, run.parts(SUPERPIXEL_LAYER, self.blocks))
 
     def _write_polygons(self, path: Path, run: Run, spec: VectorSpec) -> int:
-        parts = [run.part(block, SUPERPIXEL_LAYER, VECTOR_PART) for block in self.blocks]
-        return write_layer(path, spec, [part for part in parts if part.exists()])
+        return write_layer(path, spec, [part for _, part in run.parts(SUPERPIXEL_LAYER, self.blocks, VECTOR_PART)])
 
     def _write_style(self, staged: Path, spec: VectorSpec) -> list[Path]:
         """Write the style of polygons into a GeoPackage, or else beside them unless there is one; return new files."""

@@ -184,13 +184,12 @@ class TeachJob(Job[Looked]):
         digest = self._digest()
         self._scenes = scenes if digest in scenes else (*scenes, digest)
         self._number = self._scenes.index(digest)
-        every = [Block(index, b.window) for index, b in enumerate(partition(self.scene.extent, BLOCK_SIZE))]
+        every = partition(self.scene.extent, BLOCK_SIZE)
         count = min(_SAMPLED, len(every))
         self._sampled = {every[(2 * i + 1) * len(every) // (2 * count)].index for i in range(count)}
         self._blocks = [b for b in every if b.index in self._sampled or reference.touches(b.window)]
         grid = Grid(self.scene.shape, model.windows.tile_size, model.windows.overlap)
-        planned = plan(grid, model.superpixels, self.scene.extent, BLOCK_SIZE, steps=steps_of(model, 0))
-        self._plan = replace(planned, blocks=tuple(self._blocks))
+        self._plan = plan(grid, model.superpixels, self.scene.extent, BLOCK_SIZE, steps=steps_of(model, 0))
         self._batch = default_batch_size(self.device.type)
         self._workers = config.workers or default_workers()
         demand = demand_of(self.scene, model, self._plan, BLOCK_SIZE, self._batch, self._workers, self.device)
@@ -206,7 +205,7 @@ class TeachJob(Job[Looked]):
     def _predictor(self) -> Predictor:
         return Predictor(
             self.scene, self.model, self._plan, self.device, self.precision, "hann", self._batch, self._workers,
-            conversion=self._fit.conversion, teaching=True,
+            conversion=self._fit.conversion, teaching=True, blocks=[block.index for block in self._blocks],
         )  # fmt: skip
 
     def _observed(self, predictor: Predictor) -> Iterator[tuple[Block, Observed | None]]:

@@ -221,7 +221,8 @@ class WorkJob(Job[Receipt]):
     def _work(self, run: Run, blocks: Sequence[int], wait: bool) -> Generator[Receipt]:
         with ExitStack() as stack:
             job = self._only or stack.enter_context(self._open(run))
-            wanted = [job.blocks[index] for index in blocks]
+            every = job.blocks
+            wanted = every[blocks.start : blocks.stop] if isinstance(blocks, range) else [every[i] for i in blocks]
             yield from stack.enter_context(closing(job.compute(run, wanted, wait=wait)))
 
     def _open(self, run: Run) -> BlockJob:

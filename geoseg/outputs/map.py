@@ -30,7 +30,7 @@ from geoseg.outputs.styles import confidence_qml, file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import read_small, write_cog
 from geoseg.raster.georeference import Georeference
-from geoseg.raster.mosaic import RasterSpec
+from geoseg.raster.mosaic import Parts, RasterSpec
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import Surroundings, sieve_parts
 from geoseg.runs.run import Run
@@ -124,10 +124,9 @@ class MapFiles:
         ids: tuple[int, ...] = ()
         for layer, path, dtype, class_map in layers:
             spec = RasterSpec(self.extent, georeference, dtype, layer, tags, self.scene.area_or_point, class_map)
+            parts: Parts = run.parts(layer, self.blocks[: self.written])
             if class_map is not None and self.config.min_area is not None:
                 parts = self._sieved(run, spec, self.config.min_area)
-            else:
-                parts = self._parts(run, layer, self.blocks[: self.written])
             ids += write_cog(path, spec, parts)
         used = tuple(classes[value] for value in ids)
         write_styles(outputs, used, self.config.sld, self.config.legend)
@@ -147,17 +146,13 @@ class MapFiles:
             whole, features = feature_areas(raster, self.features, origin)
         publish_bytes(path, area_table(whole, used, features))
 
-    def _parts(self, run: Run, layer: str, blocks: Sequence[Block]) -> list[tuple[Block, Path]]:
-        """The blocks that have a part, and their parts."""
-        return [(block, part) for block in blocks if (part := run.part(block, layer)).exists()]
-
     def _sieved(self, run: Run, spec: RasterSpec, min_area: Area) -> list[tuple[Block, Path]]:
         """The parts of the class raster after the sieve, which also sees what lies around the extent."""
         scene = self.scene
         wide = replace(spec, extent=self.around, georeference=scene.georeference.shifted(self.around))
         surroundings = Surroundings(self.extent, scene.extent, scene.georeference)
         parts, doubtful = sieve_parts(
-            run.store.scratch, wide, self._parts(run, "classes", self.blocks), min_area, surroundings
+            run.store.scratch, wide, run.parts("classes", self.blocks), min_area, surroundings
         )
         if doubtful:
             log.warning(

@@ -148,7 +148,7 @@ def demand_of(
         workers: Number of threads.
         device: Where the network runs.
     """
-    grid, rows = plan.grid, max(len(block.window.rows) for block in plan.blocks)
+    grid, rows = plan.grid, plan.blocks.block_shape[0]
     return Demand(
         scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.spec.classes,
         model.superpixels, WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers,

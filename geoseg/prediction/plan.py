@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geoseg.grid import Block, Grid, Span, Window, partition
+from geoseg.grid import Block, Grid, Partition, Span, Window, partition
 from geoseg.prediction.blend import Field
 from geoseg.recipes import SuperpixelConfig
 from geoseg.segments.superpixels import halo, reach
@@ -48,7 +49,7 @@ class Plan:
 
     grid: Grid
     extent: Window
-    blocks: tuple[Block, ...]
+    blocks: Partition
     written: int
     halo: int
     reach: int
@@ -68,6 +69,21 @@ class Plan:
     def windows(self, block: Block) -> list[tuple[int, int]]:
         """Return the lattice positions of the windows that `block` needs, in raster order."""
         return self.grid.windows_touching(self.pooled(block))
+
+    @property
+    def window_count(self) -> int:
+        """Number of windows that the blocks need, each counted once."""
+        # Blocks leave no gap, and what a block needs reaches equally far on all sides; so does what all of them need.
+        return self.grid.count_touching(self.blocks.hull.expand(self._margin, self.grid.extent))
+
+    def needing(self, position: tuple[int, int]) -> Window:
+        """Return the pixels whose blocks need the window at a lattice position."""
+        return self.grid.window(position).expand(self._margin, self.grid.extent)
+
+    @property
+    def _margin(self) -> int:
+        """Pixels from a block to the edge of its `pooled` window."""
+        return self.neighbourhood + self.reach
 
 
 def neighbourhood(size: int, steps: int) -> int:
@@ -109,13 +125,11 @@ def plan(
             None is `rounds`. The halo is that of superpixels, widened by their `neighbourhood`.
     """
     steps = rounds if steps is None else steps
-    inner = list(partition(extent, block_size))
     strips = [] if around is None else _strips(extent, around)
-    windows = [block.window for window in (extent, *strips) for block in partition(window, block_size)]
-    blocks = tuple(Block(index, window) for index, window in enumerate(windows))
+    blocks, written = Partition((extent, *strips), block_size), len(partition(extent, block_size))
     size, added = superpixels.size, neighbourhood(superpixels.size, steps)
     read = halo(size, superpixels.iterations) + added
-    return Plan(grid, extent, blocks, len(inner), read, reach(size), rounds, steps, added)
+    return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added)
 
 
 def _strips(extent: Window, around: Window) -> list[Window]:
@@ -131,19 +145,19 @@ def _strips(extent: Window, around: Window) -> list[Window]:
 
 
 class WindowMemo:
-    """Logits of windows, each kept until the last block of the plan that needs it.
+    """Logits of windows, each kept until the last block that needs it.
 
     Args:
         plan: The plan.
         max_bytes: Memory for logits between blocks.
+        blocks: Numbers of the blocks that this process computes, in ascending order; None for all of the plan.
     """
 
-    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES) -> None:
+    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
+        self._plan, self._max_bytes = plan, max_bytes
+        self._blocks = plan.blocks.indices if blocks is None else blocks
         self._fields: dict[tuple[int, int], Field] = {}
-        self._max_bytes = max_bytes
         self._last: dict[tuple[int, int], int] = {}
-        for block in plan.blocks:
-            self._last |= dict.fromkeys(plan.windows(block), block.index)
 
     def __contains__(self, position: tuple[int, int]) -> bool:
         return position in self._fields
@@ -154,14 +168,20 @@ class WindowMemo:
 
     def put(self, position: tuple[int, int], value: Field) -> None:
         """Add a window for the block that is being computed."""
-        self._fields[position] = value
+        last = self._plan.blocks.last_touching(self._plan.needing(position), self._blocks)
+        self._fields[position], self._last[position] = value, -1 if last is None else last
 
     def release(self, block: Block) -> None:
         """Drop the windows that no block after `block` needs, then those needed last until the rest fits."""
-        for position in [p for p in self._fields if self._last.get(p, -1) <= block.index]:
-            del self._fields[position]
+        for position in [p for p in self._fields if self._last[p] <= block.index]:
+            self._drop(position)
         excess = sum(value.nbytes for value in self._fields.values()) - self._max_bytes
         for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
             if excess <= 0:
                 break
-            excess -= self._fields.pop(position).nbytes
+            excess -= self._drop(position)
+
+    def _drop(self, position: tuple[int, int]) -> int:
+        """Drop a window; return the bytes that it took."""
+        del self._last[position]
+        return self._fields.pop(position).nbytes

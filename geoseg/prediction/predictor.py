@@ -141,6 +141,7 @@ class Predictor:
         memo_bytes: Memory for logits between blocks.
         conversion: Turns pixels into those that the model knows; None takes them as they are.
         teaching: Describe superpixels for `observe`, whether or not the model was taught.
+        blocks: Numbers of the blocks that will be computed, ascending; None for all. Logits are kept for these alone.
     """
 
     def __init__(
@@ -158,13 +159,14 @@ class Predictor:
         memo_bytes: int = MEMO_BYTES,
         conversion: Conversion | Curve | None = None,
         teaching: bool = False,
+        blocks: Sequence[int] | None = None,
     ) -> None:
         self.scene, self.model, self.plan = scene, model, plan
         self.device, self.precision, self.blend = device, precision, blend
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds, teaching)
         self._margin = MARGIN if teaching else margin_of(model)
-        self._memo = WindowMemo(plan, memo_bytes)
+        self._memo = WindowMemo(plan, memo_bytes, blocks)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
 

@@ -7,7 +7,7 @@ whatever order the parts were made. A value of 0 is nodata, always.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,26 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import WriteError
-from geoseg.files.atomic import publishing
+from geoseg.files.atomic import publishing, scratch_folder
 from geoseg.files.record import parse_provenance
 from geoseg.files.targets import check_space
-from geoseg.grid import Block
-from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec, mosaic_vrt, offset_in
+from geoseg.raster.mosaic import TIFF_BLOCK, Parts, RasterSpec, mosaic_vrt, offset_in
 
 GDAL_VERSION = str(rasterio.__gdal_version__)
 
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are copied and read back; it needs no more than a few rows of TIFF blocks."""
+
+_COPYING = {
+    "GDAL_CACHEMAX": COPY_CACHE,
+    # Otherwise the folder of the parts, which may have a million, is listed for each part that is opened.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+}
+
+_CHUNK_PIXELS = 1 << 23
+_MIN_CHUNK, _MAX_CHUNK = 16, 512
+"""Pixels, and rows, that GDAL takes at a time for overviews. By default it takes rows of blocks, of any width: 2 KB for
+each column of the raster."""
 
 _FEW_IDS = 16
 
@@ -66,13 +76,13 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
-def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> tuple[int, ...]:
+def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
     """Join parts to one COG, atomically, and verify its pixels; sidecars of an older file at `path` are removed.
 
     Args:
         path: The file to write.
         spec: What the raster is.
-        parts: Blocks of the extent and the TIFFs that hold them; pixels of other blocks are nodata.
+        parts: Blocks of the extent and their TIFFs.
 
     Returns:
         Of `spec.classes`, the ids that some pixel has, in ascending order.
@@ -82,7 +92,6 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
             intact.
     """
     _check_space(path.parent, spec)
-    vrt = mosaic_vrt(spec, parts)
     options = {
         "COMPRESS": "DEFLATE",
         "BLOCKSIZE": TIFF_BLOCK,
@@ -93,10 +102,11 @@ def write_cog(path: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]])
     }
     target = path.resolve()
     try:
-        with publishing(path) as temporary:
+        with publishing(path) as temporary, scratch_folder(path, "mosaic") as folder:
             # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
-            with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE, GDAL_PAM_ENABLED="YES"):
-                rasterio.shutil.copy(vrt, temporary, driver="COG", **options)
+            chunk = _chunk_rows(spec.extent.shape[1])
+            with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_OVR_CHUNKYSIZE=chunk, **_COPYING):
+                rasterio.shutil.copy(mosaic_vrt(spec, parts, folder), temporary, driver="COG", **options)
                 with _open(temporary) as file:
                     used = _verify(path, file, spec, parts)
             # GDAL writes category names into a sidecar, which has to follow the file to its place.
@@ -126,19 +136,24 @@ def read_small(path: Path, max_side: int) -> NDArray[Any]:
         return small
 
 
-def read_rows(spec: RasterSpec, parts: Sequence[tuple[Block, Path]], height: int) -> Iterator[NDArray[Any]]:
+def read_rows(spec: RasterSpec, parts: Parts, height: int, folder: Path) -> Iterator[NDArray[Any]]:
     """Read the raster that parts make up, from the top down.
 
     Args:
         spec: What the raster is.
-        parts: Blocks of the extent and the TIFFs that hold them; pixels of other blocks are 0.
+        parts: Blocks of the extent and their TIFFs.
         height: Rows to read at a time.
+        folder: Where to make a folder for intermediate files.
 
     Yields:
         (rows, cols) of the full width; the last one may have fewer than `height` rows.
     """
     rows, cols = spec.extent.shape
-    with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE), _open(mosaic_vrt(spec, parts), "VRT") as file:
+    with (
+        scratch_folder(folder / "rows", "mosaic") as scratch,
+        rasterio.Env(**_COPYING),
+        _open(mosaic_vrt(spec, parts, scratch), "VRT") as file,
+    ):
         for start in range(0, rows, height):
             yield file.read(1, window=RasterioWindow(0, start, cols, min(height, rows - start)))
 
@@ -160,7 +175,7 @@ def _open(path: Path | str, driver: str = "GTiff") -> Any:
         return rasterio.open(path, driver=driver)
 
 
-def _verify(path: Path, file: Any, spec: RasterSpec, parts: Sequence[tuple[Block, Path]]) -> tuple[int, ...]:
+def _verify(path: Path, file: Any, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
     """Compare the raster, read back, with the parts it was made of; return the ids of classes that occur."""
     unused = {entry.id for entry in spec.classes.classes} if spec.classes else set()
     if file.shape != spec.extent.shape or file.dtypes[0] != spec.dtype:
@@ -181,6 +196,11 @@ def _found(ids: set[int], values: NDArray[Any]) -> set[int]:
     if len(ids) > _FEW_IDS:
         return ids & set(np.unique(values).tolist())
     return {value for value in ids if (values == value).any()}
+
+
+def _chunk_rows(cols: int) -> int:
+    """Rows of a raster of that width that GDAL takes at a time for overviews; they change no pixel."""
+    return max(_MIN_CHUNK, min(_MAX_CHUNK, _CHUNK_PIXELS // cols // _MIN_CHUNK * _MIN_CHUNK))
 
 
 def _corrupted(path: Path) -> WriteError:

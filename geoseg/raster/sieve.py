@@ -15,7 +15,7 @@ rows are pushed at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
@@ -28,7 +28,7 @@ from geoseg.grid import Block, Span, Window
 from geoseg.raster.cog import read_rows, write_part
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.ground import Ground
-from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec
+from geoseg.raster.mosaic import TIFF_BLOCK, Parts, RasterSpec
 from geoseg.raster.sieve_cut import Cut
 from geoseg.raster.sieve_kernels import merge_small
 from geoseg.units import Area
@@ -158,7 +158,7 @@ class Surroundings:
 
 
 def sieve_parts(
-    folder: Path, spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area,
+    folder: Path, spec: RasterSpec, parts: Parts, min_area: Area,
     surroundings: Surroundings | None = None,
 ) -> tuple[list[tuple[Block, Path]], int]:  # fmt: skip
     """Sieve a class raster that exists as parts, and return it as new parts.
@@ -166,7 +166,7 @@ def sieve_parts(
     Args:
         folder: where to write the new parts, each of `TIFF_BLOCK` full rows.
         spec: of the raster.
-        parts: its blocks and their files; a block without a part is nodata.
+        parts: its blocks and their files.
         min_area: smaller regions are sieved.
         surroundings: where only a part of a scene is wanted, of which `spec` is that part and a margin; None where the
             raster is the whole scene.
@@ -182,7 +182,7 @@ def sieve_parts(
     around = surroundings or Surroundings(spec.extent, spec.extent, spec.georeference)
     counts: list[int] = []
     sieved, row = [], around.part.rows.start
-    for index, slab in enumerate(_slabs(_settled(spec, parts, min_area, around, counts))):
+    for index, slab in enumerate(_slabs(_settled(folder, spec, parts, min_area, around, counts))):
         window = Window.of(row, around.part.cols.start, *slab.shape)
         path = folder / f"part-sieved-{index:06d}.tif"
         write_part(path, slab)
@@ -192,7 +192,7 @@ def sieve_parts(
 
 
 def _settled(
-    spec: RasterSpec, parts: Sequence[tuple[Block, Path]], min_area: Area, around: Surroundings, counts: list[int]
+    folder: Path, spec: RasterSpec, parts: Parts, min_area: Area, around: Surroundings, counts: list[int]
 ) -> Iterator[NDArray[Any]]:
     """Yield the sieved rows of the part, in bands of any height, 0 included; append the numbers of doubtful pixels."""
     # Of the scene and not of the raster: rounding must not depend on where the raster begins.
@@ -201,7 +201,7 @@ def _settled(
     min_sum, weighted = ground.threshold(min_area)
     sieve, row, done = Sieve(min_sum, around.cut(spec.extent)), 0, spec.extent.rows.start
     cols = around.part.cols.within(spec.extent.cols)
-    for band in chain(read_rows(spec, parts, TIFF_BLOCK), [None]):
+    for band in chain(read_rows(spec, parts, TIFF_BLOCK, folder), [None]):
         if band is None:
             settled = sieve.finish()
         else:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoseg.errors import InputMissingError, LockedError, OutputError, WriteError
 from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
+from geoseg.files.folders import names, remove_files, remove_folder
 from geoseg.files.lock import Holder, Lock, holder
 from geoseg.files.own import PROBE, check_owner, is_plain, read_plain
 
@@ -88,10 +88,8 @@ class FolderStore:
         return self.path / name
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of the folder's entries that begin with `prefix`, in ascending order."""
-        with os.scandir(self.path) as entries:
-            found = [entry.name for entry in entries if entry.name.startswith(prefix)]
-        yield from sorted(found)
+        """Yield the names of the folder's entries that begin with `prefix`, in no order."""
+        return (name for name in names(self.path) if name.startswith(prefix))
 
     def size(self) -> int:
         """Return the size of all files in bytes."""
@@ -128,9 +126,8 @@ class FolderStore:
 
     def empty(self) -> None:
         """Delete the files of the run, the manifest last: until then this is a run with fewer parts."""
-        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == MANIFEST):
-            if _KEPT.fullmatch(entry.name):
-                entry.unlink(missing_ok=True)
+        remove_files(self.path, lambda name: name != MANIFEST and _KEPT.fullmatch(name) is not None)
+        (self.path / MANIFEST).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete the folder with its content. A link and the folder that it leads to stay, empty."""
@@ -142,4 +139,4 @@ class FolderStore:
         if renamed.is_symlink():
             renamed.unlink()
         self.path.rename(renamed)
-        shutil.rmtree(renamed)
+        remove_folder(renamed)

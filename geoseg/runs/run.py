@@ -9,7 +9,7 @@ it; the claim of a process that has ended, or whose heartbeat has stopped, is ta
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -26,10 +26,8 @@ from geoseg.location import Location
 from geoseg.raster.cog import write_part
 from geoseg.runs.ahead import each
 from geoseg.runs.folder import MANIFEST
+from geoseg.runs.parts import RASTER_PART, VECTOR_PART, Parts, part_name
 from geoseg.runs.store import Claim, Store, open_store
-
-RASTER_PART, VECTOR_PART = ".tif", ".arrow"
-"""Suffixes of parts: a raster, and polygons as an Arrow IPC stream."""
 
 
 class Run:
@@ -233,7 +231,7 @@ class Run:
         files = {}
         for layer, values in layers.items():
             suffix = VECTOR_PART if isinstance(values, bytes) else RASTER_PART
-            name = _name(block, layer, suffix)
+            name = part_name(block.index, layer, suffix)
             files[name] = self.store.keep(name, partial(_write, values=values))
         if (claim := self._claims.get(block.index)) is not None:
             claim.check()
@@ -241,7 +239,11 @@ class Run:
 
     def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:
         """Return the path of one layer of a part. The file does not exist if the block is all nodata."""
-        return self.store.local(_name(block, layer, suffix))
+        return self.store.local(part_name(block.index, layer, suffix))
+
+    def parts(self, layer: str, blocks: Sequence[Block], suffix: str = RASTER_PART) -> Parts:
+        """Return those of `blocks` that have a part with that layer, and its path, one after the other."""
+        return Parts(self.store, layer, blocks, suffix)
 
     def discard(self) -> None:
         """Delete the run, and unlock the outputs, which the last mark of this run outlives.
@@ -275,10 +277,6 @@ def _write(path: Path, values: NDArray[Any] | bytes) -> None:
         publish_bytes(path, values, own=True)
     else:
         write_part(path, values)
-
-
-def _name(block: Block, layer: str, suffix: str) -> str:
-    return f"part-{block.index:06d}-{layer}{suffix}"
 
 
 def _record(index: int) -> str:

@@ -98,7 +98,7 @@ def status(location: Location) -> RunStatus:
         )
     complete, damaged = check_parts(store)
     return RunStatus(
-        path=location, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
+        path=location, bytes=store.size(), holder=store.holder(), finished=complete, damaged=len(damaged),
         blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
         workers=workers(store),
     )  # fmt: skip
@@ -111,11 +111,13 @@ def workers(store: Store) -> tuple[Holder, ...]:
     return tuple(alive[key] for key in sorted(alive))
 
 
-def check_parts(store: Store) -> tuple[list[str], list[str]]:
-    """Read all parts of a run; return the names of the complete and of the damaged ones."""
-    complete: list[str] = []
-    damaged: list[str] = []
+def check_parts(store: Store) -> tuple[int, list[str]]:
+    """Read all parts of a run; return the number of complete ones and the names of the damaged ones, in order."""
+    complete, damaged = 0, []
     records = filter(_RECORD.fullmatch, store.names("part-"))
     for name, intact in each(partial(is_complete, store), records, store.width):
-        (complete if intact else damaged).append(Path(name).stem)
-    return complete, damaged
+        if intact:
+            complete += 1
+        else:
+            damaged.append(Path(name).stem)
+    return complete, sorted(damaged)

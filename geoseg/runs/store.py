@@ -87,7 +87,7 @@ class Store(Protocol):
         """Return the path of a file on this machine, to be read; it does not exist if the store has none."""
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names that begin with `prefix`, in ascending order."""
+        """Yield the names that begin with `prefix`, in no order; there may be millions."""
 
     def size(self) -> int:
         """Return the size of all files in bytes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import rasterio
 from helpers.commandline import untouched
 from numpy.typing import NDArray
 
+import geoseg.runs.folder
 from geoseg.errors import InputError, InputMissingError, LockedError, OutputError, RunError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Window
@@ -167,14 +167,14 @@ def test_a_run_is_discarded_whole(tmp_path: Path) -> None:
 
 
 def test_nobody_finds_half_of_a_discarded_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, remove = tmp_path / "map.tif.run", shutil.rmtree
+    path, remove = tmp_path / "map.tif.run", geoseg.runs.folder.remove_folder
 
     def removing(folder: Path) -> None:
         assert folder != path
         Run(path, FINGERPRINT).close()
         remove(folder)
 
-    monkeypatch.setattr(shutil, "rmtree", removing)
+    monkeypatch.setattr(geoseg.runs.folder, "remove_folder", removing)
     with Run(path, FINGERPRINT) as run:
         run.keep(BLOCK, layers())
         run.discard()
