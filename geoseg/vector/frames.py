@@ -1,72 +1,91 @@
-"""Arrays of integers as bytes: what a stripe of a raster is kept as between its sweep and the joining of all stripes.
+"""Arrays of numbers as bytes: what a stripe of a raster is kept as between its sweep and the joining of all stripes.
 
-    frame:  bytes of the header: uint32 | bytes of the content: uint64 | header | content      little-endian
-    header:  JSON, [name, dtype, shape] of each array; content: their bytes one after the other, compressed (zstd)
-
-The same arrays give the same bytes.
+The bytes are an Arrow IPC file, compressed (zstd). Each record batch is a *frame*: some arrays, one a row, with their
+names, types, shapes and contents. The same arrays give the same bytes.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_LENGTHS = struct.Struct("<IQ")
-_CODEC = pa.Codec("zstd", 1)
-_DTYPES = ("|i1", "<i2", "<i4", "<i8", "|u1", "<f8")
+_SCHEMA = pa.schema(
+    [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("content", pa.large_binary())]
+)
+_DTYPES = {dtype: np.dtype(dtype) for dtype in ("<i2", "<i4", "<i8", "<f8")}
+_UNIT = 8
 
 Arrays = Mapping[str, NDArray[Any]]
-"""Arrays by name: signed integers, uint8 or float64."""
+"""Arrays by name: signed integers or float64."""
 
 
-def packed(arrays: Arrays) -> bytes:
-    """Return a frame; integers are stored in the smallest type that holds them all."""
-    stored = {name: np.ascontiguousarray(_narrowed(array)) for name, array in arrays.items()}
-    header = json.dumps([[name, array.dtype.str, array.shape] for name, array in stored.items()]).encode()
-    content = _CODEC.compress(b"".join(array.tobytes() for array in stored.values()), asbytes=True)
-    return b"".join((_LENGTHS.pack(len(header), len(content)), header, content))
+class FrameWriter:
+    """Writes frames, one after the other; `finish` returns the bytes of all."""
+
+    def __init__(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1), use_threads=False)
+        self._file = pa.ipc.new_file(self._sink, _SCHEMA, options=options)
+
+    def add(self, arrays: Arrays) -> None:
+        """Add a frame; integers are stored in the smallest type that holds them all."""
+        stored = [_narrowed(array) for array in arrays.values()]
+        columns = [
+            pa.array(list(arrays), pa.string()),
+            pa.array([array.dtype.str for array in stored], pa.string()),
+            pa.array([array.shape for array in stored], pa.list_(pa.int64())),
+            # Whole units, so that every array begins at an aligned address.
+            pa.array([array.tobytes() + bytes(-array.nbytes % _UNIT) for array in stored], pa.large_binary()),
+        ]
+        self._file.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+
+    def finish(self) -> bytes:
+        """Return all frames; none can be added any more."""
+        self._file.close()
+        content: bytes = self._sink.getvalue().to_pybytes()
+        return content
 
 
-def unpacked(frames: bytes) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the arrays of each frame, one frame at a time, in the types that they are stored in.
+class Frames:
+    """The frames of a `FrameWriter`, each of which is decompressed when it is read.
 
     Raises:
         ValueError: these are no frames.
     """
-    view, at = memoryview(frames), 0
-    while at < len(view):
-        try:
-            sizes = _LENGTHS.unpack_from(view, at)
-            middle = at + _LENGTHS.size + sizes[0]
-            entries = [
-                (str(name), np.dtype(dtype), tuple(map(int, shape)))
-                for name, dtype, shape in json.loads(bytes(view[at + _LENGTHS.size : middle]))
-                if dtype in _DTYPES
-            ]
-            sized = [math.prod(shape) * dtype.itemsize for _, dtype, shape in entries]
-            at = middle + sizes[1]
-            content = np.frombuffer(_CODEC.decompress(view[middle:at], sum(sized)), np.uint8)
-        except (struct.error, pa.ArrowException, KeyError, TypeError) as error:
-            raise ValueError(f"no frames: {error}") from error
-        starts = np.cumsum([0, *sized]).tolist()
-        yield {
-            name: content[start : start + size].view(dtype).reshape(shape)
-            for (name, dtype, shape), start, size in zip(entries, starts, sized, strict=False)
-        }
+
+    def __init__(self, content: bytes) -> None:
+        self._file = pa.ipc.open_file(pa.py_buffer(content), options=pa.ipc.IpcReadOptions(use_threads=False))
+        if self._file.schema != _SCHEMA:
+            raise ValueError(f"frames have the columns {_SCHEMA.names}, not {self._file.schema.names}")
+
+    def __len__(self) -> int:
+        return int(self._file.num_record_batches)
+
+    def __getitem__(self, index: int) -> Arrays:
+        """Return the arrays of a frame, in the types that they are stored in; they cannot be written to."""
+        names, dtypes, shapes, contents = self._file.get_batch(index).columns
+        _, offsets, buffer = contents.buffers()
+        starts = np.frombuffer(offsets, np.int64)[:-1].tolist()
+        arrays = {}
+        for name, code, shape, start in zip(
+            names.to_pylist(), dtypes.to_pylist(), shapes.to_pylist(), starts, strict=False
+        ):
+            dtype = _DTYPES[code]
+            count = int(np.prod(shape, dtype=np.int64))
+            arrays[name] = np.frombuffer(buffer, dtype, count, start).reshape(shape)
+        return arrays
 
 
 def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.ascontiguousarray(array)
     if array.dtype.kind != "i" or not array.size:
-        return array.astype(np.int8) if array.dtype.kind == "i" else array
+        return array.astype(np.int16) if array.dtype.kind == "i" else array
     bounds = int(array.min()), int(array.max())
-    for dtype in (np.int8, np.int16, np.int32):
+    for dtype in (np.int16, np.int32):
         if np.iinfo(dtype).min <= bounds[0] and bounds[1] <= np.iinfo(dtype).max:
             return array.astype(dtype)
     return array.astype(np.int64)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.raster.georeference import Georeference
 from geoseg.vector.cut_sweep import Border, CutSweep, Row
-from geoseg.vector.frames import Arrays, packed, unpacked
+from geoseg.vector.frames import Arrays, Frames, FrameWriter
 from geoseg.vector.join_sweep import JoinSweep
 from geoseg.vector.outlined import Outlined, cut, from_arrays, in_order, outlined, to_arrays, together
 from geoseg.vector.polygons import Placement, PolygonBatch, Polygonizer
@@ -38,7 +38,7 @@ class StripePolygonizer(Polygonizer):
         self._swept_rows = start
         self._cut_sweep = CutSweep(cols, self._sweep.noded, start)
         self._sweep = self._cut_sweep
-        self._frames: list[bytes] = []
+        self._frames = FrameWriter()
 
     def take(self, band: NDArray[Any]) -> None:
         """Take the next rows, integers (rows, cols) with 0 for nodata."""
@@ -49,12 +49,13 @@ class StripePolygonizer(Polygonizer):
         """Return the part of the stripe; no more rows may be pushed."""
         for _ in self._take():
             pass
-        return b"".join([packed(_border_arrays(self._cut_sweep.cut())), *self._frames])
+        self._frames.add(_border_arrays(self._cut_sweep.cut()))
+        return self._frames.finish()
 
     def _take(self) -> Iterator[PolygonBatch]:
         closed = self._sweep.take()
         if len(closed):
-            self._frames.append(packed(to_arrays(outlined(closed, self._sweep))))
+            self._frames.add(to_arrays(outlined(closed, self._sweep)))
         yield from ()
 
 
@@ -77,8 +78,8 @@ class Joiner:
 
     def push(self, part: bytes) -> Iterator[PolygonBatch]:
         """Take the part of the next stripe; yield completed polygons, a batch at a time."""
-        frames = unpacked(part)
-        border = _border(next(frames))
+        frames = Frames(part)
+        border = _border(frames[len(frames) - 1])
         if border.rows[0] != self._sweep.row:
             raise ValueError(f"a part that begins with row {border.rows[0]} cannot follow row {self._sweep.row}")
         self._sweep.begin(border.top)
@@ -86,8 +87,8 @@ class Joiner:
         closed, lasts = self._sweep.join(border)
         crossing = outlined(closed, self._sweep)
         done = 0
-        for frame in frames:
-            polygons = from_arrays(frame)
+        for index in range(len(frames) - 1):
+            polygons = from_arrays(frames[index])
             stop = int(np.searchsorted(lasts, (polygons.rows[-1] + 1) << 32))
             if stop > done:
                 polygons = in_order(together([polygons, cut(crossing, done, stop)]))
