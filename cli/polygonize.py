@@ -54,13 +54,20 @@ from .usage import Command
 @sld_option
 @assume_crs_option
 @overwrite_option
+@click.option(
+    "--run",
+    type=LOCATION,
+    help="Run directory to keep finished stripes of rows in, from which an interrupted command continues.",
+)
+@click.option("--keep-run", is_flag=True, help="Keep the run directory with the finished stripes.")
+@click.option("--restart", is_flag=True, help="Discard the finished stripes of an interrupted run and start over.")
 @opening_options
 @click.pass_context
 def polygonize(context: click.Context, /, **settings: Any) -> None:
     """Turn a class RASTER (any raster of integers) into polygons, one for each region, exactly along its pixels."""
     config = PolygonizeConfig(**settings)
-    from geoseg.jobs.polygonize import PolygonizeJob
+    from geoseg.jobs.polygonize_stripes import polygonize_job
 
-    with PolygonizeJob(config) as job:
+    with polygonize_job(config) as job:
         run_job(job, context)
     announce(config.out)

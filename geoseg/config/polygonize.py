@@ -35,6 +35,9 @@ class PolygonizeConfig(Opening):
         sld: Also write the style as SLD.
         assume_crs: CRS of a raster that has none.
         overwrite: Replace an existing output.
+        run: Run directory in which finished stripes of rows are kept until the output is published; None keeps none.
+        keep_run: Keep the run directory.
+        restart: Discard the finished stripes of an interrupted run.
     """
 
     raster: Location
@@ -48,6 +51,9 @@ class PolygonizeConfig(Opening):
     sld: bool = False
     assume_crs: str | None = None
     overwrite: bool = False
+    run: Location | None = None
+    keep_run: bool = False
+    restart: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from geoseg.config import Opening, PredictConfig, SegmentConfig
+from geoseg.config import Opening, PolygonizeConfig, PredictConfig, SegmentConfig
 from geoseg.errors import InputMissingError, SettingError
 from geoseg.location import Location
 from geoseg.outputs.names import RUN
@@ -46,6 +46,12 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         with SuperpixelsJob(config) as superpixels:
             superpixels.begin(command)
             yield superpixels.run_path
+    elif isinstance(config, PolygonizeConfig):
+        from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
+
+        with StripedPolygonizeJob(config) as polygons:
+            polygons.begin(command)
+            yield polygons.run_path
 
 
 def commands_for(runs: Sequence[Location], shards: int) -> list[str]:

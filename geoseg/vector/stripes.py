@@ -45,11 +45,14 @@ class StripePolygonizer(Polygonizer):
         for _ in self.push(band):
             pass
 
-    def part(self) -> bytes:
-        """Return the part of the stripe; no more rows may be pushed."""
+    def part(self, largest: int = 0) -> bytes:
+        """Return the part of the stripe; no more rows may be pushed.
+
+        largest: the largest confidence of the stripe, for `Joiner.largest`.
+        """
         for _ in self._take():
             pass
-        self._frames.add(_border_arrays(self._cut_sweep.cut()))
+        self._frames.add({**_border_arrays(self._cut_sweep.cut()), "largest": np.array([largest])})
         return self._frames.finish()
 
     def _take(self) -> Iterator[PolygonBatch]:
@@ -65,6 +68,10 @@ class Joiner:
     Args:
         shape: size (rows, cols) of the raster.
         georeference, noded, wgs84, full: see `Polygonizer`; full is None without confidence.
+
+    Attributes:
+        row: number of rows whose parts were pushed.
+        largest: the largest confidence in these.
     """
 
     def __init__(
@@ -72,16 +79,28 @@ class Joiner:
         full: int | None = None,
     ) -> None:  # fmt: skip
         self._rows = shape[0]
+        self.row = self.largest = 0
         self._placement, self._full = Placement(georeference, wgs84, shape), full
         self._sweep = JoinSweep(shape[1], noded)
         self._waiting: list[Outlined] = []
 
     def push(self, part: bytes) -> Iterator[PolygonBatch]:
-        """Take the part of the next stripe; yield completed polygons, a batch at a time."""
+        """Take the part of the next stripe; return the polygons completed, a batch at a time.
+
+        The batches must be exhausted before the next part.
+
+        Raises:
+            ValueError: it is the part of another stripe.
+        """
         frames = Frames(part)
-        border = _border(frames[len(frames) - 1])
-        if border.rows[0] != self._sweep.row:
-            raise ValueError(f"a part that begins with row {border.rows[0]} cannot follow row {self._sweep.row}")
+        last = frames[len(frames) - 1]
+        border = _border(last)
+        if border.rows[0] != self.row:
+            raise ValueError(f"a part that begins with row {border.rows[0]} cannot follow row {self.row}")
+        self.row, self.largest = border.rows[1], max(self.largest, int(last["largest"][0]))
+        return self._joined(frames, border)
+
+    def _joined(self, frames: Frames, border: Border) -> Iterator[PolygonBatch]:
         self._sweep.begin(border.top)
         yield from self._batches(outlined(self._sweep.take(), self._sweep))
         closed, lasts = self._sweep.join(border)
@@ -89,6 +108,7 @@ class Joiner:
         done = 0
         for index in range(len(frames) - 1):
             polygons = from_arrays(frames[index])
+            # What crosses the border above and ends at these lines; all that ends at one line stays together.
             stop = int(np.searchsorted(lasts, (polygons.rows[-1] + 1) << 32))
             if stop > done:
                 polygons = in_order(together([polygons, cut(crossing, done, stop)]))
@@ -102,8 +122,8 @@ class Joiner:
         Raises:
             ValueError: parts are missing.
         """
-        if self._sweep.row != self._rows:
-            raise ValueError(f"the parts end with row {self._sweep.row} of {self._rows}")
+        if self.row != self._rows:
+            raise ValueError(f"the parts end with row {self.row} of {self._rows}")
         self._sweep.finish()
         self._waiting.append(outlined(self._sweep.take(), self._sweep))
         yield from self._batch()
