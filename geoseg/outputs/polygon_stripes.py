@@ -113,4 +113,3 @@ class StripedPolygons:
         height = len(next(iter(self.raster.spans)))
         for start in range(rows.start, rows.stop, height):
             yield self.raster.read(Span(start, min(start + height, rows.stop)))
-

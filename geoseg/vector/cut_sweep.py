@@ -114,7 +114,8 @@ class CutSweep(Sweep):
         """Return what is open at the end of the stripe; closed components must have been taken and released."""
         runs, labels, above = self._runs, self._labels, self._counters[ABOVE]
         stubs = 2 * len(self._top_values)
-        places, values = (part[above, : runs.counts[above]] for part in (runs.places, runs.values))
+        count = int(runs.counts[above])
+        places, values = runs.places[above, :count], runs.values[above, :count]
         live = np.ones(len(labels.parents), np.bool_)
         live[labels.free[: self._counters[FREE_LABELS]]] = False
         names = np.flatnonzero(live)

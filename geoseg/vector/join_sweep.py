@@ -182,9 +182,7 @@ def _link_chains(
 
 
 @compiled
-def _copy_holes(
-    chains: Any, holes: Any, border_edges: Any, names: Any, edges: Any, labels: Any, counters: Any
-) -> None:
+def _copy_holes(chains: Any, holes: Any, border_edges: Any, names: Any, edges: Any, labels: Any, counters: Any) -> None:
     """Add the holes of the components of a stripe."""
     at = chains[:, 2].sum()
     for hole in range(len(holes)):

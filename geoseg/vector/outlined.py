@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled
+from geoseg.raster.ground import Ground
 from geoseg.vector.frames import Arrays
 from geoseg.vector.outlines import outlines
+from geoseg.vector.perimeter import perimeters
 from geoseg.vector.rings import Rings, reordered
 from geoseg.vector.sweep import Sweep
 from geoseg.vector.sweep_kernels import EDGES, OUTER
@@ -25,12 +27,14 @@ class Outlined(NamedTuple):
             order.
         lengths: int64 (n, 2), see `geoseg.vector.outlines`.
         rings: outlines, labelled 0..n - 1.
+        perimeters: float64 (n,), in m, where they are not a matter of the lengths alone; else None.
     """
 
     closed: NDArray[np.int64]
     lasts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     rings: Rings
+    perimeters: NDArray[np.float64] | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -43,11 +47,12 @@ class Outlined(NamedTuple):
         return self.closed[:, EDGES]
 
 
-def outlined(closed: NDArray[np.int64], sweep: Sweep) -> Outlined:
+def outlined(closed: NDArray[np.int64], sweep: Sweep, ground: Ground) -> Outlined:
     """Return closed components of a sweep, int64 (n, 8), with their outlines; their edges go back to its pool."""
     rings, lengths, freed = outlines(closed, sweep.edges)
     sweep.release(freed, int(closed[:, EDGES].sum()))
-    return Outlined(closed[:, :OUTER], last_vertices(rings), lengths, rings)
+    measured = None if ground.uniform else perimeters(ground, lengths, rings)
+    return Outlined(closed[:, :OUTER], last_vertices(rings), lengths, rings, measured)
 
 
 def last_vertices(rings: Rings) -> NDArray[np.int64]:
@@ -69,6 +74,7 @@ def cut(polygons: Outlined, start: int, stop: int) -> Outlined:
     return Outlined(
         polygons.closed[start:stop], polygons.lasts[start:stop], polygons.lengths[start:stop],
         Rings(vertices, offsets - offsets[0], rings.labels[first:last] - start, rings.holes[first:last]),
+        None if polygons.perimeters is None else polygons.perimeters[start:stop],
     )  # fmt: skip
 
 
@@ -77,15 +83,19 @@ def together(pieces: Sequence[Outlined]) -> Outlined:
     if len(pieces) == 1:
         return pieces[0]
     rings = [piece.rings for piece in pieces]
+    measured = [piece.perimeters for piece in pieces if piece.perimeters is not None]
     begins = np.cumsum([0, *(len(piece.closed) for piece in pieces)])
     sizes = np.concatenate([np.diff(part.offsets) for part in rings])
     labels = [part.labels + np.int32(begin) for part, begin in zip(rings, begins.tolist(), strict=False)]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     return Outlined(
-        *(np.concatenate([piece[k] for piece in pieces]) for k in range(3)),
+        np.concatenate([piece.closed for piece in pieces]), np.concatenate([piece.lasts for piece in pieces]),
+        np.concatenate([piece.lengths for piece in pieces]),
         Rings(
-            np.concatenate([part.vertices for part in rings]), np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
-            np.concatenate(labels), np.concatenate([part.holes for part in rings]),
+            np.concatenate([part.vertices for part in rings]), offsets, np.concatenate(labels),
+            np.concatenate([part.holes for part in rings]),
         ),
+        np.concatenate(measured) if measured else None,
     )  # fmt: skip
 
 
@@ -101,6 +111,7 @@ def in_order(polygons: Outlined) -> Outlined:
     return Outlined(
         polygons.closed[order], polygons.lasts[order], polygons.lengths[order],
         Rings(rings.vertices, rings.offsets, labels, rings.holes),
+        None if polygons.perimeters is None else polygons.perimeters[order],
     )  # fmt: skip
 
 
@@ -111,6 +122,7 @@ def to_arrays(polygons: Outlined) -> Arrays:
         "closed": np.ascontiguousarray(polygons.closed.T), "lasts": polygons.lasts, "lengths": polygons.lengths,
         "labels": rings.labels, "sizes": np.diff(rings.offsets), "firsts": rings.vertices[rings.offsets[:-1]],
         "steps": _steps(rings.vertices, rings.offsets),
+        **({} if polygons.perimeters is None else {"perimeters": polygons.perimeters}),
     }  # fmt: skip
 
 
@@ -121,7 +133,7 @@ def from_arrays(arrays: Arrays) -> Outlined:
     vertices = _vertices(arrays["firsts"].astype(np.int32), arrays["steps"], offsets)
     closed, lasts, lengths = (arrays[name].astype(np.int64) for name in ("closed", "lasts", "lengths"))
     rings = Rings(vertices, offsets, labels, np.diff(labels, prepend=np.int32(-1)) == 0)
-    return Outlined(np.ascontiguousarray(closed.T), lasts, lengths, rings)
+    return Outlined(np.ascontiguousarray(closed.T), lasts, lengths, rings, arrays.get("perimeters"))
 
 
 @compiled

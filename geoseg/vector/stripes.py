@@ -58,7 +58,7 @@ class StripePolygonizer(Polygonizer):
     def _take(self) -> Iterator[PolygonBatch]:
         closed = self._sweep.take()
         if len(closed):
-            self._frames.add(to_arrays(outlined(closed, self._sweep)))
+            self._frames.add(to_arrays(outlined(closed, self._sweep, self.ground)))
         yield from ()
 
 
@@ -102,9 +102,9 @@ class Joiner:
 
     def _joined(self, frames: Frames, border: Border) -> Iterator[PolygonBatch]:
         self._sweep.begin(border.top)
-        yield from self._batches(outlined(self._sweep.take(), self._sweep))
+        yield from self._batches(self._outlined(self._sweep.take()))
         closed, lasts = self._sweep.join(border)
-        crossing = outlined(closed, self._sweep)
+        crossing = self._outlined(closed)
         done = 0
         for index in range(len(frames) - 1):
             polygons = from_arrays(frames[index])
@@ -125,7 +125,7 @@ class Joiner:
         if self.row != self._rows:
             raise ValueError(f"the parts end with row {self.row} of {self._rows}")
         self._sweep.finish()
-        self._waiting.append(outlined(self._sweep.take(), self._sweep))
+        self._waiting.append(self._outlined(self._sweep.take()))
         yield from self._batch()
 
     def _batches(self, polygons: Outlined) -> Iterator[PolygonBatch]:
@@ -138,9 +138,9 @@ class Joiner:
         while True:
             count = sum(len(piece.closed) for piece in self._waiting)
             kept = sum(int(piece.edges.sum()) for piece in self._waiting)
-            due = min(
-                np.searchsorted(ends, start + BATCH - count), np.searchsorted(edges[ends], edges[start] + BATCH_EDGES - kept)
-            )  # fmt: skip
+            many = np.searchsorted(ends, start + BATCH - count)
+            long = np.searchsorted(edges[ends], edges[start] + BATCH_EDGES - kept)
+            due = int(min(many, long))
             if due >= len(ends):
                 break
             self._waiting.append(cut(polygons, start, int(ends[due])))
@@ -149,11 +149,16 @@ class Joiner:
         if start < len(rows):
             self._waiting.append(cut(polygons, start, len(rows)))
 
+    def _outlined(self, closed: NDArray[np.int64]) -> Outlined:
+        return outlined(closed, self._sweep, self._placement.ground)
+
     def _batch(self) -> Iterator[PolygonBatch]:
         polygons = together(self._waiting)
         self._waiting = []
         if len(polygons.closed):
-            yield PolygonBatch(polygons.closed, polygons.rings, polygons.lengths, self._placement, self._full)
+            yield PolygonBatch(
+                polygons.closed, polygons.rings, polygons.lengths, self._placement, self._full, polygons.perimeters
+            )
 
 
 _ROWS = ("top", "bottom")
