@@ -41,10 +41,9 @@ class FinalizeJob(Job[Receipt]):
 
     def __init__(self, place: Location, keep_run: bool = False) -> None:
         self.place = place
-        with Run.join(place) as run:
-            config = settings_of(run, keep_run=keep_run or None)
-        with ExitStack() as stack:
-            self.job = stack.enter_context(open_job(config))
+        with Run.join(place) as run, ExitStack() as stack:
+            self.job = stack.enter_context(open_job(settings_of(run, keep_run=keep_run or None)))
+            self.job.joined(run)
             self._inputs = stack.pop_all()
         self.total = self.job.total
 

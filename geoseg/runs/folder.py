@@ -42,11 +42,13 @@ class FolderStore:
         self.location = self.scratch = self.path
 
     def prepare(self) -> None:
-        """Make the folder; refuse one that is not a run directory, even one that was hardly begun."""
+        """Make the folder, and the one around it; refuse one that is not a run directory, or one hardly begun."""
         # A process killed before it wrote the manifest leaves only its lock and temporary files.
         if self.path.exists() and not self.exists() and not (self.path.is_dir() and self._is_begun()):
             raise OutputError(f"{self.path}: is in the way of the run directory; move it elsewhere")
         try:
+            if self.path.parent.parent.is_dir():
+                self.path.parent.mkdir(exist_ok=True)
             self.path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: the run directory cannot be created ({error.strerror})") from error

@@ -89,7 +89,7 @@ def test_a_folder_of_somebody_else_is_in_the_way(tmp_path: Path) -> None:
     with untouched(tmp_path), pytest.raises(OutputError, match="is in the way"):
         Run(folder / "thesis.txt", FINGERPRINT)
     with untouched(tmp_path), pytest.raises(OutputError, match="cannot be created"):
-        Run(tmp_path / "no" / "map.tif.run", FINGERPRINT)
+        Run(tmp_path / "no" / "no" / "map.tif.run", FINGERPRINT)
 
 
 @pytest.mark.parametrize(
