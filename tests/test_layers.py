@@ -82,6 +82,7 @@ ROOMS = {
         "vector.crs",
         "vector.description",
         "vector.features",
+        "vector.frames",
         "vector.readback",
         "vector.writer",
     ),
