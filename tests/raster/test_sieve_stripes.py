@@ -36,7 +36,7 @@ class Narrow(StripeSieve):
         return Span(max(0, rows.start - 1), min(self._shape[0], rows.stop + 1))
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(classes, st.integers(2, 25), st.booleans())
 def test_stripes_are_the_whole(values: NDArray[np.uint8], least: int, in_degrees: bool) -> None:
     georeference = DEGREES if in_degrees else Georeference(None, Affine.identity())
