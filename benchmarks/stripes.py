@@ -9,8 +9,8 @@ Each row is a process of its own, as in `benchmarks/polygons.py`, which makes th
 - join: what `geoseg finalize` does with the parts before it writes: all polygons, with geometries and attributes.
 - join and write: the same with the file written, read back and synced.
 
-`--stripes N` divides the rows into about N stripes in place of those of about 16 Mpx; `--tile N` first tiles each raster
-N x N. The SHA-256 of both files must be equal, to a GeoPackage and to a FlatGeobuf.
+`--stripes N` divides the rows into about N stripes in place of those of about 16 Mpx; `--tile N` first tiles each
+raster N x N. The SHA-256 of both files must be equal, to a GeoPackage and to a FlatGeobuf.
 """
 
 from __future__ import annotations

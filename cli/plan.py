@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.config import PlanConfig, PolygonizeConfig, PredictConfig, SegmentConfig
+from geoseg.config import PlanConfig, PolygonizeRastersConfig, PredictConfig, SegmentScenesConfig
 
 from .polygonize import polygonize
 from .predict import predict
@@ -17,8 +17,8 @@ from .usage import Command
 
 _PLANNED: dict[str, tuple[click.Command, Any]] = {
     "predict": (predict, PredictConfig),
-    "superpixels": (superpixels, SegmentConfig),
-    "polygonize": (polygonize, PolygonizeConfig),
+    "superpixels": (superpixels, SegmentScenesConfig),
+    "polygonize": (polygonize, PolygonizeRastersConfig),
 }
 
 

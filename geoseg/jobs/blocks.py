@@ -97,8 +97,9 @@ class BlockJob(Job[Receipt]):
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
                 check_space(run.store.scratch, self._disk_bytes())
-            for path in self._output_files():
-                remove_leftovers(path.parent, path.stem)
+            # Once for a.tif, a.qml and a.preview.png: each time, a folder is listed that may hold thousands of maps.
+            for folder, start in {(path.parent, path.name.partition(".")[0]) for path in self._output_files()}:
+                remove_leftovers(folder, start)
             yield run
 
     def joined(self, run: Run) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from geoseg.config import Opening, PolygonizeConfig, PredictConfig, SegmentConfig
+from geoseg.config import Opening, PolygonizeRastersConfig, PredictConfig, SegmentScenesConfig
 from geoseg.errors import InputMissingError, SettingError
+from geoseg.jobs.scenes import Scenes
 from geoseg.location import Location
 from geoseg.outputs.names import RUN
 from geoseg.runs.store import open_store
@@ -24,8 +26,19 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
+    scenes = _scenes_of(config)
+    scenes.verb = "planned"
+    for job in scenes.jobs():
+        with scenes.sparing_others(job), job:
+            job.begin(command)
+            yield job.run_path
+    scenes.finish()
+
+
+def _scenes_of(config: Opening) -> Scenes[Any]:
+    """The scenes of a command, and their jobs."""
+    # torch, which one of them needs, takes longer to import than the other's planning takes.
     if isinstance(config, PredictConfig):
-        from geoseg.jobs.predict import PredictJob
         from geoseg.jobs.predictions import Predictions
 
         predictions = Predictions(config)
@@ -34,24 +47,13 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
                 f"{predictions.choice.path}: is not learnt yet, which is work for one process: run geoseg train, and "
                 "give its model with --model"
             )
-        for job in predictions.jobs():
-            with predictions.sparing_others(job), job:
-                assert isinstance(job, PredictJob)
-                job.begin(command)
-                yield job.run_path
-        predictions.finish()
-    elif isinstance(config, SegmentConfig):
-        from geoseg.jobs.superpixels import SuperpixelsJob
+        return predictions
+    from geoseg.jobs.several import PolygonsOfRasters, SuperpixelsOfScenes
 
-        with SuperpixelsJob(config) as superpixels:
-            superpixels.begin(command)
-            yield superpixels.run_path
-    elif isinstance(config, PolygonizeConfig):
-        from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
-
-        with StripedPolygonizeJob(config) as polygons:
-            polygons.begin(command)
-            yield polygons.run_path
+    if isinstance(config, PolygonizeRastersConfig):
+        return PolygonsOfRasters(config, striped=True)
+    assert isinstance(config, SegmentScenesConfig)
+    return SuperpixelsOfScenes(config)
 
 
 def commands_for(runs: Sequence[Location], shards: int) -> list[str]:

@@ -56,15 +56,27 @@ class StripedPolygonizeJob(BlockJob):
 
     def __init__(self, config: PolygonizeConfig, *, max_vertices: int = MAX_VERTICES) -> None:
         self.run_path, self.restart = config.run or run_directory(config.out), config.restart
-        self.config = replace(config, run=self.run_path)
-        self.whole = PolygonizeJob(self.config, max_vertices=max_vertices)
-        self.scene = self.whole.raster.scene
+        self.whole = PolygonizeJob(replace(config, run=self.run_path), max_vertices=max_vertices)
+        self.raster, self.scene = self.whole.raster, self.whole.raster.scene
         self.blocks = stripes(self.whole.raster)
         self.total = len(self.blocks)
 
     def close(self) -> None:
         """Close the rasters."""
         self.whole.close()
+
+    @property
+    def config(self) -> PolygonizeConfig:
+        """The settings, with the place of the run."""
+        return self.whole.config
+
+    @config.setter
+    def config(self, config: PolygonizeConfig) -> None:
+        self.whole.config = config
+
+    def difference(self) -> str | None:
+        """Return how the output that is there differs from this job's; see `PolygonizeJob.difference`."""
+        return self.whole.difference()
 
     @property
     def result(self) -> PolygonsResult:

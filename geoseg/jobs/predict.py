@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +15,9 @@ from geoseg.areas.aoi import AreaOfInterest
 from geoseg.areas.features import Feature, features_of
 from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig
-from geoseg.errors import InputError, InputMissingError, SettingError
-from geoseg.files.record import EARLIER, read_record, versions
+from geoseg.errors import SettingError
+from geoseg.files.finished import difference
+from geoseg.files.record import EARLIER, versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
@@ -162,20 +161,14 @@ class PredictJob(BlockJob):
         with super().coordinated(command) as run:
             yield run
 
-    def is_finished(self) -> bool:
-        """Return whether the map exists already, made of the same scene by the same model with the same settings."""
-        try:
-            record = read_record(self.outputs.record)
-        except (InputError, InputMissingError):
-            return False
-        expected = json.loads(json.dumps({**self._provenance(), "classes": self.model.classes.to_json()}))
+    def difference(self) -> str | None:
+        """Return how the map that exists differs from the one to make; None if it is finished; see `difference`."""
         wanted = self.outputs.planned(self.config.sld, self.config.legend, self.config.stac)[:-1]
-        recorded = {os.path.normpath(path) for path in record.files}
-        return (
-            {name: value for name, value in record.content.items() if name != "files"} == expected
-            and all(os.path.normpath(path) in recorded for path in wanted if path.suffix not in (".prj", ".cpg"))
-            and all(path.is_file() for path in record.files)
-            and all(path.stat().st_mtime_ns <= record.path.stat().st_mtime_ns for path in self.scene.files)
+        return difference(
+            self.outputs.record,
+            {**self._provenance(), "classes": self.model.classes.to_json()},
+            [path for path in wanted if path.suffix not in (".prj", ".cpg")],
+            self.scene.files,
         )
 
     def _fit(self, learnt_from: bool) -> Fit:
@@ -217,8 +210,7 @@ class PredictJob(BlockJob):
         self.outputs.check(self.config.overwrite, inputs_of(self.config, self.scene))
 
     def main_outputs(self) -> tuple[Path, ...]:
-        outputs = self.outputs
-        return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path)
+        return self.outputs.main
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
@@ -243,7 +235,7 @@ class PredictJob(BlockJob):
         return replace(
             self.config, scenes=(self.path,), out=outputs.classes, confidence=outputs.confidence,
             polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
-            relearn=False, restart=False,
+            relearn=False, restart=False, tree=False, json=False,
         )  # fmt: skip
 
     def _publish(self, run: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, interrupted, publish_bytes
+from geoseg.files.finished import difference
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
 from geoseg.jobs.blocks import BlockJob
@@ -81,6 +82,10 @@ class SuperpixelsJob(BlockJob):
     def result(self) -> SuperpixelsResult:
         """The file, once `run` is exhausted."""
         return SuperpixelsResult(self.config.out, self.record, self._count)
+
+    def difference(self) -> str | None:
+        """Return how the superpixels that exist differ from those to make; None if they are finished."""
+        return difference(self.record, self._provenance(), [self.config.out], self.scene.files, found=("superpixels",))
 
     def _check_outputs(self) -> None:
         check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))

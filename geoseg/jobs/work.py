@@ -66,7 +66,7 @@ def open_job(config: Opening) -> BlockJob:
     if isinstance(config, PredictConfig):
         from geoseg.jobs.predict import PredictJob
         from geoseg.model.file import load_model
-        from geoseg.outputs.names import outputs_of
+        from geoseg.outputs.folders import outputs_of
         from geoseg.raster.guards import regular_file
 
         ((scene, outputs),) = outputs_of(config)

@@ -191,6 +191,21 @@ def test_plan_work_and_finalize(
     assert finalized.out.splitlines() == [str(out)]
 
 
+def test_several_rasters_in_one_plan(tmp_path: Path, raster: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a run in the given folder; what is finished is not planned again."""
+    other = make_raster(tmp_path / "other.tif", patches()[::-1].astype(np.uint8)[None], nodata=0)
+    out, runs = tmp_path / "polygons", tmp_path / "runs"
+    out.mkdir(), runs.mkdir()
+    arguments = ("plan", "polygonize", raster, other, "--out", out, "--run", runs)
+    assert geoseg(capsys, *arguments).out.splitlines()[-1] == f"geoseg finalize {runs}"
+    assert geoseg(capsys, "work", runs).code == geoseg(capsys, "finalize", runs).code == 0
+    for path in (raster, other):
+        with PolygonizeJob(PolygonizeConfig(path, tmp_path / "whole.gpkg", overwrite=True)) as job:
+            list(job.run())
+        assert sha256(out / f"{path.stem}-polygons.gpkg") == sha256(tmp_path / "whole.gpkg")
+    assert geoseg(capsys, *arguments).out == ""
+
+
 def test_stripes_are_whole_blocks_of_the_file(tmp_path: Path) -> None:
     path = make_raster(tmp_path / "map.tif", np.ones((1, 2000, 300), np.uint8), nodata=0)
     with ClassRaster(path) as raster:
