@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from geoseg.errors import GeosegError, first_line
+from geoseg.location import shown
 
 from .exhaustion import exhaustion
 from .interruption import interruption_status, is_interruption
@@ -56,10 +57,10 @@ def run_scenes(scenes: Scenes[Any], context: click.Context, as_json: bool) -> No
             with scenes.sparing_others(job), job:
                 run_job(job, context)
                 if number is not None and not as_json:
-                    announce(scenes.outputs(number)[0])
+                    announce(shown(scenes.outputs(number)[0]))
         for result in () if as_json else scenes.results():
             if result.status == "done before":
-                announce(result.outputs[0])
+                announce(shown(result.outputs[0]))
     scenes.finish()
 
 

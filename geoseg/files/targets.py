@@ -10,6 +10,7 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.atomic import temporary_name
+from geoseg.location import target
 
 _MAX_NAME_BYTES = 255
 """Longest file name on the file systems in common use."""
@@ -30,9 +31,11 @@ def check_target(
 
     Raises:
         OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
-            lies in a folder that is missing or not writable, is a link that leads nowhere, or its name is too long for
-            the temporary files beside it, has control characters or is not UTF-8.
+            is in a cloud store, lies in a folder that is missing or not writable, is a link that leads nowhere, or its
+            name is too long for the temporary files beside it, has control characters or is not UTF-8.
     """
+    if (remote := target(path)) is not None:
+        raise OutputError(f"{remote}: this command writes on this machine; write it here, and copy it there")
     _check_name(path)
     if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _MAX_NAME_BYTES:
         raise OutputError(f"{path}: its name is too long; choose a shorter one")

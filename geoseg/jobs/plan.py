@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening, PolygonizeRastersConfig, PredictConfig, SegmentScenesConfig
 from geoseg.errors import InputMissingError, SettingError
 from geoseg.jobs.scenes import Scenes
-from geoseg.location import Location
+from geoseg.location import Location, Remote, target
 from geoseg.outputs.names import RUN
 from geoseg.runs.store import open_store
 
@@ -26,6 +27,10 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
+    assert isinstance(config, PredictConfig | SegmentScenesConfig)
+    if (place := target(config.out)) is not None and config.run is None:
+        # Other machines see the bucket, not the folder on this one where the files are made.
+        config = replace(config, run=Remote(f"{place.url}{RUN}"))
     scenes = _scenes_of(config)
     scenes.verb = "planned"
     for job in scenes.jobs():

@@ -24,6 +24,7 @@ from geoseg.jobs.results import MapResult
 from geoseg.location import Location
 from geoseg.model.file import Model
 from geoseg.model.inference import device_class, select_device, select_precision
+from geoseg.outputs.delivery import PREDICTED, Delivery, undelivered
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
@@ -55,6 +56,7 @@ class PredictJob(BlockJob):
         model: The model.
         notes: Lines to show before the work.
         learnt_from: The model was just learnt from the scene, so there is no need to say how it differs.
+        delivery: Puts the outputs into a cloud store.
 
     Attributes:
         fit: How the scene is read for the model.
@@ -75,7 +77,7 @@ class PredictJob(BlockJob):
 
     def __init__(
         self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, notes: Sequence[str] = (),
-        learnt_from: bool = False,
+        learnt_from: bool = False, delivery: Delivery | None = None,
     ) -> None:  # fmt: skip
         if model.sha256 is None and not config.dry_run:
             raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
@@ -85,6 +87,7 @@ class PredictJob(BlockJob):
             if getattr(config, name) is not None and getattr(outputs, name) is None:
                 raise SettingError(f"{name} is {getattr(config, name)}, which the outputs lack; name it there too")
         self.config, self.path, self.outputs, self.model, self._notes = config, path, outputs, model, notes
+        self.delivery = delivery
         self.run_path, self.restart = config.run or outputs.run, config.restart
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
@@ -126,10 +129,11 @@ class PredictJob(BlockJob):
     def result(self) -> MapResult:
         """The files, once `run` is exhausted."""
         outputs = self.outputs
-        return MapResult(
+        found = MapResult(
             outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
             self.model.classes, self._used,
         )  # fmt: skip
+        return found if self.delivery is None else self.delivery.relocated(found)
 
     def summary(self) -> dict[str, Any]:
         """Return the plan as JSON values: sizes, counts, and estimates of memory and disk space in MiB."""
@@ -151,7 +155,7 @@ class PredictJob(BlockJob):
             "precision": str(self.precision).removeprefix("torch."),
             "memory_mib": self._demand().peak >> 20,
             "disk_mib": self._disk_bytes() >> 20,
-            "outputs": [str(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
+            "outputs": [self.shown(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
         }
 
     @contextmanager
@@ -207,10 +211,16 @@ class PredictJob(BlockJob):
             Ground(georeference, self.scene.shape).threshold(config.min_area)
 
     def _check_outputs(self) -> None:
-        self.outputs.check(self.config.overwrite, inputs_of(self.config, self.scene))
+        inputs = inputs_of(self.config, self.scene)
+        self.outputs.check(self.config.overwrite, inputs)
+        if self.delivery is not None:
+            self.delivery.check(self.main_outputs(), inputs)
 
     def main_outputs(self) -> tuple[Path, ...]:
         return self.outputs.main
+
+    def _stale_files(self) -> tuple[Path, ...]:
+        return self.outputs.stale
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
@@ -232,11 +242,12 @@ class PredictJob(BlockJob):
         if self.config.model is None:
             return None
         outputs = self.outputs
-        return replace(
+        config = replace(
             self.config, scenes=(self.path,), out=outputs.classes, confidence=outputs.confidence,
             polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
             relearn=False, restart=False, tree=False, json=False,
         )  # fmt: skip
+        return config if self.delivery is None else undelivered(config, self.delivery, PREDICTED)
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

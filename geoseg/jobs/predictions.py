@@ -13,7 +13,7 @@ from geoseg.areas.aoi import AreaOfInterest
 from geoseg.areas.reading import open_areas
 from geoseg.config import PredictConfig
 from geoseg.datasets.given import find_given, places
-from geoseg.errors import GeosegError, OutputError
+from geoseg.errors import GeosegError, OutputError, SettingError
 from geoseg.files.atomic import interrupted
 from geoseg.jobs.model_choice import choose_model, unlearnt
 from geoseg.jobs.predict import PredictJob, extent_of, inputs_of, polygon_remarks
@@ -22,6 +22,7 @@ from geoseg.jobs.train import TrainJob
 from geoseg.location import Location
 from geoseg.model.file import Model, load_model
 from geoseg.model.inference import select_device, select_precision
+from geoseg.outputs.delivery import PREDICTED, delivered
 from geoseg.outputs.folders import check_folders, outputs_of, run_in
 from geoseg.outputs.map import check_item
 from geoseg.outputs.names import is_folder
@@ -51,12 +52,19 @@ class Predictions(Scenes[PredictJob]):
 
     def __init__(self, config: PredictConfig, stops: Callable[[BaseException], bool] | None = None) -> None:
         found = find_given(config.scenes)
-        self.config = replace(config, scenes=tuple(each.location for each in found))
+        self.config, self._delivery = delivered(
+            replace(config, scenes=tuple(each.location for each in found)), PREDICTED
+        )
         super().__init__(self.config.scenes, config.dry_run, stops)
         self._places = places(found) if config.tree else [Path()] * len(found)
         targets = outputs_of(self.config, self._places)
         self._outputs = [outputs for _, outputs in targets]
         self.choice = choose_model(self.config)
+        if self._delivery is not None and self.choice.learn and not self.config.dry_run:
+            raise SettingError(
+                f"{config.out}: a model is kept on this machine, and none is named: learn one with geoseg train, and "
+                "give it with --model"
+            )
         self._model: Model | None = None
         self._notes: list[str] = []
 
@@ -92,11 +100,11 @@ class Predictions(Scenes[PredictJob]):
 
     def outputs(self, number: int) -> tuple[Path, ...]:
         """Return class raster, confidence, polygons and areas, those of them that are wanted."""
-        return self._outputs[number].main
+        return tuple(self._wanted(path) for path in self._outputs[number].main)
 
     def record(self, number: int) -> Path:
         """Return the record of the map."""
-        return self._outputs[number].record
+        return self._wanted(self._outputs[number].record)
 
     def open(self, number: int) -> PredictJob | None:
         """Open the job of a scene; None if its map is there already, of the same model and settings.
@@ -119,7 +127,7 @@ class Predictions(Scenes[PredictJob]):
                 raise OutputError(f"{outputs.classes}: exists already, {other}; --overwrite replaces it")
             job.config = config
         else:
-            job = PredictJob(config, scene, outputs, model, notes, learnt_from=learnt)
+            job = PredictJob(config, scene, outputs, model, notes, learnt, self._delivery)
         self._notes = []
         return job
 
@@ -142,6 +150,10 @@ class Predictions(Scenes[PredictJob]):
                 "outputs": [str(path) for path in (out, out.with_suffix(".metrics.jsonl"), out.with_suffix(".png"))],
             },
         }  # fmt: skip
+
+    def _wanted(self, path: Path) -> Path:
+        """Where a file is wanted: in a cloud store, or where it is made."""
+        return path if self._delivery is None else self._delivery.wanted(path)
 
     @property
     def _continues(self) -> bool:

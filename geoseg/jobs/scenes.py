@@ -35,7 +35,7 @@ from geoseg.errors import (
     raise_together,
 )
 from geoseg.jobs.job import Job
-from geoseg.location import Location
+from geoseg.location import Location, shown
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class SceneResult:
         """Return the fields as JSON values, the seconds to a millisecond."""
         return {
             "scene": self.scene,
-            "outputs": [str(path) for path in self.outputs],
+            "outputs": [shown(path) for path in self.outputs],
             "status": self.status,
             "error": self.error,
             "exit_code": self.exit_code,

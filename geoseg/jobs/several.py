@@ -17,7 +17,7 @@ from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
 from geoseg.jobs.scenes import Facts, Scenes
 from geoseg.jobs.superpixels import SuperpixelsJob
-from geoseg.location import Location
+from geoseg.location import Location, target
 from geoseg.outputs.folders import (
     chain,
     check_folders,
@@ -63,6 +63,8 @@ class _OneFileEach(Scenes[J]):
         super().__init__([each.location for each in found], stops=stops)
         self._config = config
         self._in_folder = is_folder(config.out)
+        if self._in_folder and target(config.out) is not None:
+            raise OutputError(f"{target(config.out)}: is a folder in a bucket; name a file there, for one {self.noun}")
         self._places = places(found) if config.tree else [Path()] * len(found)
         if self._in_folder:
             suffix = f".{config.format or _FORMAT}"
