@@ -27,7 +27,7 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
-    assert isinstance(config, PredictConfig | SegmentScenesConfig)
+    assert isinstance(config, PredictConfig | SegmentScenesConfig | PolygonizeRastersConfig)
     if (place := target(config.out)) is not None and config.run is None:
         # Other machines see the bucket, not the folder on this one where the files are made.
         config = replace(config, run=Remote(f"{place.url}{RUN}"))
