@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from geoseg.config import PlanConfig, PredictConfig, SegmentScenesConfig
+from geoseg.config import PlanConfig, PolygonizeRastersConfig, PredictConfig, SegmentScenesConfig
 
+from .polygonize import polygonize
 from .predict import predict
 from .streams import show
 from .superpixels import superpixels
@@ -17,6 +18,7 @@ from .usage import Command
 _PLANNED: dict[str, tuple[click.Command, Any]] = {
     "predict": (predict, PredictConfig),
     "superpixels": (superpixels, SegmentScenesConfig),
+    "polygonize": (polygonize, PolygonizeRastersConfig),
 }
 
 
@@ -33,7 +35,7 @@ _PLANNED: dict[str, tuple[click.Command, Any]] = {
 def plan(context: click.Context, /, **settings: Any) -> None:
     """Write the run of a map, and print the commands that compute it in shards, on any machines that see the run.
 
-    ARGUMENTS are those of geoseg predict, or the word superpixels and those of that command.
+    ARGUMENTS are those of geoseg predict, or the word superpixels or polygonize and those of that command.
     """
     config = PlanConfig(**settings)
     name, *rest = config.arguments if config.arguments[0] in _PLANNED else ("predict", *config.arguments)

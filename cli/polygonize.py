@@ -64,6 +64,13 @@ from .usage import Command
 @assume_crs_option
 @scenes_options
 @overwrite_option
+@click.option(
+    "--run",
+    type=LOCATION,
+    help="Run directory to keep finished stripes of rows in, from which an interrupted command continues.",
+)
+@click.option("--keep-run", is_flag=True, help="Keep the run directory with the finished stripes.")
+@click.option("--restart", is_flag=True, help="Discard the finished stripes of an interrupted run and start over.")
 @opening_options
 @click.pass_context
 def polygonize(context: click.Context, /, **settings: Any) -> None:

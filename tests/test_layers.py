@@ -83,6 +83,7 @@ ROOMS = {
         "vector.crs",
         "vector.description",
         "vector.features",
+        "vector.frames",
         "vector.readback",
         "vector.writer",
     ),

@@ -17,7 +17,9 @@ from geoseg.api.calls import (
     optional_path,
     path_of,
     period_of,
-    run,
+)
+from geoseg.api.calls import (
+    run as finish,
 )
 from geoseg.config import (
     Blend,
@@ -126,7 +128,7 @@ def predict(
         raise SettingError(f"{scene}: stands for {len(predictions.scenes)} scenes; predict them one by one")
     for job in predictions.jobs():
         with job:
-            run(job, progress)
+            finish(job, progress)
             if isinstance(job, PredictJob):
                 return job.result
     raise AssertionError("the last job of a prediction maps its scene")
@@ -179,7 +181,7 @@ def superpixels(
         max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
     with SuperpixelsJob(config) as job:
-        run(job, progress)
+        finish(job, progress)
         return job.result
 
 
@@ -187,7 +189,8 @@ def polygonize(
     raster: PathLike, out: PathLike, *, confidence: PathLike | None = None, areas: PathLike | None = None,
     min_area: AreaLike | None = None, simplify: float | None = None, classes: Names | None = None,
     field: str = PolygonizeConfig.field, sld: bool = False, assume_crs: str | None = None, overwrite: bool = False,
-    allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
+    run: PathLike | None = None, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
+    allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
 ) -> PolygonsResult:  # fmt: skip
     """Turn a class raster (any raster of integers) into polygons, one for each region, exactly along its pixels.
@@ -204,6 +207,9 @@ def polygonize(
         sld: Also write the style as SLD.
         assume_crs: CRS of a raster that has none.
         overwrite: Replace an existing output.
+        run: Run directory in which finished stripes of rows are kept until the output is published; None keeps none.
+        keep_run: Keep the run directory.
+        restart: Discard the finished stripes of an interrupted run and start over.
         allow_vrt: As in `train`.
         allow_remote: As in `train`.
         max_pixels: As in `train`.
@@ -217,18 +223,18 @@ def polygonize(
     Raises:
         GeosegError: See `geoseg.errors`.
     """
-    from geoseg.jobs.polygonize import PolygonizeJob
+    from geoseg.jobs.polygonize_stripes import polygonize_job
 
     config = PolygonizeConfig(
         raster=location_of(raster), out=path_of(out),
         confidence=None if confidence is None else location_of(confidence),
         areas=optional_path(areas), min_area=area_of(min_area), simplify=simplify,
         classes=names_of(classes), field=field, sld=sld, assume_crs=assume_crs,
-        overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page,
-        nodata=nodata,
+        overwrite=overwrite, run=None if run is None else location_of(run), keep_run=keep_run, restart=restart,
+        allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
-    with PolygonizeJob(config) as job:
-        run(job, progress)
+    with polygonize_job(config) as job:
+        finish(job, progress)
         return job.result
 
 
@@ -271,5 +277,5 @@ def change(
         allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
     with ChangeJob(config) as job:
-        run(job, progress)
+        finish(job, progress)
         return job.result

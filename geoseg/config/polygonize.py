@@ -36,6 +36,10 @@ class PolygonizeSettings(Opening):
         sld: Also write the style as SLD.
         assume_crs: CRS of a raster that has none.
         overwrite: Replace an existing output.
+        run: Run directory in which finished stripes of rows are kept until the output is published; with several
+            rasters, the folder of these. None keeps none.
+        keep_run: Keep the run directory.
+        restart: Discard the finished stripes of an interrupted run.
     """
 
     min_area: Area | None = None
@@ -45,6 +49,9 @@ class PolygonizeSettings(Opening):
     sld: bool = False
     assume_crs: str | None = None
     overwrite: bool = False
+    run: Location | None = None
+    keep_run: bool = False
+    restart: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,8 +111,11 @@ class PolygonizeRastersConfig(PolygonizeSettings):
             check_choice("format", self.format, get_args(PolygonFormat))
 
     def of(
-        self, raster: Location, out: Path, confidence: Location | None = None, areas: Path | None = None
-    ) -> PolygonizeConfig:
+        self, raster: Location, out: Path, confidence: Location | None = None, areas: Path | None = None,
+        run: Location | None = None,
+    ) -> PolygonizeConfig:  # fmt: skip
         """Return the settings of one class raster."""
         shared = {entry.name: getattr(self, entry.name) for entry in fields(PolygonizeSettings)}
-        return PolygonizeConfig(raster=raster, out=out, confidence=confidence, areas=areas, **shared)
+        return PolygonizeConfig(
+            raster=raster, out=out, confidence=confidence, areas=areas, **{**shared, "run": run}
+        )  # fmt: skip

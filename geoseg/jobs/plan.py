@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.config import Opening, PredictConfig, SegmentScenesConfig
+from geoseg.config import Opening, PolygonizeRastersConfig, PredictConfig, SegmentScenesConfig
 from geoseg.errors import InputMissingError, SettingError
 from geoseg.jobs.scenes import Scenes
 from geoseg.location import Location, Remote, target
@@ -27,7 +27,7 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
-    assert isinstance(config, PredictConfig | SegmentScenesConfig)
+    assert isinstance(config, PredictConfig | SegmentScenesConfig | PolygonizeRastersConfig)
     if (place := target(config.out)) is not None and config.run is None:
         # Other machines see the bucket, not the folder on this one where the files are made.
         config = replace(config, run=Remote(f"{place.url}{RUN}"))
@@ -53,9 +53,11 @@ def _scenes_of(config: Opening) -> Scenes[Any]:
                 "give its model with --model"
             )
         return predictions
-    assert isinstance(config, SegmentScenesConfig)
-    from geoseg.jobs.several import SuperpixelsOfScenes
+    from geoseg.jobs.several import PolygonsOfRasters, SuperpixelsOfScenes
 
+    if isinstance(config, PolygonizeRastersConfig):
+        return PolygonsOfRasters(config, striped=True)
+    assert isinstance(config, SegmentScenesConfig)
     return SuperpixelsOfScenes(config)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import Any
 
 from geoseg.config import PolygonizeConfig
+from geoseg.errors import SettingError
 from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers
 from geoseg.files.finished import difference
 from geoseg.files.lock import OutputLocks
@@ -49,15 +50,17 @@ class PolygonizeJob(Job[RowsRead]):
     def __init__(self, config: PolygonizeConfig, *, max_vertices: int = MAX_VERTICES) -> None:
         self.config = config
         self.record = record_path(config.out)
+        if config.run is None and (config.keep_run or config.restart):
+            raise SettingError("keep-run and restart are about a run, and none is kept; name one with --run")
         with ExitStack() as stack:
             self.raster = stack.enter_context(ClassRaster(config.raster, config.assume_crs, opening=config))
             self._check()
             self.confidence = None
-            self._scenes = [self.raster.scene]
+            self.scenes = [self.raster.scene]
             if config.confidence is not None:
                 self.confidence = Confidence(config.confidence, self.raster.scene, config.auxiliary)
                 stack.enter_context(self.confidence)
-                self._scenes.append(self.confidence.scene)
+                self.scenes.append(self.confidence.scene)
             self._classes = None if config.classes is None else self.raster.chosen(config.classes)
             self.layer = ClassLayer(
                 config.out,
@@ -89,17 +92,22 @@ class PolygonizeJob(Job[RowsRead]):
         # The lock goes first: what is left of a process that ends in between has to show that it is not done.
         with Staging(out) as staging, OutputLocks(out):
             # Another process may have finished since the output was checked.
-            self._check_output()
-            yield from self._write(staging)
+            self.check_output()
+            yield from self.write(staging)
 
-    def _write(self, staging: Staging) -> Generator[RowsRead]:
-        """Write the files and put them in place."""
+    def write(self, staging: Staging, parts: Iterable[bytes] | None = None) -> Generator[RowsRead]:
+        """Write the files, put them in place, and yield the progress; the output must be locked.
+
+        Args:
+            staging: Of the output.
+            parts: See `ClassLayer.write`.
+        """
         out = self.config.out
         # A style that an interrupted process put in place is geoseg's own, not the user's, and may be replaced.
         own_style = interrupted(out)
         remove_leftovers(out.parent, out.stem)
         staged = staging.path(out)
-        yield from self.layer.write(staged)
+        yield from self.layer.write(staged, parts)
         occurring = {entry.id for entry in self.layer.classes}
         absent = [name for name, value in (self._classes or {}).items() if value not in occurring]
         if absent:
@@ -110,9 +118,17 @@ class PolygonizeJob(Job[RowsRead]):
         if self.config.areas is not None:
             table = area_table(self.layer.areas, self.layer.classes)
             publish_bytes(staging.path(self.config.areas), table)
-        for scene in self._scenes:
-            scene.check_unchanged(_REMEDY)
+        self.check_unchanged(_REMEDY)
         self._publish(staging)
+
+    def check_unchanged(self, remedy: str, network: bool = True) -> None:
+        """Refuse to go on with a raster or a confidence that has changed; see `Scene.check_unchanged`.
+
+        Raises:
+            InputError: One of them has changed.
+        """
+        for scene in self.scenes:
+            scene.check_unchanged(remedy, network=network)
 
     def describe(self, receipt: RowsRead) -> str:
         """Return which rows were read."""
@@ -132,18 +148,23 @@ class PolygonizeJob(Job[RowsRead]):
         config = self.config
         wanted = [config.out, *([config.areas] if config.areas else []), *([polygon_sld(config.out)] * config.sld)]
         expected = {name: value for name, value in self._provenance().items() if name != _COUNT}
-        sources = [path for scene in self._scenes for path in scene.files]
+        sources = [path for scene in self.scenes for path in scene.files]
         return difference(self.record, expected, wanted, sources, found=(_COUNT,))
 
     def _check(self) -> None:
         config, scene = self.config, self.raster.scene
         require_rectified(config.raster, scene.georeference)
-        self._check_output()
+        self.check_output()
         driver = POLYGONS[config.out.suffix.lower()]
         for remark in check_format(config.out, driver, config.raster, scene.georeference, scene.shape):
             log.warning("%s", remark)
 
-    def _check_output(self) -> None:
+    def check_output(self) -> None:
+        """Refuse an output that cannot or must not be written.
+
+        Raises:
+            OutputError: It cannot.
+        """
         config = self.config
         confidence = [config.confidence] if config.confidence else []
         inputs = [config.raster, *self.raster.scene.files, *confidence]
@@ -157,18 +178,22 @@ class PolygonizeJob(Job[RowsRead]):
         files = [*self.layer.files(), *areas]
         write_record(self.record, self._provenance(), files, staging.permissions(self.record))
 
-    def _provenance(self) -> dict[str, Any]:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the polygons, as JSON values."""
         config = self.config
-        settings = {
+        return {
             "min_area": str(config.min_area) if config.min_area else None,
             "simplify": config.simplify,
             "classes": None if self._classes is None else list(self._classes),
             "confidence": config.confidence.name if config.confidence else None,
             **({"field": config.field} if config.field != PolygonizeConfig.field else {}),
         }
+
+    def _provenance(self) -> dict[str, Any]:
         return {
             "geoseg": __version__,
             "raster": self.raster.scene.summary(),
-            "settings": settings,
+            "settings": self.settings,
             _COUNT: self.layer.count,
         }

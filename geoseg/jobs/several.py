@@ -14,6 +14,7 @@ from geoseg.datasets.given import find_given, places
 from geoseg.errors import OutputError, SettingError
 from geoseg.files.record import record_path
 from geoseg.jobs.polygonize import PolygonizeJob
+from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
 from geoseg.jobs.scenes import Facts, Scenes
 from geoseg.jobs.superpixels import SuperpixelsJob
 from geoseg.location import Location, target
@@ -31,7 +32,9 @@ from geoseg.outputs.names import is_folder
 _FORMAT = "gpkg"
 """Default format of the files in a folder."""
 
-J = TypeVar("J", bound=SuperpixelsJob | PolygonizeJob)
+PolygonsJob = PolygonizeJob | StripedPolygonizeJob
+
+J = TypeVar("J", bound=SuperpixelsJob | PolygonsJob)
 
 Stops = Callable[[BaseException], bool] | None
 
@@ -114,6 +117,11 @@ class _OneFileEach(Scenes[J]):
         job.close()
         raise OutputError(f"{self._outs[number]}: exists already, {other}; --overwrite replaces it")
 
+    def _run(self, number: int) -> Location | None:
+        """The run directory of an input, in that of the settings if there are several."""
+        run = self._config.run
+        return run_in(run, self._places[number], self._outs[number]) if run is not None and self._several else run
+
     @abstractmethod
     def _job(self, number: int, overwrite: bool) -> J:
         """The job of an input."""
@@ -161,24 +169,27 @@ class SuperpixelsOfScenes(_OneFileEach[SuperpixelsJob]):
         return Facts(job.scene.extent.pixels)
 
     def _job(self, number: int, overwrite: bool) -> SuperpixelsJob:
-        out, run = self._outs[number], self.config.run
-        if run is not None and self._several:
-            run = run_in(run, self._places[number], out)
-        config = self.config.of(self.scenes[number], out, run)
+        config = self.config.of(self.scenes[number], self._outs[number], self._run(number))
         return SuperpixelsJob(replace(config, overwrite=overwrite))
 
     def _targets(self) -> dict[str, Path | None]:
         return {"--out": self.config.out}
 
 
-class PolygonsOfRasters(_OneFileEach[PolygonizeJob]):
-    """The polygons of one class raster or many; see `_OneFileEach`."""
+class PolygonsOfRasters(_OneFileEach[PolygonsJob]):
+    """The polygons of one class raster or many; see `_OneFileEach`.
+
+    Args:
+        config: The settings.
+        stops: See `Scenes`.
+        striped: Work in stripes, as with a run, also if the settings name none.
+    """
 
     noun = "raster"
     verb = "polygonized"
 
-    def __init__(self, config: PolygonizeRastersConfig, stops: Stops = None) -> None:
-        self.config = config
+    def __init__(self, config: PolygonizeRastersConfig, stops: Stops = None, striped: bool = False) -> None:
+        self.config, self._striped = config, striped
         super().__init__(config.rasters, config, "polygons", True, stops)
         if self._several and config.confidence is not None:
             require_folders("rasters", len(self.scenes), {"--confidence": Path(str(config.confidence))}, False)
@@ -188,17 +199,18 @@ class PolygonsOfRasters(_OneFileEach[PolygonizeJob]):
         areas = self._beside(self.config.areas, number, "areas", ".csv")
         return (self._outs[number], *([areas] if areas is not None else []))
 
-    def facts(self, job: PolygonizeJob) -> Facts:
+    def facts(self, job: PolygonsJob) -> Facts:
         """Return the pixels of the raster, and the classes that occur."""
         return Facts(job.raster.scene.extent.pixels, tuple(entry.name for entry in job.result.legend))
 
-    def _job(self, number: int, overwrite: bool) -> PolygonizeJob:
+    def _job(self, number: int, overwrite: bool) -> PolygonsJob:
         confidence = self.config.confidence
         if isinstance(confidence, Path):
             confidence = self._beside(confidence, number, "confidence", ".tif")
         areas = self._beside(self.config.areas, number, "areas", ".csv")
-        config = self.config.of(self.scenes[number], self._outs[number], confidence, areas)
-        return PolygonizeJob(replace(config, overwrite=overwrite))
+        config = self.config.of(self.scenes[number], self._outs[number], confidence, areas, self._run(number))
+        config = replace(config, overwrite=overwrite)
+        return StripedPolygonizeJob(config) if self._striped or config.run is not None else PolygonizeJob(config)
 
     def _targets(self) -> dict[str, Path | None]:
         return {"--out": self.config.out, "--areas": self.config.areas}

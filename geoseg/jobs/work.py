@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geoseg.config import Opening, PredictConfig, SegmentConfig
+from geoseg.config import Opening, PolygonizeConfig, PredictConfig, SegmentConfig
 from geoseg.config.codec import decode
 from geoseg.config.work import Shard, WorkConfig
 from geoseg.errors import (
@@ -78,6 +78,10 @@ def open_job(config: Opening) -> BlockJob:
         from geoseg.jobs.superpixels import SuperpixelsJob
 
         return SuperpixelsJob(config)
+    if isinstance(config, PolygonizeConfig):
+        from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
+
+        return StripedPolygonizeJob(config)
     raise RunError(f"blocks of {type(config).__name__} cannot be computed by several processes")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from geoseg.grid import Span
 from geoseg.outputs.class_areas import ClassArea
 from geoseg.outputs.layer_style import add_layer_style
 from geoseg.outputs.names import POLYGONS, polygon_sld
+from geoseg.outputs.polygon_stripes import Source, StripedPolygons
 from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
@@ -75,6 +77,7 @@ class ClassLayer:
     Attributes:
         count: Number of polygons written so far.
         spec: Driver, columns and CRS of the layer.
+        striped: The polygons in stripes.
 
     Raises:
         SettingError: The format or the raster does not support a setting.
@@ -95,13 +98,14 @@ class ClassLayer:
         driver = POLYGONS[out.suffix.lower()]
         georeference = raster.scene.georeference
         self._wgs84 = driver.startswith("GeoJSON") and georeference.wkt is not None
+        values = None if classes is None else classes + raster.offset
+        noded = self._wgs84 or tolerance is not None
         self._work = Polygonizer(
-            raster.scene.shape[1], georeference, rows=raster.scene.shape[0], min_area=min_area,
-            values=None if classes is None else classes + raster.offset,
-            noded=self._wgs84 or tolerance is not None, wgs84=self._wgs84,
-            confidence=None if confidence is None else confidence.read,
+            raster.scene.shape[1], georeference, rows=raster.scene.shape[0], min_area=min_area, values=values,
+            noded=noded, wgs84=self._wgs84, confidence=None if confidence is None else confidence.read,
             full=1 if confidence is None else confidence.max_value,
         )  # fmt: skip
+        self.striped = StripedPolygons(raster, min_area, values, confidence, noded, self._wgs84)
         if tolerance is not None and self._wgs84:
             raise SettingError(
                 f"{out}: GeoJSON cannot be simplified, as its coordinates are degrees; simplify to "
@@ -111,11 +115,12 @@ class ClassLayer:
         wkt, epoch = (WGS84.to_wkt(), None) if self._wgs84 else (georeference.wkt, georeference.epoch)
         self.spec = VectorSpec(driver, CLASS_LAYER, columns, wkt, epoch)
 
-    def write(self, path: Path | None = None) -> Generator[RowsRead]:
+    def write(self, path: Path | None = None, parts: Iterable[bytes] | None = None) -> Generator[RowsRead]:
         """Polygonize the raster, yield the progress, and publish the file.
 
         Args:
             path: Write the file here instead of at `out`.
+            parts: Those of all stripes (`striped`), from top to bottom; None reads the raster. The file is the same.
 
         Raises:
             InputError: A part of the raster cannot be read.
@@ -126,20 +131,30 @@ class ClassLayer:
         if message is not None:
             log.warning("%s: %s", self._out, message)
         kept: list[PolygonBatch] = []
-        spans = list(self._raster.spans)
-        cache = self._raster.scene.caching(max(map(len, spans)), floor=_MIN_CACHE_BYTES)
-        with cache, writing_layer(path or self._out, self.spec, self._add_style) as layer:
+        source = self._swept() if parts is None else self.striped.joined(parts)
+        with closing(source), writing_layer(path or self._out, self.spec, self._add_style) as layer:
             put: Callable[[PolygonBatch], None] = partial(self._put, layer)
             if self._tolerance is not None:
                 put = partial(self._keep, kept)
-            for rows, values in self._read(spans):
-                for polygons in self._work.push(values):
+            for rows, batches in source:
+                for polygons in batches:
                     put(polygons)
-                yield RowsRead(rows, self.count)
-            for polygons in self._work.finish():
-                put(polygons)
+                if len(rows):
+                    yield RowsRead(rows, self.count)
             if self._tolerance is not None:
                 self._put_simplified(layer, kept, self._tolerance)
+
+    def caching(self) -> AbstractContextManager[None]:
+        """Return a context for reading the raster row by row."""
+        return self._raster.scene.caching(max(map(len, self._raster.spans)), floor=_MIN_CACHE_BYTES)
+
+    def _swept(self) -> Source:
+        """Yield the rows of the raster, and the polygons that are complete with them."""
+        spans = list(self._raster.spans)
+        with self.caching():
+            for rows, values in self._read(spans):
+                yield rows, self._work.push(values)
+            yield Span(spans[-1].stop, spans[-1].stop), self._work.finish()
 
     def _read(self, spans: list[Span]) -> Iterator[tuple[Span, NDArray[Any]]]:
         """Yield rows and their values, while the next rows are read in another thread."""

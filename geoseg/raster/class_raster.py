@@ -232,6 +232,7 @@ class Confidence:
         path: As it was given.
         scene: The raster, open for reading.
         max_value: What `read` returns for a confidence of 1.
+        largest: The largest value read so far.
 
     Raises:
         InputMissingError, BandError: See `Scene`.
@@ -247,7 +248,7 @@ class Confidence:
             self.scene.close()
             raise InputError(f"{path}: {mismatch}; give the confidence that was written with {raster.path.name}")
         self.max_value = 255 if self.scene.dtype == np.uint8 else 65535
-        self._largest = 0
+        self.largest = 0
 
     def __enter__(self) -> Confidence:
         return self
@@ -266,13 +267,13 @@ class Confidence:
         if values.dtype.kind == "f":
             require_fractions(self.path, float(values.min(initial=0)), float(values.max(initial=0)))
             values = np.rint(np.clip(values, 0, 1) * self.max_value).astype(np.uint16)
-        self._largest = max(self._largest, int(values.max(initial=0)))
+        self.largest = max(self.largest, int(values.max(initial=0)))
         return values
 
     def warn_of_units(self) -> None:
         """Warn, once all rows have been read, where whole numbers seem to be per cent, as those of geoseg never are."""
         if self.scene.dtype.kind == "u" and not is_own(self.scene):
-            message = unit_message(self._largest, self.max_value)
+            message = unit_message(self.largest, self.max_value)
             if message is not None:
                 log.warning("%s: %s", self.path, message)
 

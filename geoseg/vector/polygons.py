@@ -75,6 +75,7 @@ class PolygonBatch:
         lengths: int64 (n, 2), see `geoseg.vector.outlines`.
         placement: where the pixels lie.
         full: the value of the confidence raster that stands for 1; None without confidence.
+        perimeters: perimeters (n,) in m if they are known already.
     """
 
     closed: NDArray[np.int64]
@@ -82,6 +83,7 @@ class PolygonBatch:
     lengths: NDArray[np.int64]
     placement: Placement
     full: int | None
+    perimeters: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.closed)
@@ -109,6 +111,8 @@ class PolygonBatch:
     @property
     def perimeter(self) -> NDArray[np.float64]:
         """Perimeter in m, (n,); in edges of pixels where there are no metres."""
+        if self.perimeters is not None:
+            return self.perimeters
         return perimeters(self.placement.ground, self.lengths, self.rings)
 
     @property

@@ -45,7 +45,8 @@ VALUE, PIXELS, WEIGHT, CONFIDENCE, CONFIDENT, EDGES, OUTER, HOLES = range(8)
 
 VALUE: of the pixels. PIXELS: their number. WEIGHT, CONFIDENCE: sums over the pixels. CONFIDENT: number of pixels with a
 confidence other than 0. EDGES: number of edges. OUTER, HOLES: an edge of the exterior, and of the first hole; NONE
-without holes."""
+without holes. While a component is open, OUTER is 0, or the number of one of its runs in the row that a stripe begins
+with; see `geoseg.vector.cut_sweep`."""
 
 LEFT, LABEL, HEAD, TAIL, NEW = range(5)
 """Columns of runs, int32.
@@ -107,7 +108,7 @@ def find(parents: Any, label: Any) -> Any:
 
 
 @inlined
-def _new(edges: Any, counters: Any, row: int, col: int) -> Any:
+def new_edge(edges: Any, counters: Any, row: int, col: int) -> Any:
     """Return an edge from the pool, as a chain of its own; col: the value of COL."""
     edge = counters[FREE]
     if edge >= 0:
@@ -121,7 +122,7 @@ def _new(edges: Any, counters: Any, row: int, col: int) -> Any:
 
 
 @inlined
-def _link(edges: Any, tail: int, head: int) -> bool:
+def link(edges: Any, tail: int, head: int) -> bool:
     """Append the chain that begins with `head` to the one that ends with `tail`; return whether that closes a ring."""
     edges[tail, NEXT] = head
     first, last = edges[tail, OTHER], edges[head, OTHER]
@@ -166,7 +167,7 @@ def sweep_line(row: int, noded: bool, runs: Any, edges: Any, labels: Any, closed
             north = np.int64(NONE)
         if south >= 0 and (c != d or b == c):
             if _end_south(b, c, d, south, i, j, upper, lower, edges):
-                _keep_hole(find(parents, lower[j - 1, LABEL]), south, sums, last_holes, edges)
+                keep_hole(find(parents, lower[j - 1, LABEL]), south, sums, last_holes, edges)
             south = np.int64(NONE)
         if noded:
             north, south = _node(a, b, c, d, x, row, north, south, i, j, upper, lower, edges, parents, sums, counters)
@@ -197,7 +198,7 @@ def _end_north(a: int, b: int, d: int, x: int, north: int, i: int, j: int, upper
         return False
     if a == d:
         edges[north, COL] += END
-    return _link(edges, north, upper[i, HEAD])
+    return link(edges, north, upper[i, HEAD])
 
 
 @inlined
@@ -205,7 +206,7 @@ def _end_south(b: int, c: int, d: int, south: int, i: int, j: int, upper: Any, l
     """Complete the edge above pixel c, whose ring enters it here; return whether that closes a ring, which is then a
     hole of c's component."""
     if c == d:
-        return _link(edges, upper[i, TAIL], south)
+        return link(edges, upper[i, TAIL], south)
     lower[j, HEAD] = south
     if b == c:
         edges[south, COL] += START
@@ -218,11 +219,11 @@ def _begin_north(
 ) -> Any:
     """Begin the edge below pixel b, and return it."""
     if a == b:
-        north = _new(edges, counters, row, 0)
+        north = new_edge(edges, counters, row, 0)
         lower[j, HEAD] = north
     else:
-        north = _new(edges, counters, row, START if b == c else 0)
-        _link(edges, upper[i, TAIL], north)
+        north = new_edge(edges, counters, row, START if b == c else 0)
+        link(edges, upper[i, TAIL], north)
     return north
 
 
@@ -232,10 +233,10 @@ def _begin_south(
 ) -> Any:
     """Begin the edge above pixel d, whose ring leaves it here, and return it."""
     if c == d:
-        south = _new(edges, counters, row, 4 * x)
-        _link(edges, south, upper[i, HEAD])
+        south = new_edge(edges, counters, row, 4 * x)
+        link(edges, south, upper[i, HEAD])
     else:
-        south = _new(edges, counters, row, 4 * x + (END if a == d else 0))
+        south = new_edge(edges, counters, row, 4 * x + (END if a == d else 0))
         lower[j, TAIL] = south
     return south
 
@@ -253,28 +254,28 @@ def _node(
     """
     if north >= 0 and c != d:
         edges[north, COL] += 4 * x
-        edge = _new(edges, counters, row, 0)
-        _link(edges, north, edge)
+        edge = new_edge(edges, counters, row, 0)
+        link(edges, north, edge)
         sums[find(parents, upper[i - 1, LABEL]), EDGES] += 1
         north = edge
     if south >= 0 and a != b:
-        edge = _new(edges, counters, row, 4 * x)
-        _link(edges, edge, south)
+        edge = new_edge(edges, counters, row, 4 * x)
+        link(edges, edge, south)
         lower[j - 1, NEW] += 1
         south = edge
     if a != b and c != d and a == c:
         head = upper[i, HEAD]
         if b != d and a != 0:
-            edge = _new(edges, counters, row, 4 * x)
-            _link(edges, edge, head)
+            edge = new_edge(edges, counters, row, 4 * x)
+            link(edges, edge, head)
             sums[find(parents, upper[i - 1, LABEL]), EDGES] += 1
             head = edge
         lower[j, HEAD] = head
     if a != b and c != d and b == d:
         tail = upper[i, TAIL]
         if a != c and b != 0:
-            edge = _new(edges, counters, row, 4 * x)
-            _link(edges, tail, edge)
+            edge = new_edge(edges, counters, row, 4 * x)
+            link(edges, tail, edge)
             sums[find(parents, upper[i, LABEL]), EDGES] += 1
             tail = edge
         lower[j, TAIL] = tail
@@ -294,7 +295,7 @@ def _close(label: int, edge: int, sums: Any, free: Any, closed: Any, counters: A
 
 
 @inlined
-def _keep_hole(label: int, edge: int, sums: Any, last_holes: Any, edges: Any) -> None:
+def keep_hole(label: int, edge: int, sums: Any, last_holes: Any, edges: Any) -> None:
     """Put a hole in front of the list of its component's holes."""
     edges[edge, OTHER] = sums[label, HOLES]
     if sums[label, HOLES] < 0:
@@ -314,9 +315,19 @@ def _join(
     other = find(parents, lower[run, LABEL])
     if root == other:
         return
+    merge(root, other, parents, sums, last_holes, merged, edges, counters)
+
+
+@inlined
+def merge(
+    root: int, other: int, parents: Any, sums: Any, last_holes: Any, merged: Any, edges: Any, counters: Any
+) -> None:
+    """Make two components one; both labels are roots."""
     parents[other] = root
     for column in range(PIXELS, OUTER):
         sums[root, column] += sums[other, column]
+    if sums[root, OUTER] == 0:
+        sums[root, OUTER] = sums[other, OUTER]
     if sums[other, HOLES] >= 0:
         edges[last_holes[other], OTHER] = sums[root, HOLES]
         if sums[root, HOLES] < 0:
