@@ -21,7 +21,8 @@ from geoseg.outputs.polygon_stripes import stripes
 from geoseg.outputs.polygons import MAX_VERTICES
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.runs.local import Receipt, Stages
-from geoseg.runs.run import VECTOR_PART, Run
+from geoseg.runs.parts import VECTOR_PART
+from geoseg.runs.run import Run
 
 _LAYER = "polygons"
 
