@@ -111,9 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a model of such imagery; needed without the part training")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=420, help="after which no part begins (default %(default)s)")
-    parser.add_argument(
-        "--training-seconds", type=float, default=12, help="of each training of recipes (default %(default)s)"
-    )
+    parser.add_argument("--training-seconds", type=float, default=12, help="of each recipe (default %(default)s)")
     parser.add_argument("--megapixels", type=float, default=206, help="of the scene (default %(default)s)")
     parser.add_argument("--folder", default=os.environ.get("TMPDIR"), help="where files are made, on a fast disk")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "tests"])

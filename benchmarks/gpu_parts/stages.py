@@ -146,7 +146,7 @@ def _stages_of(bench: Bench, scene: Scene, planned: Plan, block: Block, stages: 
     window = planned.grid.window(planned.windows(block)[0])
     image, known = timed("read a window", lambda: scene.read(window))
     timed("normalise a window", lambda: stages.normalise(image, known))
-    colours = timed("colour", lambda: colour(pixels, valid))
+    timed("colour", lambda: colour(pixels, valid))
     choices: list[Any] = []
 
     def remember(*arguments: Any) -> Any:
