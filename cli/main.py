@@ -22,8 +22,10 @@ from .check import check
 from .classes import classes
 from .evaluate import evaluate
 from .exhaustion import exhaustion
+from .finalize import finalize
 from .info import info
 from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interruption
+from .plan import plan
 from .polygonize import polygonize
 from .predict import predict
 from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupted
@@ -35,6 +37,7 @@ from .teach import teach
 from .terminal import LineFormatter, echo
 from .train import train
 from .usage import usage_message
+from .work import work
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
@@ -123,6 +126,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg report CLASSES                    show a map and its classes in one HTML file
+    geoseg plan SCENE --out classes.tif      divide a map among machines: then geoseg work, geoseg finalize
     geoseg info FILE                         describe a scene, a model or a map
     geoseg status RUN                        show the progress of an unfinished run
     geoseg check FILE                        check that a file is intact
@@ -145,7 +149,8 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
 
 
 for command in (
-    train, predict, classes, teach, polygonize, change, superpixels, evaluate, report, info, status, check
+    train, predict, classes, teach, polygonize, change, superpixels, evaluate, report, plan, work, finalize, info,
+    status, check,
 ):  # fmt: skip
     geoseg.add_command(command)
 

@@ -88,7 +88,7 @@ def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
         raise kind(f"{name}: is empty; give a path")
 
 
-_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas", "--next")
+_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas", "--next", "--run")
 
 PATH = PathType(path_type=Path)
 LOCATION = LocationType()
@@ -195,8 +195,15 @@ def overwrite_option(function: F) -> F:
 
 
 def run_options(function: F) -> F:
-    """Add --keep-run and --restart."""
+    """Add --run, --keep-run and --restart."""
     function = click.option(
         "--restart", is_flag=True, help="Discard the finished blocks of an interrupted run and start over."
     )(function)
-    return click.option("--keep-run", is_flag=True, help="Keep the run directory with the finished blocks.")(function)
+    function = click.option("--keep-run", is_flag=True, help="Keep the run directory with the finished blocks.")(
+        function
+    )
+    return click.option(
+        "--run", type=LOCATION,
+        help="Run directory, which holds the finished blocks until the outputs are published.  [default: beside the "
+        "output]",
+    )(function)  # fmt: skip

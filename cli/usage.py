@@ -24,7 +24,8 @@ _GROUPS = {
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "workers"),
     "Runs and safety": (
-        "dry_run", "overwrite", "resume", "restart", "keep_run", "max_bad", "max_pixels", "allow_vrt", "allow_remote",
+        "dry_run", "overwrite", "resume", "restart", "run", "keep_run", "shards", "shard", "assist", "max_bad",
+        "max_pixels", "allow_vrt", "allow_remote",
     ),
 }  # fmt: skip
 """Heading -> names of its options. "command.option" takes an option of one command out of the group of its name."""

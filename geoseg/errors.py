@@ -11,6 +11,7 @@
     ├── OutputError (OSError)                 73  an output that cannot be created or must not be replaced
     ├── WriteError (OSError)                  74  the disk or the file system failed
     ├── LockedError (RuntimeError)            75  another process is at work on the same output; try later
+    │   └── IncompleteError                   75  blocks of a run are missing that other processes compute
     └── RunError (RuntimeError)               78  a run directory of another scene, model or setting
 
 The number is the exit status of the command line (sysexits.h); 2 is wrong usage, 130 and 143 are signals. A message is
@@ -18,6 +19,9 @@ one line: the path, what is wrong, and the way out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class GeosegError(Exception):
@@ -90,6 +94,10 @@ class LockedError(GeosegError, RuntimeError):
     exit_code = 75
 
 
+class IncompleteError(LockedError):
+    """Blocks of a run are missing, which other processes compute."""
+
+
 class RunError(GeosegError, RuntimeError):
     """A run directory belongs to another scene, model or setting."""
 
@@ -99,3 +107,27 @@ class RunError(GeosegError, RuntimeError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its class name where it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def raise_together(errors: Mapping[Any, GeosegError], summary: str) -> None:
+    """Raise one error for several things that failed, if there are any.
+
+    Its details have one line for each, and its status is theirs; if their statuses differ, it is an InputError.
+
+    Args:
+        errors: What failed -> its error.
+        summary: The message.
+    """
+    if not errors:
+        return
+    found = list(errors.values())
+    kind = type(found[0]) if len({error.exit_code for error in found}) == 1 else InputError
+    raised = kind(summary)
+    raised.details = tuple(named(name, error) for name, error in errors.items())
+    raise raised
+
+
+def named(name: Any, error: GeosegError) -> str:
+    """Return the message of an error on one line, with the name of what it belongs to."""
+    text = " ".join(str(error).split())
+    return text if str(name) in text else f"{name}: {text}"

@@ -74,6 +74,11 @@ def local(*locations: Location | None) -> tuple[Path, ...]:
     return tuple(location for location in locations if isinstance(location, Path))
 
 
+def within(folder: Location, name: str) -> Location:
+    """Return the location of `name` in a folder."""
+    return Remote(f"{folder.url.rstrip('/')}/{name}") if isinstance(folder, Remote) else folder / name
+
+
 def _vsi(url: str) -> str:
     """Translate a URL: zip+https://host/a.zip!/b.tif becomes /vsizip//vsicurl/https://host/a.zip/b.tif."""
     if url.startswith("/vsi"):

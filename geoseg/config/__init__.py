@@ -27,6 +27,7 @@ from geoseg.config.report import ReportConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
+from geoseg.config.work import FinalizeConfig, PlanConfig, Shard, WorkConfig
 
 __all__ = [
     "MODEL_NAME",
@@ -38,18 +39,21 @@ __all__ = [
     "EditClassesConfig",
     "EvaluateConfig",
     "ExportClassesConfig",
+    "FinalizeConfig",
     "ImportClassesConfig",
     "InfoConfig",
     "Match",
     "MergeClassesConfig",
     "Opening",
     "OrderClassesConfig",
+    "PlanConfig",
     "PolygonizeConfig",
     "Precision",
     "PredictConfig",
     "ReportConfig",
     "SegmentConfig",
     "SetClassConfig",
+    "Shard",
     "ShowClassesConfig",
     "SplitClassConfig",
     "StatusConfig",
@@ -57,5 +61,6 @@ __all__ = [
     "TeachConfig",
     "TrainConfig",
     "Weights",
+    "WorkConfig",
     "opening_of",
 ]  # fmt: skip

@@ -62,6 +62,7 @@ class PredictConfig(Opening):
         precision: Arithmetic of the network.
         assume_crs: CRS of scenes that have none.
         overwrite: Replace existing outputs.
+        run: Run directory, or with several scenes the folder of theirs; None is beside the output.
         keep_run: Keep the run directory.
         restart: Discard the finished blocks of an interrupted run.
         dry_run: Only plan.
@@ -96,6 +97,7 @@ class PredictConfig(Opening):
     precision: Precision = "auto"
     assume_crs: str | None = None
     overwrite: bool = False
+    run: Location | None = None
     keep_run: bool = False
     restart: bool = False
     dry_run: bool = False

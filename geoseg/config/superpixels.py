@@ -28,6 +28,7 @@ class SegmentConfig(Opening):
         workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
+        run: Run directory; None is beside the output.
         keep_run: See `PredictConfig`.
         restart: See `PredictConfig`.
     """
@@ -43,6 +44,7 @@ class SegmentConfig(Opening):
     workers: int | None = None
     assume_crs: str | None = None
     overwrite: bool = False
+    run: Location | None = None
     keep_run: bool = False
     restart: bool = False
 

@@ -1,19 +1,28 @@
-"""The jobs that work through a scene block by block: what predict and superpixels have in common."""
+"""The jobs that work through a scene block by block: what predict and superpixels have in common.
+
+One process can do all of such a job (`BlockJob.run`). Or one begins it (`BlockJob.begin`), any number of processes join
+the run and compute blocks (`geoseg.jobs.work`), and one finalises it (`geoseg.jobs.finalize`).
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from geoseg.config import Opening
+from geoseg.config.codec import encode
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
+from geoseg.grid import Block
 from geoseg.jobs.job import Job
+from geoseg.location import Location
 from geoseg.raster.scene import Scene
-from geoseg.runs.directory import Run, is_run
-from geoseg.runs.local import Receipt
+from geoseg.runs.local import Receipt, Stages, compute
+from geoseg.runs.run import Run
+from geoseg.runs.store import open_store
 
 _REMEDY = "when it is complete, start over with --restart"
 
@@ -23,13 +32,15 @@ class BlockJob(Job[Receipt]):
 
     Attributes:
         scene: The scene, which is open.
+        blocks: All blocks of the run.
         run_path: The run directory.
         restart: Whether the blocks of an earlier run are computed again.
     """
 
     unit = "block"
     scene: Scene
-    run_path: Path
+    blocks: Sequence[Block]
+    run_path: Location
     restart: bool
     _reused = 0
 
@@ -47,21 +58,69 @@ class BlockJob(Job[Receipt]):
             InputError: A block of the scene cannot be decoded, or the scene has changed since it was opened; the run
                 is kept, with the blocks of the scene as it was.
         """
-        self._reused, fingerprint = 0, self._fingerprint()
-        with Run(self.run_path, fingerprint, blocks=self.total, command=command, restart=self.restart) as run:
-            with run.discarded_if_refused():
-                run.lock_outputs(*self._main_outputs())
-                # Another process may have finished since the outputs were checked.
-                self._check_outputs()
-                check_space(self.run_path.parent, self._disk_bytes())
-            for path in self._output_files():
-                remove_leftovers(path.parent, path.stem)
+        self._reused = 0
+        with self.coordinated(command) as run:
             with closing(self._compute(run)) as receipts:
                 for receipt in receipts:
                     self._reused += receipt.reused
                     yield receipt
-            self.scene.check_unchanged(_REMEDY)
-            self._publish(run)
+            self.publish(run)
+
+    def begin(self, command: str = "") -> None:
+        """Write the run, for other processes to compute.
+
+        Args:
+            command: Command that finishes the work.
+
+        Raises:
+            RunError, LockedError, WriteError: As for `run`.
+        """
+        with self.coordinated(command):
+            pass
+
+    @contextmanager
+    def coordinated(self, command: str) -> Iterator[Run]:
+        """Yield the run, which no other process may coordinate or publish meanwhile; it is made if it is missing.
+
+        Raises:
+            RunError, LockedError, WriteError: As for `run`.
+        """
+        config = self.worker_settings()
+        job = None if config is None else encode(config)
+        with Run(
+            self.run_path, self._fingerprint(), blocks=self.total, command=command, restart=self.restart, job=job
+        ) as run:
+            with run.discarded_if_refused():
+                run.lock_outputs(*self.main_outputs())
+                # Another process may have finished since the outputs were checked.
+                self._check_outputs()
+                check_space(run.store.scratch, self._disk_bytes())
+            for path in self._output_files():
+                remove_leftovers(path.parent, path.stem)
+            yield run
+
+    def joined(self, run: Run) -> None:
+        """Refuse a run that is not of this job.
+
+        Raises:
+            RunError: The scene, the model or the software differs here from what the run was planned with.
+        """
+        run.check(self._fingerprint())
+
+    def compute(self, run: Run, blocks: Iterable[Block], *, wait: bool = True) -> Generator[Receipt]:
+        """Compute those of `blocks` that the run lacks, on this machine, and yield their receipts; see `compute`."""
+        with self.stages() as stages:
+            yield from compute(stages, run, blocks, wait=wait)
+
+    def publish(self, run: Run) -> None:
+        """Publish the outputs of a run that has all parts.
+
+        Raises:
+            InputError: The scene has changed meanwhile.
+            WriteError: The file system failed; the run is kept.
+        """
+        self.scene.check_unchanged(_REMEDY)
+        self._publish(run)
 
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""
@@ -73,7 +132,15 @@ class BlockJob(Job[Receipt]):
 
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
-        return f"{self.run_path} holds the finished blocks" if is_run(self.run_path) else ""
+        return f"{self.run_path} holds the finished blocks" if open_store(self.run_path).exists() else ""
+
+    def worker_settings(self) -> Opening | None:
+        """Return settings with which another process can compute blocks of this job; None if it cannot."""
+        return None
+
+    def _compute(self, run: Run) -> Generator[Receipt]:
+        """Compute the missing blocks."""
+        yield from self.compute(run, self.blocks)
 
     def _check_scene(self) -> None:
         """Refuse to keep a block of a scene that has changed; often, so without asking a server."""
@@ -84,6 +151,14 @@ class BlockJob(Job[Receipt]):
         return 0
 
     @abstractmethod
+    def stages(self) -> AbstractContextManager[Stages[Any, Any]]:
+        """Return what computes a block; it is held open for any number of blocks."""
+
+    @abstractmethod
+    def main_outputs(self) -> Iterable[Path]:
+        """Return the outputs that have names of their own, the first of them before all others."""
+
+    @abstractmethod
     def _fingerprint(self) -> dict[str, Any]:
         """All that decides the pixels."""
 
@@ -92,16 +167,8 @@ class BlockJob(Job[Receipt]):
         """Refuse outputs that cannot or must not be written."""
 
     @abstractmethod
-    def _main_outputs(self) -> Iterable[Path]:
-        """The outputs that have names of their own, which another command may be given as well."""
-
-    @abstractmethod
     def _output_files(self) -> Iterable[Path]:
         """The files whose temporaries, left by killed processes, are removed."""
-
-    @abstractmethod
-    def _compute(self, run: Run) -> Generator[Receipt]:
-        """Compute the missing blocks."""
 
     @abstractmethod
     def _publish(self, run: Run) -> None:

@@ -18,7 +18,9 @@ from geoseg.files.record import RECORD
 from geoseg.outputs.names import POLYGONS
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
-from geoseg.runs.directory import check_parts, read_manifest
+from geoseg.runs.folder import FolderStore
+from geoseg.runs.run import read_manifest
+from geoseg.runs.status import check_parts
 
 
 def check_files(config: CheckConfig) -> Iterator[Finding]:
@@ -112,9 +114,10 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
 def _check_run(folder: Path) -> Iterator[Finding]:
     findings = FileFindings(folder)
     yield from _check_lock(findings)
-    manifest = read_manifest(folder)
+    store = FolderStore(folder)
+    manifest = read_manifest(store)
     yield findings.judge("manifest", None if manifest else "its manifest.json is damaged", "its manifest can be read")
-    intact, damaged = check_parts(folder)
+    intact, damaged = check_parts(store)
     for name in damaged[:MAX_LISTED]:
         yield findings.failed("parts", f"{name} differs from its checksum; the same command computes it again")
     if len(damaged) > MAX_LISTED:

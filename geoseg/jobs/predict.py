@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,8 @@ from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import margin
-from geoseg.runs.directory import Run
-from geoseg.runs.local import Receipt, compute
+from geoseg.runs.local import Receipt, Stages
+from geoseg.runs.run import Run
 from geoseg.vector.crs import check_format
 from geoseg.version import __version__
 
@@ -84,7 +86,7 @@ class PredictJob(BlockJob):
             if getattr(config, name) is not None and getattr(outputs, name) is None:
                 raise SettingError(f"{name} is {getattr(config, name)}, which the outputs lack; name it there too")
         self.config, self.path, self.outputs, self.model, self._notes = config, path, outputs, model, notes
-        self.run_path, self.restart = outputs.run, config.restart
+        self.run_path, self.restart = config.run or outputs.run, config.restart
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
@@ -109,7 +111,8 @@ class PredictJob(BlockJob):
         except BaseException:
             self.scene.close()
             raise
-        self.total = len(self.plan.blocks)
+        self.blocks = self.plan.blocks
+        self.total = len(self.blocks)
         self._used: tuple[LandClass, ...] | None = None
 
     def describe(self, receipt: Receipt) -> str:
@@ -152,10 +155,12 @@ class PredictJob(BlockJob):
             "outputs": [str(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
         }
 
-    def run(self, command: str = "") -> Generator[Receipt]:
-        """Make the folders of the outputs, then do the work as every `BlockJob` does."""
+    @contextmanager
+    def coordinated(self, command: str) -> Iterator[Run]:
+        """Make the folders of the outputs, then yield the run as every `BlockJob` does."""
         self.outputs.make_folders()
-        yield from super().run(command)
+        with super().coordinated(command) as run:
+            yield run
 
     def is_finished(self) -> bool:
         """Return whether the map exists already, made of the same scene by the same model with the same settings."""
@@ -211,23 +216,35 @@ class PredictJob(BlockJob):
     def _check_outputs(self) -> None:
         self.outputs.check(self.config.overwrite, inputs_of(self.config, self.scene))
 
-    def _main_outputs(self) -> tuple[Path, ...]:
+    def main_outputs(self) -> tuple[Path, ...]:
         outputs = self.outputs
         return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path)
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
 
-    def _compute(self, run: Run) -> Generator[Receipt]:
+    @contextmanager
+    def stages(self) -> Iterator[Stages[Any, Any]]:
+        """Yield what computes a block of the map."""
         predictor = Predictor(
-            self.scene, self.model, self.plan, self.device, self.precision, self.config.blend, self.batch_size,
-            self.workers, self.aoi, self.outputs.confidence is not None, conversion=self.fit.conversion,
+            self.scene, self.model, self.plan, self.device, self.precision, self.config.blend,
+            self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
+            conversion=self.fit.conversion,
         )  # fmt: skip
-        rows = max(len(block.window.rows) for block in self.plan.blocks) + 2 * self.plan.halo
+        rows = max(len(block.window.rows) for block in self.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield from compute(
-                predictor.prepare, predictor.logits, predictor.finish, run, self.plan.blocks, self._check_scene
-            )
+            yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene)
+
+    def worker_settings(self) -> PredictConfig | None:
+        """Return the settings for this scene alone; None if the model has no file that is known."""
+        if self.config.model is None:
+            return None
+        outputs = self.outputs
+        return replace(
+            self.config, scenes=(self.path,), out=outputs.classes, confidence=outputs.confidence,
+            polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
+            relearn=False, restart=False,
+        )  # fmt: skip
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

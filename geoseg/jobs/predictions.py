@@ -17,7 +17,7 @@ from geoseg.errors import DivergedError, GeosegError, InputError, OutputError, W
 from geoseg.jobs.model_choice import choose_model, unlearnt
 from geoseg.jobs.predict import PredictJob, extent_of, inputs_of, polygon_remarks
 from geoseg.jobs.train import TrainJob
-from geoseg.location import Location, local
+from geoseg.location import Location, local, within
 from geoseg.model.file import Model, load_model
 from geoseg.outputs.map import check_item
 from geoseg.outputs.names import Outputs, outputs_of
@@ -91,7 +91,7 @@ class Predictions:
         for number, (scene, outputs) in enumerate(pending, 1):
             place = [f"{scene} ({number} of {len(pending)})"] if several else []
             try:
-                job = PredictJob(config, scene, outputs, model, [*notes, *place], learnt_from=choice.learn)
+                job = PredictJob(self._of(outputs), scene, outputs, model, [*notes, *place], choice.learn)
             except GeosegError as error:
                 self._add(scene, error)
                 continue
@@ -202,7 +202,7 @@ class Predictions:
                 pending.append((path, outputs))
                 continue
             try:
-                job = PredictJob(replace(self.config, overwrite=True), path, outputs, model)
+                job = PredictJob(replace(self._of(outputs), overwrite=True), path, outputs, model)
             except GeosegError as error:
                 self._add(path, error)
                 continue
@@ -213,6 +213,13 @@ class Predictions:
                 outputs.check(False, inputs_of(self.config, job.scene))
                 pending.append((path, outputs))
         return pending
+
+    def _of(self, outputs: Outputs) -> PredictConfig:
+        """The settings for one scene, with the model that was chosen."""
+        config, run = self.config, self.config.run
+        if run is not None and len(self._targets) > 1:
+            run = within(run, outputs.run.name)
+        return replace(config, model=self.choice.path, relearn=False, run=run)
 
     def _notes(self, model: Model) -> list[str]:
         """Lines that say what was finished before, and which model is used unless that is the only one named."""

@@ -8,8 +8,8 @@ old files were being replaced, after which the old classes are known from the ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
-from geoseg.runs.directory import Run
-from geoseg.runs.local import Receipt, compute
+from geoseg.runs.local import Stages
+from geoseg.runs.run import Run
 from geoseg.units import Area
 
 log = logging.getLogger(__name__)
@@ -116,8 +116,8 @@ class RelabelJob(BlockJob):
             if not self._torn and sha256(path) not in self._digests():
                 raise InputError(f"{path}: is not the file that {self._record.path.name} describes; predict it again")
             self._inputs = stack.pop_all()
-        self._blocks = tuple(partition(self.scene.extent, _BLOCK))
-        self.total = len(self._blocks)
+        self.blocks = tuple(partition(self.scene.extent, _BLOCK))
+        self.total = len(self.blocks)
         self._used: tuple[Any, ...] | None = None
 
     def close(self) -> None:
@@ -149,10 +149,10 @@ class RelabelJob(BlockJob):
         if not self._in_place:
             self.outputs.check(self.overwrite, [self.path, *self._record.files])
             return
-        for path in self._main_outputs():
+        for path in self.main_outputs():
             check_target(path, overwrite=True, inputs=())
 
-    def _main_outputs(self) -> Iterable[Path]:
+    def main_outputs(self) -> Iterable[Path]:
         outputs = self.outputs
         return [path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path]
 
@@ -176,11 +176,11 @@ class RelabelJob(BlockJob):
             "versions": versions() | {"gdal": GDAL_VERSION},
         }
 
-    def _compute(self, run: Run) -> Generator[Receipt]:
+    @contextmanager
+    def stages(self) -> Iterator[Stages[Any, Any]]:
+        """Yield what gives a block its new classes."""
         with self.scene.caching(_BLOCK):
-            yield from compute(
-                self._read, lambda pixels: pixels, self._translated, run, self._blocks, self._check_scene
-            )
+            yield Stages(self._read, lambda pixels: pixels, self._translated, self._check_scene)
 
     def _read(self, block: Block) -> Pixels:
         window = block.window
@@ -199,7 +199,7 @@ class RelabelJob(BlockJob):
         wanted = _Wanted(self.min_area, self.found.sld, self.found.legend)
         files = MapFiles(
             wanted, name, self.scene, self.scene.extent, self.classes, self._provenance(), self.found.taken,
-            self._blocks, len(self._blocks), self.scene.extent,
+            self.blocks, len(self.blocks), self.scene.extent,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
         if self.outputs.areas is not None and self._record.content.get("settings", {}).get("aoi_sha256"):

@@ -9,7 +9,8 @@ from typing import Any
 from geoseg.files.lock import holder
 from geoseg.files.record import record_path
 from geoseg.outputs.names import run_directory
-from geoseg.runs.directory import RunStatus, WorkStatus, is_run, status
+from geoseg.runs.status import RunStatus, WorkStatus, status
+from geoseg.runs.store import open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def run_status(path: Path) -> RunStatus | TrainingStatus | None:
     if path.suffix == ".safetensors" and path.is_file():
         return None
     run = run_directory(path)
-    if not is_run(run) and record_path(path).is_file() and path.is_file():
+    if not open_store(run).exists() and record_path(path).is_file() and path.is_file():
         return None
     return status(run if run.is_dir() and not path.is_dir() else path)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ from geoseg.raster.georeference import require_rectified
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
-from geoseg.runs.directory import VECTOR_PART, Run
-from geoseg.runs.local import Receipt, compute
+from geoseg.runs.local import Stages
+from geoseg.runs.run import VECTOR_PART, Run
 from geoseg.vector.arrow import VectorSpec
 from geoseg.vector.crs import check_format
 from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, vector_sidecars, write_layer
@@ -55,7 +57,7 @@ class SuperpixelsJob(BlockJob):
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config, self.restart = config, config.restart
-        self.record, self.run_path = record_path(config.out), run_directory(config.out)
+        self.record, self.run_path = record_path(config.out), config.run or run_directory(config.out)
         driver = VECTORS.get(config.out.suffix.lower())
         self.scene = Scene(config.scene, config.bands, config.assume_crs, opening=config)
         warn_of_orientation([self.scene])
@@ -83,17 +85,23 @@ class SuperpixelsJob(BlockJob):
     def _check_outputs(self) -> None:
         check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))
 
-    def _main_outputs(self) -> tuple[Path, ...]:
+    def main_outputs(self) -> tuple[Path, ...]:
         return (self.config.out,)
 
     def _output_files(self) -> tuple[Path, ...]:
         return (self.config.out,)
 
-    def _compute(self, run: Run) -> Generator[Receipt]:
+    @contextmanager
+    def stages(self) -> Iterator[Stages[Any, Any]]:
+        """Yield what computes a block."""
         segmenter = self.segmenter
         rows = max(len(block.window.rows) for block in self.blocks) + 2 * segmenter.halo
         with self.scene.caching(rows):
-            yield from compute(segmenter.read, segmenter.cut, segmenter.finish, run, self.blocks, self._check_scene)
+            yield Stages(segmenter.read, segmenter.cut, segmenter.finish, self._check_scene)
+
+    def worker_settings(self) -> SegmentConfig:
+        """Return the settings, with the place of the run."""
+        return replace(self.config, run=self.run_path, restart=False)
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec

@@ -12,7 +12,8 @@ from typing import Any
 from geoseg.errors import InputError, InputMissingError, SettingError, first_line
 from geoseg.files.record import MALFORMED, RASTERS, RECORD, Record, parse_record, read_record, record_path
 from geoseg.outputs.names import POLYGONS, Outputs
-from geoseg.runs.directory import read_manifest
+from geoseg.runs.folder import FolderStore
+from geoseg.runs.run import read_manifest
 from geoseg.units import Period
 
 _MAX_ITEM_BYTES = 64 << 20
@@ -54,7 +55,7 @@ def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Map
                 "the record too, or predict it again"
             ) from None
         try:
-            begun = (read_manifest(run_path) or {})["fingerprint"]
+            begun = (read_manifest(FolderStore(run_path)) or {})["fingerprint"]
             record = parse_record(where, begun["map"])
         except (SettingError, *MALFORMED) as error:
             raise InputError(
@@ -67,7 +68,7 @@ def record_of_map(path: Path, run_path: Path | None = None) -> tuple[Record, Map
 
 def is_relabelling(run_path: Path) -> bool:
     """Return whether a run directory is that of a map which gets other classes."""
-    manifest = read_manifest(run_path)
+    manifest = read_manifest(FolderStore(run_path))
     return manifest is not None and "map" in manifest["fingerprint"]
 
 

@@ -33,7 +33,7 @@ from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
 from geoseg.raster.sieve import Surroundings, sieve_parts
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run
 from geoseg.units import Area, Period
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,9 @@ class MapFiles:
         scene = self.scene
         wide = replace(spec, extent=self.around, georeference=scene.georeference.shifted(self.around))
         surroundings = Surroundings(self.extent, scene.extent, scene.georeference)
-        parts, doubtful = sieve_parts(run.path, wide, self._parts(run, "classes", self.blocks), min_area, surroundings)
+        parts, doubtful = sieve_parts(
+            run.store.scratch, wide, self._parts(run, "classes", self.blocks), min_area, surroundings
+        )
         if doubtful:
             log.warning(
                 "%s: %d of %d pixels may have another class than in a map of the whole scene, because what --min-area "

@@ -45,9 +45,13 @@ def stale_polygon_files(path: Path) -> list[Path]:
     return [*vector_sidecars(path), polygon_sld(path)]
 
 
+RUN = ".run"
+"""Suffix of a run directory."""
+
+
 def run_directory(output: Path) -> Path:
     """Return the path of the run directory of an output. It exists while the output is unfinished."""
-    return output.with_name(output.name + ".run")
+    return output.with_name(output.name + RUN)
 
 
 def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> None:

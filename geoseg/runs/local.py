@@ -6,16 +6,22 @@ ahead; the stage after it and the writing run in a third thread, one block behin
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
 from geoseg.grid import Block
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run, claim_name
+
+log = logging.getLogger(__name__)
+
+_MIN_PAUSE, _MAX_PAUSE = 0.2, 5.0
+"""Seconds between two looks at blocks of other processes."""
 
 Before = TypeVar("Before")
 Middle = TypeVar("Middle")
@@ -65,61 +71,128 @@ class Receipt:
         return ", ".join(filter(None, [f"{self.pixels / 1e6:.1f} Mpx", counts, f"{sum(self.seconds.values()):.1f} s"]))
 
 
-def compute(
-    before: Callable[[Block], Before],
-    middle: Callable[[Before], Middle],
-    after: Callable[[Before, Middle], Result],
-    run: Run,
-    blocks: Iterable[Block],
-    check: Callable[[], None] = lambda: None,
-) -> Generator[Receipt]:
-    """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
+@dataclass(frozen=True)
+class Stages(Generic[Before, Middle]):
+    """What computes one block.
 
-    Closing the generator stops after the blocks in the pipeline.
-
-    Args:
+    Attributes:
         before: First stage: block -> its input. Runs in a thread, one block ahead.
         middle: Second stage, with the result of `before`. Runs in the calling thread.
         after: Third stage, with the results of `before` and `middle`. Runs in a thread, one block behind.
+        check: Called before a block is kept; raises if its input has changed since the run began.
+    """
+
+    before: Callable[[Block], Before]
+    middle: Callable[[Before], Middle]
+    after: Callable[[Before, Middle], Result]
+    check: Callable[[], None] = lambda: None
+
+
+def compute(
+    stages: Stages[Before, Middle], run: Run, blocks: Iterable[Block], *, wait: bool = True
+) -> Generator[Receipt]:
+    """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
+
+    A block that another process has claimed is left to it. Closing the generator stops after the blocks in the
+    pipeline.
+
+    Args:
+        stages: What computes a block.
         run: Keeps the layers of each block that have a value other than 0.
         blocks: The blocks.
-        check: Called before a block is kept; raises if its input has changed since the run began.
+        wait: Whether to wait for blocks of other processes, and to compute those of which the process ends; otherwise
+            they have no receipt.
     """
     missing: list[Block] = []
     for block in blocks:
         if run.has(block):
-            yield Receipt(block, block.window.pixels, 0, {}, reused=True)
+            yield _reused(block)
         else:
             missing.append(block)
-    if not missing:
+    pause = _MIN_PAUSE
+    while missing:
+        queue = _Queue(run, missing)
+        try:
+            yield from _pipeline(stages, run, queue)
+        finally:
+            run.release_all()
+        yield from map(_reused, queue.finished)
+        if not wait or not queue.taken:
+            return
+        if len(queue.taken) == len(missing):
+            if pause == _MIN_PAUSE:
+                log.warning("%s: waiting for %s", run.path, _waiting(run, queue.taken))
+            time.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
+        missing = queue.taken
+
+
+class _Queue:
+    """Claims blocks one after the other.
+
+    Attributes:
+        taken: Blocks that other processes have.
+        finished: Blocks that other processes have finished.
+    """
+
+    def __init__(self, run: Run, blocks: Sequence[Block]) -> None:
+        self._run, self._blocks = run, iter(blocks)
+        self.taken: list[Block] = []
+        self.finished: list[Block] = []
+
+    def next(self) -> Block | None:
+        """Return the next block, claimed for this process; None if there is none left."""
+        for block in self._blocks:
+            if not self._run.claim(block):
+                (self.finished if self._run.has(block) else self.taken).append(block)
+            elif self._run.has(block):
+                # Another process finished it between the first look and the claim.
+                self._run.release(block)
+                self.finished.append(block)
+            else:
+                return block
+        return None
+
+
+def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Generator[Receipt]:
+    """Compute the blocks of the queue, and yield their receipts in order."""
+    block = queue.next()
+    if block is None:
         return
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
-        preparing = ahead.submit(before, missing[0])
+        preparing = ahead.submit(stages.before, block)
         finishing: Future[Receipt] | None = None
-        for block, following in zip(missing, [*missing[1:], None], strict=True):
+        while block is not None:
             prepared = preparing.result()
+            following = queue.next()
             if following is not None:
-                preparing = ahead.submit(before, following)
-            computed = middle(prepared)
+                preparing = ahead.submit(stages.before, following)
+            computed = stages.middle(prepared)
             if finishing is not None:
                 yield finishing.result()
-            finishing = behind.submit(_finish, after, run, block, prepared, computed, check)
+            finishing = behind.submit(_finish, stages, run, block, prepared, computed)
+            block = following
         if finishing is not None:
             yield finishing.result()
 
 
-def _finish(
-    after: Callable[[Before, Middle], Result],
-    run: Run,
-    block: Block,
-    prepared: Before,
-    computed: Middle,
-    check: Callable[[], None],
-) -> Receipt:
-    result = after(prepared, computed)
-    check()
+def _finish(stages: Stages[Before, Middle], run: Run, block: Block, prepared: Before, computed: Middle) -> Receipt:
+    result = stages.after(prepared, computed)
+    stages.check()
     began = time.perf_counter()
     layers = result.layers.items()
     run.keep(block, {name: values for name, values in layers if isinstance(values, bytes) or values.any()})
+    run.release(block)
     seconds = {**result.seconds, "write": time.perf_counter() - began}
     return Receipt(block, block.window.pixels, result.windows, seconds)
+
+
+def _reused(block: Block) -> Receipt:
+    return Receipt(block, block.window.pixels, 0, {}, reused=True)
+
+
+def _waiting(run: Run, blocks: Sequence[Block]) -> str:
+    """Say which blocks other processes have, and one of the processes."""
+    found = run.store.holder(claim_name(blocks[0].index))
+    count = "a block" if len(blocks) == 1 else f"{len(blocks)} blocks"
+    return f"{count} that {found or 'another process'} computes" + " among others" * (len(blocks) > 1)

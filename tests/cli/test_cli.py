@@ -41,9 +41,11 @@ from geoseg.cli.classes_edit import merge, order, set_class, split
 from geoseg.cli.classes_files import apply, edit_classes, export_classes, import_classes
 from geoseg.cli.classes_look import show_classes, suggest
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.finalize import finalize
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
 from geoseg.cli.main import main
+from geoseg.cli.plan import plan
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.report import report
@@ -51,6 +53,7 @@ from geoseg.cli.status import status
 from geoseg.cli.superpixels import superpixels
 from geoseg.cli.teach import teach
 from geoseg.cli.train import train
+from geoseg.cli.work import work
 from geoseg.config import (
     ApplyClassesConfig,
     ChangeConfig,
@@ -58,10 +61,12 @@ from geoseg.config import (
     EditClassesConfig,
     EvaluateConfig,
     ExportClassesConfig,
+    FinalizeConfig,
     ImportClassesConfig,
     InfoConfig,
     MergeClassesConfig,
     OrderClassesConfig,
+    PlanConfig,
     PolygonizeConfig,
     PredictConfig,
     ReportConfig,
@@ -73,10 +78,11 @@ from geoseg.config import (
     SuggestClassesConfig,
     TeachConfig,
     TrainConfig,
+    WorkConfig,
 )
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run
 from geoseg.version import __version__
 
 # Command, what it needs at least, the settings that makes, and the options that carry another name than their field.
@@ -100,6 +106,9 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
         TeachConfig(Path("m.safetensors"), Path("s.tif"), Path("r.gpkg"), "f"),
         {"as_json": "json"},
     ),
+    (plan, ["s.tif", "-o", "m.tif"], PlanConfig(("s.tif", "-o", "m.tif")), {}),
+    (work, ["m.tif.run"], WorkConfig((Path("m.tif.run"),)), {}),
+    (finalize, ["m.tif.run"], FinalizeConfig((Path("m.tif.run"),)), {}),
     (status, ["m.run"], StatusConfig(Path("m.run")), {"as_json": "json"}),
     (check, ["m.tif"], CheckConfig((Path("m.tif"),)), {"as_json": "json"}),
     (show_classes, ["m.tif"], ShowClassesConfig(Path("m.tif")), {"as_json": "json"}),
@@ -452,7 +461,7 @@ def test_rio_finds_the_plugin() -> None:
 INTERRUPTED = """
 import os, signal, sys
 from geoseg.cli.main import main
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run
 
 keep, kept = Run.keep, []
 

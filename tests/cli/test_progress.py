@@ -14,7 +14,7 @@ from helpers.commandline import Outcome, geoseg
 from helpers.rasters import landscape, make_raster
 
 from geoseg.jobs.superpixels import SuperpixelsJob
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run
 
 FIELDS = ["stage", "kind", "done", "total", "unit", "seconds", "message"]
 

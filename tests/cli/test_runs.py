@@ -22,7 +22,7 @@ from helpers.rasters import landscape, make_raster
 from geoseg.files.lock import Lock
 from geoseg.jobs.status import run_status, status_json
 from geoseg.learning.checkpoints import Checkpoints
-from geoseg.runs.directory import Run
+from geoseg.runs.run import Run
 
 Predict = Callable[..., Outcome]
 

@@ -26,7 +26,7 @@ CRASHED = 137
 _ROUNDS = 50_000
 
 MOMENTS = {
-    "part": ("geoseg.runs.directory", "Run.keep"),
+    "part": ("geoseg.runs.run", "Run.keep"),
     "forward": ("geoseg.prediction.predictor", "Predictor._forward"),
     "copy": ("rasterio.shutil", "copy"),
     "layer": ("pyogrio", "write_arrow"),

@@ -26,7 +26,8 @@ from geoseg.jobs.train import TrainJob
 from geoseg.model import file as model_file
 from geoseg.model.file import load_model, save_model
 from geoseg.raster.remote import has_changed
-from geoseg.runs.directory import check_parts
+from geoseg.runs.folder import FolderStore
+from geoseg.runs.status import check_parts
 
 
 def touch(path: Path) -> None:
@@ -58,7 +59,7 @@ def test_superpixels_of_a_scene_that_changes(wide: Path) -> None:
     with pytest.raises(InputError, match=r"wide\.tif: changed while it was read .* start over with --restart"):
         run_and_touch(SuperpixelsJob(config), wide)
     assert out.read_bytes() == b"old"
-    intact, damaged = check_parts(out.with_name("ids.tif.run"))
+    intact, damaged = check_parts(FolderStore(out.with_name("ids.tif.run")))
     assert (len(intact) < 3, damaged) == (True, [])
     with SuperpixelsJob(SegmentConfig(wide, out, block_size=512, overwrite=True, restart=True)) as job:
         assert len(list(job.run())) == 3

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError, InputMissingError, LockedError, OutputError, RunError, WriteError
 from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Window
-from geoseg.runs.directory import Run, status
+from geoseg.runs.run import Run
+from geoseg.runs.status import status
 
 FINGERPRINT = {"scene": {"bytes": 7}, "model": "abc", "settings": {"extent": (0, 0, 5, 7)}}
 BLOCK = Block(3, Window.of(0, 0, 40, 50))
@@ -88,7 +89,7 @@ def test_a_folder_of_somebody_else_is_in_the_way(tmp_path: Path) -> None:
     with untouched(tmp_path), pytest.raises(OutputError, match="is in the way"):
         Run(folder / "thesis.txt", FINGERPRINT)
     with untouched(tmp_path), pytest.raises(OutputError, match="cannot be created"):
-        Run(tmp_path / "no" / "map.tif.run", FINGERPRINT)
+        Run(tmp_path / "no" / "no" / "map.tif.run", FINGERPRINT)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         written.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.runs.directory.write_part", failing)
+        patch.setattr("geoseg.runs.run.write_part", failing)
         with pytest.raises(WriteError, match="the disk is full"):
             run.keep(BLOCK, layers())
     assert written

@@ -1,0 +1,88 @@
+"""geoseg plan: runs that other processes compute."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from geoseg.config import Opening, PredictConfig, SegmentConfig
+from geoseg.errors import InputMissingError, SettingError
+from geoseg.location import Location
+from geoseg.outputs.names import RUN
+from geoseg.runs.store import open_store
+
+
+def plan_runs(config: Opening, command: str) -> Iterator[Location]:
+    """Write the runs of a command, and yield the place of each.
+
+    Args:
+        config: The settings of the command.
+        command: Command that does all the work in one process, for `geoseg status`.
+
+    Raises:
+        GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
+            several scenes, the others are planned first.
+    """
+    if isinstance(config, PredictConfig):
+        from geoseg.jobs.predict import PredictJob
+        from geoseg.jobs.predictions import Predictions
+
+        predictions = Predictions(config)
+        if predictions.choice.learn:
+            raise SettingError(
+                f"{predictions.choice.path}: is not learnt yet, which is work for one process: run geoseg train, and "
+                "give its model with --model"
+            )
+        for job in predictions.jobs():
+            with predictions.sparing_others(job), job:
+                assert isinstance(job, PredictJob)
+                job.begin(command)
+                yield job.run_path
+        predictions.finish()
+    elif isinstance(config, SegmentConfig):
+        from geoseg.jobs.superpixels import SuperpixelsJob
+
+        with SuperpixelsJob(config) as superpixels:
+            superpixels.begin(command)
+            yield superpixels.run_path
+
+
+def commands_for(runs: Sequence[Location], shards: int) -> list[str]:
+    """Return the commands that compute and finalise `runs`: one for each shard, and then the one to finalise."""
+    names = " ".join(shlex.quote(str(place)) for place in _named(runs))
+    work = [f"geoseg work {names} --shard {number}/{shards}" for number in range(1, shards + 1)]
+    return [*work, f"geoseg finalize {names}"]
+
+
+def _named(runs: Sequence[Location]) -> Sequence[Location]:
+    """The runs, or in place of several the folder that has these and no others."""
+    folders = {run.parent for run in runs if isinstance(run, Path)}
+    if len(runs) > 1 and len(folders) == 1 and not any(not isinstance(run, Path) for run in runs):
+        (folder,) = folders
+        if sorted(runs_in(folder)) == sorted(run for run in runs if isinstance(run, Path)):
+            return [folder]
+    return runs
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run directories in a folder, in the order of their names."""
+    return [path for path in sorted(folder.glob(f"*{RUN}")) if open_store(path).exists()]
+
+
+def expanded(places: Sequence[Location]) -> list[Location]:
+    """Return runs; in place of a folder that is none, those in it.
+
+    Raises:
+        InputMissingError: There is no run in a folder.
+    """
+    found: list[Location] = []
+    for place in places:
+        if isinstance(place, Path) and place.is_dir() and not open_store(place).exists():
+            runs = runs_in(place)
+            if not runs:
+                raise InputMissingError(f"{place}: has no runs in it; they may be finished, or were never planned")
+            found += runs
+        else:
+            found.append(place)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,254 @@
+"""geoseg work: blocks of runs that were planned, computed beside other processes, on this machine or on others."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from geoseg.config import Opening, PredictConfig, SegmentConfig
+from geoseg.config.codec import decode
+from geoseg.config.work import Shard, WorkConfig
+from geoseg.errors import (
+    GeosegError,
+    InputMissingError,
+    LockedError,
+    RunError,
+    SettingError,
+    WriteError,
+    raise_together,
+)
+from geoseg.jobs.blocks import BlockJob
+from geoseg.jobs.job import Job
+from geoseg.jobs.plan import expanded
+from geoseg.location import Location
+from geoseg.runs.folder import MANIFEST
+from geoseg.runs.local import Receipt, Stages, compute
+from geoseg.runs.run import Run, read_manifest
+
+log = logging.getLogger(__name__)
+
+
+def settings_of(run: Run, **changes: Any) -> Opening:
+    """Return the settings of the job that `run` is of.
+
+    Args:
+        run: The run.
+        changes: Settings to use instead of those planned, where the command has them; None changes nothing.
+
+    Raises:
+        RunError: The run is of a job that other processes cannot do, or of another version.
+    """
+    manifest = read_manifest(run.store)
+    if manifest is None:
+        raise RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
+    if manifest.get("job") is None:
+        raise RunError(f"{run.path}: was not planned for several processes; the command that began it finishes it")
+    try:
+        config = decode(manifest["job"])
+    except SettingError as error:
+        raise RunError(f"{run.path}: has {error}; use the version that planned it, or plan it again") from error
+    given = {name: value for name, value in changes.items() if value is not None and hasattr(config, name)}
+    return replace(config, **given)
+
+
+def open_job(config: Opening) -> BlockJob:
+    """Return the job with settings of `settings_of`; the caller closes it.
+
+    Raises:
+        GeosegError: Its inputs cannot be opened; see `PredictJob` and `SuperpixelsJob`.
+    """
+    # torch, which one of them needs, takes longer to import than the other's work may take.
+    if isinstance(config, PredictConfig):
+        from geoseg.jobs.predict import PredictJob
+        from geoseg.model.file import load_model
+        from geoseg.outputs.names import outputs_of
+        from geoseg.raster.guards import regular_file
+
+        ((scene, outputs),) = outputs_of(config)
+        assert config.model is not None
+        return PredictJob(config, scene, outputs, load_model(regular_file(config.model)))
+    if isinstance(config, SegmentConfig):
+        from geoseg.jobs.superpixels import SuperpixelsJob
+
+        return SuperpixelsJob(config)
+    raise RunError(f"blocks of {type(config).__name__} cannot be computed by several processes")
+
+
+@dataclass(eq=False)
+class _Opened:
+    """A run with its job, and what computes its blocks."""
+
+    digest: str
+    run: Run
+    job: BlockJob
+    stages: Stages[Any, Any]
+    stack: ExitStack
+
+
+_opened: dict[str, _Opened] = {}
+"""Location -> what `perform` opened; one at a time, because a job holds a scene, a network and their memory."""
+
+
+def perform(location: Location, indices: Sequence[int]) -> list[Receipt]:
+    """Compute blocks of a run in this process, which may be a worker of any engine, and return their receipts.
+
+    The job is opened once for all calls with the same run. A block that another process has claimed has no receipt.
+
+    Args:
+        location: The run.
+        indices: Indices of the blocks.
+
+    Raises:
+        InputMissingError: There is no such run.
+        RunError: The scene, the model or the software differs here from what the run was planned with.
+        GeosegError: A block cannot be computed or kept.
+    """
+    opened = _open(location)
+    blocks = [opened.job.blocks[index] for index in indices]
+    return list(compute(opened.stages, opened.run, blocks, wait=False))
+
+
+def _open(location: Location) -> _Opened:
+    with ExitStack() as stack:
+        run = stack.enter_context(Run.join(location))
+        digest = hashlib.sha256(run.store.read(MANIFEST) or b"").hexdigest()
+        known = _opened.get(str(location))
+        if known is not None and known.digest == digest:
+            return known
+        leave()
+        job = stack.enter_context(open_job(settings_of(run)))
+        job.joined(run)
+        stages = stack.enter_context(job.stages())
+        _opened[str(location)] = _Opened(digest, run, job, stages, stack.pop_all())
+    return _opened[str(location)]
+
+
+def leave() -> None:
+    """Close what `perform` has opened in this process."""
+    while _opened:
+        _opened.popitem()[1].stack.close()
+
+
+class WorkJob(Job[Receipt]):
+    """Blocks of several runs. A context manager.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        InputMissingError: A run is not there.
+        RunError: A run was not planned for several processes.
+        GeosegError: There is one run, and its job cannot be opened.
+    """
+
+    stage = "work"
+    unit = "block"
+
+    def __init__(self, config: WorkConfig) -> None:
+        self.config = config
+        self.runs = [Run.join(place) for place in expanded(config.runs)]
+        counts = [_blocks_of(run) for run in self.runs]
+        self._shares = _shares(counts, config.shard)
+        self.total = sum(map(len, self._shares.values()))
+        self._errors: dict[Location, GeosegError] = {}
+        self._only = None
+        if len(self.runs) == 1:
+            self._only = self._open(self.runs[0])
+
+    def close(self) -> None:
+        """Give up the claims, and close the inputs."""
+        if self._only is not None:
+            self._only.close()
+        for run in self.runs:
+            run.close()
+
+    def run(self, command: str = "") -> Generator[Receipt]:
+        """Compute the blocks of the shard that are missing, and yield the receipts of all.
+
+        A run that fails does not stop the others.
+
+        Raises:
+            GeosegError: A run failed. With several, it is an InputError, whose details have a line for each.
+        """
+        for index, share in self._shares.items():
+            yield from self._sparing_others(index, share, wait=self.config.shard is not None)
+        if self.config.assist:
+            for index, run in enumerate(self.runs):
+                others = [i for i in range(_blocks_of(run)) if i not in self._shares.get(index, ())]
+                self.total += len(others)
+                yield from self._sparing_others(index, others, wait=False)
+        raise_together(self._errors, f"{len(self._errors)} of {len(self.runs)} runs could not be worked on")
+
+    def _sparing_others(self, index: int, share: Sequence[int], wait: bool) -> Iterator[Receipt]:
+        run = self.runs[index]
+        place = run.store.location
+        if place in self._errors or not share:
+            return
+        try:
+            yield from self._work(run, share, wait)
+        except (WriteError, LockedError, InputMissingError) as error:
+            if run.store.exists():
+                self._add(place, error)
+            else:
+                log.warning("%s: was finished by another process meanwhile", place)
+        except GeosegError as error:
+            self._add(place, error)
+
+    def _work(self, run: Run, share: Sequence[int], wait: bool) -> Generator[Receipt]:
+        with ExitStack() as stack:
+            job = self._only or stack.enter_context(self._open(run))
+            blocks = [job.blocks[i] for i in share]
+            yield from stack.enter_context(closing(job.compute(run, blocks, wait=wait)))
+
+    def _open(self, run: Run) -> BlockJob:
+        """Return the job of a run; the caller closes it."""
+        job = open_job(settings_of(run, device=self.config.device, workers=self.config.workers))
+        try:
+            job.joined(run)
+        except BaseException:
+            job.close()
+            raise
+        return job
+
+    def _add(self, place: Location, error: GeosegError) -> None:
+        if len(self.runs) == 1:
+            raise error
+        self._errors[place] = error
+        log.warning("not finished: %s: %s", place, error)
+
+    def describe(self, receipt: Receipt) -> str:
+        """Return what the block took."""
+        return receipt.summary()
+
+    def opening(self) -> str:
+        """Return which blocks are computed."""
+        runs = f" of {len(self.runs)} runs" if len(self.runs) > 1 else ""
+        shard = "" if self.config.shard is None else f"shard {self.config.shard}: "
+        return f"{shard}{self.total} block{'s' * (self.total != 1)}{runs}"
+
+    def kept(self) -> str:
+        """Return where the finished blocks are."""
+        return f"{', '.join(str(run.store.location) for run in self.runs)} holds the finished blocks"
+
+
+def _blocks_of(run: Run) -> int:
+    blocks = (read_manifest(run.store) or {}).get("blocks")
+    if not isinstance(blocks, int):
+        raise RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
+    return blocks
+
+
+def _shares(counts: Sequence[int], shard: Shard | None) -> Mapping[int, range]:
+    """Run -> indices of its blocks that belong to the shard. Shards divide the blocks of all runs together."""
+    stretch = range(sum(counts)) if shard is None else shard.stretch(sum(counts))
+    shares, first = {}, 0
+    for index, count in enumerate(counts):
+        share = range(max(stretch.start, first) - first, min(stretch.stop, first + count) - first)
+        if share:
+            shares[index] = share
+        first += count
+    return shares

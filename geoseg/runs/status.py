@@ -1,0 +1,120 @@
+"""How far unfinished work is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import InputError, InputMissingError
+from geoseg.files.lock import Holder
+from geoseg.location import Location
+from geoseg.runs.run import is_complete, read_manifest
+from geoseg.runs.store import Store, open_store
+
+_RECORD = re.compile(r"part-\d{6,}\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkStatus:
+    """What is common to unfinished work of all kinds.
+
+    Attributes:
+        path: The folder that it is kept in.
+        bytes: Size of all files.
+        holder: The process that the lock file names; None if there is no lock file.
+    """
+
+    path: Path
+    bytes: int
+    holder: Holder | None
+
+    @property
+    def working(self) -> bool:
+        """Whether a process is at work there, as far as that can be known."""
+        return self.holder is not None and self.holder.alive
+
+    @property
+    def state(self) -> str:
+        """What the process that holds the folder does, in words."""
+        if self.holder is None:
+            return "stopped"
+        if self.holder.alive:
+            return f"at work: {self.holder}, last heartbeat {self.holder.silent:.0f} s ago"
+        return f"stopped: {self.holder} has ended without finishing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus(WorkStatus):
+    """How far a run is.
+
+    Attributes:
+        finished: Number of blocks whose parts are complete.
+        damaged: Number of blocks whose parts do not match their checksums.
+        blocks: Number of all blocks; None if the manifest does not give it.
+        command: Command that continues the run; empty if unknown.
+        folder: Working directory of `command`; None if unknown.
+        workers: The processes that compute blocks of the run, each once.
+    """
+
+    finished: int
+    damaged: int
+    blocks: int | None
+    command: str
+    folder: str | None
+    workers: tuple[Holder, ...] = ()
+
+    @property
+    def working(self) -> bool:
+        """Whether a process coordinates the run, or computes a block of it."""
+        return super().working or bool(self.workers)
+
+    @property
+    def state(self) -> str:
+        """What the processes at work in the run do, in words."""
+        if super().working or not self.workers:
+            return super().state
+        first, more = self.workers[0], len(self.workers) - 1
+        others = f" and {more} other{'s' * (more > 1)}" if more else ""
+        return f"at work: {first}, last heartbeat {first.silent:.0f} s ago{others}"
+
+
+def status(location: Location) -> RunStatus:
+    """Return how far the run at `location` is. Every part is read.
+
+    Raises:
+        InputMissingError: The path does not exist.
+        InputError: It is not a run directory, or its manifest is damaged.
+    """
+    if isinstance(location, Path) and not location.exists():
+        raise InputMissingError(f"{location}: there is neither a run nor a finished output")
+    store = open_store(location)
+    manifest = read_manifest(store)
+    if manifest is None:
+        raise InputError(
+            f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
+        )
+    complete, damaged = check_parts(store)
+    path = location if isinstance(location, Path) else store.path
+    return RunStatus(
+        path=path, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
+        blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
+        workers=workers(store),
+    )  # fmt: skip
+
+
+def workers(store: Store) -> tuple[Holder, ...]:
+    """Return the living processes that compute blocks of a run, each once."""
+    found = (store.holder(name) for name in store.names("claim-"))
+    alive = {(each.host, each.process): each for each in found if each is not None and each.alive}
+    return tuple(alive[key] for key in sorted(alive))
+
+
+def check_parts(store: Store) -> tuple[list[str], list[str]]:
+    """Read all parts of a run; return the names of the complete and of the damaged ones."""
+    complete: list[str] = []
+    damaged: list[str] = []
+    for name in store.names("part-"):
+        if _RECORD.fullmatch(name):
+            (complete if is_complete(store, name) else damaged).append(Path(name).stem)
+    return complete, damaged

@@ -1,0 +1,194 @@
+"""Work divided among processes: planned, computed in shards, taken over from the dead, and finalised."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.commandline import Outcome, assert_refused, geoseg, untouched
+from helpers.rasters import landscape, make_raster
+
+from geoseg.files.atomic import sha256
+from geoseg.files.lock import Lock
+from geoseg.jobs.work import leave, perform
+
+SIDE = 512
+MORE = ("--confidence", "sure.tif", "--polygons", "map.gpkg", "--min-area", "20px", "--block-size", SIDE)
+FILES = ("map.tif", "sure.tif", "map.gpkg", "map.qml", "map.preview.png")
+
+Geoseg = Callable[..., Outcome]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Geoseg:
+    """Return a function: run geoseg in a folder with a scene of 2 x 3 blocks."""
+    make_raster(tmp_path / "scene.tif", landscape(2 * SIDE - 100, 3 * SIDE - 60))
+    (tmp_path / "geoseg-model.safetensors").symlink_to(model_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1577836800")  # the date in a GeoPackage
+    return lambda *arguments: geoseg(capsys, *arguments)
+
+
+def hashes() -> dict[str, str]:
+    """SHA-256 of the files of the map in the working folder; the map is removed."""
+    found = {name: sha256(Path(name)) for name in FILES}
+    for path in Path().glob("map.*"):
+        path.unlink()
+    Path("sure.tif").unlink()
+    return found
+
+
+def test_law_2_shards_of_which_one_is_killed_give_the_files_of_one_process(call: Geoseg) -> None:
+    assert call("predict", "scene.tif", "-o", "map.tif", *MORE).code == 0
+    expected = hashes()
+    planned = call("plan", "scene.tif", "-o", "map.tif", *MORE, "--shards", 3)
+    assert planned.code == 0, planned.err
+    assert planned.out.splitlines() == [
+        *(f"geoseg work map.tif.run --shard {number}/3" for number in (1, 2, 3)), "geoseg finalize map.tif.run",
+    ]  # fmt: skip
+    killed(*planned.out.splitlines()[0].split()[1:])
+    early = call("finalize", "map.tif.run")
+    assert (early.code, early.out) == (75, "")
+    assert early.said[-1] == (
+        "geoseg: error: map.tif.run: 5 of 6 blocks are missing (1-5); no process is at work there: geoseg work "
+        "map.tif.run computes them"
+    )
+    assert not Path("map.tif").exists()
+    for command in planned.out.splitlines():
+        outcome = call(*command.split()[1:])
+        assert outcome.code == 0, outcome.err
+    assert hashes() == expected
+    assert not Path("map.tif.run").exists()
+
+
+def killed(*arguments: str) -> None:
+    """Run geoseg in a process that is killed while it has claims, when its first part is there."""
+    script = "import sys, time\nfrom geoseg.runs.run import Run\nkeep = Run.keep\n"
+    script += "def slow(*given):\n    keep(*given)\n    time.sleep(600)\nRun.keep = slow\n"
+    script += "from geoseg.cli.main import main\nmain(sys.argv[1:])\n"
+    with subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not (list(Path("map.tif.run").glob("part-*.json")) and len(claims()) == 2):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    assert len(claims()) == 2, "claims outlive a process that is killed"
+
+
+def claims() -> list[Path]:
+    """The files of claims in the run."""
+    return list(Path("map.tif.run").glob("claim-*"))
+
+
+def test_a_block_that_a_living_process_has_is_left_to_it(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    lock = Lock(Path("map.tif.run/claim-000001").absolute(), name=Path("claim"))
+    # What nobody else has is computed, and nothing is waited for.
+    finished = [receipt.block.index for receipt in perform(Path("map.tif.run"), range(3))]
+    assert finished == [0, 2]
+    assert [receipt.reused for receipt in perform(Path("map.tif.run"), range(3))] == [True, True]
+    leave()
+    early = call("finalize", "map.tif.run")
+    assert (early.code, early.out) == (75, "")
+    assert f"map.tif.run: 4 of 6 blocks are missing (1, 3-5); process {os.getpid()} on " in early.said[-1]
+    status = call("status", "map.tif.run")
+    assert status.out.splitlines()[1].startswith(f"at work: process {os.getpid()} on ")
+    restarted = call("predict", "scene.tif", "-o", "map.tif", "--restart")
+    assert restarted.code == 75
+    assert "computes a block there" in restarted.said[-1]
+    lock.release()
+    assert call("work", "map.tif.run", "--shard", "1/6", "--assist").code == 0
+    assert call("finalize", "map.tif.run").code == 0
+
+
+def test_what_was_planned_can_be_finished_by_one_process(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE, "--shards", 2).code == 0
+    assert call("work", "map.tif.run", "--shard", "2/2").code == 0
+    outcome = call("predict", "scene.tif", "-o", "map.tif", "--block-size", SIDE)
+    assert outcome.code == 0
+    assert outcome.said[-1] == "3 of 6 blocks were finished before"
+
+
+def test_superpixels_in_shards(call: Geoseg) -> None:
+    arguments = ("superpixels", "scene.tif", "-o", "s.gpkg", "--size", 24, "--block-size", SIDE)
+    assert call(*arguments).code == 0
+    whole = sha256(Path("s.gpkg"))
+    for path in Path().glob("s.gpkg*"):
+        path.unlink()
+    planned = call("plan", *arguments, "--shards", 2, "--run", "elsewhere.run")
+    assert planned.out.splitlines()[-1] == "geoseg finalize elsewhere.run"
+    for command in planned.out.splitlines():
+        outcome = call(*command.split()[1:])
+        assert outcome.code == 0, outcome.err
+    assert outcome.out == f"{Path('s.gpkg').absolute()}\n"
+    assert sha256(Path("s.gpkg")) == whole
+
+
+def test_several_scenes_are_divided_together(call: Geoseg) -> None:
+    for name in ("b.tif", "c.tif"):
+        make_raster(Path(name), landscape(90, 100))
+    planned = call("plan", "scene.tif", "b.tif", "c.tif", "-o", "maps", "--run", "runs", "--shards", 2)
+    assert planned.code == 0, planned.err
+    assert planned.out.splitlines()[-1] == "geoseg finalize runs"
+    assert len(list(Path("runs").iterdir())) == 3
+    Path("b.tif").unlink()
+    first = call("work", "runs", "--shard", "1/2")
+    assert (first.code, first.out) == (66, "")
+    assert "1 of 3 runs could not be worked on" in first.said[-1]
+    assert first.said[-2].startswith(f"runs/b-classes.tif.run: {Path('b.tif').absolute()}: ")
+    assert call("work", "runs", "--shard", "2/2").code == 0
+    last = call("finalize", "runs")
+    assert (last.code, len(last.out.splitlines())) == (66, 2)
+    assert "1 of 3 runs were not finalised" in last.said[-1]
+    assert sorted(path.name for path in Path("maps").glob("*.tif")) == ["c-classes.tif", "scene-classes.tif"]
+    assert [path.name for path in Path("runs").iterdir()] == ["b-classes.tif.run"]
+
+
+def test_a_scene_or_a_model_that_is_another_here_is_refused(call: Geoseg, model_path: Path) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    os.utime("scene.tif", (1, 1))
+    assert_refused(call("work", "map.tif.run"), 78, "map.tif.run", "a different scene")
+    assert_refused(call("finalize", "map.tif.run"), 78, "map.tif.run", "a different scene")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("work", "map.tif.run"), 66, "there is no run"),
+        (("finalize", "map.tif.run"), 66, "there is no run"),
+        (("work", "."), 66, "has no runs in it"),
+        (("work", "x.run", "--shard", "0/3"), 2, "write it as 3/16"),
+        (("work", "x.run", "--shard", "4/3"), 2, "write it as 3/16"),
+        (("work", "x.run", "--shard", "third"), 2, "write it as 3/16"),
+        (("work", "x.run", "--assist"), 78, "without --shard"),
+        (("plan", "scene.tif", "-o", "map.tif", "--shards", "0"), 78, "shards"),
+        (("plan", "missing.tif", "-o", "map.tif"), 66, "missing.tif"),
+        (("plan", "scene.tif", "-o", "map.tif", "--relearn"), 78, "work for one process"),
+        (("plan", "scene.tif"), 2, "--out"),
+    ],
+)
+def test_what_cannot_be_divided_is_told(
+    arguments: tuple[str, ...], status: int, words: str, call: Geoseg, tmp_path: Path
+) -> None:
+    with untouched(tmp_path):
+        assert_refused(call(*arguments), status, words)
+
+
+def test_a_run_that_was_not_planned_says_so(call: Geoseg, tmp_path: Path) -> None:
+    folder = Path("map.tif.run")
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"fingerprint": {}, "blocks": 3}')
+    assert_refused(call("work", folder), 78, "was not planned for several processes")
+    (folder / "manifest.json").write_text('{"fingerprint": {}, "blocks": 3, "job": {"command": "dig", "settings": {}}}')
+    assert_refused(call("work", folder), 78, "use the version that planned it")
+    (folder / "manifest.json").write_text('{"fingerprint": {}, "blocks": "many"}')
+    assert_refused(call("work", folder), 78, "its manifest is damaged")
