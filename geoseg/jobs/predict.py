@@ -28,6 +28,7 @@ from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.device_pipeline import DevicePredictor
 from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
@@ -226,14 +227,15 @@ class PredictJob(BlockJob):
     @contextmanager
     def stages(self) -> Iterator[Stages[Any, Any]]:
         """Yield what computes a block of the map."""
-        predictor = Predictor(
+        kind = DevicePredictor if self.device.type == "cuda" else Predictor
+        predictor = kind(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend,
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
             conversion=self.fit.conversion,
         )  # fmt: skip
         rows = max(len(block.window.rows) for block in self.blocks) + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene)
+            yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene, predictor.depth)
 
     def worker_settings(self) -> PredictConfig | None:
         """Return the settings for this scene alone; None if the model has no file that is known."""

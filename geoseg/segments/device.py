@@ -39,17 +39,31 @@ class TorchBackend:
         _parallel_map: ParallelMap,
     ) -> NDArray[np.uint8]:
         """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T)."""
-        (top, left), (H, W) = domain.corner, domain.shape
-        # Smoothing reads one pixel beyond the domain.
-        rows, cols = slice(max(top - 1, 0), top + H + 1), slice(max(left - 1, 0), left + W + 1)
-        inner = slice(min(top, 1), min(top, 1) + H), slice(min(left, 1), min(left, 1) + W)
-        choice = segment_iterations(
-            torch.from_numpy(colours[None, :, rows, cols]).to(self.device),
-            torch.from_numpy(valid[None, rows, cols]).to(self.device),
-            parameters, inner, domain.inside,
-        )  # fmt: skip
-        result: NDArray[np.uint8] = choice[0, slice(*domain.rows), slice(*domain.cols)].cpu().numpy()
+        there = torch.from_numpy(colours).to(self.device), torch.from_numpy(valid).to(self.device)
+        result: NDArray[np.uint8] = choices(*there, domain, parameters).cpu().numpy()
         return result
+
+
+def choices(
+    colours: Tensor, valid: Tensor, domain: Domain, parameters: SlicParameters, largest: float | None = None
+) -> Tensor:
+    """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T), on the device of the arguments.
+
+    Args:
+        colours: int16 (channels, rows, cols), from `geoseg.segments.superpixels.colour`.
+        valid: bool (rows, cols).
+        domain: The part of these arrays to compute.
+        parameters: Of the segmentation.
+        largest: Largest absolute colour, if it is known; else it is looked for, and the device waited for.
+    """
+    (top, left), (H, W) = domain.corner, domain.shape
+    # Smoothing reads one pixel beyond the domain.
+    rows, cols = slice(max(top - 1, 0), top + H + 1), slice(max(left - 1, 0), left + W + 1)
+    inner = slice(min(top, 1), min(top, 1) + H), slice(min(left, 1), min(left, 1) + W)
+    choice = segment_iterations(
+        colours[None, :, rows, cols], valid[None, rows, cols], parameters, inner, domain.inside, largest
+    )
+    return choice[0, slice(*domain.rows), slice(*domain.cols)]
 
 
 def backend_for(device: torch.device) -> Backend:
@@ -63,6 +77,7 @@ def segment_iterations(
     parameters: SlicParameters,
     inner: tuple[slice, slice] = (slice(None), slice(None)),
     inside: tuple[int, int] | None = None,
+    largest: float | None = None,
 ) -> Tensor:
     """Return the choice of each pixel of each cell.
 
@@ -72,6 +87,7 @@ def segment_iterations(
         parameters: of the segmentation.
         inner: slices (rows, cols) of the part that is cut into cells; pixels around it only take part in smoothing.
         inside: (rows, cols) of the scene from the first pixel of that part on; None for the shape of the part.
+        largest: as for `choices`.
 
     Returns:
         uint8 (patches, cell rows, cell cols, T): 0..8 is one of the 3 x 3 cells around the pixel's own, in raster
@@ -85,7 +101,8 @@ def segment_iterations(
     place = torch.from_numpy(places(size, pitch)).to(valid.device).T.float()  # (2, T)
     tiles = _cells(steps, size)
     points = torch.cat([place.expand(*tiles.shape[:3], 2, -1), tiles], dim=3)  # (B, I, J, 2 + C, T)
-    points = points.to(exact_type(pitch, float(steps.abs().amax()), channels, size))
+    top = float(steps.abs().amax()) if largest is None else min(bound, largest * float(factor) + 1)
+    points = points.to(exact_type(pitch, top, channels, size))
     count = known.sum(-1, dtype=torch.int32)
     height, width = inside or valid.shape[-2:]
     centres, alive = _first_centres(points, known, count, size, (height, width)), count > 0
