@@ -10,6 +10,7 @@ The parts are
 - training: the default recipe in float32 and bfloat16: images per second, loss curves, memory;
 - predict: from the open scene to published files with the model just trained: Mpx/s, load of the GPU, memory;
 - profile: time of kernels and copies of a prediction, by torch's profiler;
+- independence: whether blocks and threads make a difference to the map;
 - superpixels, cpu: the other stages, each alone;
 - equality: shares of pixels that get the class that a CPU gives them in float32;
 - graphs: the network as a CUDA graph, and compiled;
@@ -38,7 +39,7 @@ from gpu_parts import machine, prediction, scenes, stages, training
 from gpu_parts.common import Bench, Report
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TESTS = ("tests/segments/test_superpixels.py", "tests/model/test_network.py", "tests/prediction")
+_TESTS = ("tests/segments/test_triton.py", "tests/segments/test_superpixels.py", "tests/prediction")
 _PIECE = 4096
 _CORNER = 4096
 
@@ -48,6 +49,7 @@ PARTS: dict[str, Callable[[Bench], Report]] = {
     "training": training.training,
     "predict": prediction.end_to_end,
     "profile": prediction.profile,
+    "independence": prediction.independence,
     "superpixels": stages.superpixels,
     "cpu": stages.on_the_cpu,
     "equality": prediction.equality,

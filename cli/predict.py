@@ -93,11 +93,11 @@ from .usage import Command
     help="How overlapping windows are combined.",
 )
 @block_size_option
-@click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 8 on a GPU]")
+@click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 4 on a GPU]")
 @click.option(
     "--workers",
     type=int,
-    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8]",
+    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8, beside a GPU 16]",
 )
 @device_options
 @assume_crs_option

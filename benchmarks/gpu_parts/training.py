@@ -35,8 +35,8 @@ def training(bench: Bench) -> Report:
 def recipes(bench: Bench) -> Report:
     """Begin the recipes of Potsdam and COCO-Stuff on folders of the real shape, with fewer files."""
     piece = imagery(bench.scene, 600 if bench.tiny else 3000)
-    potsdam = make_potsdam(bench.folder / "potsdam", piece, 800 if bench.tiny else 6000, 2, 1)
-    coco = make_coco(bench.folder / "coco", piece, 30 if bench.tiny else 600)
+    potsdam = make_potsdam(bench.folder / "potsdam", piece, 800 if bench.tiny else 6000, 1, 1)
+    coco = make_coco(bench.folder / "coco", piece, 30 if bench.tiny else 300)
     found: Report = {}
     for recipe, folder in (("potsdam6", potsdam), ("cocostuff15", coco)):
         small: dict[str, Any] = {"batch_size": 4, "steps": 12} if bench.tiny else {}

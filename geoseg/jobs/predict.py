@@ -91,7 +91,7 @@ class PredictJob(BlockJob):
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
-        self.workers = config.workers or default_workers()
+        self.workers = config.workers or default_workers(self.device.type)
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
             self.extent = extent_of(self.scene, config.bounds)

@@ -85,7 +85,9 @@ def blend_windows(
     field: Any = None
     covered = cells.rows.start
     for i in touching(rows, cells.rows):
-        strip = _blend_row(cells.cols, rows[i].intersect(cells.rows), rows[i], cols, blend, partial(_at, logits, i), space)
+        strip = _blend_row(
+            cells.cols, rows[i].intersect(cells.rows), rows[i], cols, blend, partial(_at, logits, i), space
+        )
         if field is None:
             field = space.empty((*cells.shape, strip.shape[2]))
         part = rows[i].intersect(cells.rows)

@@ -28,6 +28,7 @@ from geoseg.config import Blend
 from geoseg.grid import Block, Span, Window
 from geoseg.kernels import ParallelMap
 from geoseg.prediction.blend import Space, blend_windows, ramp
+from geoseg.prediction.plan import pipeline_depth
 from geoseg.prediction.predictor import Blended, Predictor, Prepared
 from geoseg.prediction.stages import Edges
 from geoseg.prediction.transfers import Mark, Transfers, numbers
@@ -39,9 +40,6 @@ from geoseg.segments.device_regions import region_means
 from geoseg.segments.lattice import Domain, SlicParameters
 from geoseg.segments.superpixels import Superpixels, segment_by
 
-MAX_DEPTH = 8
-"""Largest number of blocks in the reading threads at the same time, and in the finishing threads."""
-
 
 @dataclass(eq=False)
 class OnDevice:
@@ -50,12 +48,14 @@ class OnDevice:
     Attributes:
         area: The pixels.
         pixels: (bands, rows, cols), as the model knows them.
-        valid: bool (rows, cols), here.
+        here: The same on the host.
+        valid: bool (rows, cols), on the host.
         mark: When they are there.
     """
 
     area: Window
     pixels: Tensor
+    here: NDArray[Any]
     valid: NDArray[np.bool_]
     mark: Mark
 
@@ -116,7 +116,7 @@ class DevicePredictor(Predictor):
         super().__init__(*arguments, **settings)
         model, blocks = self.model, len(self.plan.blocks)
         self.transfers, self.space = Transfers(self.device), DeviceSpace(self.device)
-        self.depth = max(1, min(MAX_DEPTH, self.workers // 2, blocks))
+        self.depth = pipeline_depth("cuda", self.workers, blocks)
         self.workers = max(1, self.workers // (2 * self.depth))
         self._colours = DeviceColours(self.device, len(model.bands), self.stages.dtype, *self.stages.colour_scale)
         self._normaliser = _Normaliser(model.stats, self.stages.dtype, self.device)
@@ -136,11 +136,12 @@ class DevicePredictor(Predictor):
         if not valid[block.window.within(whole)].any():
             return DevicePrepared(block, area, None, None, mask, {"read": read - began})
         with self.transfers.stream():
-            there = self.transfers.up(self.stages.converted(pixels))
+            converted = self.stages.converted(pixels)
+            there = self.transfers.up(converted)
             known = torch.ones(valid.shape, dtype=torch.bool, device=self.device)
             if not valid.all():
                 known = self.transfers.up(valid)
-            on_device = OnDevice(whole, there, valid, self.transfers.mark())
+            on_device = OnDevice(whole, there, converted, valid, self.transfers.mark())
             superpixels = self._cut(block, area, whole, there, known)
         cut, inside = time.perf_counter(), area.within(whole)
         described = self._described(block, area, pixels[(slice(None), *inside)], valid[inside], superpixels)
@@ -188,9 +189,7 @@ class DevicePredictor(Predictor):
                 windows = sum(self._network(positions, there) for positions in missing)
                 network = time.perf_counter()
                 area = self.plan.pooled(block)
-                field, cells = blend_windows(
-                    self.plan.grid, area, STRIDE, self.blend, self._memo.get, self.space
-                )
+                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get, self.space)
                 mark = self.transfers.mark()
             seconds = {"read": 0.0, "network": network - began, "blend": time.perf_counter() - network}
             return DeviceBlended(field, cells, seconds, windows, mark)
@@ -245,8 +244,7 @@ class DevicePredictor(Predictor):
             return self._normaliser(numbers(there.pixels[inside], self.stages.dtype))
         if not valid.any():
             return None
-        pixels, valid = self.scene.read(window)
-        return self._filled(self.stages.converted(pixels), valid)
+        return self._filled(there.here[inside], valid)
 
     def _filled(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor | None:
         return self.transfers.up(self.model.stats.normalise(pixels, valid)) if valid.any() else None

@@ -23,14 +23,14 @@ _SIGNED = {np.dtype(np.uint16): np.int16, np.dtype(np.uint32): np.int32}
 class Mark:
     """A point in the work of a stream, for other streams to wait for. Without a GPU all work is done at once."""
 
-    def __init__(self, event: torch.cuda.Event | None) -> None:
-        self._event = event
+    def __init__(self, device: torch.device, event: torch.cuda.Event | None = None) -> None:
+        self._device, self._event = device, event
 
     def wait(self, *tensors: Tensor) -> None:
         """Let the current stream wait for this point; it may then use `tensors`, which another stream has made."""
         if self._event is None:
             return
-        stream = torch.cuda.current_stream(self._event.device)
+        stream = torch.cuda.current_stream(self._device)
         stream.wait_event(self._event)
         for tensor in tensors:
             # Else the memory might be given to another tensor of the stream that made this one too early.
@@ -70,10 +70,10 @@ class Transfers:
     def mark(self) -> Mark:
         """Return the point that the current stream has come to."""
         if self.device.type != "cuda":
-            return Mark(None)
+            return Mark(self.device)
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self.device))
-        return Mark(event)
+        return Mark(self.device, event)
 
     def up(self, array: NDArray[Any]) -> Tensor:
         """Copy an array to the device, in its own type; one of unsigned integers as signed ones of the same bits."""

@@ -8,7 +8,11 @@ floating point as long as they fit its mantissa, in whatever order a device adds
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +25,36 @@ from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
 from geoseg.segments.lattice import Backend, Domain, SlicParameters, connect, cpu_backend
 from geoseg.segments.nearest import CANDIDATES
 from geoseg.segments.superpixels import Superpixels
+
+log = logging.getLogger(__name__)
+
+LAUNCHES = Lock()
+"""Held while kernels are launched: Triton compiles them at the first launch, and not in two threads at once."""
+
+
+@cache
+def triton_kernels(device: torch.device) -> Any:
+    """Return the module `geoseg.segments.triton_kernels` if its kernels run on a device, else None.
+
+    They need a GPU of NVIDIA's, Triton, which comes with PyTorch for these, and a compiler of C.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        from geoseg.segments import triton_kernels as kernels
+
+        random = np.random.default_rng(0)
+        colours = torch.from_numpy(random.integers(-6400, 6400, (1, 3, 64, 64)).astype(np.int16)).to(device)
+        valid = torch.from_numpy(random.random((1, 64, 64)) > 0.05).to(device)
+        given = colours, valid, SlicParameters(16, 10.0, 3), (slice(None), slice(None)), (64, 64)
+        with LAUNCHES:
+            found = kernels.iterations(*given)
+        if not torch.equal(found, tensor_iterations(*given)):
+            raise RuntimeError("they give other superpixels than torch's operations")
+    except Exception as error:  # what a missing or an old Triton raises is its own affair
+        log.warning("%s: superpixels are slower than they could be: Triton's kernels do not run (%s)", device, error)
+        return None
+    return kernels
 
 
 @dataclass(frozen=True)
@@ -93,6 +127,24 @@ def segment_iterations(
         uint8 (patches, cell rows, cell cols, T): 0..8 is one of the 3 x 3 cells around the pixel's own, in raster
         order; `NONE` is an invalid pixel, or padding. T is `tile_pixels(size)`.
     """
+    kernels = triton_kernels(colours.device)
+    if kernels is not None and kernels.fits(colours, parameters.size):
+        height, width = valid[..., inner[0], inner[1]].shape[-2:] if inside is None else inside
+        with LAUNCHES:
+            found: Tensor = kernels.iterations(colours, valid, parameters, inner, (height, width))
+        return found
+    return tensor_iterations(colours, valid, parameters, inner, inside, largest)
+
+
+def tensor_iterations(
+    colours: Tensor,
+    valid: Tensor,
+    parameters: SlicParameters,
+    inner: tuple[slice, slice] = (slice(None), slice(None)),
+    inside: tuple[int, int] | None = None,
+    largest: float | None = None,
+) -> Tensor:
+    """Return what `segment_iterations` does, by operations of torch alone."""
     size, channels = parameters.size, colours.shape[1]
     pitch, factor, bound = scale(parameters.compactness, channels)
     steps = torch.round(_smooth(colours, valid).float() * float(factor)).clamp(-bound, bound)

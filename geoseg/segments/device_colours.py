@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.segments.colours import LEVELS, STEPS, root_table, xyz_table
+from geoseg.segments.device import LAUNCHES, triton_kernels
 
 _LARGEST_OF_LAB = 109.0
 """L*, a* and b* of sRGB are within 0..100, -86..98 and -108..95."""
@@ -50,6 +51,11 @@ class DeviceColours:
             pixels: (bands, rows, cols), of the type given, or for unsigned 16-bit pixels of a larger one.
             valid: bool (rows, cols).
         """
+        kernels = triton_kernels(pixels.device) if self._of_bytes else None
+        if kernels is not None:
+            with LAUNCHES:
+                found: Tensor = kernels.lab_of_bytes(pixels, valid, self._table, self._root)
+            return found
         if self._of_bytes:
             return self._lab(pixels.int()) * valid
         unit = ((pixels.double() - self._offset) * self._scale).clamp(0, 1)
@@ -69,9 +75,9 @@ class DeviceColours:
         total += 0.5
         x, y, z = self._root[total[..., :3].int()].unbind(-1)
         lightness = torch.round((y * 116 - 16) * STEPS)
-        return torch.stack(
-            [lightness, torch.round((x - y) * (500 * STEPS)), torch.round((y - z) * (200 * STEPS))]
-        ).to(torch.int16)
+        return torch.stack([lightness, torch.round((x - y) * (500 * STEPS)), torch.round((y - z) * (200 * STEPS))]).to(
+            torch.int16
+        )
 
 
 def _there(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.models import make_model, with_experts
+from helpers.rasters import landscape, make_raster
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,8 +22,6 @@ from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.plan import Plan, plan
 from geoseg.prediction.predictor import BlockResult, Predictor
 from geoseg.raster.scene import Scene
-from helpers.models import make_model, with_experts
-from helpers.rasters import landscape, make_raster
 
 CPU = torch.device("cpu")
 
@@ -29,9 +29,7 @@ CPU = torch.device("cpu")
 def planned(scene: Scene, model: Model, block_size: int = 192) -> Plan:
     grid = Grid(scene.shape, model.windows.tile_size, model.windows.overlap)
     rounds = rounds_of(model, 2)
-    return plan(
-        grid, model.superpixels, scene.extent, block_size, rounds=rounds, steps=steps_of(model, rounds)
-    )
+    return plan(grid, model.superpixels, scene.extent, block_size, rounds=rounds, steps=steps_of(model, rounds))
 
 
 def predictor(kind: type[Predictor], scene: Scene, model: Model, plan: Plan, **settings: Any) -> Any:
@@ -86,3 +84,98 @@ def test_blocks_are_those_of_the_cpu(tmp_path: Path, kind: str, experts: bool) -
     for name in ("classes", "confidence"):
         for there, here in zip(layers(found, name), layers(expected, name), strict=True):
             assert np.array_equal(there, here)
+
+
+class Watch(TorchDispatchMode):
+    """Counts operations for which a device would have to be waited for."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.waits += any(name in str(func) for name in self.WAITING)
+        return func(*args, **(kwargs or {}))
+
+
+def copies(predicting: DevicePredictor, plan: Plan) -> list[tuple[int, int]]:
+    """How often each block went up, and came down."""
+    found = []
+    with predicting:
+        for block in plan.blocks:
+            before = predicting.transfers.ups, predicting.transfers.downs
+            prepared = predicting.prepare(block)
+            with Watch() as watch:
+                blended = predicting.logits(prepared)
+            assert watch.waits == 0
+            predicting.finish(prepared, blended)
+            found.append((predicting.transfers.ups - before[0], predicting.transfers.downs - before[1]))
+    return found
+
+
+def test_pixels_go_up_once_per_block_and_logits_never_come_down(tmp_path: Path) -> None:
+    path, model = make_raster(tmp_path / "scene.tif", landscape(500, 420)), make_model()
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        found = copies(predictor(DevicePredictor, scene, model, made), made)
+    # Up: pixels and superpixels; down: choices of superpixels and their means.
+    assert len(found) > 4
+    assert set(found) == {(2, 2)}
+
+
+def test_validity_and_filled_windows_go_up_where_there_is_nodata(tmp_path: Path) -> None:
+    pixels = landscape(192, 192)
+    pixels[:, 100:120, 100:120] = 0
+    path, model = make_raster(tmp_path / "scene.tif", pixels, nodata=0), make_model()
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        filled = sum(not scene.read(made.grid.window(position))[1].all() for position in made.windows(made.blocks[0]))
+        found = copies(predictor(DevicePredictor, scene, model, made), made)
+    assert filled
+    assert found == [(3 + filled, 2)]
+
+
+def test_a_window_is_computed_once_whoever_reads_it(tmp_path: Path) -> None:
+    path, model = make_raster(tmp_path / "scene.tif", landscape(500, 420)), make_model()
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        expected = {position for block in made.blocks for position in made.windows(block)}
+        assert sum(each.windows for each in results(predictor(DevicePredictor, scene, model, made), made)) == len(
+            expected
+        )
+
+
+def test_a_block_gives_its_windows_up_to_the_next_if_it_is_nodata(tmp_path: Path) -> None:
+    pixels = landscape(192, 400)
+    pixels[:, :, :200] = 0
+    path, model = make_raster(tmp_path / "scene.tif", pixels, nodata=0), make_model()
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        expected = layers(results(predictor(Predictor, scene, model, made), made), "classes")
+        device = predictor(DevicePredictor, scene, model, made)
+        with device:
+            # Both are prepared before the first, which is to compute windows of the second, turns out to need none.
+            prepared = [device.prepare(block) for block in made.blocks]
+            found = [device.finish(each, device.logits(each)) for each in prepared]
+    assert not expected[0].any()
+    for there, here in zip(layers(found, "classes"), expected, strict=True):
+        assert np.array_equal(there, here)
+
+
+def test_a_batch_has_the_same_shape_whatever_is_in_it(tmp_path: Path) -> None:
+    path, model = make_raster(tmp_path / "scene.tif", landscape(500, 420)), make_model()
+    shapes: dict[tuple[int, ...], int] = {}
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        device = predictor(DevicePredictor, scene, model, made, batch_size=3)
+        logits = device.stages.logits
+
+        def remember(batch: torch.Tensor, *rest: Any) -> torch.Tensor:
+            shapes[tuple(batch.shape)] = shapes.get(tuple(batch.shape), 0) + 1
+            return logits(batch, *rest)
+
+        device.stages.logits = remember
+        results(device, made)
+    assert {shape[0] for shape in shapes} == {3}
