@@ -18,7 +18,7 @@ The parts are
 - tests: those tests that concern a device.
 
 A part that fails leaves its error in the file, and the others run. The file is written anew after each part. Parts that
-would begin after --seconds are left out; --only names those to run.
+would begin after --seconds are left out; --only names those to run, in their order.
 """
 
 from __future__ import annotations
@@ -73,16 +73,15 @@ def main() -> None:
         bench = _prepare(given, Path(folder))
         report: Report = {"machine": machine.machine(bench), "parts": {}}
         report["scene"] = {"side": _side(given), "seconds_to_make": round(time.perf_counter() - began, 1)}
-        for name, part in {**PARTS, "tests": tests}.items():
-            if given.only and name not in given.only:
-                continue
+        parts = {**PARTS, "tests": tests}
+        for name in given.only or parts:
             started = time.perf_counter()
             found: Report
             if started - began > given.seconds:
                 found = {"skipped": "no time was left"}
             else:
                 try:
-                    found = part(bench)
+                    found = parts[name](bench)
                 except Exception as error:
                     found = {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc()[-2000:]}
             took = time.perf_counter() - started
@@ -97,7 +96,7 @@ def _prepare(given: argparse.Namespace, folder: Path) -> Bench:
     scene = scenes.write_scene(folder / "scene.tif", piece, side)
     corner = min(_CORNER, side) * 0.5
     bounds = (400_000.0, 5_800_000 - corner, 400_000 + corner, 5_800_000.0)
-    model = folder / "model.safetensors" if given.model is None else given.model
+    model = folder / "bfloat16.safetensors" if given.model is None else given.model
     seconds = 3.0 if given.tiny else given.training_seconds
     return Bench(torch.device(given.device), folder, scene, bounds, seconds, model, given.tiny)
 

@@ -97,7 +97,8 @@ from .usage import Command
 @click.option(
     "--workers",
     type=int,
-    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8, beside a GPU 16]",
+    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8, or 16 with a "
+    "GPU]",
 )
 @device_options
 @assume_crs_option

@@ -23,7 +23,7 @@ def training(bench: Bench) -> Report:
     """Train with the recipe of the command's default, half as long, in both precisions; keep the bfloat16 model."""
     found = {}
     for precision in ("float32", "bfloat16"):
-        out = bench.model if precision == "bfloat16" else bench.folder / "float32.safetensors"
+        out = bench.folder / f"{precision}.safetensors"
         config = TrainConfig(
             data=bench.scene, out=out, recipe="orthophoto", steps=8 if bench.tiny else 300, device=str(bench.device),
             precision=precision, overwrite=True,

@@ -85,14 +85,12 @@ def blend_windows(
     field: Any = None
     covered = cells.rows.start
     for i in touching(rows, cells.rows):
-        strip = _blend_row(
-            cells.cols, rows[i].intersect(cells.rows), rows[i], cols, blend, partial(_at, logits, i), space
-        )
+        keep = rows[i].intersect(cells.rows)
+        strip = _blend_row(cells.cols, keep, rows[i], cols, blend, partial(_at, logits, i), space)
         if field is None:
             field = space.empty((*cells.shape, strip.shape[2]))
-        part = rows[i].intersect(cells.rows)
-        _join(field, strip, part, cells.rows.start, covered, _overlap(rows, i), blend, 0, space)
-        covered = max(covered, part.stop)
+        _join(field, strip, keep, cells.rows.start, covered, _overlap(rows, i), blend, 0, space)
+        covered = max(covered, keep.stop)
     assert field is not None
     return field, cells
 

@@ -123,6 +123,11 @@ class DevicePredictor(Predictor):
         self._lock = threading.Lock()
         self._expected: dict[int, list[tuple[int, int]]] = {}
 
+    def __enter__(self) -> DevicePredictor:
+        # Several threads use the CPU already.
+        torch.set_num_threads(1)
+        return self
+
     def prepare(self, block: Block) -> DevicePrepared:
         """Read `block` with its halo, bring it to the device, and cut it into superpixels."""
         began = time.perf_counter()
@@ -208,7 +213,8 @@ class DevicePredictor(Predictor):
         else:
             fields = self.stages.logits(self._batch(images, shape, edges), shape, edges)
         for position, image, field in zip(positions, images, fields, strict=False):
-            self._memo.put(position, field.contiguous() if image is not None else self._nothing(1, shape)[0])
+            kept: Any = field.contiguous() if image is not None else self._nothing(1, shape)[0]
+            self._memo.put(position, kept)
         return sum(image is not None for image in images)
 
     def _nothing(self, count: int, shape: tuple[int, int]) -> Tensor:
@@ -216,7 +222,7 @@ class DevicePredictor(Predictor):
         return torch.zeros(count, rows, cols, self.model.spec.classes, device=self.device)
 
     def _batch(self, images: Sequence[Tensor | None], shape: tuple[int, int], edges: Edges) -> Tensor:
-        """Return the input of the network, (batch size, bands, H, W): the images, padded, and zeros for want of more."""
+        """Return the network's input, (batch size, bands, H, W): the images, padded, and zeros for want of more."""
         (top, bottom), (left, right) = self.stages.pads(shape, edges)
         H, W = shape[0] + top + bottom, shape[1] + left + right
         size = self.batch_size, len(self.model.bands), H, W

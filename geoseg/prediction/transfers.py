@@ -1,7 +1,7 @@
-"""Copies between the memory of the host and that of a device: all of a prediction's go through here, and are counted.
+"""Copies between the memory of the host and that of a device: all that a prediction makes, and counts.
 
-On a GPU they are asynchronous and pass through pinned memory. Each thread that uses a device has a stream of its own, so
-that the copies and kernels of one block run beside those of others.
+On a GPU they are asynchronous and pass through pinned memory. Each thread that uses a device has a stream of its own,
+so that the copies and kernels of one block run beside those of others.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Transfers:
             return
         found = getattr(self._streams, "stream", None)
         if found is None:
-            found = self._streams.stream = torch.cuda.Stream(self.device)
+            found = self._streams.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         with torch.inference_mode(), torch.cuda.device(self.device), torch.cuda.stream(found):
             yield
 
@@ -71,7 +71,7 @@ class Transfers:
         """Return the point that the current stream has come to."""
         if self.device.type != "cuda":
             return Mark(self.device)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return Mark(self.device, event)
 
@@ -90,13 +90,13 @@ class Transfers:
         with self._lock:
             self.downs += 1
         if self.device.type != "cuda":
-            return tensor.cpu().numpy()  # type: ignore[no-any-return]
+            return tensor.cpu().numpy()
         here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        here.copy_(tensor, non_blocking=True)
-        event = torch.cuda.Event(blocking=True)
+        here.copy_(tensor.contiguous(), non_blocking=True)
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         event.synchronize()
-        return here.numpy()  # type: ignore[no-any-return]
+        return here.numpy()
 
 
 def numbers(tensor: Tensor, dtype: np.dtype[Any]) -> Tensor:

@@ -5,12 +5,13 @@ every intermediate to memory and read it again.
     smooth    binomial means over 3 x 3 valid pixels, in steps of the lattice
     choose    one program per cell: the nearest of nine centres for each pixel, and the sums for the next centres
 
-All of it are integers, and a few operations of IEEE 754 that are not fused, so that the results are those of the kernels
-for a CPU. Triton comes with PyTorch for GPUs; without it, `geoseg.segments.device` uses tensor operations.
+All of it are integers, and a few operations of IEEE 754 that are not fused, so that the results are those of the
+kernels for a CPU. Triton comes with PyTorch for GPUs; without it, `geoseg.segments.device` uses tensor operations.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def iterations(
     known = valid[..., inner[0], inner[1]]
     H, W = known.shape[-2:]
     I, J, T = -(-H // size), -(-W // size), tile_pixels(size)  # noqa: E741
-    place = torch.from_numpy(places(size, pitch)).to(colours.device).int().T.contiguous()
+    place = _places(size, pitch, colours.device)
     choice = torch.empty(B, I, J, T, dtype=torch.uint8, device=colours.device)
     where = (
         steps, known, place, steps.stride(0), steps.stride(1), steps.stride(2), known.stride(0), known.stride(1), H, W,
@@ -97,6 +98,12 @@ def iterations(
     return choice
 
 
+@cache
+def _places(size: int, pitch: int, device: torch.device) -> Tensor:
+    """Return `geoseg.segments.cells.places`, int32 (2, T), on the device."""
+    return torch.from_numpy(places(size, pitch)).to(device).int().T.contiguous()
+
+
 def _means(sums: Tensor) -> Tensor:
     return torch.round(sums[..., 1:].double() / sums[..., :1].clamp(min=1).double()).int()
 
@@ -114,12 +121,12 @@ def _smoothed(colours: Tensor, valid: Tensor, factor: float, bound: int) -> Tens
 
 
 @triton.jit
-def _rounded(value):  # type: ignore[no-untyped-def]
+def _rounded(value):
     return (value + _ROUND) - _ROUND
 
 
 @triton.jit
-def _lab(pixels, valid, table, root, lab, cols, band, row_stride, valid_stride, plane, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _lab(pixels, valid, table, root, lab, cols, band, row_stride, valid_stride, plane, BLOCK: tl.constexpr):
     row = tl.program_id(1)
     col = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = col < cols
@@ -144,7 +151,7 @@ def _lab(pixels, valid, table, root, lab, cols, band, row_stride, valid_stride, 
 
 
 @triton.jit
-def _smooth(  # type: ignore[no-untyped-def]
+def _smooth(
     colours, valid, steps, rows, cols, of_patch, of_channel, of_row, valid_patch, valid_row, factor, bound,
     CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -180,7 +187,7 @@ def _smooth(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _pixels(known, i, j, patch, known_patch, known_row, H, W, SIZE: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _pixels(known, i, j, patch, known_patch, known_row, H, W, SIZE: tl.constexpr, BLOCK: tl.constexpr):
     """Return row, column and validity of the pixels of cell (i, j)."""
     p = tl.arange(0, BLOCK)
     row, col = i * SIZE + p // SIZE, j * SIZE + p % SIZE
@@ -190,15 +197,16 @@ def _pixels(known, i, j, patch, known_patch, known_row, H, W, SIZE: tl.constexpr
 
 
 @triton.jit
-def _start(  # type: ignore[no-untyped-def]
-    steps, known, place, of_patch, of_channel, of_row, known_patch, known_row, H, W, I, J, inside_rows, inside_cols,
+def _start(
+    steps, known, place, of_patch, of_channel, of_row, known_patch, known_row, H, W, cell_rows,
+    cell_cols, inside_rows, inside_cols,
     own, first, CHANNELS: tl.constexpr, SIZE: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the sums of each cell's own pixels, and the place and colour of its middle, or -1 if that is invalid."""
     j, i, patch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     p = tl.arange(0, BLOCK)
     row, col, ok = _pixels(known, i, j, patch, known_patch, known_row, H, W, SIZE, BLOCK)
-    cell = (patch * I + i) * J + j
+    cell = (patch * cell_rows + i) * cell_cols + j
     y = tl.minimum(inside_rows - i * SIZE, SIZE) // 2
     x = tl.minimum(inside_cols - j * SIZE, SIZE) // 2
     middle = (p == y * SIZE + x) & ok
@@ -217,9 +225,10 @@ def _start(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _choose(  # type: ignore[no-untyped-def]
-    steps, known, place, of_patch, of_channel, of_row, known_patch, known_row, H, W, I, J, pitch, centres, alive,
-    choice, sums, LAST: tl.constexpr, CHANNELS: tl.constexpr, SIZE: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+def _choose(
+    steps, known, place, of_patch, of_channel, of_row, known_patch, known_row, H, W, cell_rows, cell_cols, pitch,
+    centres, alive, choice, sums, LAST: tl.constexpr, CHANNELS: tl.constexpr, SIZE: tl.constexpr, T: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the choice of each pixel of a cell and, unless it is the last time, add the pixels to the sums."""
     j, i, patch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -232,8 +241,8 @@ def _choose(  # type: ignore[no-untyped-def]
     which = tl.full([BLOCK], _OWN, tl.int32)
     for k in tl.static_range(9):
         ni, nj = i + k // 3 - 1, j + k % 3 - 1
-        near = (ni >= 0) & (ni < I) & (nj >= 0) & (nj < J)
-        cell = (patch * I + ni) * J + nj
+        near = (ni >= 0) & (ni < cell_rows) & (nj >= 0) & (nj < cell_cols)
+        cell = (patch * cell_rows + ni) * cell_cols + nj
         near = near & (tl.load(alive + cell, mask=near, other=0) != 0)
         centre = centres + cell * (2 + CHANNELS)
         down = place_y - (tl.load(centre, mask=near, other=0) + (k // 3 - 1) * pitch)
@@ -247,14 +256,14 @@ def _choose(  # type: ignore[no-untyped-def]
         which = tl.where(nearer, k, which)
         best = tl.where(nearer, distance, best)
     which = tl.where(ok, which, _NONE)
-    tl.store(choice + ((patch * I + i) * J + j) * T + p, which.to(tl.uint8), mask=p < T)
+    tl.store(choice + ((patch * cell_rows + i) * cell_cols + j) * T + p, which.to(tl.uint8), mask=p < T)
     if not LAST:
         for k in tl.static_range(9):
             mine = which == k
             count = tl.sum(mine.to(tl.int32))
             ni, nj = i + k // 3 - 1, j + k % 3 - 1
             if count > 0:
-                total = sums + ((patch * I + ni) * J + nj) * (3 + CHANNELS)
+                total = sums + ((patch * cell_rows + ni) * cell_cols + nj) * (3 + CHANNELS)
                 tl.atomic_add(total, count)
                 tl.atomic_add(total + 1, tl.sum(tl.where(mine, place_y - (k // 3 - 1) * pitch, 0)))
                 tl.atomic_add(total + 2, tl.sum(tl.where(mine, place_x - (k % 3 - 1) * pitch, 0)))
