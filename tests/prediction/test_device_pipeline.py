@@ -130,7 +130,7 @@ def test_validity_and_filled_windows_go_up_where_there_is_nodata(tmp_path: Path)
     pixels[:, 100:120, 100:120] = 0
     path, model = make_raster(tmp_path / "scene.tif", pixels, nodata=0), make_model()
     with Scene(path, quiet=True) as scene:
-        made = planned(scene, model)
+        made = planned(scene, model, 192)
         filled = sum(not scene.read(made.grid.window(position))[1].all() for position in made.windows(made.blocks[0]))
         found = copies(predictor(DevicePredictor, scene, model, made), made)
     assert filled
@@ -152,7 +152,7 @@ def test_a_block_gives_its_windows_up_to_the_next_if_it_is_nodata(tmp_path: Path
     pixels[:, :, :200] = 0
     path, model = make_raster(tmp_path / "scene.tif", pixels, nodata=0), make_model()
     with Scene(path, quiet=True) as scene:
-        made = planned(scene, model)
+        made = planned(scene, model, 192)
         expected = layers(results(predictor(Predictor, scene, model, made), made), "classes")
         device = predictor(DevicePredictor, scene, model, made)
         with device:
