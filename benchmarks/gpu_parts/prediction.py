@@ -52,17 +52,25 @@ def end_to_end(bench: Bench) -> Report:
     model, out = bench.loaded(), bench.folder / "map.tif"
     predict(bench, out, model, bounds=bench.corner)
     network = save_model(replace(model, experts=None), bench.folder / "network.safetensors")
-    found: Report = {"default": predict(bench, out, model)}
+    found: Report = {}
+
+    def add(name: str, each: Model, place: Path = out, **settings: Any) -> None:
+        try:
+            found[name] = predict(bench, place, each, **settings)
+        except Exception as error:  # the others are of use without it
+            found[name] = {"error": f"{type(error).__name__}: {error}"}
+
+    add("default", model)
     settings: dict[str, dict[str, Any]] = {
         "blocks of 4096": {"block_size": 4096}, "8 workers": {"workers": 8}, "float32": {"precision": "float32"},
     }  # fmt: skip
     for name, chosen in settings.items():
-        found[name] = predict(bench, out, model, **chosen)
-    found["network alone"] = predict(bench, out, network)
+        add(name, model, **chosen)
+    add("network alone", network)
     memory = Path("/dev/shm")
     if memory.is_dir():
         with tempfile.TemporaryDirectory(dir=memory) as folder:
-            found["outputs in memory"] = predict(bench, Path(folder) / "map.tif", model)
+            add("outputs in memory", model, Path(folder) / "map.tif")
     return found
 
 

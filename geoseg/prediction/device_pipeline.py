@@ -34,7 +34,7 @@ from geoseg.prediction.stages import Edges
 from geoseg.prediction.transfers import Mark, Transfers, numbers
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import STRIDE
-from geoseg.segments.device import choices
+from geoseg.segments.device import choices, triton_kernels
 from geoseg.segments.device_colours import DeviceColours
 from geoseg.segments.device_regions import region_means
 from geoseg.segments.lattice import Domain, SlicParameters
@@ -120,6 +120,8 @@ class DevicePredictor(Predictor):
         self.workers = max(1, self.workers // (2 * self.depth))
         self._colours = DeviceColours(self.device, len(model.bands), self.stages.dtype, *self.stages.colour_scale)
         self._normaliser = _Normaliser(model.stats, self.stages.dtype, self.device)
+        # Now, as the threads would all do it at once.
+        triton_kernels(torch.empty(0, device=self.device).device)
         self._lock = threading.Lock()
         self._expected: dict[int, list[tuple[int, int]]] = {}
 

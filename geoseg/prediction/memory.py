@@ -84,9 +84,10 @@ class Demand:
         Descriptors and the graph of superpixels take less than the colours, which are dropped before them.
         """
         read = math.prod(self._around_block(self._core + halo(self.superpixels.size, self.superpixels.iterations)))
-        # Beside a GPU, several blocks wait at the same time, before the middle stage and after it.
-        blocks = 2 * self.depth if self.depth > 1 else 1
-        return blocks * read * (30 + self.bands * (2 + self.itemsize))
+        if self.depth > 1:
+            # Several blocks wait before the middle stage and after it; their colours and cells are on the GPU.
+            return 2 * self.depth * read * (16 + self.bands * self.itemsize)
+        return read * (30 + self.bands * (2 + self.itemsize))
 
     @property
     def _forward(self) -> int:
