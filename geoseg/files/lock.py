@@ -76,9 +76,9 @@ class Lock:
     """A held lock. It is given up by `release`, or when the process ends.
 
     Args:
-        path: The lock file; its folder is created if it is missing.
+        path: The lock file.
         beat: Seconds between two heartbeats.
-        name: What is locked, for messages; None for the folder of the lock file.
+        name: What is locked, for messages; None for the folder of the lock file, which is created if it is missing.
 
     Raises:
         LockedError: Another process holds the lock; the message names it, and when its last heartbeat was.
@@ -174,10 +174,10 @@ def _acquire(path: Path, output: Path | None) -> int:
     """Return a descriptor of the lock file once no other process holds it."""
     name = output or path.parent
     for _ in range(_MAX_ATTEMPTS):
-        path.parent.mkdir(exist_ok=True)
         try:
             if output is None:
                 # The folder is geoseg's own, in which nobody else has anything to do; that of an output may be shared.
+                path.parent.mkdir(exist_ok=True)
                 check_owner(path.parent)
             file = open_plain(path)
         except FileNotFoundError:

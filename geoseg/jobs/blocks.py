@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ class BlockJob(Job[Receipt]):
         config = self.worker_settings()
         job = None if config is None else encode(config)
         with Run(
-            self.run_path, self._fingerprint(), blocks=self.total, command=command, restart=self.restart, job=job
-        ) as run:
+            self.run_path, self._fingerprint(), blocks=self.total, columns=self._columns(), command=command,
+            restart=self.restart, job=job,
+        ) as run:  # fmt: skip
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
                 # Another process may have finished since the outputs were checked.
@@ -137,6 +139,12 @@ class BlockJob(Job[Receipt]):
     def worker_settings(self) -> Opening | None:
         """Return settings with which another process can compute blocks of this job; None if it cannot."""
         return None
+
+    def _columns(self) -> int:
+        """Number of blocks in a row."""
+        first = self.blocks[0].window
+        in_row = (block.window.rows.start == first.rows.start for block in self.blocks)
+        return sum(takewhile(bool, in_row))
 
     def _compute(self, run: Run) -> Generator[Receipt]:
         """Compute the missing blocks."""

@@ -28,6 +28,7 @@ from geoseg.location import Location
 from geoseg.runs.folder import MANIFEST
 from geoseg.runs.local import Receipt, Stages, compute
 from geoseg.runs.run import Run, read_manifest
+from geoseg.runs.shards import band_height, share
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +152,8 @@ class WorkJob(Job[Receipt]):
     def __init__(self, config: WorkConfig) -> None:
         self.config = config
         self.runs = [Run.join(place) for place in expanded(config.runs)]
-        counts = [_blocks_of(run) for run in self.runs]
-        self._shares = _shares(counts, config.shard)
+        self._counts = [_blocks_of(run) for run in self.runs]
+        self._shares = self._divided(config.shard)
         self.total = sum(map(len, self._shares.values()))
         self._errors: dict[Location, GeosegError] = {}
         self._only = None
@@ -174,22 +175,39 @@ class WorkJob(Job[Receipt]):
         Raises:
             GeosegError: A run failed. With several, it is an InputError, whose details have a line for each.
         """
-        for index, share in self._shares.items():
-            yield from self._sparing_others(index, share, wait=self.config.shard is not None)
+        for index, blocks in self._shares.items():
+            yield from self._sparing_others(index, blocks, wait=self.config.shard is not None)
         if self.config.assist:
-            for index, run in enumerate(self.runs):
-                others = [i for i in range(_blocks_of(run)) if i not in self._shares.get(index, ())]
+            for index in range(len(self.runs)):
+                own = set(self._shares.get(index, ()))
+                others = [block for block in range(self._counts[index]) if block not in own]
                 self.total += len(others)
                 yield from self._sparing_others(index, others, wait=False)
         raise_together(self._errors, f"{len(self._errors)} of {len(self.runs)} runs could not be worked on")
 
-    def _sparing_others(self, index: int, share: Sequence[int], wait: bool) -> Iterator[Receipt]:
+    def _divided(self, shard: Shard | None) -> Mapping[int, Sequence[int]]:
+        """Run -> indices of its blocks that belong to the shard. Shards divide the blocks of all runs together."""
+        if shard is None:
+            return {index: range(count) for index, count in enumerate(self._counts)}
+        total = sum(self._counts)
+        stretch, band = shard.stretch(total), band_height(total / shard.count)
+        shares: dict[int, Sequence[int]] = {}
+        first = 0
+        for index, count in enumerate(self._counts):
+            numbers = range(max(stretch.start, first) - first, min(stretch.stop, first + count) - first)
+            if numbers:
+                columns = (read_manifest(self.runs[index].store) or {}).get("columns")
+                shares[index] = share(numbers, count, columns if isinstance(columns, int) else count, band)
+            first += count
+        return shares
+
+    def _sparing_others(self, index: int, blocks: Sequence[int], wait: bool) -> Iterator[Receipt]:
         run = self.runs[index]
         place = run.store.location
-        if place in self._errors or not share:
+        if place in self._errors or not blocks:
             return
         try:
-            yield from self._work(run, share, wait)
+            yield from self._work(run, blocks, wait)
         except (WriteError, LockedError, InputMissingError) as error:
             if run.store.exists():
                 self._add(place, error)
@@ -198,11 +216,11 @@ class WorkJob(Job[Receipt]):
         except GeosegError as error:
             self._add(place, error)
 
-    def _work(self, run: Run, share: Sequence[int], wait: bool) -> Generator[Receipt]:
+    def _work(self, run: Run, blocks: Sequence[int], wait: bool) -> Generator[Receipt]:
         with ExitStack() as stack:
             job = self._only or stack.enter_context(self._open(run))
-            blocks = [job.blocks[i] for i in share]
-            yield from stack.enter_context(closing(job.compute(run, blocks, wait=wait)))
+            wanted = [job.blocks[index] for index in blocks]
+            yield from stack.enter_context(closing(job.compute(run, wanted, wait=wait)))
 
     def _open(self, run: Run) -> BlockJob:
         """Return the job of a run; the caller closes it."""
@@ -240,15 +258,3 @@ def _blocks_of(run: Run) -> int:
     if not isinstance(blocks, int):
         raise RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
     return blocks
-
-
-def _shares(counts: Sequence[int], shard: Shard | None) -> Mapping[int, range]:
-    """Run -> indices of its blocks that belong to the shard. Shards divide the blocks of all runs together."""
-    stretch = range(sum(counts)) if shard is None else shard.stretch(sum(counts))
-    shares, first = {}, 0
-    for index, count in enumerate(counts):
-        share = range(max(stretch.start, first) - first, min(stretch.stop, first + count) - first)
-        if share:
-            shares[index] = share
-        first += count
-    return shares

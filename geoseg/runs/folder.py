@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from geoseg.errors import LockedError, OutputError, WriteError
+from geoseg.errors import InputMissingError, LockedError, OutputError, WriteError
 from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
 from geoseg.files.lock import Holder, Lock, holder
 from geoseg.files.own import PROBE, check_owner, is_plain, read_plain
@@ -109,6 +109,8 @@ class FolderStore:
         try:
             return Lock(self.path / name, name=self.path / name)
         except LockedError:
+            if not self.path.exists():
+                raise InputMissingError(f"{self.path}: is gone; another process has finished or removed it") from None
             return None
         except OSError as error:
             raise WriteError(f"{self.path}: {name} cannot be locked ({error.strerror})") from error

@@ -38,6 +38,7 @@ class Run:
             and may be a link to a folder on another disk.
         fingerprint: Everything that decides the pixels: scene, model, settings, versions. JSON values.
         blocks: Number of blocks, for `status` and for shards.
+        columns: Number of blocks in a row, for shards.
         command: Command that continues the run, for `status`; the working directory is stored with it.
         job: Settings from which another process can do the same work (`geoseg.config.codec`); None if none can.
         restart: Discard an existing run, whatever its fingerprint.
@@ -63,6 +64,7 @@ class Run:
         fingerprint: Mapping[str, Any],
         *,
         blocks: int | None = None,
+        columns: int | None = None,
         command: str = "",
         job: Mapping[str, Any] | None = None,
         restart: bool = False,
@@ -76,7 +78,7 @@ class Run:
             if self.new:
                 self._refuse_claims()
                 store.empty()
-            details = {"blocks": blocks, "command": command, "folder": str(Path.cwd()), "job": job}
+            details = {"blocks": blocks, "columns": columns, "command": command, "folder": str(Path.cwd()), "job": job}
             self._write_manifest(json.loads(json.dumps(fingerprint)), json.loads(json.dumps(details)))
             store.tidy()
         except BaseException:

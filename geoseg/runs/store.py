@@ -95,7 +95,12 @@ class Store(Protocol):
         """
 
     def claim(self, name: str) -> Claim | None:
-        """Claim the work that `name` stands for; None if a living process has it. That of a dead one is taken over."""
+        """Claim the work that `name` stands for; None if a living process has it. That of a dead one is taken over.
+
+        Raises:
+            InputMissingError: The run is gone.
+            WriteError: The file system, or the server, failed.
+        """
 
     def holder(self, name: str = ...) -> Holder | None:
         """Return the process that a claim, or by default the lock, names; None if there is none."""

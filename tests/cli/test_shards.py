@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.commandline import Outcome, assert_refused, geoseg, untouched
@@ -17,6 +18,7 @@ from helpers.rasters import landscape, make_raster
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import Lock
 from geoseg.jobs.work import leave, perform
+from geoseg.runs.run import Run
 
 SIDE = 512
 MORE = ("--confidence", "sure.tif", "--polygons", "map.gpkg", "--min-area", "20px", "--block-size", SIDE)
@@ -116,6 +118,24 @@ def test_what_was_planned_can_be_finished_by_one_process(call: Geoseg) -> None:
     outcome = call("predict", "scene.tif", "-o", "map.tif", "--block-size", SIDE)
     assert outcome.code == 0
     assert outcome.said[-1] == "3 of 6 blocks were finished before"
+
+
+def test_a_map_that_is_finished_by_another_process_meanwhile_is_no_fault(
+    call: Geoseg, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    keep = Run.keep
+
+    def gone(run: Run, *given: Any) -> None:
+        if run.path.exists():
+            Run.join(run.path).discard()
+        keep(run, *given)
+
+    monkeypatch.setattr(Run, "keep", gone)
+    outcome = call("work", "map.tif.run")
+    assert outcome.code == 0
+    assert caplog.messages[-1].endswith("map.tif.run: was finished by another process meanwhile")
+    assert not Path("map.tif.run").exists()
 
 
 def test_superpixels_in_shards(call: Geoseg) -> None:
