@@ -81,7 +81,9 @@ def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
     """Return the value of each pixel's region, (rows, cols); values: (regions + 1,), labels: int32 (rows, cols)."""
-    return values[labels]
+    painted = np.empty(labels.shape, values.dtype)
+    _paint(values, labels, painted)
+    return painted
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,14 @@ def first_pixels(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int6
     _find_first(labels, first)
     rows, cols = np.divmod(first, labels.shape[1])
     return np.where(first < 0, -1, rows), np.where(first < 0, -1, cols)
+
+
+@compiled
+def _paint(values: Any, labels: Any, painted: Any) -> None:
+    rows, cols = labels.shape
+    for row in range(rows):
+        for col in range(cols):
+            painted[row, col] = values[labels[row, col]]
 
 
 @compiled
