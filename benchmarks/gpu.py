@@ -14,7 +14,7 @@ The parts are
 - superpixels, cpu: the other stages, each alone;
 - equality: shares of pixels that get the class that a CPU gives them in float32;
 - graphs: the network as a CUDA graph, and compiled;
-- recipes: the beginning of the trainings of Potsdam and COCO-Stuff on folders of the real shape;
+- potsdam, coco: the beginning of the trainings of these benchmarks on folders of the real shape;
 - tests: those tests that concern a device.
 
 A part that fails leaves its error in the file, and the others run. The file is written anew after each part. Parts that
@@ -54,7 +54,8 @@ PARTS: dict[str, Callable[[Bench], Report]] = {
     "cpu": stages.on_the_cpu,
     "equality": prediction.equality,
     "graphs": stages.network_graphs,
-    "recipes": training.recipes,
+    "potsdam": training.potsdam,
+    "coco": training.coco,
 }
 
 
@@ -112,7 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="a model of such imagery; needed without the part training")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=420, help="after which no part begins (default %(default)s)")
-    parser.add_argument("--training-seconds", type=float, default=12, help="of each recipe (default %(default)s)")
+    parser.add_argument("--training-seconds", type=float, default=12, help="of potsdam and coco (default %(default)s)")
     parser.add_argument("--megapixels", type=float, default=206, help="of the scene (default %(default)s)")
     parser.add_argument("--folder", default=os.environ.get("TMPDIR"), help="where files are made, on a fast disk")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "tests"])

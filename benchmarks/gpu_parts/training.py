@@ -12,6 +12,7 @@ from typing import Any
 from geoseg.config import TrainConfig
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.trainer import Step
+from geoseg.recipes import RecipeName
 from gpu_parts.common import Bench, Load, Report
 from gpu_parts.scenes import imagery, make_coco, make_potsdam
 
@@ -32,24 +33,30 @@ def training(bench: Bench) -> Report:
     return found
 
 
-def recipes(bench: Bench) -> Report:
-    """Begin the recipes of Potsdam and COCO-Stuff on folders of the real shape, with fewer files."""
+def potsdam(bench: Bench) -> Report:
+    """Begin the recipe of Potsdam on tiles of the real size, of which there are two instead of 38."""
     piece = imagery(bench.scene, 600 if bench.tiny else 3000)
-    potsdam = make_potsdam(bench.folder / "potsdam", piece, 800 if bench.tiny else 6000, 1, 1)
-    coco = make_coco(bench.folder / "coco", piece, 30 if bench.tiny else 300)
-    found: Report = {}
-    for recipe, folder in (("potsdam6", potsdam), ("cocostuff15", coco)):
-        small: dict[str, Any] = {"batch_size": 4, "steps": 12} if bench.tiny else {}
-        config = TrainConfig(
-            data=folder, out=bench.folder / f"{recipe}.safetensors", recipe=recipe, device=str(bench.device),
-            overwrite=True, **small,
-        )  # fmt: skip
-        began = time.perf_counter()
-        job = TrainJob(config)
-        opened = time.perf_counter() - began
-        found[recipe] = {"files": _count(folder), "seconds_to_open": round(opened, 2)}
-        found[recipe] |= _train(bench, job, bench.seconds)
-    return found
+    folder = make_potsdam(bench.folder / "potsdam", piece, 800 if bench.tiny else 6000, 1, 1)
+    return _recipe(bench, "potsdam6", folder)
+
+
+def coco(bench: Bench) -> Report:
+    """Begin the recipe of COCO-Stuff on images of the usual size, of which there are 315 instead of 51,804."""
+    piece = imagery(bench.scene, 600 if bench.tiny else 3000)
+    return _recipe(bench, "cocostuff15", make_coco(bench.folder / "coco", piece, 30 if bench.tiny else 300))
+
+
+def _recipe(bench: Bench, recipe: RecipeName, folder: Path) -> Report:
+    small: dict[str, Any] = {"batch_size": 4, "steps": 12} if bench.tiny else {}
+    config = TrainConfig(
+        data=folder, out=bench.folder / f"{recipe}.safetensors", recipe=recipe, device=str(bench.device),
+        overwrite=True, **small,
+    )  # fmt: skip
+    began = time.perf_counter()
+    job = TrainJob(config)
+    opened = time.perf_counter() - began
+    found = {"files": sum(path.is_file() for path in folder.rglob("*")), "seconds_to_open": round(opened, 2)}
+    return found | _train(bench, job, bench.seconds)
 
 
 def _train(bench: Bench, job: TrainJob, seconds: float) -> Report:
@@ -87,7 +94,3 @@ def _summary(job: TrainJob, steps: list[Step], times: list[float], began: float)
     }
     found["criterion"] = [[step.step, round(step.criterion, 4)] for step in steps if not math.isnan(step.criterion)]
     return found
-
-
-def _count(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.rglob("*"))

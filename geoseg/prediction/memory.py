@@ -86,7 +86,7 @@ class Demand:
         read = math.prod(self._around_block(self._core + halo(self.superpixels.size, self.superpixels.iterations)))
         if self.depth > 1:
             # Several blocks wait before the middle stage and after it; their colours and cells are on the GPU.
-            return 2 * self.depth * read * (16 + self.bands * self.itemsize)
+            return 3 * self.depth * read * (16 + self.bands * self.itemsize)
         return read * (30 + self.bands * (2 + self.itemsize))
 
     @property

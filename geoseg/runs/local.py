@@ -82,7 +82,8 @@ class Stages(Generic[Before, Middle]):
         middle: Second stage, with the result of `before`. Runs in the calling thread.
         after: Third stage, with the results of `before` and `middle`. Runs in a thread, one block behind.
         check: Called before a block is kept; raises if its input has changed since the run began.
-        depth: How many blocks may be in the first stage at the same time, and how many in the last.
+        depth: 1 for one thread for each stage. More is for twice as many threads that the first and the last stage
+            share, each thread with one block.
     """
 
     before: Callable[[Block], Before]
@@ -160,13 +161,15 @@ class _Queue:
 
 def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Generator[Receipt]:
     """Compute the blocks of the queue, and yield their receipts in order."""
-    depth = stages.depth
-    with ThreadPoolExecutor(depth) as ahead, ThreadPoolExecutor(depth) as behind:
+    threads = 2 * stages.depth
+    several = stages.depth > 1
+    with ThreadPoolExecutor(threads if several else 1) as ahead, ThreadPoolExecutor(1) as alone:
+        behind = ahead if several else alone
         preparing: deque[tuple[Block, Future[Before]]] = deque()
         finishing: deque[Future[Receipt]] = deque()
 
         def prepare() -> None:
-            while len(preparing) < depth and (block := queue.next()) is not None:
+            while len(preparing) < (threads if several else 1) and (block := queue.next()) is not None:
                 preparing.append((block, ahead.submit(stages.before, block)))
 
         prepare()
@@ -175,7 +178,7 @@ def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Genera
             prepared = future.result()
             prepare()
             computed = stages.middle(prepared)
-            if len(finishing) == depth:
+            if len(finishing) == stages.depth:
                 yield finishing.popleft().result()
             finishing.append(behind.submit(_finish, stages, run, block, prepared, computed))
         while finishing:
