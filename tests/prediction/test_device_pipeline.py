@@ -147,6 +147,16 @@ def test_a_window_is_computed_once_whoever_reads_it(tmp_path: Path) -> None:
         )
 
 
+def test_the_windows_of_an_earlier_block_are_not_read_again(tmp_path: Path) -> None:
+    path, model = make_raster(tmp_path / "scene.tif", landscape(300, 260)), make_model()
+    with Scene(path, quiet=True) as scene:
+        made = planned(scene, model)
+        alone, second = (predictor(DevicePredictor, scene, model, made) for _ in range(2))
+        second.prepare(made.blocks[0])
+        read = [each.prepare(made.blocks[1]).there.area.pixels for each in (second, alone)]
+    assert read[0] < read[1]
+
+
 def test_a_block_gives_its_windows_up_to_the_next_if_it_is_nodata(tmp_path: Path) -> None:
     pixels = landscape(192, 400)
     pixels[:, :, :200] = 0
