@@ -106,7 +106,7 @@ class Interruption:
     @property
     def exit_status(self) -> int:
         """The exit status after the signal that arrived: 130 or 143."""
-        return _EXIT_STATUS[_state.received]
+        return interruption_status()
 
     def _watch(self) -> None:
         number = self._next_signal()
@@ -127,6 +127,11 @@ class Interruption:
                 return None
             if byte[0] in _EXIT_STATUS:
                 return signal.Signals(byte[0])
+
+
+def interruption_status() -> int:
+    """Return the exit status after the signal that arrived last: 130 or 143."""
+    return _EXIT_STATUS[_state.received]
 
 
 def take_announcement() -> bool:

@@ -28,6 +28,7 @@ from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interrupt
 from .plan import plan
 from .polygonize import polygonize
 from .predict import predict
+from .processes import is_told_elsewhere
 from .progress import DISPLAYS, Display, JsonFormatter, json_line, say_interrupted
 from .report import report
 from .status import status
@@ -79,7 +80,8 @@ class Geoseg(click.Group):
             raise_if_lost()
             return returned
         except click.UsageError as error:
-            _say_error(usage_message(error), error.exit_code, as_json)
+            if not is_told_elsewhere(error, ctx.invoked_subcommand):
+                _say_error(usage_message(error), error.exit_code, as_json)
             ctx.exit(error.exit_code)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
@@ -96,6 +98,8 @@ class Geoseg(click.Group):
                 ctx.exit()
             if ctx.params["debug"] or not isinstance(error, Exception):
                 raise
+            if isinstance(error, GeosegError) and is_told_elsewhere(error, ctx.invoked_subcommand):
+                ctx.exit(error.exit_code)
             refused = exhaustion(error, ctx.invoked_subcommand)
             ctx.exit(_report(refused or error, as_json))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.config import PlanConfig, PredictConfig, SegmentConfig
+from geoseg.config import PlanConfig, PredictConfig, SegmentScenesConfig
 
 from .predict import predict
 from .streams import show
@@ -16,7 +16,7 @@ from .usage import Command
 
 _PLANNED: dict[str, tuple[click.Command, Any]] = {
     "predict": (predict, PredictConfig),
-    "superpixels": (superpixels, SegmentConfig),
+    "superpixels": (superpixels, SegmentScenesConfig),
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from geoseg.config import PolygonizeConfig
+from geoseg.config import PolygonFormat, PolygonizeRastersConfig
 
 from .options import (
     LOCATION,
@@ -18,22 +18,29 @@ from .options import (
     overwrite_option,
     sld_option,
 )
-from .progress import run_job
-from .streams import announce
+from .scenes import run_scenes, scenes_options, stops_all
 from .usage import Command
 
 
 @click.command(cls=Command)
-@click.argument("raster", type=LOCATION)
+@click.argument("rasters", type=LOCATION, nargs=-1, required=True)
 @click.option(
     "-o",
     "--out",
     type=PATH,
     required=True,
-    help="File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.",
+    help="File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp; "
+    "or a folder.",
 )
 @click.option(
-    "--confidence", type=LOCATION, help="Confidence raster on the same pixels; its mean is written for each polygon."
+    "--format",
+    type=click.Choice(get_args(PolygonFormat)),
+    help="With a folder as --out: the format of the files in it.  [default: gpkg]",
+)
+@click.option(
+    "--confidence",
+    type=LOCATION,
+    help="Confidence raster on the same pixels, or the folder of these; its mean is written for each polygon.",
 )
 @areas_option
 @min_area_option
@@ -50,17 +57,22 @@ from .usage import Command
     callback=lambda _, __, given: given or None,
     help="Ids or names of the classes to write: 1,3; can be repeated.  [default: all]",
 )
-@click.option("--field", default=PolygonizeConfig.field, show_default=True, help="Name of the column of class ids.")
+@click.option(
+    "--field", default=PolygonizeRastersConfig.field, show_default=True, help="Name of the column of class ids."
+)
 @sld_option
 @assume_crs_option
+@scenes_options
 @overwrite_option
 @opening_options
 @click.pass_context
 def polygonize(context: click.Context, /, **settings: Any) -> None:
-    """Turn a class RASTER (any raster of integers) into polygons, one for each region, exactly along its pixels."""
-    config = PolygonizeConfig(**settings)
-    from geoseg.jobs.polygonize import PolygonizeJob
+    """Turn class RASTERS (any rasters of integers) into polygons, one for each region, exactly along its pixels.
 
-    with PolygonizeJob(config) as job:
-        run_job(job, context)
-    announce(config.out)
+    RASTERS are files, folders of maps, quoted patterns ('maps/**/*-classes.tif') and lists of these (@maps.txt, or -
+    for standard input).
+    """
+    config = PolygonizeRastersConfig(**settings)
+    from geoseg.jobs.several import PolygonsOfRasters
+
+    run_scenes(PolygonsOfRasters(config, stops_all(context)), context, config.json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -25,9 +25,12 @@ from .options import (
     run_options,
     sld_option,
 )
-from .progress import run_job
-from .streams import announce, show
+from .scenes import run_scenes, scenes_options, stops_all
+from .streams import show
 from .usage import Command
+
+if TYPE_CHECKING:
+    from geoseg.jobs.predictions import Predictions
 
 
 @click.command(cls=Command)
@@ -105,30 +108,34 @@ from .usage import Command
 @overwrite_option
 @run_options
 @click.option("--dry-run", is_flag=True, help="Only print the plan as JSON: blocks, windows, memory, disk space.")
+@scenes_options
 @opening_options
 @click.pass_context
 def predict(context: click.Context, /, **settings: Any) -> None:
-    """Map SCENES (files or folders) with a model: a class raster (GeoTIFF), its QGIS style and a preview of each.
+    """Map SCENES with a model: a class raster (GeoTIFF), its QGIS style and a preview of each.
 
-    The same command continues an interrupted prediction.
+    SCENES are files, folders, quoted patterns ('scenes/**/*.tif') and lists of these (@scenes.txt, or - for standard
+    input). The same command continues an interrupted prediction.
     """
     config = PredictConfig(**settings)
-    from geoseg.jobs.predict import PredictJob
     from geoseg.jobs.predictions import Predictions
 
-    predictions = Predictions(config)
+    predictions = Predictions(config, stops_all(context))
+    if config.dry_run:
+        _plan(predictions)
+    else:
+        run_scenes(predictions, context, config.json)
+
+
+def _plan(predictions: Predictions) -> None:
+    """Print the plan of each scene."""
+    from geoseg.jobs.predict import PredictJob
+
     plans = []
     for job in predictions.jobs():
         with predictions.sparing_others(job), job:
-            if not isinstance(job, PredictJob):
-                run_job(job, context)
-            elif config.dry_run:
+            if isinstance(job, PredictJob):
                 plans.append(job.summary() | predictions.model_summary())
-            else:
-                run_job(job, context)
-                announce(job.outputs.classes)
-    for outputs in predictions.finished if not config.dry_run else ():
-        announce(outputs.classes)
     if plans:
-        show(json.dumps(plans if len(predictions.config.scenes) > 1 else plans[0], indent=1))
+        show(json.dumps(plans if len(predictions.scenes) > 1 else plans[0], indent=1))
     predictions.finish()

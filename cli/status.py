@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
 from geoseg.config import StatusConfig
+from geoseg.location import Location
 
-from .options import PATH
+from .options import LOCATION
 from .streams import show
 from .terminal import echo
 from .usage import Command
 
 
 @click.command(cls=Command)
-@click.argument("run", type=PATH)
+@click.argument("run", type=LOCATION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(run: Path, as_json: bool) -> None:
+def status(run: Location, as_json: bool) -> None:
     """Show the progress of RUN: what is finished, the process at work, and how to continue.
 
     RUN is the run directory of an unfinished output, or that output; or the folder of an unfinished training, or its

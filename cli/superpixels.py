@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from geoseg.config import SegmentConfig
+from geoseg.config import SegmentFormat, SegmentScenesConfig
 
 from .options import (
     LOCATION,
@@ -18,38 +18,42 @@ from .options import (
     overwrite_option,
     run_options,
 )
-from .progress import run_job
-from .streams import announce
+from .scenes import run_scenes, scenes_options, stops_all
 from .usage import Command
 
 
 @click.command(cls=Command)
-@click.argument("scene", type=LOCATION)
+@click.argument("scenes", type=LOCATION, nargs=-1, required=True)
 @click.option(
     "-o",
     "--out",
     type=PATH,
     required=True,
-    help="File to write: .tif for a raster of ids, .gpkg or .fgb for polygons with band statistics.",
+    help="File to write: .tif for a raster of ids, .gpkg or .fgb for polygons with band statistics; or a folder.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(get_args(SegmentFormat)),
+    help="With a folder as --out: the format of the files in it.  [default: gpkg]",
 )
 @click.option(
     "--size",
     type=int,
-    default=SegmentConfig.size,
+    default=SegmentScenesConfig.size,
     show_default=True,
     help="Approximate side of a superpixel in pixels.",
 )
 @click.option(
     "--compactness",
     type=float,
-    default=SegmentConfig.compactness,
+    default=SegmentScenesConfig.compactness,
     show_default=True,
     help="Weight of spatial distance against colour distance.",
 )
 @click.option(
     "--iterations",
     type=int,
-    default=SegmentConfig.iterations,
+    default=SegmentScenesConfig.iterations,
     show_default=True,
     help="Number of iterations of SLIC.",
 )
@@ -62,18 +66,18 @@ from .usage import Command
 @block_size_option
 @click.option("--workers", type=int, help="Number of threads.  [default: number of cores, at most 8]")
 @assume_crs_option
+@scenes_options
 @overwrite_option
 @run_options
 @opening_options
 @click.pass_context
 def superpixels(context: click.Context, /, **settings: Any) -> None:
-    """Cut SCENE into superpixels: a raster of ids, or polygons with the mean and standard deviation of each band.
+    """Cut SCENES into superpixels: a raster of ids, or polygons with the mean and standard deviation of each band.
 
-    The same command continues an interrupted run.
+    SCENES are files, folders, quoted patterns ('scenes/**/*.tif') and lists of these (@scenes.txt, or - for standard
+    input). The same command continues an interrupted run.
     """
-    config = SegmentConfig(**settings)
-    from geoseg.jobs.superpixels import SuperpixelsJob
+    config = SegmentScenesConfig(**settings)
+    from geoseg.jobs.several import SuperpixelsOfScenes
 
-    with SuperpixelsJob(config) as job:
-        run_job(job, context)
-    announce(config.out)
+    run_scenes(SuperpixelsOfScenes(config, stops_all(context)), context, config.json)

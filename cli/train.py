@@ -8,9 +8,11 @@ from typing import Any, get_args
 import click
 
 from geoseg.config import TrainConfig, Weights
+from geoseg.launch import Launch
 from geoseg.recipes import RecipeName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
+from .processes import fall_silent, launched
 from .progress import run_job
 from .streams import announce
 from .usage import Command
@@ -43,7 +45,7 @@ from .usage import Command
 @click.option(
     "--minutes", type=float, help="Time limit; the learning-rate schedule then follows the clock.  [default: none]"
 )
-@click.option("--batch-size", type=int, help="Patches per step.  [default: the recipe's]")
+@click.option("--batch-size", type=int, help="Patches per step, of all processes together.  [default: the recipe's]")
 @click.option("--patch-size", type=int, help="Side of a patch in pixels, a multiple of 32.  [default: the recipe's]")
 @click.option(
     "--encoder",
@@ -96,14 +98,18 @@ from .usage import Command
 def train(context: click.Context, /, **settings: Any) -> None:
     """Learn classes from a folder of images, without labels.
 
-    Writes a model file, a log of every step (.metrics.jsonl) and a picture of the learnt classes (.png).
+    Writes a model file, a log of every step (.metrics.jsonl) and a picture of the learnt classes (.png). With several
+    GPUs: torchrun --nproc-per-node=8 -m geoseg train ...
     """
-    config = TrainConfig(**settings)
+    config, launch = TrainConfig(**settings), Launch.of()
+    if not launch.first:
+        fall_silent(context)
     from geoseg.jobs.train import TrainJob
 
-    with TrainJob(config) as job:
-        run_job(job, context, _resuming(context.obj["command"]))
-    announce(config.out)
+    with TrainJob(config, launch=launch) as job:
+        run_job(job, context, launched(_resuming(context.obj["command"]), launch))
+    if launch.first:
+        announce(config.out)
 
 
 def _resuming(command: str) -> str:

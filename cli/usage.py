@@ -18,7 +18,8 @@ _GROUPS = {
     "Superpixels": ("superpixel_size", "compactness", "size", "iterations", "min_size", "smooth"),
     "Output": (
         "out", "confidence", "polygons", "areas", "min_area", "simplify", "polygonize.classes", "field", "sld",
-        "legend", "stac", "datetime", "picture", "title", "as_json", "maps", "into", "name", "color", "sheet",
+        "legend", "stac", "datetime", "format", "tree", "picture",
+        "title", "as_json", "json", "maps", "into", "name", "color", "sheet",
         "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),

@@ -12,7 +12,8 @@
     ├── WriteError (OSError)                  74  the disk or the file system failed
     ├── LockedError (RuntimeError)            75  another process is at work on the same output; try later
     │   └── IncompleteError                   75  blocks of a run are missing that other processes compute
-    └── RunError (RuntimeError)               78  a run directory of another scene, model or setting
+    ├── RunError (RuntimeError)               78  a run directory of another scene, model or setting
+    └── ElsewhereError                            another process of the same work failed: its status
 
 The number is the exit status of the command line (sysexits.h); 2 is wrong usage, 130 and 143 are signals. A message is
 one line: the path, what is wrong, and the way out.
@@ -102,6 +103,18 @@ class RunError(GeosegError, RuntimeError):
     """A run directory belongs to another scene, model or setting."""
 
     exit_code = 78
+
+
+class ElsewhereError(GeosegError):
+    """Another process of the same work failed, and tells why.
+
+    Args:
+        exit_code: The exit status of that process.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this work failed, and tells why")
+        self.exit_code = exit_code
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ _SCHEMES = {
     "http": "/vsicurl/http://", "https": "/vsicurl/https://", "ftp": "/vsicurl/ftp://",
     "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "oss": "/vsioss/", "swift": "/vsiswift/",
 }  # fmt: skip
+_STORES = ("s3:", "gs:", "az:")
 _ARCHIVES = {"zip": "/vsizip/", "tar": "/vsitar/", "gzip": "/vsigzip/"}
 _URL = re.compile(rf"(?:{'|'.join([*_SCHEMES, *_ARCHIVES])})(?:\+[a-z0-9]+)?://", re.IGNORECASE)
 
@@ -77,6 +78,20 @@ def local(*locations: Location | None) -> tuple[Path, ...]:
 def within(folder: Location, name: str) -> Location:
     """Return the location of `name` in a folder."""
     return Remote(f"{folder.url.rstrip('/')}/{name}") if isinstance(folder, Remote) else folder / name
+
+
+def target(path: Path) -> Remote | None:
+    """Return where in a cloud store an output is wanted: pathlib makes `s3:/bucket/map.tif` of `s3://bucket/map.tif`.
+
+    None for an output in the file system.
+    """
+    scheme, *rest = path.parts or ("",)
+    return Remote(f"{scheme.lower()}//{'/'.join(rest)}") if scheme.lower() in _STORES and rest else None
+
+
+def shown(path: Path) -> str:
+    """Return an output as the user gave it: its path, or its URL in a cloud store."""
+    return str(target(path) or path)
 
 
 def _vsi(url: str) -> str:

@@ -95,7 +95,7 @@ class Recipe:
         start_share: Share of the steps in phase 0, in which the network learns the mixture.
         warm_share: Share of the steps after which phase 1 (mutual information) becomes phase 2 (mutual information
             and both regularisers); at least `start_share`.
-        batch_size: Patches per step.
+        batch_size: Patches per step, of all processes together.
         patch_size: Side of a patch in pixels; a multiple of 32.
         learning_rate: Peak learning rate of AdamW. After a short warm-up it follows a cosine down to a hundredth.
         weight_decay: Weight decay of AdamW.

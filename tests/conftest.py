@@ -13,6 +13,7 @@ from faults.cases import Bench
 from faults.commands import Commands, working_folder
 from helpers.miniatures import make_coco, make_tiles
 from helpers.models import make_model
+from helpers.objects import ENVIRONMENT, Proxy, need_objects, proxying, serving_objects
 from helpers.rasters import landscape, make_raster
 from hypothesis import settings
 
@@ -38,6 +39,25 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(make_model(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[int]:
+    """Port of an S3 server; skips the tests that need it where it is not installed."""
+    need_objects()
+    with serving_objects() as port:
+        yield port
+
+
+@pytest.fixture
+def proxy(object_server: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the S3 server, which the environment names."""
+    with proxying(object_server) as running:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": running.url}.items():
+            monkeypatch.setenv(name, value)
+        yield running
 
 
 @pytest.fixture(scope="session")

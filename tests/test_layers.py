@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "version",
     "errors",
+    "launch",
     "units",
     "location",
     "bands",
@@ -49,7 +50,7 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = ("version", "errors", "units", "location", "bands", "recipes", "config", "classes", "grid")
+LIGHT = ("version", "errors", "launch", "units", "location", "bands", "recipes", "config", "classes", "grid")
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {
@@ -87,12 +88,14 @@ ROOMS = {
     ),
     "geopandas": ("vector.geodataframe",),
     "sklearn": ("learning.mixture",),
+    "obstore": ("files.bucket",),
     "fiona": (),
 }
 """Library -> the only modules that import it."""
 
-LAZY = ("sklearn",)
-"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training."""
+LAZY = ("obstore", "sklearn")
+"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training; obstore is an
+extra."""
 
 INTERFACES: dict[str, tuple[str, ...]] = {
     "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),

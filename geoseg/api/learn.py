@@ -15,6 +15,7 @@ from geoseg.config import (
     Weights,
 )
 from geoseg.errors import SettingError
+from geoseg.launch import Launch
 from geoseg.recipes import RecipeName
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def train(
         classes: Number of classes: up to 12 are land-cover classes, more divide these further.
         steps: Number of optimiser steps.
         minutes: Time limit; the learning-rate schedule then follows the clock.
-        batch_size: Patches per step.
+        batch_size: Patches per step, of all processes together.
         patch_size: Side of a patch in pixels, a multiple of 32.
         encoder: "compact", or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name such as "imagenet", or a file; None is random.
@@ -88,7 +89,7 @@ def train(
         resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
         page=page, nodata=nodata,
     )  # fmt: skip
-    with TrainJob(config, scenes if several else None) as job:
+    with TrainJob(config, scenes if several else None, launch=Launch.of()) as job:
         run(job, progress)
         return job.result
 

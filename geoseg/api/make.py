@@ -121,7 +121,10 @@ def predict(
     )  # fmt: skip
     if any(path.is_dir() for path in local(*config.scenes)):
         raise SettingError(f"{scene}: is a folder; predict its scenes one by one")
-    for job in Predictions(config).jobs():
+    predictions = Predictions(config)
+    if len(predictions.scenes) > 1:
+        raise SettingError(f"{scene}: stands for {len(predictions.scenes)} scenes; predict them one by one")
+    for job in predictions.jobs():
         with job:
             run(job, progress)
             if isinstance(job, PredictJob):

@@ -21,10 +21,10 @@ from geoseg.config.classes import (
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
-from geoseg.config.polygonize import PolygonizeConfig
+from geoseg.config.polygonize import PolygonFormat, PolygonizeConfig, PolygonizeRastersConfig
 from geoseg.config.predict import ROUNDS, Blend, Match, PredictConfig
 from geoseg.config.report import ReportConfig
-from geoseg.config.superpixels import SegmentConfig
+from geoseg.config.superpixels import SegmentConfig, SegmentFormat, SegmentScenesConfig
 from geoseg.config.teach import TeachConfig
 from geoseg.config.train import MODEL_NAME, TrainConfig, Weights
 from geoseg.config.work import FinalizeConfig, PlanConfig, Shard, WorkConfig
@@ -47,11 +47,15 @@ __all__ = [
     "Opening",
     "OrderClassesConfig",
     "PlanConfig",
+    "PolygonFormat",
     "PolygonizeConfig",
+    "PolygonizeRastersConfig",
     "Precision",
     "PredictConfig",
     "ReportConfig",
     "SegmentConfig",
+    "SegmentFormat",
+    "SegmentScenesConfig",
     "SetClassConfig",
     "Shard",
     "ShowClassesConfig",

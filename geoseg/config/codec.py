@@ -16,7 +16,7 @@ from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import PredictConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.errors import SettingError
-from geoseg.location import Remote
+from geoseg.location import Remote, target
 from geoseg.units import Area, Period
 
 _COMMANDS: Mapping[str, type[Opening]] = {
@@ -57,7 +57,7 @@ def decode(content: Any) -> Opening:
 
 def _encoded(value: Any) -> Any:
     if isinstance(value, Path):
-        return {"path": str(value.absolute())}
+        return {"path": str(value if target(value) else value.absolute())}
     if isinstance(value, Remote):
         return {"url": value.url}
     if isinstance(value, Area):

@@ -15,11 +15,11 @@ class StatusConfig:
     """Settings of `geoseg status`.
 
     Attributes:
-        run: A run directory, or the output it belongs to.
+        run: A run directory, or the output it belongs to; either may be in a cloud store.
         json: Print JSON.
     """
 
-    run: Path
+    run: Location
     json: bool = False
 
 

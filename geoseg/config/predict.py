@@ -29,7 +29,7 @@ class PredictConfig(Opening):
     """Settings of `geoseg predict`.
 
     Attributes:
-        scenes: The scenes to map; a folder stands for all imagery in it.
+        scenes: The scenes to map, or folders, patterns and lists of them; see `geoseg.datasets.given`.
         out: Class raster to write, or a folder: one that exists, or a name without a suffix.
         model: Model file. None is `MODEL_NAME` in the working directory; if it does not exist, the model that an
             earlier prediction left beside the output, or else one that is learnt from the scenes.
@@ -66,6 +66,8 @@ class PredictConfig(Opening):
         keep_run: Keep the run directory.
         restart: Discard the finished blocks of an interrupted run.
         dry_run: Only plan.
+        tree: Keep the folders of the scenes below their common one, in each folder that is written to.
+        json: Print what became of each scene as JSON.
     """
 
     scenes: tuple[Location, ...]
@@ -101,6 +103,8 @@ class PredictConfig(Opening):
     keep_run: bool = False
     restart: bool = False
     dry_run: bool = False
+    tree: bool = False
+    json: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

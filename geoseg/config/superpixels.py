@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, get_args
 
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, check_bands, check_blocks
 from geoseg.config.predict import PredictConfig
 from geoseg.location import Location
-from geoseg.recipes import SuperpixelConfig, check_range
+from geoseg.recipes import SuperpixelConfig, check_choice, check_range
+
+SegmentFormat = Literal["gpkg", "fgb", "tif"]
 
 
-@dataclass(frozen=True)
-class SegmentConfig(Opening):
-    """Settings of `geoseg superpixels`.
+@dataclass(frozen=True, kw_only=True)
+class SegmentSettings(Opening):
+    """How superpixels are cut, whatever the number of scenes.
 
     Attributes:
-        scene: The scene.
-        out: Raster of ids or vector file of polygons to write.
         size: See `SuperpixelConfig`.
         compactness: See `SuperpixelConfig`.
         iterations: See `SuperpixelConfig`.
@@ -28,13 +29,11 @@ class SegmentConfig(Opening):
         workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
-        run: Run directory; None is beside the output.
+        run: Run directory; with several scenes, the folder of these. None is beside the output.
         keep_run: See `PredictConfig`.
         restart: See `PredictConfig`.
     """
 
-    scene: Location
-    out: Path
     size: int = SuperpixelConfig.size
     compactness: float = SuperpixelConfig.compactness
     iterations: int = SuperpixelConfig.iterations
@@ -60,3 +59,45 @@ class SegmentConfig(Opening):
     def superpixels(self) -> SuperpixelConfig:
         """The settings that training and prediction have as well."""
         return SuperpixelConfig(self.size, self.compactness, self.iterations)
+
+
+@dataclass(frozen=True)
+class SegmentConfig(SegmentSettings):
+    """Settings of the superpixels of one scene.
+
+    Attributes:
+        scene: The scene.
+        out: Raster of ids or vector file of polygons to write.
+    """
+
+    scene: Location
+    out: Path
+
+
+@dataclass(frozen=True)
+class SegmentScenesConfig(SegmentSettings):
+    """Settings of `geoseg superpixels`.
+
+    Attributes:
+        scenes: As in `PredictConfig`.
+        out: File to write, or a folder: one that exists, or a name without a suffix.
+        format: Format of the files in a folder.
+        tree: As in `PredictConfig`.
+        json: As in `PredictConfig`.
+    """
+
+    scenes: tuple[Location, ...]
+    out: Path
+    format: SegmentFormat | None = None
+    tree: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format is not None:
+            check_choice("format", self.format, get_args(SegmentFormat))
+
+    def of(self, scene: Location, out: Path, run: Location | None) -> SegmentConfig:
+        """Return the settings of one scene."""
+        shared = {entry.name: getattr(self, entry.name) for entry in fields(SegmentSettings)}
+        return SegmentConfig(scene=scene, out=out, **{**shared, "run": run})

@@ -41,7 +41,7 @@ class TrainConfig(Opening):
         classes: Number of classes.
         steps: Number of optimiser steps.
         minutes: Time limit of the training; the learning-rate schedule follows the clock.
-        batch_size: Patches per step.
+        batch_size: Patches per step, of all processes together.
         patch_size: Side of a patch in pixels, a multiple of 32.
         encoder: `compact`, or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name that the library knows, or a file; None is random.

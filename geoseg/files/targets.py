@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.atomic import temporary_name
+from geoseg.location import target
 
 _MAX_NAME_BYTES = 255
 """Longest file name on the file systems in common use."""
@@ -16,20 +18,24 @@ _MAX_NAME_BYTES = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new_folder: bool = False) -> None:
+def check_target(
+    path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new_folders: Collection[Path] = ()
+) -> None:
     """Refuse an output that cannot or must not be written, before any work is done.
 
     Args:
         path: The output.
         overwrite: Whether an existing file may be replaced.
         inputs: Files that must not be overwritten, whatever `overwrite` says.
-        new_folder: Whether the folder of the output will be made if it is missing.
+        new_folders: Folders that will be made if they are missing.
 
     Raises:
         OutputError: The path is a folder, is one of `inputs` (possibly through a link), exists without `overwrite`,
-            lies in a folder that is missing or not writable, is a link that leads nowhere, or its name is too long for
-            the temporary files beside it, has control characters or is not UTF-8.
+            is in a cloud store, lies in a folder that is missing or not writable, is a link that leads nowhere, or its
+            name is too long for the temporary files beside it, has control characters or is not UTF-8.
     """
+    if (remote := target(path)) is not None:
+        raise OutputError(f"{remote}: this command writes on this machine; write it here, and copy it there")
     _check_name(path)
     if len(os.fsencode(f"{temporary_name(path)}.aux.xml")) > _MAX_NAME_BYTES:
         raise OutputError(f"{path}: its name is too long; choose a shorter one")
@@ -40,8 +46,8 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new
             raise OutputError(f"{path}: is the input itself; choose another output")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; --overwrite replaces it")
-    made = new_folder and not path.parent.exists()
-    existing = path.parent.parent if made else path.parent
+    existing = first_existing(path.parent, new_folders)
+    made = existing != path.parent
     if not existing.is_dir():
         raise OutputError(f"{path}: its folder {existing} does not exist; create it first")
     folder = existing if made else _target(path).parent
@@ -51,6 +57,13 @@ def check_target(path: Path, overwrite: bool, inputs: tuple[Path, ...] = (), new
         )
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: its folder {folder if path.is_symlink() else path.parent} is not writable")
+
+
+def first_existing(folder: Path, new: Collection[Path]) -> Path:
+    """Return the folder that has to exist: `folder`, or the next one above it if that is made when missing."""
+    while folder in new and not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _check_name(path: Path) -> None:

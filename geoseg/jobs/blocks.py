@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from geoseg.config import Opening
 from geoseg.config.codec import encode
+from geoseg.errors import UnavailableError
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
 from geoseg.grid import Block
 from geoseg.jobs.job import Job
 from geoseg.location import Location
+from geoseg.outputs.delivery import Delivery
 from geoseg.raster.scene import Scene
 from geoseg.runs.local import Receipt, Stages, compute
 from geoseg.runs.run import Run
@@ -36,6 +38,7 @@ class BlockJob(Job[Receipt]):
         blocks: All blocks of the run.
         run_path: The run directory.
         restart: Whether the blocks of an earlier run are computed again.
+        delivery: Puts the outputs into a cloud store; None if they stay where they are made.
     """
 
     unit = "block"
@@ -43,6 +46,7 @@ class BlockJob(Job[Receipt]):
     blocks: Sequence[Block]
     run_path: Location
     restart: bool
+    delivery: Delivery | None = None
     _reused = 0
 
     def close(self) -> None:
@@ -88,7 +92,8 @@ class BlockJob(Job[Receipt]):
         """
         config = self.worker_settings()
         job = None if config is None else encode(config)
-        with Run(
+        held = nullcontext() if self.delivery is None else self.delivery.holding(self.main_outputs())
+        with held, Run(
             self.run_path, self._fingerprint(), blocks=self.total, columns=self._columns(), command=command,
             restart=self.restart, job=job,
         ) as run:  # fmt: skip
@@ -97,8 +102,9 @@ class BlockJob(Job[Receipt]):
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
                 check_space(run.store.scratch, self._disk_bytes())
-            for path in self._output_files():
-                remove_leftovers(path.parent, path.stem)
+            # Once for a.tif, a.qml and a.preview.png: each time, a folder is listed that may hold thousands of maps.
+            for folder, start in {(path.parent, path.name.partition(".")[0]) for path in self._output_files()}:
+                remove_leftovers(folder, start)
             yield run
 
     def joined(self, run: Run) -> None:
@@ -123,6 +129,9 @@ class BlockJob(Job[Receipt]):
         """
         self.scene.check_unchanged(_REMEDY)
         self._publish(run)
+        if self.delivery is not None:
+            main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
+            self.delivery.send(main, self._stale_files(), finish=(lambda: None) if kept else run.discard)
 
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""
@@ -134,7 +143,20 @@ class BlockJob(Job[Receipt]):
 
     def kept(self) -> str:
         """Return where the finished blocks are; empty if there is no run directory yet."""
-        return f"{self.run_path} holds the finished blocks" if open_store(self.run_path).exists() else ""
+        try:
+            there = open_store(self.run_path).exists()
+        except UnavailableError:
+            there = True  # Where the store cannot be reached, what was put there still is.
+        return f"{self.run_path} holds the finished blocks" if there else ""
+
+    @property
+    def output(self) -> str:
+        """The main output: its path, or its URL in a cloud store."""
+        return self.shown(next(iter(self.main_outputs())))
+
+    def shown(self, path: Path) -> str:
+        """Return the path of an output, or its URL in a cloud store."""
+        return str(path) if self.delivery is None else self.delivery.shown(path)
 
     def worker_settings(self) -> Opening | None:
         """Return settings with which another process can compute blocks of this job; None if it cannot."""
@@ -173,6 +195,10 @@ class BlockJob(Job[Receipt]):
     @abstractmethod
     def _check_outputs(self) -> None:
         """Refuse outputs that cannot or must not be written."""
+
+    def _stale_files(self) -> Iterable[Path]:
+        """The files that may describe an older output, and must not survive it."""
+        return ()
 
     @abstractmethod
     def _output_files(self) -> Iterable[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from geoseg.config import FinalizeConfig
 from geoseg.errors import GeosegError, IncompleteError, WriteError, raise_together
@@ -63,8 +62,8 @@ class FinalizeJob(Job[Receipt]):
         job = self.job
         with job.coordinated(command) as run:
             missing = []
-            for block in job.blocks:
-                if run.has(block):
+            for block, finished in run.look_at(job.blocks):
+                if finished:
                     yield Receipt(block, block.window.pixels, 0, {}, reused=True)
                 else:
                     missing.append(block.index)
@@ -73,9 +72,9 @@ class FinalizeJob(Job[Receipt]):
             job.publish(run)
 
     @property
-    def output(self) -> Path:
+    def output(self) -> str:
         """The main output."""
-        return next(iter(self.job.main_outputs()))
+        return self.job.output
 
     def opening(self) -> str:
         """Return what is verified."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from geoseg.config import Opening, PredictConfig, SegmentConfig
+from geoseg.config import Opening, PredictConfig, SegmentScenesConfig
 from geoseg.errors import InputMissingError, SettingError
-from geoseg.location import Location
+from geoseg.jobs.scenes import Scenes
+from geoseg.location import Location, Remote, target
 from geoseg.outputs.names import RUN
 from geoseg.runs.store import open_store
 
@@ -24,8 +27,23 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
         GeosegError: A scene cannot be opened, an output cannot be written, or there is no model. Of
             several scenes, the others are planned first.
     """
+    assert isinstance(config, PredictConfig | SegmentScenesConfig)
+    if (place := target(config.out)) is not None and config.run is None:
+        # Other machines see the bucket, not the folder on this one where the files are made.
+        config = replace(config, run=Remote(f"{place.url}{RUN}"))
+    scenes = _scenes_of(config)
+    scenes.verb = "planned"
+    for job in scenes.jobs():
+        with scenes.sparing_others(job), job:
+            job.begin(command)
+            yield job.run_path
+    scenes.finish()
+
+
+def _scenes_of(config: Opening) -> Scenes[Any]:
+    """The scenes of a command, and their jobs."""
+    # torch, which one of them needs, takes longer to import than the other's planning takes.
     if isinstance(config, PredictConfig):
-        from geoseg.jobs.predict import PredictJob
         from geoseg.jobs.predictions import Predictions
 
         predictions = Predictions(config)
@@ -34,18 +52,11 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
                 f"{predictions.choice.path}: is not learnt yet, which is work for one process: run geoseg train, and "
                 "give its model with --model"
             )
-        for job in predictions.jobs():
-            with predictions.sparing_others(job), job:
-                assert isinstance(job, PredictJob)
-                job.begin(command)
-                yield job.run_path
-        predictions.finish()
-    elif isinstance(config, SegmentConfig):
-        from geoseg.jobs.superpixels import SuperpixelsJob
+        return predictions
+    assert isinstance(config, SegmentScenesConfig)
+    from geoseg.jobs.several import SuperpixelsOfScenes
 
-        with SuperpixelsJob(config) as superpixels:
-            superpixels.begin(command)
-            yield superpixels.run_path
+    return SuperpixelsOfScenes(config)
 
 
 def commands_for(runs: Sequence[Location], shards: int) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from geoseg.config import PolygonizeConfig
 from geoseg.files.atomic import Staging, interrupted, publish_bytes, remove_leftovers
+from geoseg.files.finished import difference
 from geoseg.files.lock import OutputLocks
 from geoseg.files.record import record_path, write_record
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import PolygonsResult
 from geoseg.outputs.area_tables import area_table
-from geoseg.outputs.names import POLYGONS, check_areas, check_polygons, stale_polygon_files
+from geoseg.outputs.names import POLYGONS, check_areas, check_polygons, polygon_sld, stale_polygon_files
 from geoseg.outputs.polygons import MAX_VERTICES, ClassLayer, RowsRead
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.raster.georeference import require_rectified
@@ -22,6 +23,9 @@ from geoseg.vector.crs import check_format
 from geoseg.version import __version__
 
 log = logging.getLogger(__name__)
+
+_COUNT = "polygons"
+"""Entry of the record: their number."""
 
 _REMEDY = "run the same command again when it is complete"
 
@@ -123,6 +127,14 @@ class PolygonizeJob(Job[RowsRead]):
         """The files, once `run` is exhausted."""
         return PolygonsResult(self.config.out, self.record, self.layer.count, tuple(self.layer.classes))
 
+    def difference(self) -> str | None:
+        """Return how the polygons that exist differ from those to make; None if they are finished."""
+        config = self.config
+        wanted = [config.out, *([config.areas] if config.areas else []), *([polygon_sld(config.out)] * config.sld)]
+        expected = {name: value for name, value in self._provenance().items() if name != _COUNT}
+        sources = [path for scene in self._scenes for path in scene.files]
+        return difference(self.record, expected, wanted, sources, found=(_COUNT,))
+
     def _check(self) -> None:
         config, scene = self.config, self.raster.scene
         require_rectified(config.raster, scene.georeference)
@@ -152,10 +164,11 @@ class PolygonizeJob(Job[RowsRead]):
             "simplify": config.simplify,
             "classes": None if self._classes is None else list(self._classes),
             "confidence": config.confidence.name if config.confidence else None,
+            **({"field": config.field} if config.field != PolygonizeConfig.field else {}),
         }
         return {
             "geoseg": __version__,
             "raster": self.raster.scene.summary(),
             "settings": settings,
-            "polygons": self.layer.count,
+            _COUNT: self.layer.count,
         }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,14 +15,16 @@ from geoseg.areas.aoi import AreaOfInterest
 from geoseg.areas.features import Feature, features_of
 from geoseg.classes import LandClass
 from geoseg.config import MODEL_NAME, PredictConfig
-from geoseg.errors import InputError, InputMissingError, SettingError
-from geoseg.files.record import EARLIER, read_record, versions
+from geoseg.errors import SettingError
+from geoseg.files.finished import difference
+from geoseg.files.record import EARLIER, versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
 from geoseg.location import Location
 from geoseg.model.file import Model
 from geoseg.model.inference import device_class, select_device, select_precision
+from geoseg.outputs.delivery import PREDICTED, Delivery, undelivered
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
@@ -57,6 +57,7 @@ class PredictJob(BlockJob):
         model: The model.
         notes: Lines to show before the work.
         learnt_from: The model was just learnt from the scene, so there is no need to say how it differs.
+        delivery: Puts the outputs into a cloud store.
 
     Attributes:
         fit: How the scene is read for the model.
@@ -77,7 +78,7 @@ class PredictJob(BlockJob):
 
     def __init__(
         self, config: PredictConfig, path: Location, outputs: Outputs, model: Model, notes: Sequence[str] = (),
-        learnt_from: bool = False,
+        learnt_from: bool = False, delivery: Delivery | None = None,
     ) -> None:  # fmt: skip
         if model.sha256 is None and not config.dry_run:
             raise SettingError("the model was never saved, so the map cannot name it; use what save_model returns")
@@ -87,6 +88,7 @@ class PredictJob(BlockJob):
             if getattr(config, name) is not None and getattr(outputs, name) is None:
                 raise SettingError(f"{name} is {getattr(config, name)}, which the outputs lack; name it there too")
         self.config, self.path, self.outputs, self.model, self._notes = config, path, outputs, model, notes
+        self.delivery = delivery
         self.run_path, self.restart = config.run or outputs.run, config.restart
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
@@ -128,10 +130,11 @@ class PredictJob(BlockJob):
     def result(self) -> MapResult:
         """The files, once `run` is exhausted."""
         outputs = self.outputs
-        return MapResult(
+        found = MapResult(
             outputs.classes, outputs.confidence, outputs.polygons, outputs.style, outputs.preview, outputs.record,
             self.model.classes, self._used,
         )  # fmt: skip
+        return found if self.delivery is None else self.delivery.relocated(found)
 
     def summary(self) -> dict[str, Any]:
         """Return the plan as JSON values: sizes, counts, and estimates of memory and disk space in MiB."""
@@ -153,7 +156,7 @@ class PredictJob(BlockJob):
             "precision": str(self.precision).removeprefix("torch."),
             "memory_mib": self._demand().peak >> 20,
             "disk_mib": self._disk_bytes() >> 20,
-            "outputs": [str(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
+            "outputs": [self.shown(path) for path in outputs.planned(config.sld, config.legend, config.stac)],
         }
 
     @contextmanager
@@ -163,20 +166,14 @@ class PredictJob(BlockJob):
         with super().coordinated(command) as run:
             yield run
 
-    def is_finished(self) -> bool:
-        """Return whether the map exists already, made of the same scene by the same model with the same settings."""
-        try:
-            record = read_record(self.outputs.record)
-        except (InputError, InputMissingError):
-            return False
-        expected = json.loads(json.dumps({**self._provenance(), "classes": self.model.classes.to_json()}))
+    def difference(self) -> str | None:
+        """Return how the map that exists differs from the one to make; None if it is finished; see `difference`."""
         wanted = self.outputs.planned(self.config.sld, self.config.legend, self.config.stac)[:-1]
-        recorded = {os.path.normpath(path) for path in record.files}
-        return (
-            {name: value for name, value in record.content.items() if name != "files"} == expected
-            and all(os.path.normpath(path) in recorded for path in wanted if path.suffix not in (".prj", ".cpg"))
-            and all(path.is_file() for path in record.files)
-            and all(path.stat().st_mtime_ns <= record.path.stat().st_mtime_ns for path in self.scene.files)
+        return difference(
+            self.outputs.record,
+            {**self._provenance(), "classes": self.model.classes.to_json()},
+            [path for path in wanted if path.suffix not in (".prj", ".cpg")],
+            self.scene.files,
         )
 
     def _fit(self, learnt_from: bool) -> Fit:
@@ -215,11 +212,16 @@ class PredictJob(BlockJob):
             Ground(georeference, self.scene.shape).threshold(config.min_area)
 
     def _check_outputs(self) -> None:
-        self.outputs.check(self.config.overwrite, inputs_of(self.config, self.scene))
+        inputs = inputs_of(self.config, self.scene)
+        self.outputs.check(self.config.overwrite, inputs)
+        if self.delivery is not None:
+            self.delivery.check(self.main_outputs(), inputs)
 
     def main_outputs(self) -> tuple[Path, ...]:
-        outputs = self.outputs
-        return tuple(path for path in (outputs.classes, outputs.confidence, outputs.polygons, outputs.areas) if path)
+        return self.outputs.main
+
+    def _stale_files(self) -> tuple[Path, ...]:
+        return self.outputs.stale
 
     def _output_files(self) -> tuple[Path, ...]:
         return self.outputs.files
@@ -242,11 +244,12 @@ class PredictJob(BlockJob):
         if self.config.model is None:
             return None
         outputs = self.outputs
-        return replace(
+        config = replace(
             self.config, scenes=(self.path,), out=outputs.classes, confidence=outputs.confidence,
             polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
-            relearn=False, restart=False,
+            relearn=False, restart=False, tree=False, json=False,
         )  # fmt: skip
+        return config if self.delivery is None else undelivered(config, self.delivery, PREDICTED)
 
     def _publish(self, run: Run) -> None:
         files = MapFiles(

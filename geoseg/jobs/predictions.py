@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,91 +12,129 @@ from typing import Any
 from geoseg.areas.aoi import AreaOfInterest
 from geoseg.areas.reading import open_areas
 from geoseg.config import PredictConfig
-from geoseg.datasets.imagery import select_imagery
-from geoseg.errors import DivergedError, GeosegError, InputError, OutputError, WriteError
+from geoseg.datasets.given import find_given, places
+from geoseg.errors import GeosegError, OutputError, SettingError
+from geoseg.files.atomic import interrupted
 from geoseg.jobs.model_choice import choose_model, unlearnt
 from geoseg.jobs.predict import PredictJob, extent_of, inputs_of, polygon_remarks
+from geoseg.jobs.scenes import Facts, Scenes
 from geoseg.jobs.train import TrainJob
-from geoseg.location import Location, local, within
+from geoseg.location import Location
 from geoseg.model.file import Model, load_model
+from geoseg.model.inference import select_device, select_precision
+from geoseg.outputs.delivery import PREDICTED, delivered
+from geoseg.outputs.folders import check_folders, outputs_of, run_in
 from geoseg.outputs.map import check_item
-from geoseg.outputs.names import Outputs, outputs_of
-from geoseg.raster.folders import find_rasters
+from geoseg.outputs.names import is_folder
 from geoseg.raster.ground import Ground
 from geoseg.raster.guards import regular_file
 from geoseg.raster.scene import EVERY_BAND, Scene
 
 log = logging.getLogger(__name__)
 
-_FATAL = (WriteError, DivergedError)
-"""Errors that the next scene would meet too."""
 
-Target = tuple[Location, Outputs]
-
-
-class Predictions:
-    """The jobs of one prediction. Among several scenes, one that cannot be mapped does not stop the others.
-
-        for job in predictions.jobs():
-            with job, predictions.sparing_others(job):
-                ...                          # run the job
-        predictions.finish()
+class Predictions(Scenes[PredictJob]):
+    """The jobs of one prediction; see `Scenes`. The first one may be a training, whose errors concern all scenes.
 
     Args:
-        config: The settings. A folder among the scenes stands for all imagery in it.
+        config: The settings. Folders, patterns and lists among the scenes stand for what is in them.
+        stops: See `Scenes`.
 
     Attributes:
-        finished: Outputs of scenes that an earlier, interrupted prediction had mapped already.
         choice: The model.
 
     Raises:
-        InputMissingError, InputError: A folder is missing or holds no imagery.
-        OutputError: See `outputs_of`.
+        InputMissingError, InputError: See `find_given`.
+        OutputError: See `outputs_of`; or a folder cannot be written to.
     """
 
-    def __init__(self, config: PredictConfig) -> None:
-        self.config = replace(config, scenes=tuple(_expanded(config.scenes)))
-        self._targets = outputs_of(self.config)
-        self._errors: dict[Location, GeosegError] = {}
-        self.finished: list[Outputs] = []
+    verb = "mapped"
+
+    def __init__(self, config: PredictConfig, stops: Callable[[BaseException], bool] | None = None) -> None:
+        found = find_given(config.scenes)
+        self.config, self._delivery = delivered(
+            replace(config, scenes=tuple(each.location for each in found)), PREDICTED
+        )
+        super().__init__(self.config.scenes, config.dry_run, stops)
+        self._places = places(found) if config.tree else [Path()] * len(found)
+        targets = outputs_of(self.config, self._places)
+        self._outputs = [outputs for _, outputs in targets]
         self.choice = choose_model(self.config)
+        if self._delivery is not None and self.choice.learn and not self.config.dry_run:
+            raise SettingError(
+                f"{config.out}: a model is kept on this machine, and none is named: learn one with geoseg train, and "
+                "give it with --model"
+            )
+        self._model: Model | None = None
+        self._notes: list[str] = []
 
-    def jobs(self) -> Iterator[PredictJob | TrainJob]:
-        """Yield the jobs. The caller runs and closes each one before it asks for the next.
+    def jobs(self) -> Iterator[PredictJob | TrainJob]:  # type: ignore[override]
+        """Yield the jobs: a training, if there is no model, and then those of the scenes.
 
-        All scenes and outputs are checked before the first job; a single scene with a model is opened by its own job.
+        What concerns all is checked before the first job. If a model has to be learnt from the scenes, so are these.
 
         Raises:
-            OutputError: An output of any scene cannot or must not be written.
+            OutputError: Nothing can be written to a folder.
             GeosegError: No scene can be mapped, there is only one, or it concerns all; see `PredictJob`, `TrainJob`.
         """
         config, choice = self.config, self.choice
-        several = len(self._targets) > 1
         if config.aoi is not None:
             # What is wrong with the file itself is not a fault of any scene.
             open_areas(config.aoi, config.aoi_layer)
-        if several or choice.learn:
-            targets = self._checked()
-        else:
-            for file in local(*config.scenes):
-                regular_file(file)
-            self._targets[0][1].check(config.overwrite, inputs_of(config))
-            targets = self._targets
-        readable = replace(config, scenes=tuple(scene for scene, _ in targets))
+        if self._several:
+            new = {folder for outputs in self._outputs for folder in outputs.new_folders}
+            check_folders((path for outputs in self._outputs for path in outputs.main), new)
+        readable = config
+        if choice.learn:
+            readable = replace(config, scenes=tuple(self._readable()))
         if choice.learn and not config.dry_run:
             yield self._training(readable)
+        elif not self._several and not choice.learn:
+            self._check_only()
         model = unlearnt(readable) if choice.learn and config.dry_run else load_model(regular_file(choice.path))
-        pending = self._unfinished(targets, model)
-        notes = self._notes(model)
-        for number, (scene, outputs) in enumerate(pending, 1):
-            place = [f"{scene} ({number} of {len(pending)})"] if several else []
-            try:
-                job = PredictJob(self._of(outputs), scene, outputs, model, [*notes, *place], choice.learn)
-            except GeosegError as error:
-                self._add(scene, error)
-                continue
-            notes = []
-            yield job
+        if self._several:
+            select_precision(config.precision, select_device(config.device))
+            config.windows(model.windows)
+        self._model, self._notes = model, self._about(model)
+        yield from super().jobs()
+
+    def outputs(self, number: int) -> tuple[Path, ...]:
+        """Return class raster, confidence, polygons and areas, those of them that are wanted."""
+        return tuple(self._wanted(path) for path in self._outputs[number].main)
+
+    def record(self, number: int) -> Path:
+        """Return the record of the map."""
+        return self._wanted(self._outputs[number].record)
+
+    def open(self, number: int) -> PredictJob | None:
+        """Open the job of a scene; None if its map is there already, of the same model and settings.
+
+        Raises:
+            GeosegError: See `PredictJob`.
+        """
+        scene, outputs, model = self.scenes[number], self._outputs[number], self._model
+        assert model is not None
+        config = self._settings_of(number)
+        place = [f"{scene} ({number + 1} of {len(self.scenes)})"] if self._several else []
+        notes, learnt = [*self._notes, *place], self.choice.learn
+        if self._continues and outputs.record.is_file():
+            job = PredictJob(replace(config, overwrite=True), scene, outputs, model, notes, learnt_from=learnt)
+            other = job.difference()
+            if other is None or (outputs.classes.exists() and not interrupted(outputs.classes)):
+                job.close()
+                if other is None:
+                    return None
+                raise OutputError(f"{outputs.classes}: exists already, {other}; --overwrite replaces it")
+            job.config = config
+        else:
+            job = PredictJob(config, scene, outputs, model, notes, learnt, self._delivery)
+        self._notes = []
+        return job
+
+    def facts(self, job: PredictJob) -> Facts:
+        """Return the pixels and classes of a map."""
+        used = job.result.used
+        return Facts(job.extent.pixels, None if used is None else tuple(entry.name for entry in used))
 
     def model_summary(self) -> dict[str, Any]:
         """Return what a plan says about the model, as JSON values: its path, and whether it has to be learnt first."""
@@ -113,53 +151,33 @@ class Predictions:
             },
         }  # fmt: skip
 
-    @contextmanager
-    def sparing_others(self, job: PredictJob | TrainJob) -> Iterator[None]:
-        """Keep an error of one scene among several for `finish`, and tell it in a warning."""
-        try:
-            yield
-        except GeosegError as error:
-            if not isinstance(job, PredictJob):
-                raise
-            self._add(job.path, error)
+    def _wanted(self, path: Path) -> Path:
+        """Where a file is wanted: in a cloud store, or where it is made."""
+        return path if self._delivery is None else self._delivery.wanted(path)
 
-    def finish(self) -> None:
-        """Raise an error if scenes were not mapped; its details have one line for each, and its status is theirs.
+    @property
+    def _continues(self) -> bool:
+        """Whether scenes may have been mapped by an earlier, interrupted prediction into this folder."""
+        config = self.config
+        return (self._several or is_folder(config.out)) and not config.overwrite and not self.choice.learn
 
-        Raises:
-            GeosegError: Scenes were not mapped. If their statuses differ, it is an InputError.
-        """
-        if not self._errors:
-            return
-        errors = list(self._errors.values())
-        count, total = len(errors), len(self._targets)
-        kind = type(errors[0]) if len({error.exit_code for error in errors}) == 1 else InputError
-        if self.config.dry_run:
-            summary = kind(f"{count} of {total} scenes cannot be mapped; repair these or leave them out")
-        else:
-            finished = f", {total - count} finished" if count < total else ""
-            summary = kind(
-                f"{count} of {total} scenes could not be mapped{finished}; repair these or leave them out: the same "
-                "command does only what is missing"
-            )
-        summary.details = tuple(_named(scene, error) for scene, error in self._errors.items())
-        raise summary
+    def _check_only(self) -> None:
+        """Check the only scene and its outputs before a model is loaded."""
+        (scene,), (outputs,) = self.scenes, self._outputs
+        if isinstance(scene, Path):
+            regular_file(scene)
+        if not (self._continues and outputs.record.is_file()):
+            outputs.check(self.config.overwrite, inputs_of(self.config))
 
-    def _add(self, scene: Location, error: GeosegError) -> None:
-        """Take note of an error of one scene.
+    def _readable(self) -> Iterator[Location]:
+        """Yield the scenes that a model can be learnt from; refuse outputs that cannot be written.
 
         Raises:
-            GeosegError: This error, if there is only one scene or the others would meet it too.
+            GeosegError: There are none.
         """
-        if len(self._targets) == 1 or isinstance(error, _FATAL):
-            raise error
-        self._errors[scene] = error
-        log.warning("not mapped: %s", _named(scene, error))
-
-    def _checked(self) -> list[Target]:
-        """The targets whose scenes can be read; refuse outputs that cannot be written, before any job."""
-        config, usable = self.config, []
-        for path, outputs in self._targets:
+        config, none = self.config, True
+        for number, path in enumerate(self.scenes):
+            outputs = self._outputs[number]
             try:
                 with Scene(path, EVERY_BAND, config.assume_crs, opening=config, quiet=True) as scene:
                     extent = extent_of(scene, config.bounds)
@@ -170,63 +188,29 @@ class Predictions:
                         AreaOfInterest(config.aoi, scene.georeference, extent, layer=config.aoi_layer)
                     if config.stac:
                         check_item(path, scene, extent, config.datetime)
-                    # If it is there already, it may be finished; that is known once the model is loaded.
-                    if not (self._continues and outputs.record.is_file()):
-                        outputs.check(config.overwrite, inputs_of(config, scene))
+                    outputs.check(config.overwrite, inputs_of(replace(config, scenes=(path,)), scene))
             except OutputError:
                 raise
             except GeosegError as error:
-                self._add(path, error)
+                self._add(number, error)
                 continue
-            usable.append((path, outputs))
-        if not usable:
+            none = False
+            yield path
+        if none:
             self.finish()
-        return usable
 
-    @property
-    def _continues(self) -> bool:
-        """Whether scenes may have been mapped by an earlier, interrupted prediction of several."""
-        return len(self._targets) > 1 and not self.config.overwrite and not self.choice.learn
-
-    def _unfinished(self, targets: Sequence[Target], model: Model) -> list[Target]:
-        """The targets that an earlier prediction has not finished.
-
-        Raises:
-            OutputError: An output exists that is not this prediction's.
-        """
-        if not self._continues:
-            return list(targets)
-        pending = []
-        for path, outputs in targets:
-            if not outputs.record.is_file():
-                pending.append((path, outputs))
-                continue
-            try:
-                job = PredictJob(replace(self._of(outputs), overwrite=True), path, outputs, model)
-            except GeosegError as error:
-                self._add(path, error)
-                continue
-            with job:
-                if job.is_finished():
-                    self.finished.append(outputs)
-                    continue
-                outputs.check(False, inputs_of(self.config, job.scene))
-                pending.append((path, outputs))
-        return pending
-
-    def _of(self, outputs: Outputs) -> PredictConfig:
+    def _settings_of(self, number: int) -> PredictConfig:
         """The settings for one scene, with the model that was chosen."""
         config, run = self.config, self.config.run
-        if run is not None and len(self._targets) > 1:
-            run = within(run, outputs.run.name)
-        return replace(config, model=self.choice.path, relearn=False, run=run)
+        if run is not None and self._several:
+            run = run_in(run, self._places[number], self._outputs[number].classes)
+        # A job knows its own scene only: what it keeps and compares does not grow with their number.
+        return replace(config, scenes=(self.scenes[number],), model=self.choice.path, relearn=False, run=run)
 
-    def _notes(self, model: Model) -> list[str]:
-        """Lines that say what was finished before, and which model is used unless that is the only one named."""
+    def _about(self, model: Model) -> list[str]:
+        """Lines that say which model is used unless that is the only one named, and what has no effect on it."""
         notes = []
-        if self.finished:
-            notes.append(f"{len(self.finished)} of {len(self._targets)} scenes were finished before")
-        if self.config.model is None or len(self._targets) > 1:
+        if self.config.model is None or self._several:
             why = "" if self.choice.learn or not self.choice.why else f"; {self.choice.why}"
             notes.append(f"model {self.choice.path}, {len(model.classes)} classes{why}")
         if self.config.smooth and model.experts is None:
@@ -238,7 +222,7 @@ class Predictions:
 
     def _training(self, config: PredictConfig) -> TrainJob:
         """The job that learns a model from the scenes of `config`, in a folder that is made if it is missing."""
-        _, outputs = self._targets[0]
+        outputs = self._outputs[0]
         missing = [folder for folder in outputs.new_folders if not folder.exists()]
         outputs.make_folders()
         try:
@@ -248,18 +232,3 @@ class Predictions:
                 with suppress(OSError):
                     folder.rmdir()
             raise
-
-
-def _expanded(scenes: Sequence[Location]) -> Iterator[Location]:
-    """Yield the scenes; in place of a folder, the imagery in it without what geoseg wrote there."""
-    for scene in scenes:
-        if isinstance(scene, Path) and scene.is_dir():
-            yield from select_imagery(local(*find_rasters(scene)), scene)
-        else:
-            yield scene
-
-
-def _named(scene: Location, error: GeosegError) -> str:
-    """The message of an error on one line, with the scene that it belongs to."""
-    text = " ".join(str(error).split())
-    return text if str(scene) in text else f"{scene}: {text}"

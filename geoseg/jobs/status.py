@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.errors import InputError, SettingError
+from geoseg.files.bucket import is_bucket
 from geoseg.files.lock import holder
 from geoseg.files.record import record_path
+from geoseg.location import Location, Remote
+from geoseg.outputs.delivery import Delivery
 from geoseg.outputs.names import run_directory
 from geoseg.runs.status import RunStatus, WorkStatus, status
 from geoseg.runs.store import open_store
@@ -28,7 +32,7 @@ class TrainingStatus(WorkStatus):
     damaged: int
 
 
-def run_status(path: Path) -> RunStatus | TrainingStatus | None:
+def run_status(path: Location) -> RunStatus | TrainingStatus | None:
     """Return how far a run or a training is; every finished block, or checkpoint, is compared with its checksum.
 
     Args:
@@ -41,6 +45,8 @@ def run_status(path: Path) -> RunStatus | TrainingStatus | None:
         InputMissingError: There is nothing at `path`.
         InputError: `path` is none of these, or the manifest of the run is damaged.
     """
+    if isinstance(path, Remote):
+        return _remote_status(path)
     training = path.with_suffix(".training") if path.suffix == ".safetensors" else path
     if training.suffix == ".training" and training.is_dir():
         return _training_status(training)
@@ -50,6 +56,23 @@ def run_status(path: Path) -> RunStatus | TrainingStatus | None:
     if not open_store(run).exists() and record_path(path).is_file() and path.is_file():
         return None
     return status(run if run.is_dir() and not path.is_dir() else path)
+
+
+def _remote_status(location: Remote) -> RunStatus | None:
+    """The status of a run or an output in a cloud store; the run of an output may be on this machine."""
+    if not is_bucket(location):
+        raise SettingError(f"{location}: neither runs nor outputs are there; they may be at s3://, gs:// or az://")
+    try:
+        return status(location)
+    except InputError:
+        output = Path(location.url)
+        delivery = Delivery([output])
+        made = run_directory(delivery.local(output))
+        if open_store(made).exists():
+            return status(made)
+        if delivery.is_there(output):
+            return None
+        raise
 
 
 def _training_status(folder: Path) -> TrainingStatus:

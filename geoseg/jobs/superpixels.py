@@ -11,11 +11,13 @@ from typing import Any
 
 from geoseg.config import SegmentConfig
 from geoseg.files.atomic import Staging, interrupted, publish_bytes
+from geoseg.files.finished import difference
 from geoseg.files.record import provenance_tags, record_path, versions, write_record
 from geoseg.grid import partition
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.imagery import warn_of_fills
 from geoseg.jobs.results import SuperpixelsResult
+from geoseg.outputs.delivery import SEGMENTED, delivered, undelivered
 from geoseg.outputs.layer_style import add_style
 from geoseg.outputs.names import VECTORS, check_segments, run_directory
 from geoseg.outputs.styles import ids_qml, outline_qml, outline_sld
@@ -56,6 +58,7 @@ class SuperpixelsJob(BlockJob):
     stage = "superpixels"
 
     def __init__(self, config: SegmentConfig) -> None:
+        config, self.delivery = delivered(config, SEGMENTED)
         self.config, self.restart = config, config.restart
         self.record, self.run_path = record_path(config.out), config.run or run_directory(config.out)
         driver = VECTORS.get(config.out.suffix.lower())
@@ -80,13 +83,25 @@ class SuperpixelsJob(BlockJob):
     @property
     def result(self) -> SuperpixelsResult:
         """The file, once `run` is exhausted."""
-        return SuperpixelsResult(self.config.out, self.record, self._count)
+        found = SuperpixelsResult(self.config.out, self.record, self._count)
+        return found if self.delivery is None else self.delivery.relocated(found)
+
+    def difference(self) -> str | None:
+        """Return how the superpixels that exist differ from those to make; None if they are finished."""
+        return difference(self.record, self._provenance(), [self.config.out], self.scene.files, found=("superpixels",))
 
     def _check_outputs(self) -> None:
-        check_segments(self.config.out, self.config.overwrite, (self.config.scene, *self.scene.files))
+        inputs = (self.config.scene, *self.scene.files)
+        check_segments(self.config.out, self.config.overwrite, inputs)
+        if self.delivery is not None:
+            self.delivery.check(self.main_outputs(), inputs)
 
     def main_outputs(self) -> tuple[Path, ...]:
         return (self.config.out,)
+
+    def _stale_files(self) -> list[Path]:
+        out = self.config.out
+        return vector_sidecars(out) if out.suffix.lower() in VECTORS else raster_sidecars(out)
 
     def _output_files(self) -> tuple[Path, ...]:
         return (self.config.out,)
@@ -101,7 +116,8 @@ class SuperpixelsJob(BlockJob):
 
     def worker_settings(self) -> SegmentConfig:
         """Return the settings, with the place of the run."""
-        return replace(self.config, run=self.run_path, restart=False)
+        config = replace(self.config, run=self.run_path, restart=False)
+        return config if self.delivery is None else undelivered(config, self.delivery, SEGMENTED)
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec
@@ -109,15 +125,13 @@ class SuperpixelsJob(BlockJob):
         with Staging(out) as staging:
             if spec is None:
                 self._write_raster(staging.path(out), run, provenance)
-                stale = raster_sidecars(out)
                 publish_bytes(staging.path(out).with_suffix(".qml"), ids_qml())
                 files.append(out.with_suffix(".qml"))
             else:
                 self._count = self._write_polygons(staging.path(out), run, spec)
                 provenance["superpixels"] = self._count
-                stale = vector_sidecars(out)
                 files += self._write_style(staging.path(out), spec)
-            staging.commit([self.record, *stale])
+            staging.commit([self.record, *self._stale_files()])
             write_record(self.record, provenance, files, staging.permissions(self.record))
             if not self.config.keep_run:
                 run.discard()

@@ -66,12 +66,14 @@ def open_job(config: Opening) -> BlockJob:
     if isinstance(config, PredictConfig):
         from geoseg.jobs.predict import PredictJob
         from geoseg.model.file import load_model
-        from geoseg.outputs.names import outputs_of
+        from geoseg.outputs.delivery import PREDICTED, delivered
+        from geoseg.outputs.folders import outputs_of
         from geoseg.raster.guards import regular_file
 
-        ((scene, outputs),) = outputs_of(config)
-        assert config.model is not None
-        return PredictJob(config, scene, outputs, load_model(regular_file(config.model)))
+        made, delivery = delivered(config, PREDICTED)
+        ((scene, outputs),) = outputs_of(made)
+        assert made.model is not None
+        return PredictJob(made, scene, outputs, load_model(regular_file(made.model)), delivery=delivery)
     if isinstance(config, SegmentConfig):
         from geoseg.jobs.superpixels import SuperpixelsJob
 

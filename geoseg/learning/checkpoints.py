@@ -2,7 +2,8 @@
 
     model.training/lock               held while the training runs (`geoseg.files.lock`)
     model.training/step-000025.pt     the complete state after a step, written by torch.save
-    model.training/step-000025.json   its format and SHA-256; a checkpoint without this record does not count
+    model.training/step-000025.json   its format and SHA-256; a checkpoint without this record does not count. If a
+                                      launcher started the training, which launch it was (`geoseg.launch`)
 
 The latest three are kept. torch.load does not notice a flipped bit; the hash does, and the training then resumes from
 the checkpoint before.
@@ -46,6 +47,15 @@ def has_checkpoint(model: Path) -> bool:
     return bool(records(folder_of(model)))
 
 
+def launch_of(model: Path) -> str | None:
+    """Return the launch that the newest checkpoint of an interrupted training is of; None if there is none."""
+    for record in reversed(records(folder_of(model))):
+        with contextlib.suppress(_DamagedError):
+            launch = _read_record(record).get("launch")
+            return launch if isinstance(launch, str) else None
+    return None
+
+
 def records(folder: Path) -> list[Path]:
     """Return the paths of the checkpoint records in `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*.json") if is_plain(path))
@@ -67,14 +77,16 @@ class Checkpoints:
 
     Args:
         model: The model file that the training will write.
+        launch: The launch that the training belongs to, if a launcher started it.
 
     Raises:
         LockedError: Another process is training this model.
         OutputError: The folder cannot be created, or belongs to another user.
     """
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, launch: str | None = None) -> None:
         self.path = folder_of(model)
+        self._launch = launch
         self._legacy_file = model.with_suffix(".checkpoint")
         self._closed = False
         try:
@@ -113,7 +125,10 @@ class Checkpoints:
         torch.save({"fingerprint": json.dumps(fingerprint), "trainer": state}, buffer)
         data, record = buffer.getvalue(), self.path / f"step-{step:06d}.json"
         publish_bytes(record.with_suffix(".pt"), data, own=True)
-        content = {"format": FORMAT, "step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        digest = hashlib.sha256(data).hexdigest()
+        content: dict[str, Any] = {"format": FORMAT, "step": step, "bytes": len(data), "sha256": digest}
+        if self._launch is not None:
+            content["launch"] = self._launch
         publish_bytes(record, json.dumps(content, sort_keys=True).encode(), own=True)
         latest = records(self.path)[-KEPT:]
         self._remove_except({path for each in latest for path in (each, each.with_suffix(".pt"))})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from geoseg.learning.patches import MIXTURE_STEPS, VALIDATION_STEPS, Batch
 from geoseg.learning.trainer import Step, Trainer
 from geoseg.recipes import Start
 from geoseg.segments.views import views_of
+
+T = TypeVar("T")
 
 _MAX_MIXTURE_BATCHES = 200
 _MIN_MIXTURE_BATCHES = 64
@@ -43,10 +45,10 @@ def train(trainer: Trainer, minutes: float | None = None) -> Iterator[Step]:
         DivergedError: The classes collapsed, or loss and gradients stayed non-finite.
         InputError: The imagery is damaged, or has too few superpixels for the classes.
     """
-    recipe = trainer.recipe
+    recipe, world = trainer.recipe, trainer.world
     used = trainer.progress * minutes * 60 if minutes else 0.0
     started = time.perf_counter() - used
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads, ThreadPoolExecutor(1) as prefetcher:
+    with ThreadPoolExecutor(world.reading_threads) as threads, ThreadPoolExecutor(1) as prefetcher:
         _fit_mixture(trainer, threads)
         validation = [
             trainer.sampler.batch(VALIDATION_STEPS + i, recipe.batch_size, threads).to(trainer.device)
@@ -61,7 +63,7 @@ def train(trainer: Trainer, minutes: float | None = None) -> Iterator[Step]:
             began = time.perf_counter()
             step = trainer.advance(next(batches).to(trainer.device))
             elapsed = time.perf_counter() - began
-            clock = (time.perf_counter() - started) / (60 * minutes) if minutes else 0.0
+            clock = world.of_first((time.perf_counter() - started) / (60 * minutes)) if minutes else 0.0
             before, trainer.progress = trainer.progress, max(trainer.step / recipe.steps, clock)
             expected_step = trainer.step
             if trainer.watch.needs_rollback:
@@ -101,10 +103,11 @@ def _fit_mixture(trainer: Trainer, threads: ThreadPoolExecutor) -> None:
         return
     start: Start = "surroundings" if recipe.start == "auto" else recipe.start
     descriptors = _sample_superpixels(trainer, start, threads)
-    if recipe.start == "auto" and colourfulness(_hue(descriptors)) < LITTLE_COLOUR:
+    if recipe.start == "auto" and trainer.world.from_first(lambda: colourfulness(_hue(descriptors)) < LITTLE_COLOUR):
         start = "brightness"
         descriptors = _sample_superpixels(trainer, start, threads)
-    trainer.start_from(fit_mixture(descriptors, recipe.classes, trainer.sampler.seed, start))
+    mixture = trainer.world.from_first(lambda: fit_mixture(descriptors, recipe.classes, trainer.sampler.seed, start))
+    trainer.start_from(mixture)
 
 
 def _hue(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,18 +121,20 @@ def _sample_superpixels(trainer: Trainer, start: Start, threads: ThreadPoolExecu
     Raises:
         InputError: There are too few for the classes.
     """
-    recipe, sampler = trainer.recipe, replace(trainer.sampler, start=start)
+    recipe, sampler, world = trainer.recipe, replace(trainer.sampler, start=start), trainer.world
     min_superpixels = 2 * recipe.classes
     wanted = max(recipe.mixture_superpixels, min_superpixels)
-    found: list[NDArray[np.float32]] = []
+    found: list[list[NDArray[np.float32]]] = []
+    superpixels = 0
     enough = sampler.imagery.enough_patches(recipe.patch_size) / recipe.batch_size
     for index in range(_MAX_MIXTURE_BATCHES):
         found.append(sampler.descriptors(MIXTURE_STEPS + index, recipe.batch_size, threads))
         # More patches than are needed for their number, a few superpixels of each: rare classes are in few places.
-        several, superpixels = index + 1 >= min(_MIN_MIXTURE_BATCHES, enough), sum(map(len, found))
+        superpixels += world.count(sum(map(len, found[-1])))
+        several = index + 1 >= min(_MIN_MIXTURE_BATCHES, enough)
         if several and (superpixels >= wanted or (superpixels >= min_superpixels and index + 1 >= enough)):
             break
-    descriptors = np.concatenate(found)
+    descriptors = np.concatenate([each for batch in zip(*world.gather(found), strict=True) for each in _merged(batch)])
     if len(descriptors) > wanted:
         random = np.random.default_rng([sampler.seed, MIXTURE_STEPS])
         descriptors = descriptors[np.sort(random.choice(len(descriptors), wanted, replace=False))]
@@ -139,3 +144,9 @@ def _sample_superpixels(trainer: Trainer, start: Start, threads: ThreadPoolExecu
             "fewer --classes or a smaller --superpixel-size, or add more imagery"
         )
     return descriptors
+
+
+def _merged(shares: Sequence[Sequence[T]]) -> Iterator[T]:
+    """Yield the samples of a step in their order, from the shares of the processes (`World.share`)."""
+    for sample in range(sum(map(len, shares))):
+        yield shares[sample % len(shares)][sample // len(shares)]

@@ -4,7 +4,9 @@ InMARS clusters superpixels by maximising mutual information, and asks for invar
 spatial perturbations. Its hyper-parameters are not public, so the forms below are our reconstruction.
 
 Shapes: B patches, R regions (padded), K classes. Label 0 (no superpixel) is not among the R regions. `area` (B, R)
-holds pixels; it is 0 where a patch has fewer than R regions, and such entries do not contribute.
+holds pixels; it is 0 where a patch has fewer than R regions, and such entries do not contribute. `total` is the area
+that a mean is over: where several processes share the patches of a step, the area of all of them, so that what the
+processes compute adds up to the mean over all patches. Without it, it is the sum of `area`.
 
 Entropies come from log-softmax: p log p computed from an exactly one-hot p has a gradient of NaN.
 """
@@ -61,18 +63,18 @@ def shares_entropy(shares: Tensor) -> Tensor:
     return -(shares * shares.clamp_min(1e-30).log()).sum()
 
 
-def conditional_entropy(logits: Tensor, area: Tensor) -> Tensor:
+def conditional_entropy(logits: Tensor, area: Tensor, total: Tensor | None = None) -> Tensor:
     """Return mean_s H(p_s) in nats, weighted by area (B, R), of region logits (B, R, K).
 
     With `marginal`, one of the two terms of the mutual information of region and class, H(p_bar) - mean_s H(p_s)
     (Krause et al. 2010, RIM; Hu et al. 2017, IMSAT).
     """
-    return (entropy(logits) * _normalised(area)).sum()
+    return (entropy(logits) * _normalised(area, total)).sum()
 
 
-def marginal(logits: Tensor, area: Tensor) -> Tensor:
+def marginal(logits: Tensor, area: Tensor, total: Tensor | None = None) -> Tensor:
     """Return p_bar (K,), the mean of the class probabilities of region logits (B, R, K), weighted by area (B, R)."""
-    return torch.einsum("brk,br->k", logits.softmax(-1), _normalised(area))
+    return torch.einsum("brk,br->k", logits.softmax(-1), _normalised(area, total))
 
 
 def class_prior(classes: int, exponent: float) -> Tensor:
@@ -98,29 +100,31 @@ def marginal_divergence(p_bar: Tensor, prior: Tensor) -> Tensor:
     return (ranked * (ranked.clamp_min(1e-30).log() - prior.log())).sum()
 
 
-def cross_entropy(target: Tensor, logits: Tensor, area: Tensor) -> Tensor:
+def cross_entropy(target: Tensor, logits: Tensor, area: Tensor, total: Tensor | None = None) -> Tensor:
     """Return -mean_s sum_k target log softmax(logits) in nats, weighted by area.
 
     Args:
         target: (B, R, K) probabilities.
         logits: (B, R, K).
         area: (B, R).
+        total: Area that the mean is over.
     """
     per_region = -(target * logits.log_softmax(-1)).sum(-1)
-    return (per_region * area).sum() / area.sum().clamp_min(1e-12)
+    return (per_region * area).sum() / _positive(area, total)
 
 
-def divergence(target: Tensor, logits: Tensor, area: Tensor) -> Tensor:
+def divergence(target: Tensor, logits: Tensor, area: Tensor, total: Tensor | None = None) -> Tensor:
     """Return mean_s KL(softmax(target_s) || softmax(logits_s)) in nats, weighted by area.
 
     Args:
         target: (B, R, K) logits; no gradient flows into them.
         logits: (B, R, K).
         area: (B, R), 0 where a region is missing from either.
+        total: Area that the mean is over.
     """
     log_t = target.detach().log_softmax(-1)
     kl = (log_t.exp() * (log_t - logits.log_softmax(-1))).sum(-1)
-    return (kl * area).sum() / area.sum().clamp_min(1e-12)
+    return (kl * area).sum() / _positive(area, total)
 
 
 def adversarial_noise(
@@ -131,6 +135,7 @@ def adversarial_noise(
     area: Tensor,
     noise: Tensor,
     size: float,
+    total: Tensor | None = None,
     probe: float = 0.01,
 ) -> Tensor:
     """Return the pixel noise that changes the classes of the regions most.
@@ -146,6 +151,7 @@ def adversarial_noise(
         area: Of `pool_weights`.
         noise: (B, C, H, W), the random start of the iteration.
         size: Root mean square of the result.
+        total: Area that the mean of the divergence is over.
         probe: Root mean square of the finite-difference step (xi in the paper).
 
     Returns:
@@ -154,18 +160,24 @@ def adversarial_noise(
     step = (_unit(noise) * probe).requires_grad_(True)
     with frozen_statistics(network), torch.autocast(image.device.type, enabled=False):
         perturbed = pool(network(image.float() + step), weights)
-        loss = divergence(target, perturbed, area)
+        loss = divergence(target, perturbed, area, total)
     (gradient,) = torch.autograd.grad(loss, step)
     return (_unit(gradient) * size).detach()
 
 
-def _normalised(area: Tensor) -> Tensor:
-    """Scale (B, R) to a sum of 1; all zeros stay zeros."""
-    return area / area.sum().clamp_min(1e-12)
+def _normalised(area: Tensor, total: Tensor | None) -> Tensor:
+    """Scale (B, R) to its part of a sum of 1; all zeros stay zeros."""
+    return area / _positive(area, total)
+
+
+def _positive(area: Tensor, total: Tensor | None) -> Tensor:
+    return (area.sum() if total is None else total).clamp_min(1e-12)
 
 
 def _unit(tensor: Tensor) -> Tensor:
     """Scale each sample to a root mean square of 1; a vanishing one becomes 0."""
     norm = tensor.flatten(1).norm(dim=1)
-    scale = torch.where(norm > 1e-12, math.sqrt(tensor[0].numel()) / norm.clamp_min(1e-12), torch.zeros_like(norm))
+    scale = torch.where(
+        norm > 1e-12, math.sqrt(math.prod(tensor.shape[1:])) / norm.clamp_min(1e-12), torch.zeros_like(norm)
+    )
     return tensor * scale.view(-1, 1, 1, 1)

@@ -1,7 +1,8 @@
 """Training patches.
 
 Every random choice is a function of (seed, step, sample), so that a resumed training sees the same patches as an
-uninterrupted one, whatever the number of reading threads.
+uninterrupted one, whatever the number of reading threads. So processes that train together each draw their own samples
+of a step (`World.share`), and together those that one process would draw.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
 from geoseg.learning.augment import jitter, transform
+from geoseg.learning.distributed import ALONE, World
 from geoseg.learning.imagery import Crop, Imagery
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
@@ -100,6 +102,7 @@ class PatchSampler:
         seed: Decides every patch.
         device: Where superpixels are computed; other than on CUDA, one patch per thread.
         start: Kind of descriptors.
+        world: The processes that share the patches of a step.
     """
 
     imagery: Imagery
@@ -110,15 +113,16 @@ class PatchSampler:
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     start: Start = "brightness"
+    world: World = ALONE
 
     def batch(self, step: int, count: int, threads: ThreadPoolExecutor) -> Batch:
-        """Return the `count` patches of `step`, which depend on nothing else.
+        """Return this process's share of the `count` patches of `step`, which depend on nothing else.
 
         Raises:
             InputMissingError, InputError: The imagery is damaged, or almost all nodata.
         """
         random = self._random(step, count)
-        drawn, labels = self._cut(step, random, threads)
+        drawn, labels = self._cut(step, count, random, threads)
         regions = max(int(each.max()) for each in labels)
         views = threads.map(self._views, drawn, labels, random, itertools.repeat(regions))
         image, cut, moved, moved_cut, descriptors = (
@@ -132,23 +136,23 @@ class PatchSampler:
         drawn = self._draw(random, _PREVIEW_NUMBERS + sample)
         return drawn, self._segment(drawn)
 
-    def descriptors(self, step: int, count: int, threads: ThreadPoolExecutor) -> NDArray[np.float32]:
-        """Return the descriptors (n, D) of the superpixels in the `count` patches of `step` that count.
+    def descriptors(self, step: int, count: int, threads: ThreadPoolExecutor) -> list[NDArray[np.float32]]:
+        """Return the descriptors (n, D) of the superpixels that count, of each of the patches of `batch`.
 
         Raises:
             InputMissingError, InputError: As for `batch`.
         """
-        found = threads.map(self._describe, *self._cut(step, self._random(step, count), threads))
-        return np.concatenate(list(found))
+        return list(threads.map(self._describe, *self._cut(step, count, self._random(step, count), threads)))
 
     def _random(self, step: int, count: int) -> list[np.random.Generator]:
-        return [np.random.default_rng([self.seed, step, sample]) for sample in range(count)]
+        return [np.random.default_rng([self.seed, step, sample]) for sample in self.world.share(count)]
 
     def _cut(
-        self, step: int, random: Sequence[np.random.Generator], threads: ThreadPoolExecutor
+        self, step: int, count: int, random: Sequence[np.random.Generator], threads: ThreadPoolExecutor
     ) -> tuple[list[Crop], list[NDArray[np.int32]]]:
         """Draw the patches of a step, and cut them into superpixels."""
-        drawn = list(threads.map(self._draw, random, itertools.count(step * len(random))))
+        numbers = (step * count + sample for sample in self.world.share(count))
+        drawn = list(threads.map(self._draw, random, numbers))
         if self.device.type == "cuda":
             return drawn, self.segment_together(drawn, threads)
         return drawn, list(threads.map(self._segment, drawn))

@@ -4,6 +4,9 @@ Phase 1 maximises mutual information between superpixels and classes; phase 2 ad
 transforms. This is our reconstruction of InMARS, whose hyper-parameters are not public. Additions of ours: phase 0, in
 which the network learns a mixture of the superpixels' colours (`mixture`); the anchor that keeps it close to that
 mixture; a marginal term that expects classes of unequal size; averaged weights, and the criterion that selects them.
+
+Several processes can share the patches of a step (`geoseg.learning.distributed`): all of them take the same step, with
+the gradient of the loss of all patches, and so go on with the same state.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import torch
 from torch import Tensor
 
 from geoseg.learning.averaging import Averages
+from geoseg.learning.batch_norm import common_statistics
 from geoseg.learning.collapse import CollapseWatch
+from geoseg.learning.distributed import ALONE, World
 from geoseg.learning.losses import (
     adversarial_noise,
     class_prior,
@@ -42,6 +47,9 @@ _MARGINAL_MEMORY = 0.9
 _CRITERION_CROSS_ENTROPY_WEIGHT = 0.1
 _MAX_GRADIENT_NORM = 5.0
 _WARM_UP_STEPS = 20
+
+_RANKS_APART = 0x1E3779B97F4A7C15
+"""Distance between the seeds of dropout in two processes."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +85,18 @@ class Step:
     criterion: float = math.nan
 
 
-class Terms(NamedTuple):
-    """The terms of a step's loss, as in `Step`."""
+class _Loss(NamedTuple):
+    """The loss of a step. `share` and `terms` add up over the processes, the others are the same in all of them.
 
-    information: float
-    adversarial: float = 0.0
-    geometric: float = 0.0
-    anchor: float = 0.0
+    Attributes:
+        share: This process's share, which has gradients.
+        terms: (5,), the shares of loss, conditional entropy, adversarial, geometric and anchor.
+        p_bar: (K,), the running class shares.
+    """
+
+    share: Tensor
+    terms: Tensor
+    p_bar: Tensor
 
 
 class Trainer:
@@ -97,6 +110,7 @@ class Trainer:
         recipe: Hyper-parameters.
         device: Where the network is trained.
         precision: float32, or the type that autocast computes in.
+        world: The processes that train together, each with its share of the sampler's patches.
 
     Attributes:
         step: Number of completed steps.
@@ -115,7 +129,9 @@ class Trainer:
         recipe: Recipe,
         device: torch.device,
         precision: torch.dtype,
+        world: World = ALONE,
     ) -> None:
+        self.world = world
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.sampler = sampler
         self.recipe = recipe
@@ -178,7 +194,9 @@ class Trainer:
             batches: Patches that the network never learns from.
         """
         agreeing = total = cross = 0.0
-        with self.averages.applied(), torch.no_grad(), frozen_statistics(self.network):
+        with (
+            self.averages.applied(), torch.no_grad(), frozen_statistics(self.network), common_statistics(self.world)
+        ):  # fmt: skip
             for batch in batches:
                 weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
                 moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
@@ -190,7 +208,11 @@ class Trainer:
                 agreeing += float((same * shared_area).sum())
                 total += float(shared_area.sum())
                 if self.mixture is not None:
-                    cross += float(cross_entropy(self.mixture.posterior(batch.descriptors), z, area)) / len(batches)
+                    everywhere = self.world.sum(area.sum())
+                    posterior = self.mixture.posterior(batch.descriptors)
+                    cross += float(cross_entropy(posterior, z, area, everywhere)) / len(batches)
+        sums = self.world.add_up(torch.tensor([agreeing, total, cross], dtype=torch.float64))
+        agreeing, total, cross = map(float, sums)
         criterion = agreeing / max(total, 1.0) - _CRITERION_CROSS_ENTROPY_WEIGHT * cross
         self.averages.consider(criterion, self.step)
         return criterion
@@ -203,67 +225,78 @@ class Trainer:
         before = running_statistics(self.network)
         # Encoders with dropout draw from torch's global generator; a resumed step must draw the same numbers.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self._seed())
-            loss, terms, p_bar = self._loss(batch, phase)
+            # With other numbers in each process, as for the patches of one batch.
+            torch.manual_seed((self._seed() + self.world.rank * _RANKS_APART) % (1 << 64))
+            found = self._loss(batch, phase)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        found.share.backward()  # type: ignore[no-untyped-call]
+        loss, conditional, adversarial, geometric, anchor = self.world.add_gradients(
+            self.network.parameters(), found.terms
+        )
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if finite:
             self.optimiser.step()
-            self.p_bar = p_bar.detach()
+            self.p_bar = found.p_bar
             self.averages.update(self.step)
         else:
             self.network.load_state_dict(before, strict=False)
         self.step += 1
-        perplexity = float(shares_entropy(self.p_bar).exp())
+        # It decides what is done about a collapse, and the last bits differ between kinds of processors.
+        perplexity = self.world.of_first(float(shares_entropy(self.p_bar).exp()))
         note = self.watch.update(perplexity, finite, past_start=phase > 0 and self.progress > 0.1)
-        return Step(self.step, self.recipe.steps, phase, float(loss.detach()), *terms, perplexity, 0.0, note)
+        information = float(shares_entropy(found.p_bar) - conditional)
+        return Step(
+            self.step, self.recipe.steps, phase, float(loss), information, float(adversarial), float(geometric),
+            float(anchor), perplexity, 0.0, note,
+        )  # fmt: skip
 
-    def _loss(self, batch: Batch, phase: int) -> tuple[Tensor, Terms, Tensor]:
-        """Return the loss, its terms, and the running class shares."""
+    def _loss(self, batch: Batch, phase: int) -> _Loss:
+        """Return the loss of a batch, of which this process has its share of the patches."""
+        with common_statistics(self.world):
+            return self._loss_in_common(batch, phase)
+
+    def _loss_in_common(self, batch: Batch, phase: int) -> _Loss:
         recipe = self.recipe
         image = batch.image.contiguous(memory_format=torch.channels_last)
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
-        geometric = phase == 2 and recipe.geometric_weight > 0
+        geometric_due = phase == 2 and recipe.geometric_weight > 0
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            if geometric:
+            if geometric_due:
                 both = torch.cat([image, batch.moved]).contiguous(memory_format=torch.channels_last)
                 logits, moved_logits = self.network(both).float().chunk(2)
             else:
                 logits = self.network(image).float()
         z = pool(logits, weights)  # (B, R, K)
-        conditional, marginal_loss, p_bar = self._information(z, area)
-        anchor = z.new_zeros(())
+        total = self.world.sum(area.sum())
+        conditional, marginal_loss, p_bar = self._information(z, area, total)
+        anchor = adversarial = geometric = z.new_zeros(())
         if self.mixture is not None and (phase == 0 or recipe.anchor_weight > 0):
-            anchor = self._anchor(self.mixture.posterior(batch.descriptors), z, area)
-        information = float(shares_entropy(p_bar.detach()) - conditional.detach())
-        terms = Terms(information, anchor=float(anchor.detach()))
-        if phase == 0:
-            return anchor, terms, p_bar
-        loss = conditional + self.watch.mu * marginal_loss + recipe.anchor_weight * anchor
+            anchor = cross_entropy(self.mixture.posterior(batch.descriptors), z, area, total)
+        loss = anchor
+        if phase > 0:
+            # Each process has the whole marginal term, which counts once.
+            loss = conditional + self.watch.mu * marginal_loss / self.world.size + recipe.anchor_weight * anchor
         if phase == 2 and recipe.adversarial_weight > 0:
             adversarial = self._adversarial(image, weights, area)
             loss = loss + recipe.adversarial_weight * adversarial
-            terms = terms._replace(adversarial=float(adversarial.detach()))
-        if geometric:
+        if geometric_due:
             moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
-            term = divergence(z, pool(moved_logits, moved_weights), moved_area)
-            loss = loss + recipe.geometric_weight * term
-            terms = terms._replace(geometric=float(term.detach()))
-        return loss, terms, p_bar
+            moved_total = self.world.sum(moved_area.sum())
+            geometric = divergence(z, pool(moved_logits, moved_weights), moved_area, moved_total)
+            loss = loss + recipe.geometric_weight * geometric
+        terms = torch.stack([loss, conditional, adversarial, geometric, anchor]).detach()
+        return _Loss(loss, terms, p_bar.detach())
 
-    def _anchor(self, posterior: Tensor, z: Tensor, area: Tensor) -> Tensor:
-        return cross_entropy(posterior, z, area)
+    def _information(self, z: Tensor, area: Tensor, total: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return this process's share of mean_s H(p_s), the marginal term, and p_bar.
 
-    def _information(self, z: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean_s H(p_s), the marginal term, and p_bar, which covers more imagery than one batch.
-
-        Gradients flow through the batch's part of p_bar, scaled as if all of p_bar came from the batch.
+        p_bar covers more imagery than one batch. Gradients flow through the batch's part of it, scaled as if all of it
+        came from the batch.
         """
-        conditional = conditional_entropy(z, area)
+        conditional = conditional_entropy(z, area, total)
         memory = min(_MARGINAL_MEMORY, 1 - 1 / (self.step + 1))
-        p_bar = memory * self.p_bar + (1 - memory) * marginal(z, area)
+        p_bar = memory * self.p_bar + (1 - memory) * self.world.sum(marginal(z, area, total))
         kl = marginal_divergence(p_bar, self.prior)
         return conditional, (kl - kl.detach() * memory) / (1 - memory), p_bar
 
@@ -272,15 +305,18 @@ class Trainer:
 
         All three passes run in float32, on the same patches and without dropout: without noise the divergence is 0.
         """
-        half = -(-len(image) // 2)
-        image, weights, area = image[:half], weights[:half], area[:half]
+        count = self.recipe.batch_size if self.world.collective else len(image)
+        half = -(-count // 2)
+        mine = self.world.share(half)
+        image, weights, area = image[: len(mine)], weights[: len(mine)], area[: len(mine)]
         generator = torch.Generator().manual_seed(self._seed())
-        noise = torch.randn(image.shape, generator=generator).to(self.device)
+        noise = torch.randn((half, *image.shape[1:]), generator=generator)[mine.start :: mine.step].to(self.device)
+        total = self.world.sum(area.sum())
         with frozen_statistics(self.network), torch.autocast(self.device.type, enabled=False):
             with torch.no_grad():
                 target = pool(self.network(image), weights)
-            added = adversarial_noise(self.network, image, target, weights, area, noise, self.recipe.noise)
-            return divergence(target, pool(self.network(image + added), weights), area)
+            added = adversarial_noise(self.network, image, target, weights, area, noise, self.recipe.noise, total)
+            return divergence(target, pool(self.network(image + added), weights), area, total)
 
     def _seed(self) -> int:
         return (self.sampler.seed << 32) + self.step

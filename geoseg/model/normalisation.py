@@ -57,7 +57,10 @@ def settle_statistics(network: nn.Module, images: Iterable[Tensor], precision: t
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None
-    network.train()
+    # Nothing else as in training: dropout draws numbers, which no seed decides here, and prediction has none.
+    network.eval()
+    for layer in layers:
+        layer.train()
     for image in images:
         with torch.autocast(image.device.type, precision, enabled=precision != torch.float32):
             network(image.contiguous(memory_format=torch.channels_last))

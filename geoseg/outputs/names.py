@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.config import PredictConfig
 from geoseg.errors import OutputError
 from geoseg.files.atomic import interrupted
 from geoseg.files.record import RASTERS, record_path
@@ -72,31 +71,31 @@ def check_segments(path: Path, overwrite: bool, inputs: Sequence[Location]) -> N
         raise OutputError(f"{path}: name it {names[0]} for a raster of ids, {' or '.join(names[1:])} for polygons")
 
 
-def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location], new_folder: bool = False) -> None:
+def check_polygons(path: Path, overwrite: bool, inputs: Sequence[Location], new_folders: Sequence[Path] = ()) -> None:
     """Refuse an output for polygons of classes that cannot or must not be written, before any work is done.
 
     Args:
         path: The output.
         overwrite: Whether an existing output may be replaced. What an interrupted process wrote may always be.
         inputs: Files that must not be overwritten.
-        new_folder: Whether the folder of the output will be made if it is missing.
+        new_folders: Folders that will be made if they are missing.
 
     Raises:
         OutputError: The suffix is not that of a vector file; see also `check_target`.
     """
-    check_target(path, overwrite or interrupted(path), local(*inputs), new_folder)
+    check_target(path, overwrite or interrupted(path), local(*inputs), new_folders)
     if path.suffix.lower() not in POLYGONS:
         names = [path.with_suffix(suffix).name for suffix in POLYGONS]
         raise OutputError(f"{path}: name it {', '.join(names[:-1])} or {names[-1]}")
 
 
-def check_areas(path: Path, overwrite: bool, inputs: Sequence[Location], new_folder: bool = False) -> None:
+def check_areas(path: Path, overwrite: bool, inputs: Sequence[Location], new_folders: Sequence[Path] = ()) -> None:
     """Refuse a table of areas that cannot or must not be written; see `check_polygons` for the arguments.
 
     Raises:
         OutputError: It is not named .csv; see also `check_target`.
     """
-    check_target(path, overwrite, local(*inputs), new_folder)
+    check_target(path, overwrite, local(*inputs), new_folders)
     if path.suffix.lower() != ".csv":
         raise OutputError(f"{path}: the table of areas is CSV; name it {path.stem}.csv")
 
@@ -109,7 +108,7 @@ class Outputs:
         classes: Class raster.
         confidence: Raster of confidence, if it is wanted.
         polygons: Vector file of the regions, if it is wanted.
-        new_folders: Folders that are made if they are missing.
+        new_folders: Folders that are made if they are missing, in this order.
         areas: Table of the areas of classes, if it is wanted.
     """
 
@@ -153,6 +152,11 @@ class Outputs:
     def record(self) -> Path:
         """Record: provenance and the SHA-256 of every file; written when all of them are complete."""
         return record_path(self.classes)
+
+    @property
+    def main(self) -> tuple[Path, ...]:
+        """The outputs that have names of their own."""
+        return tuple(path for path in (self.classes, self.confidence, self.polygons, self.areas) if path is not None)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -229,61 +233,23 @@ class Outputs:
             OutputError: A raster is not named .tif, or two outputs are the same file; see also `check_target`.
         """
         rasters = [path for path in (self.classes, self.confidence) if path is not None]
-        paths = [*rasters, *(path for path in (self.polygons, self.areas) if path is not None)]
+        paths = self.main
         overwrite = overwrite or interrupted(self.classes)
         for path in rasters:
-            check_target(path, overwrite, local(*inputs), path.parent in self.new_folders)
+            check_target(path, overwrite, local(*inputs), self.new_folders)
             if path.suffix.lower() not in RASTERS:
                 raise OutputError(
                     f"{path}: the output is a GeoTIFF; name it {path.stem}.tif, or name a folder, without a suffix"
                 )
         if self.polygons is not None:
-            check_polygons(self.polygons, overwrite, inputs, self.polygons.parent in self.new_folders)
+            check_polygons(self.polygons, overwrite, inputs, self.new_folders)
         if self.areas is not None:
-            check_areas(self.areas, overwrite, inputs, self.areas.parent in self.new_folders)
+            check_areas(self.areas, overwrite, inputs, self.new_folders)
         # Only now, because a link that leads back to itself has no other end.
         if len({path.resolve() for path in paths}) < len(paths):
             raise OutputError(f"{self.classes}: classes, confidence, polygons and areas need different file names")
 
 
-def outputs_of(config: PredictConfig) -> list[tuple[Location, Outputs]]:
-    """Return each scene of `config` with its outputs: the given files, or files in the given folders.
-
-    A folder is one that exists, or a name without a suffix: that folder is made when it is needed.
-
-    Raises:
-        OutputError: There are several scenes but no folder, or two scenes have the same name.
-    """
-    several = len(config.scenes) > 1
-    named = {"--confidence": config.confidence, "--polygons": config.polygons, "--areas": config.areas}
-    for option, path in {"--out": config.out, **named}.items():
-        if several and path is not None and not is_folder(path):
-            there = "is a file" if path.exists() else f"is the name of a {path.suffix} file"
-            raise OutputError(f"{path}: {there}; for {len(config.scenes)} scenes, {option} must be a folder")
-    stems = [scene.stem for scene in config.scenes]
-    duplicates = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if duplicates:
-        names = " and ".join(str(scene) for scene in config.scenes if scene.stem == duplicates[0])
-        raise OutputError(
-            f"{config.out}: {names} would both be written to {duplicates[0]}-classes.tif; predict them into different "
-            "folders"
-        )
-    return [(scene, _outputs(config, scene)) for scene in config.scenes]
-
-
 def is_folder(path: Path) -> bool:
     """Return whether an output is a folder: it is one, or nothing is there and the name has no suffix."""
     return path.is_dir() or not (path.suffix or os.path.lexists(path))
-
-
-def _outputs(config: PredictConfig, scene: Location) -> Outputs:
-    """The files of the map of one scene."""
-    given = (config.out, config.confidence, config.polygons, config.areas)
-    names = ("classes.tif", "confidence.tif", "polygons.gpkg", "areas.csv")
-    folders = tuple(path for path in given if path is not None and is_folder(path)) if is_folder(config.out) else ()
-    classes, confidence, polygons, areas = (
-        path / f"{scene.stem}-{suffix}" if path in folders and path is not None else path
-        for path, suffix in zip(given, names, strict=True)
-    )
-    assert classes is not None
-    return Outputs(classes, confidence, polygons, tuple(dict.fromkeys(folders)), areas)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from geoseg.errors import InputError
-from geoseg.files.record import RECORD, read_intact
+from geoseg.files.record import RASTERS, RECORD, read_intact, record_path
 from geoseg.location import Location, Remote
 from geoseg.raster.formats import other_format
 from geoseg.raster.guards import regular_file
@@ -53,6 +53,32 @@ def find_rasters(folder: Location) -> list[Location]:
     if others:
         log.warning("%s: %s passed over; gdal_translate IN OUT.tif converts them", folder, others)
     return list(found)
+
+
+def find_maps(folder: Path) -> list[Path]:
+    """Return the class rasters of geoseg's maps under a folder, sorted by path: those that records with classes name.
+
+    Raises:
+        InputMissingError: Nothing is at the path.
+    """
+    records = (read_intact(path) for path in list_files(folder) if path.name.endswith(RECORD))
+    return sorted(
+        path
+        for record in records
+        if record is not None and record.classes is not None
+        for path in record.files
+        if path.suffix.lower() in RASTERS and record_path(path) == record.path
+    )
+
+
+def written_by_geoseg(files: Iterable[Path]) -> set[Path]:
+    """Return those of `files` that geoseg wrote, by the records in their folders."""
+    files = list(files)
+    beside: list[Path] = []
+    for folder in {path.parent for path in files}:
+        beside += folder.iterdir()
+    outputs = _find_outputs(beside)
+    return {path for path in files if Path(os.path.normpath(path)) in outputs}
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from rasterio import _err as gdal
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, UnavailableError
+from geoseg.files.credentials import gdal_options
 from geoseg.location import Remote
 from geoseg.raster.guards import regular_file
 
@@ -42,8 +43,9 @@ _SAMPLED_BLOCKS = 16
 
 
 def network_options() -> Mapping[str, str]:
-    """Return NETWORK_OPTIONS without those that the environment sets."""
-    return {name: value for name, value in NETWORK_OPTIONS.items() if name not in os.environ}
+    """Return NETWORK_OPTIONS without those that the environment sets, and where AWS_ENDPOINT_URL leads."""
+    options = {name: value for name, value in NETWORK_OPTIONS.items() if name not in os.environ}
+    return options | gdal_options()
 
 
 def failure(location: Remote, error: BaseException) -> GeosegError:

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 CACHE_FLOOR = 64 << 20
 _CACHE_CEILING = 512 << 20
+_COLOURS = ("red", "green", "blue")
 
 
 class Scene:
@@ -69,6 +70,8 @@ class Scene:
         path: Where the raster is, with links resolved.
         bands: Numbers of the selected bands, from 1.
         palette: Of a palette image that is read as colours, else None.
+        band_names: Colour or description of each selected band, else 'band N'. They are read at once: GDAL's error of
+            a block that cannot be decoded would come up again.
         georeference: Where the pixels lie.
         nodata_told: Whether it was said that values may stand for nodata, which is said once.
 
@@ -105,6 +108,8 @@ class Scene:
             if self.palette is not None and not inspecting:
                 remarks.append("is a palette image, read as red, green and blue")
             self.bands = select_bands(path, self._file, bands, self.palette is not None)
+            names = tuple(band_name(self._file, band) for band in self.bands) if self.palette is None else _COLOURS
+            self.band_names: tuple[str, ...] = names
             self._stored_bands = self.bands if self.palette is None else (self.palette.band,)
             if not stored and not inspecting and self.palette is None:
                 refuse_indices(path, self._file, self.bands)
@@ -168,13 +173,6 @@ class Scene:
     def declares_nodata(self) -> bool:
         """Whether a nodata value is declared or was given; masks and alpha bands do not count."""
         return any(value is not None for value in self._validity.nodata)
-
-    @property
-    def band_names(self) -> tuple[str, ...]:
-        """Colour or description of each selected band, else 'band N'."""
-        if self.palette is not None:
-            return ("red", "green", "blue")
-        return tuple(band_name(self._file, band) for band in self.bands)
 
     @property
     def block_shape(self) -> tuple[int, int]:

@@ -32,7 +32,10 @@ class FolderStore:
     Attributes:
         path: The folder, with a link resolved.
         location, scratch: The same.
+        width: 1.
     """
+
+    width = 1
 
     def __init__(self, path: Path) -> None:
         self._is_link = path.is_symlink()

@@ -109,8 +109,8 @@ def compute(
             they have no receipt.
     """
     missing: list[Block] = []
-    for block in blocks:
-        if run.has(block):
+    for block, finished in run.look_at(blocks):
+        if finished:
             yield _reused(block)
         else:
             missing.append(block)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.files.lock import Holder
 from geoseg.location import Location
+from geoseg.runs.ahead import each
 from geoseg.runs.run import is_complete, read_manifest
 from geoseg.runs.store import Store, open_store
 
@@ -25,7 +27,7 @@ class WorkStatus:
         holder: The process that the lock file names; None if there is no lock file.
     """
 
-    path: Path
+    path: Location
     bytes: int
     holder: Holder | None
 
@@ -95,9 +97,8 @@ def status(location: Location) -> RunStatus:
             f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
         )
     complete, damaged = check_parts(store)
-    path = location if isinstance(location, Path) else store.path
     return RunStatus(
-        path=path, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
+        path=location, bytes=store.size(), holder=store.holder(), finished=len(complete), damaged=len(damaged),
         blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
         workers=workers(store),
     )  # fmt: skip
@@ -114,7 +115,7 @@ def check_parts(store: Store) -> tuple[list[str], list[str]]:
     """Read all parts of a run; return the names of the complete and of the damaged ones."""
     complete: list[str] = []
     damaged: list[str] = []
-    for name in store.names("part-"):
-        if _RECORD.fullmatch(name):
-            (complete if is_complete(store, name) else damaged).append(Path(name).stem)
+    records = filter(_RECORD.fullmatch, store.names("part-"))
+    for name, intact in each(partial(is_complete, store), records, store.width):
+        (complete if intact else damaged).append(Path(name).stem)
     return complete, damaged

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from geoseg.errors import SettingError
+from geoseg.files.bucket import is_bucket
 from geoseg.files.lock import Holder
 from geoseg.location import Location, Remote
 from geoseg.runs.folder import FolderStore
@@ -31,6 +33,7 @@ class Store(Protocol):
         location: The place, for messages and commands.
         path: The place as a path, for messages.
         scratch: A folder on this machine for files of the run that only this process reads.
+        width: How many files are best looked at at a time.
     """
 
     @property
@@ -41,6 +44,9 @@ class Store(Protocol):
 
     @property
     def scratch(self) -> Path: ...
+
+    @property
+    def width(self) -> int: ...
 
     def prepare(self) -> None:
         """Make the place, if it is not there.
@@ -116,7 +122,16 @@ class Store(Protocol):
 
 
 def open_store(location: Location) -> Store:
-    """Return the store at a location."""
-    if isinstance(location, Remote):
-        raise NotImplementedError
-    return FolderStore(location)
+    """Return the store at a location.
+
+    Raises:
+        SettingError: No run can be kept there.
+        UnavailableError: It is a cloud store, and obstore is not installed.
+    """
+    if not isinstance(location, Remote):
+        return FolderStore(location)
+    if not is_bucket(location):
+        raise SettingError(f"{location}: a run is kept in a folder, or in a cloud store: s3://, gs:// or az://")
+    from geoseg.runs.objects import ObjectStore
+
+    return ObjectStore(location)

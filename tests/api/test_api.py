@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIGS: dict[str, tuple[Any, set[str]]] = {
     "train": (TrainConfig, set()),
-    "predict": (PredictConfig, {"dry_run"}),
+    "predict": (PredictConfig, {"dry_run", "tree", "json"}),
     "superpixels": (SegmentConfig, set()),
     "polygonize": (PolygonizeConfig, set()),
     "evaluate": (EvaluateConfig, {"json"}),

@@ -67,10 +67,10 @@ from geoseg.config import (
     MergeClassesConfig,
     OrderClassesConfig,
     PlanConfig,
-    PolygonizeConfig,
+    PolygonizeRastersConfig,
     PredictConfig,
     ReportConfig,
-    SegmentConfig,
+    SegmentScenesConfig,
     SetClassConfig,
     ShowClassesConfig,
     SplitClassConfig,
@@ -89,14 +89,24 @@ from geoseg.version import __version__
 COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     (train, ["--data", "folder"], TrainConfig(Path("folder")), {}),
     (predict, ["s.tif", "-o", "m.tif"], PredictConfig((Path("s.tif"),), Path("m.tif")), {}),
-    (polygonize, ["m.tif", "-o", "p.gpkg"], PolygonizeConfig(Path("m.tif"), Path("p.gpkg")), {}),
+    (
+        polygonize,
+        ["m.tif", "-o", "p.gpkg"],
+        PolygonizeRastersConfig((Path("m.tif"),), Path("p.gpkg")),
+        {},
+    ),
     (
         change,
         ["a.tif", "b.tif", "-o", "c.tif"],
         ChangeConfig(Path("a.tif"), Path("b.tif"), Path("c.tif")),
         {"as_json": "json"},
     ),
-    (superpixels, ["s.tif", "-o", "s.gpkg"], SegmentConfig(Path("s.tif"), Path("s.gpkg")), {}),
+    (
+        superpixels,
+        ["s.tif", "-o", "s.gpkg"],
+        SegmentScenesConfig((Path("s.tif"),), Path("s.gpkg")),
+        {},
+    ),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
@@ -379,7 +389,9 @@ def test_several_scenes_into_a_folder(
         assert (other / f"{scene.stem}-confidence.tif").exists()
     with untouched(tmp_path):
         other_settings = geoseg(capsys, *arguments, "--blend", "crop")
-    assert_refused(other_settings, 73, folder / "a-classes.tif", "exists already")
+    assert other_settings.code == 73
+    for name, line in zip("ab", other_settings.said[-3:-1], strict=True):
+        assert f"{folder / name}-classes.tif: exists already, with other settings (blend)" in line
 
 
 def test_info_of_a_scene(scene_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

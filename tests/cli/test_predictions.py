@@ -89,7 +89,7 @@ def test_a_folder_of_scenes_into_a_folder_that_is_not_yet_there(folder: Path, pr
     }
     assert (folder / "outlines" / "c-polygons.gpkg").exists()
     told = [line for line in outcome.said if not line.startswith("block ")]
-    assert [line.split(" (")[0] for line in told[1:]] == ["images/a.tif", "images/b.tif", "images/sub/c.tif"]
+    assert [line.split(" (")[0] for line in told[1:4]] == ["images/a.tif", "images/b.tif", "images/sub/c.tif"]
     assert told[0].endswith("model.safetensors, 5 classes")
 
 
@@ -101,7 +101,7 @@ def test_what_is_finished_is_not_done_again_by_the_same_command(folder: Path, pr
     outcome = predict("images", "-o", "maps")
     assert outcome.code == 0
     assert sorted(outcome.out.split()) == [f"maps/{name}-classes.tif" for name in "abc"]
-    assert "2 of 3 scenes were finished before" in outcome.said
+    assert [line.partition(";")[0] for line in outcome.said if ";" in line] == ["3 scenes: 1 done, 2 done before"]
     assert len([line for line in outcome.said if line.startswith("block ")]) == 1
     after = contents(folder / "maps")
     assert before.items() <= after.items()
@@ -121,9 +121,22 @@ def test_an_output_of_other_work_is_not_taken_for_finished(folder: Path, predict
         os.utime(folder / "images" / "a.tif", ns=(later, later))
     else:
         (folder / "maps" / "a-classes.geoseg.json").write_text("{}")
-    with untouched(folder):
-        outcome = predict(*scenes, "-o", "maps", *more)
-    assert_refused(outcome, 73, "maps/a-classes.tif: exists already", "--overwrite")
+    (folder / "maps" / "b-classes.geoseg.json").rename(folder / "kept")
+    for path in (folder / "maps").glob("b-*"):
+        path.unlink()
+    before = contents(folder / "maps")
+    outcome = predict(*scenes, "-o", "maps", *more)
+    assert outcome.code == 73
+    assert outcome.out.split() == ["maps/b-classes.tif"], "the others are mapped"
+    words = {
+        "settings": "with other settings (blend)", "scene": "of another scene", "newer": "and older than a.tif",
+        "record": "without a record that can be read",
+    }  # fmt: skip
+    assert (
+        outcome.said[-2]
+        == f"images/a.tif: maps/a-classes.tif: exists already, {words[change]}; --overwrite replaces it"
+    )
+    assert before.items() <= contents(folder / "maps").items()
 
 
 def test_a_misfit_does_not_stop_the_others(folder: Path, predict: Predict, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,6 +145,16 @@ def test_a_misfit_does_not_stop_the_others(folder: Path, predict: Predict, caplo
     outcome = predict("images", "-o", "maps")
     assert outcome.code == 65
     assert outcome.out.split() == [f"maps/{name}-classes.tif" for name in "abc"]
+    table = outcome.said[-9:-4]
+    assert [line.split()[0].partition("images/")[2] for line in table] == [
+        "a.tif",
+        "b.tif",
+        "bad.tif",
+        "grey.tif",
+        "sub/c.tif",
+    ]
+    assert [" ".join(line.split()[1:3]) for line in table[2:4]] == ["failed (65)", "failed (65)"]
+    assert outcome.said[-4].startswith("5 scenes: 3 done, 2 failed; 0.0 Mpx in ")
     assert outcome.said[-1].startswith("geoseg: error: 2 of 5 scenes could not be mapped, 3 finished")
     assert "bad.tif" in outcome.said[-3]
     assert "grey.tif: 1 band" in outcome.said[-2]

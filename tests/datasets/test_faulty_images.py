@@ -227,5 +227,5 @@ def test_what_is_left_out_is_in_no_statistics(tmp_path: Path) -> None:
     with Orthophotos([bad]) as found:
         found.sources[0].read(Window.of(0, 0, 2048, 64))
     with Orthophotos([good]) as alone, TrainJob(TrainConfig(folder, tmp_path / "n.safetensors", max_bad=1)) as fresh:
-        assert fresh._statistics() == band_stats(alone.sources)
-        assert [source.path for source in fresh.sources] == [good]
+        assert fresh.images.statistics() == band_stats(alone.sources)
+        assert [source.path for source in fresh.images.sources] == [good]

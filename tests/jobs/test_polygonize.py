@@ -266,7 +266,7 @@ def test_the_command(tmp_path: Path, classes_path: Path, capsys: pytest.CaptureF
     assert pyogrio.read_info(out, layer="classes")["fields"].tolist() == ["kind", "class", "area_m2", "perimeter_m"]
     record = json.loads((tmp_path / "polygons.gpkg.geoseg.json").read_text())
     assert record["settings"] == {
-        "min_area": "12px", "classes": ["1", "class 3"], "simplify": None, "confidence": None,
+        "min_area": "12px", "classes": ["1", "class 3"], "simplify": None, "confidence": None, "field": "kind",
     }  # fmt: skip
     with untouched(tmp_path):
         assert_refused(geoseg(capsys, "polygonize", classes_path, "-o", out), 73, "--overwrite")
@@ -589,6 +589,6 @@ def test_predict_refuses_what_polygons_cannot_be(
         assert_refused(geoseg(capsys, "predict", scene_path, *out, "--polygons", tmp_path / "p.tif"), 73, "p.gpkg")
         assert_refused(geoseg(capsys, "-q", "predict", bare, *out, "--min-area", "50"), 78, "50px")
         assert_refused(
-            geoseg(capsys, "predict", scene_path, scene_path, "-o", tmp_path, "--polygons", tmp_path / "p.gpkg"),
+            geoseg(capsys, "predict", scene_path, bare, "-o", tmp_path, "--polygons", tmp_path / "p.gpkg"),
             73, "--polygons",
         )  # fmt: skip

@@ -257,7 +257,7 @@ def test_a_second_training_to_the_same_model_is_75(
         for _ in range(3):
             next(steps)
         before = training.metrics.read_bytes()
-        monkeypatch.setattr(training_job, "band_stats", lambda *_, **__: pytest.fail("it has begun"))
+        monkeypatch.setattr("geoseg.jobs.training_images.band_stats", lambda *_, **__: pytest.fail("it has begun"))
         outcome = geoseg(capsys, "train", "--data", config.data, "-o", config.out, *OPTIONS, *more)
         assert_refused(outcome, 75, folder_of(config.out), "at work")
         assert training.metrics.read_bytes() == before

@@ -306,7 +306,7 @@ class SeenError(Exception):
 def test_a_protocol_gives_each_image_the_same_chance(
     recipe: Any, alike: bool, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(imagery: Imagery, *_: object) -> None:
+    def look(imagery: Imagery, *_: object, **__: object) -> None:
         assert len(imagery.images) == 3
         assert (len(set(imagery.shares)) == 1) == alike
         raise SeenError
@@ -326,19 +326,19 @@ def test_statistics_of_a_protocol_are_those_of_images_in_equal_steps(tiles: Path
     scenes = [tiles / "4_Ortho_RGBIR" / f"top_potsdam_{tile}_RGBIR.tif" for tile in ("2_10", "6_10", "6_7")]
     config = TrainConfig(tiles, tmp_path / "n.safetensors", bands=(1, 2, 3))
     with TrainJob(config, scenes, statistics_images=1) as training:
-        assert training._measured() == training.dataset.sources
+        assert training.images.measured == training.dataset.sources
 
 
 def test_records_of_many_images_are_small(tmp_path: Path, tiles: Path) -> None:
     stats = BandStats((1.0,), (1.0,), (0.0,), (1.0,), 9)
     with TrainJob(TrainConfig(tiles, tmp_path / "m.safetensors")) as training:
         few = training._fingerprint(stats)
-        sources = training.sources
-        training.sources = sources * 9000
+        sources = training.images.sources
+        training.images.sources = sources * 9000
         many = training._fingerprint(stats)
         assert len(json.dumps(many)) < len(json.dumps(few)) + 9
         assert few["data"] != many["data"]
-        training.sources = sources[::-1]
+        training.images.sources = sources[::-1]
         assert training._fingerprint(stats)["data"] != few["data"]
 
 

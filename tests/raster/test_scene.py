@@ -299,3 +299,17 @@ def test_real_alpha(name: str, data: Any) -> None:
     with rasterio.open(path) as file:
         np.testing.assert_array_equal(valid, file.dataset_mask() > 0)
     assert 0 < valid.mean() < 1
+
+
+def test_names_of_bands_outlive_a_block_that_cannot_be_decoded(tmp_path: Path) -> None:
+    """GDAL's error of the block came up again where the interpretation of a band was asked for."""
+    path = make_raster(tmp_path / "scene.tif", landscape(512, 512), compress="deflate", tiled=True)
+    with rasterio.open(path) as file:
+        start = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with Scene(path) as scene:
+        with pytest.raises(InputError, match="cannot be decoded"):
+            scene.read(scene.extent)
+        assert scene.band_names == ("red", "green", "blue")

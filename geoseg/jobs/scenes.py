@@ -1,0 +1,283 @@
+"""Many scenes as independent units: one that cannot be worked on does not stop the others.
+
+    for job in scenes.jobs():
+        with scenes.sparing_others(job), job:
+            ...                          # run the job, here or elsewhere
+    scenes.finish()
+
+Scenes are opened one at a time, each when its turn comes, so that neither memory nor the number of open files grows
+with their number. Several processes may work on the same scenes: one that another process has in hand is tried again
+after all others, when it is finished or free.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from geoseg.errors import (
+    DivergedError,
+    GeosegError,
+    InputError,
+    LockedError,
+    OutputError,
+    ResourceError,
+    WriteError,
+    first_line,
+    named,
+    raise_together,
+)
+from geoseg.jobs.job import Job
+from geoseg.location import Location, shown
+
+log = logging.getLogger(__name__)
+
+J = TypeVar("J", bound=Job[Any])
+
+Status = Literal["done", "done before", "failed", "not done"]
+
+_FATAL = (WriteError, DivergedError, ResourceError)
+"""Errors that the next scene would meet too."""
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """What became of one scene.
+
+    Attributes:
+        scene: The scene.
+        outputs: The outputs that have names of their own, and the record; also those that are not there yet.
+        status: done, by this process; done before, by another or an earlier one; failed; or not done, because an error
+            that concerns all scenes, or an interruption, came first.
+        error: Why it failed, on one line.
+        exit_code: Exit status of the error; 0 for what is done, None for what was not done.
+        pixels: Number of pixels of the output, nodata too; None where nothing was done.
+        seconds: Wall time; None where nothing was done.
+        classes: Names of the classes that occur; None where that is not known.
+    """
+
+    scene: str
+    outputs: tuple[Path, ...]
+    status: Status
+    error: str | None = None
+    exit_code: int | None = 0
+    pixels: int | None = None
+    seconds: float | None = None
+    classes: tuple[str, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values, the seconds to a millisecond."""
+        return {
+            "scene": self.scene,
+            "outputs": [shown(path) for path in self.outputs],
+            "status": self.status,
+            "error": self.error,
+            "exit_code": self.exit_code,
+            "pixels": self.pixels,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "classes": None if self.classes is None else list(self.classes),
+        }
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is told of a finished job: the number of pixels, and the names of the classes that occur, if it has any."""
+
+    pixels: int
+    classes: tuple[str, ...] | None = None
+
+
+class Scenes(ABC, Generic[J]):
+    """The scenes of one command and their jobs.
+
+    Args:
+        scenes: The scenes.
+        dry_run: Only plan: nothing will be done.
+        stops: Whether an error that geoseg did not foresee concerns all scenes; others are told like those of a scene.
+
+    Attributes:
+        noun: What the inputs are called.
+        verb: What is done with them.
+        scenes: The scenes.
+    """
+
+    noun = "scene"
+    verb = "done"
+
+    def __init__(
+        self, scenes: Sequence[Location], dry_run: bool = False, stops: Callable[[BaseException], bool] | None = None
+    ) -> None:
+        self.scenes, self._dry_run, self._stops = scenes, dry_run, stops
+        self._results: list[SceneResult | None] = [None] * len(scenes)
+        self._running: dict[int, tuple[int, float]] = {}
+        self._deferred: list[int] = []
+        self._last_turn = False
+        self._faults: dict[int, GeosegError] = {}
+
+    @abstractmethod
+    def outputs(self, number: int) -> tuple[Path, ...]:
+        """Return the outputs of a scene that have names of their own, the most important one first."""
+
+    @abstractmethod
+    def record(self, number: int) -> Path:
+        """Return the record of the outputs of a scene."""
+
+    @abstractmethod
+    def open(self, number: int) -> J | None:
+        """Open the job of a scene; None if an earlier process has finished its outputs.
+
+        Raises:
+            GeosegError: The scene cannot be worked on.
+        """
+
+    @abstractmethod
+    def facts(self, job: J) -> Facts:
+        """Return what is told of a finished job."""
+
+    def jobs(self) -> Iterator[J]:
+        """Yield the jobs of the scenes that are not finished, opened one at a time.
+
+        Whoever computes elsewhere may ask for the next job before this one is done; what another process has in hand
+        is tried again only once the others have been given out.
+
+        Raises:
+            GeosegError: An error of the only scene, or one that concerns all.
+        """
+        yield from self._turns(range(len(self.scenes)))
+        self._last_turn = True
+        yield from self._turns(self._deferred)
+
+    @contextmanager
+    def sparing_others(self, job: Any) -> Iterator[None]:
+        """Keep an error of one scene among several for `finish`, and tell it in a warning; take note of success."""
+        try:
+            yield
+        except Exception as error:
+            number, began = self._running.pop(id(job), (None, 0.0))
+            if number is None:
+                raise
+            # Another process has it in hand, or has finished it since it was opened.
+            if isinstance(error, LockedError | OutputError) and self._several and not self._last_turn:
+                self._deferred.append(number)
+                return
+            self._add(number, error, time.monotonic() - began)
+        else:
+            number, began = self._running.pop(id(job), (None, 0.0))
+            if number is not None and not self._dry_run:
+                self._done(number, job, time.monotonic() - began)
+
+    def number_of(self, job: Any) -> int | None:
+        """Return the number of the scene of a job that is at work; None for a job that is not a scene's."""
+        return self._running.get(id(job), (None, 0.0))[0]
+
+    def results(self) -> Iterator[SceneResult]:
+        """Yield what became of each scene so far."""
+        for number, scene in enumerate(self.scenes):
+            yield self._results[number] or SceneResult(str(scene), self._files(number), "not done", exit_code=None)
+
+    def to_json(self, error: str | None = None, exit_code: int | None = None) -> dict[str, Any]:
+        """Return what became of the scenes as JSON values: an entry for each, and sums.
+
+        Args:
+            error: What ended the work early, if anything did.
+            exit_code: Its exit status.
+        """
+        results, counts = list(self.results()), self.counts()
+        return {
+            "scenes": [result.to_json() for result in results],
+            **{status.replace(" ", "_"): counts[status] for status in get_args(Status)},
+            "pixels": sum(result.pixels or 0 for result in results),
+            "error": error,
+            "exit_code": self.exit_code if exit_code is None else exit_code,
+        }
+
+    def counts(self) -> Counter[Status]:
+        """Return the number of scenes by status."""
+        return Counter(result.status for result in self.results())
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of the failures, that of `InputError` if these differ; 0 without any."""
+        codes = {error.exit_code for error in self._faults.values()}
+        return codes.pop() if len(codes) == 1 else InputError.exit_code if codes else 0
+
+    def finish(self) -> None:
+        """Raise an error if scenes failed; its details have one line for each, and its status is theirs.
+
+        Raises:
+            GeosegError: Scenes failed. If their statuses differ, it is an InputError.
+        """
+        count, total = len(self._faults), len(self.scenes)
+        if self._dry_run:
+            summary = f"{count} of {total} {self.noun}s cannot be {self.verb}; repair these or leave them out"
+        else:
+            finished = f", {total - count} finished" if count < total else ""
+            advice = "repair these or leave them out: the same command does only what is missing"
+            summary = f"{count} of {total} {self.noun}s could not be {self.verb}{finished}; {advice}"
+        raise_together({self.scenes[number]: self._faults[number] for number in sorted(self._faults)}, summary)
+
+    @property
+    def _several(self) -> bool:
+        return len(self.scenes) > 1
+
+    def _turns(self, numbers: Sequence[int]) -> Iterator[J]:
+        """Yield the jobs of these scenes."""
+        for number in numbers:
+            if self._results[number] is not None:
+                continue
+            began = time.monotonic()
+            try:
+                job = self.open(number)
+            except Exception as error:
+                self._add(number, error, time.monotonic() - began)
+                continue
+            if job is None:
+                self._results[number] = SceneResult(str(self.scenes[number]), self._files(number), "done before")
+                continue
+            self._running[id(job)] = number, began
+            yield job
+
+    def _done(self, number: int, job: J, seconds: float) -> None:
+        facts = self.facts(job)
+        self._results[number] = SceneResult(
+            str(self.scenes[number]), self._files(number), "done", pixels=facts.pixels, seconds=seconds,
+            classes=facts.classes,
+        )  # fmt: skip
+
+    def _add(self, number: int, error: Exception, seconds: float | None = None) -> None:
+        """Take note of an error of one scene.
+
+        Raises:
+            GeosegError: This error, if there is only one scene or the others would meet it too.
+        """
+        if not isinstance(error, GeosegError) and (not self._several or self._stops is None or self._stops(error)):
+            raise error
+        fault = error if isinstance(error, GeosegError) else _unforeseen(error)
+        scene = self.scenes[number]
+        message = " ".join(str(fault).split())
+        self._results[number] = SceneResult(
+            str(scene), self._files(number), "failed", message, fault.exit_code, seconds=seconds
+        )
+        self._faults[number] = fault.with_traceback(None)
+        if not self._several or isinstance(error, _FATAL) or (self._stops is not None and self._stops(error)):
+            raise error
+        log.warning("not %s: %s", self.verb, named(scene, fault))
+
+    def _files(self, number: int) -> tuple[Path, ...]:
+        return (*self.outputs(number), self.record(number))
+
+
+def _unforeseen(error: Exception) -> GeosegError:
+    """What is told of an error that geoseg did not foresee."""
+    fault = GeosegError(
+        f"internal error: {type(error).__name__}: {first_line(error)} (--debug shows where; please report it)"
+    )
+    fault.__cause__ = error
+    return fault
