@@ -96,11 +96,12 @@ if TYPE_CHECKING:
     help="How overlapping windows are combined.",
 )
 @block_size_option
-@click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 8 on a GPU]")
+@click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 4 on a GPU]")
 @click.option(
     "--workers",
     type=int,
-    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8]",
+    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8, or 16 with a "
+    "GPU]",
 )
 @device_options
 @assume_crs_option

@@ -82,7 +82,7 @@ def predict(
         overlap: Overlap of the windows in pixels; None is the model's.
         blend: How overlapping windows are combined.
         block_size: Side of a block in pixels. It affects memory, not the result.
-        batch_size: Windows per forward pass; None is 1 on a CPU and 8 on a GPU.
+        batch_size: Windows per forward pass; None is 1 on a CPU and 4 on a GPU.
         workers: Number of threads; None is the number of cores, at most 8.
         device: As in `train`.
         precision: As in `train`.

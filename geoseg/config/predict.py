@@ -56,8 +56,8 @@ class PredictConfig(Opening):
         overlap: Overlap of the windows in pixels; None is the model's.
         blend: How overlapping windows are combined.
         block_size: Side of a block in pixels, a multiple of 512. It affects memory, not the result.
-        batch_size: Windows per forward pass; None is 1 on a CPU and 8 on a GPU.
-        workers: Number of threads; None is the number of cores, at most 8.
+        batch_size: Windows per forward pass; None is 1 on a CPU and 4 on a GPU.
+        workers: Number of threads; None is the number of cores, at most 8, beside a GPU 16.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: Arithmetic of the network.
         assume_crs: CRS of scenes that have none.

@@ -28,6 +28,7 @@ from geoseg.outputs.delivery import PREDICTED, Delivery, undelivered
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.prediction.bands import open_for
+from geoseg.prediction.device_pipeline import DevicePredictor
 from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
@@ -92,7 +93,7 @@ class PredictJob(BlockJob):
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
-        self.workers = config.workers or default_workers()
+        self.workers = config.workers or default_workers(self.device.type)
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
             self.extent = extent_of(self.scene, config.bounds)
@@ -227,14 +228,15 @@ class PredictJob(BlockJob):
     @contextmanager
     def stages(self) -> Iterator[Stages[Any, Any]]:
         """Yield what computes a block of the map."""
-        predictor = Predictor(
+        kind = DevicePredictor if self.device.type == "cuda" else Predictor
+        predictor = kind(
             self.scene, self.model, self.plan, self.device, self.precision, self.config.blend,
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
             conversion=self.fit.conversion, blocks=self._computed,
         )  # fmt: skip
         rows = self.plan.blocks.block_shape[0] + 2 * self.plan.halo
         with self.scene.caching(rows), predictor:
-            yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene)
+            yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene, predictor.depth)
 
     def worker_settings(self) -> PredictConfig | None:
         """Return the settings for this scene alone; None if the model has no file that is known."""

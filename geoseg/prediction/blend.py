@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,22 @@ from geoseg.config import Blend
 from geoseg.grid import Grid, Span, Window, touching
 
 Field = NDArray[np.float32]
+"""Logits (rows, cols, K). Where a `Space` on a device is given, it is a float32 tensor of the same shape."""
+
+
+class Space:
+    """Where fields are: arrays of the CPU, or for a subclass tensors on a device."""
+
+    def empty(self, shape: tuple[int, int, int]) -> Any:
+        """Return a field whose values have no meaning."""
+        return np.empty(shape, np.float32)
+
+    def ramp(self, length: int, blend: Blend) -> Any:
+        """Return `ramp` there."""
+        return ramp(length, blend)
+
+
+CPU = Space()
 
 
 def ramp(length: int, blend: Blend) -> NDArray[np.float32]:
@@ -40,8 +57,13 @@ def ramp(length: int, blend: Blend) -> NDArray[np.float32]:
 
 
 def blend_windows(
-    grid: Grid, area: Window, stride: int, blend: Blend, logits: Callable[[tuple[int, int]], Field]
-) -> tuple[Field, Window]:
+    grid: Grid,
+    area: Window,
+    stride: int,
+    blend: Blend,
+    logits: Callable[[tuple[int, int]], Any],
+    space: Space = CPU,
+) -> tuple[Any, Window]:
     """Return the blended field over `area`.
 
     Args:
@@ -52,6 +74,7 @@ def blend_windows(
         logits: Function from a lattice position to the logits of its window, float32
             (ceil(rows / stride), ceil(cols / stride), K). It is called once for each window that touches `area`, in
             raster order.
+        space: Where the logits are, and the field is to be.
 
     Returns:
         The field, float32 (rows, cols, K), and the cells that it covers.
@@ -59,15 +82,15 @@ def blend_windows(
     cells = Window(_cells(area.rows, stride), _cells(area.cols, stride))
     rows = tuple(_cells(span, stride) for span in grid.row_spans)
     cols = tuple(_cells(span, stride) for span in grid.col_spans)
-    field: Field | None = None
+    field: Any = None
     covered = cells.rows.start
     for i in touching(rows, cells.rows):
-        strip = _blend_row(cells.cols, rows[i].intersect(cells.rows), rows[i], cols, blend, partial(_at, logits, i))
+        keep = rows[i].intersect(cells.rows)
+        strip = _blend_row(cells.cols, keep, rows[i], cols, blend, partial(_at, logits, i), space)
         if field is None:
-            field = np.empty((*cells.shape, strip.shape[2]), dtype=np.float32)
-        part = rows[i].intersect(cells.rows)
-        _join(field, strip, part, cells.rows.start, covered, _overlap(rows, i), blend, axis=0)
-        covered = max(covered, part.stop)
+            field = space.empty((*cells.shape, strip.shape[2]))
+        _join(field, strip, keep, cells.rows.start, covered, _overlap(rows, i), blend, 0, space)
+        covered = max(covered, keep.stop)
     assert field is not None
     return field, cells
 
@@ -78,24 +101,26 @@ def _blend_row(
     rows: Span,
     cols: tuple[Span, ...],
     blend: Blend,
-    logits: Callable[[int], Field],
-) -> Field:
+    logits: Callable[[int], Any],
+    space: Space,
+) -> Any:
     """Blend the windows of one lattice row along the columns, within its rows `keep`."""
-    strip: Field | None = None
+    strip: Any = None
     covered = target.start
     for j in touching(cols, target):
         window = logits(j)[keep.within(rows)]
         if strip is None:
-            strip = np.empty((len(keep), len(target), window.shape[2]), dtype=np.float32)
+            strip = space.empty((len(keep), len(target), window.shape[2]))
         part = cols[j].intersect(target)
-        _join(strip, window[:, part.within(cols[j])], part, target.start, covered, _overlap(cols, j), blend, axis=1)
+        piece = window[:, part.within(cols[j])]
+        _join(strip, piece, part, target.start, covered, _overlap(cols, j), blend, 1, space)
         covered = max(covered, part.stop)
     assert strip is not None
     return strip
 
 
 def _join(
-    out: Field, new: Field, part: Span, origin: int, covered: int, overlap: Span, blend: Blend, axis: int
+    out: Any, new: Any, part: Span, origin: int, covered: int, overlap: Span, blend: Blend, axis: int, space: Space
 ) -> None:
     """Add `new`, which covers `part` of the axis, to `out`: interpolate within `overlap`, as far as `out` is covered,
     and copy the rest."""
@@ -103,14 +128,14 @@ def _join(
     target = out if axis == 0 else out.swapaxes(0, 1)
     source = new if axis == 0 else new.swapaxes(0, 1)
     if len(shared):
-        t = ramp(len(overlap), blend)[shared.within(overlap)][:, None, None]
+        t = space.ramp(len(overlap), blend)[shared.within(overlap)][:, None, None]
         before = target[shared.start - origin : shared.stop - origin]
         before += t * (source[shared.within(part)] - before)
     fresh = Span(max(part.start, shared.stop), part.stop)
     target[fresh.start - origin : fresh.stop - origin] = source[fresh.within(part)]
 
 
-def _at(logits: Callable[[tuple[int, int]], Field], i: int, j: int) -> Field:
+def _at(logits: Callable[[tuple[int, int]], Any], i: int, j: int) -> Any:
     return logits((i, j))
 
 

@@ -16,7 +16,7 @@ import torch
 from geoseg.errors import SettingError
 from geoseg.grid import lattice
 from geoseg.model.file import Model
-from geoseg.prediction.plan import MEMO_BYTES, Plan, neighbourhood
+from geoseg.prediction.plan import MEMO_BYTES, Plan, neighbourhood, pipeline_depth
 from geoseg.raster.scene import Scene
 from geoseg.recipes import ENCODER_STRIDE, STRIDE, SuperpixelConfig, WindowConfig
 from geoseg.segments.superpixels import halo, reach
@@ -51,6 +51,7 @@ class Demand:
         on_cpu: Whether the network runs on the CPU, where each thread computes a window.
         cache_bytes: Size of GDAL's cache.
         steps: From superpixel to superpixel, to all on which a class depends.
+        depth: How many blocks are prepared, and how many finished, at the same time.
     """
 
     shape: tuple[int, int]
@@ -66,6 +67,7 @@ class Demand:
     on_cpu: bool
     cache_bytes: int
     steps: int = 0
+    depth: int = 1
 
     @property
     def peak(self) -> int:
@@ -82,6 +84,9 @@ class Demand:
         Descriptors and the graph of superpixels take less than the colours, which are dropped before them.
         """
         read = math.prod(self._around_block(self._core + halo(self.superpixels.size, self.superpixels.iterations)))
+        if self.depth > 1:
+            # Several blocks wait before the middle stage and after it; their colours and cells are on the GPU.
+            return 3 * self.depth * read * (16 + self.bands * self.itemsize)
         return read * (30 + self.bands * (2 + self.itemsize))
 
     @property
@@ -153,6 +158,7 @@ def demand_of(
         scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.spec.classes,
         model.superpixels, WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers,
         device.type == "cpu", scene.cache_bytes(rows + 2 * plan.halo), plan.steps,
+        pipeline_depth(device.type, workers, len(plan.blocks)),
     )  # fmt: skip
 
 

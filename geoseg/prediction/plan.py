@@ -14,21 +14,36 @@ from geoseg.segments.superpixels import halo, reach
 MEMO_BYTES = 512 << 20
 """Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
 
-_MAX_WORKERS = 8
+_MAX_WORKERS = {"cuda": 16}
+_MAX_WORKERS_ON_CPU = 8
+
+_MAX_DEPTH = 8
 
 
-def default_workers() -> int:
-    """Return the default number of threads: the number of cores, at most 8.
+def default_workers(device_type: str = "cpu") -> int:
+    """Return the default number of threads: the number of cores, at most 8, or beside a GPU of type "cuda" 16.
 
     Superpixels do not get faster with more threads, because they wait for the next block to be read. In prediction each
-    thread needs some 200 MB for the activations of its window.
+    thread needs some 200 MB for the activations of its window, or beside a GPU for the pixels of its block.
     """
-    return min(_MAX_WORKERS, os.cpu_count() or 1)
+    return min(_MAX_WORKERS.get(device_type, _MAX_WORKERS_ON_CPU), os.cpu_count() or 1)
+
+
+def pipeline_depth(device_type: str, workers: int, blocks: int) -> int:
+    """Return how many blocks are prepared at the same time, and how many finished, by so many threads.
+
+    One of each, in which several threads work on one block; beside a GPU of type "cuda", one thread works on one block.
+    """
+    return max(1, min(_MAX_DEPTH, workers // 2, blocks)) if device_type == "cuda" else 1
 
 
 def default_batch_size(device_type: str) -> int:
-    """Return the default number of windows per forward pass on a device of type "cpu", "cuda" or "mps"."""
-    return 1 if device_type == "cpu" else 8
+    """Return the default number of windows per forward pass on a device of type "cpu", "cuda" or "mps".
+
+    As many as a block of the default size needs for the first time. More would not pay: on an H100, one window at a
+    time already has three quarters of the speed of 64 (`docs/performance.md`).
+    """
+    return 1 if device_type == "cpu" else 4
 
 
 @dataclass(frozen=True)

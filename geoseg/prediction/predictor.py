@@ -142,7 +142,12 @@ class Predictor:
         conversion: Turns pixels into those that the model knows; None takes them as they are.
         teaching: Describe superpixels for `observe`, whether or not the model was taught.
         blocks: Numbers of the blocks that will be computed, ascending; None for all. Logits are kept for these alone.
+
+    Attributes:
+        depth: How many blocks to prepare at the same time, and how many to finish.
     """
+
+    depth = 1
 
     def __init__(
         self,
@@ -266,9 +271,8 @@ class Predictor:
         if blended is None or superpixels is None or described is None:
             return None
         assert described.features is not None
-        area, cells = self.plan.pooled(prepared.block), blended.cells
+        area, offset = self.plan.pooled(prepared.block), self._offset(prepared, blended)
         labels = superpixels.labels[area.within(prepared.area)]
-        offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
         count = len(superpixels.ids) - 1
         clusters = self.stages.observe(blended.field, labels, count, described, offset, self.workers)
         return Observed(prepared.block, area, labels, superpixels.ids, described.features, clusters[1:])
@@ -279,15 +283,23 @@ class Predictor:
         classes = np.zeros(count + 1, np.dtype(self.model.classes.dtype))
         confidence = np.zeros(count + 1, np.uint8)
         if blended is not None and prepared.superpixels is not None:
-            area, cells = self.plan.pooled(prepared.block), blended.cells
-            labels = prepared.superpixels.labels[area.within(prepared.area)]
-            offset = (area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE)
-            ids, probability = self.stages.classify(
-                blended.field, labels, count, prepared.described, offset, self.workers
-            )
+            labels = prepared.superpixels.labels[self.plan.pooled(prepared.block).within(prepared.area)]
+            means = self._means(prepared, blended, labels)
+            ids, probability = self.stages.classify_means(means, prepared.described, self.workers)
             classes[:] = ids
             confidence[1:] = np.clip(np.rint(probability[1:] * 255), 1, 255)
         return {"classes": classes, **({"confidence": confidence} if self.confidence else {})}
+
+    def _means(self, prepared: Prepared, blended: Blended, labels: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the mean logits of the superpixels, (count + 1, K); see `Stages.means`."""
+        assert prepared.superpixels is not None
+        count, offset = len(prepared.superpixels.ids) - 1, self._offset(prepared, blended)
+        return self.stages.means(blended.field, labels, count, offset, self.workers)
+
+    def _offset(self, prepared: Prepared, blended: Blended) -> tuple[int, int]:
+        """Return (row, col) of the first pooled pixel within the first cell of the field."""
+        area, cells = self.plan.pooled(prepared.block), blended.cells
+        return area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE
 
     def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
         """Return the windows that are not in the memo, in batches of one shape with the same edges."""

@@ -59,6 +59,10 @@ class Stages:
         conversion: Turns pixels into those that the model knows; None takes them as they are.
         rounds: Rounds of smoothing; without effect on a model without experts.
         teaching: Describe superpixels for `observe`, whether or not the model was taught.
+
+    Attributes:
+        dtype: Type of the pixels as the model knows them.
+        colour_scale: Offset and scale of the bands for superpixels; see `geoseg.raster.statistics.colour_scale`.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class Stages:
         if teaching:
             self._featured = Featured(self._experts, model.stats, start_of(model))
         self._class_ids = np.array(model.classes.class_of_cluster(), np.int64)
-        self._offset, self._scale = colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
+        self.dtype, self.colour_scale = dtype, colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
     def normalise(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_], edges: Edges = ALL_EDGES
@@ -99,12 +103,12 @@ class Stages:
         Returns:
             float32 (bands, H, W) for `forward`.
         """
-        image, pads = self._model.stats.normalise(self._converted(pixels), valid), self._pads(valid.shape, edges)
+        image, pads = self._model.stats.normalise(self.converted(pixels), valid), self.pads(valid.shape, edges)
         # Most windows of a large scene lie inside it; np.pad would copy them.
         return np.pad(image, ((0, 0), *pads), mode="edge") if any(map(any, pads)) else image
 
-    def _pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Pixels to add before and after the rows, and the columns, of a window."""
+    def pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the pixels to add before and after the rows, and the columns, of a window."""
         spec = self._model.network.spec
         context, multiple = spec.context, spec.stride
         (top, bottom), (left, right) = (
@@ -113,7 +117,8 @@ class Stages:
         )
         return (top, bottom), (left, right)
 
-    def _converted(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def converted(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels as the model knows them."""
         return pixels if self._conversion is None else self._conversion.apply(pixels)
 
     def cut(
@@ -136,9 +141,9 @@ class Stages:
             threads: How many threads to use; the result does not depend on it.
             backend: Implementation of the iterations; the result does not depend on it.
         """
-        settings = self._model.superpixels
+        settings, (offset, scale) = self._model.superpixels, self.colour_scale
         return segment(
-            colour(self._converted(pixels), valid, offset=self._offset, scale=self._scale, threads=threads),
+            colour(self.converted(pixels), valid, offset=offset, scale=scale, threads=threads),
             valid,
             size=settings.size,
             compactness=settings.compactness,
@@ -161,14 +166,18 @@ class Stages:
             edges: Their edges.
         """
         batch = torch.from_numpy(images).to(self._device, self._precision)
+        result: NDArray[np.float32] = self.logits(batch, shape, edges).cpu().numpy()
+        return result
+
+    def logits(self, batch: torch.Tensor, shape: tuple[int, int], edges: Edges = ALL_EDGES) -> torch.Tensor:
+        """Return what `forward` does as a tensor on the device, of a batch that is there in the network's precision."""
         with torch.inference_mode():
             logits: torch.Tensor = self._network(batch.contiguous(memory_format=torch.channels_last))  # (B, K, h, w)
-        rows, cols = (
-            slice(before // STRIDE, before // STRIDE - -length // STRIDE)
-            for (before, _), length in zip(self._pads(shape, edges), shape, strict=True)
-        )
-        result: NDArray[np.float32] = logits[..., rows, cols].permute(0, 2, 3, 1).float().cpu().numpy()
-        return result
+            rows, cols = (
+                slice(before // STRIDE, before // STRIDE - -length // STRIDE)
+                for (before, _), length in zip(self.pads(shape, edges), shape, strict=True)
+            )
+            return logits[..., rows, cols].permute(0, 2, 3, 1).float()
 
     def describe(
         self,
@@ -190,10 +199,10 @@ class Stages:
         """
         if self._featured is not None:
             valid = labels > 0 if valid is None else valid
-            return self._featured.describe(self._converted(pixels), valid, labels, count, threads)
+            return self._featured.describe(self.converted(pixels), valid, labels, count, threads)
         if self._experts is None:
             return None
-        return self._experts.describe(self._converted(pixels), labels, count, threads)
+        return self._experts.describe(self.converted(pixels), labels, count, threads)
 
     def posterior(
         self, logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, described: Described
@@ -203,7 +212,7 @@ class Stages:
         The arguments are those of `classify`, for a model with experts.
         """
         assert self._experts is not None
-        means = _means(logits, labels, count, (0, 0), 1)
+        means = self.means(logits, labels, count)
         return means, self._experts.posterior(means, described)
 
     def observe(
@@ -220,7 +229,7 @@ class Stages:
         The arguments are those of `classify`, for stages that describe superpixels for teaching.
         """
         assert self._featured is not None
-        return self._featured.clusters(_means(logits, labels, count, offset, threads), described, threads)
+        return self._featured.clusters(self.means(logits, labels, count, offset, threads), described, threads)
 
     def classify(
         self,
@@ -250,7 +259,19 @@ class Stages:
             Class ids in 1..C, int64 (count + 1,), with 0 for no superpixel; and probabilities in (0, 1], float32
             (count + 1,), whose first value has no meaning.
         """
-        means = _means(logits, labels, count, offset, threads)
+        return self.classify_means(self.means(logits, labels, count, offset, threads), described, threads)
+
+    def means(
+        self, logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, offset: tuple[int, int] = (0, 0),
+        threads: int = 1,
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """Return the mean logits of superpixels, float32 (count + 1, K); the arguments are those of `classify`."""
+        return region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads)
+
+    def classify_means(
+        self, means: NDArray[np.float32], described: Described | None, threads: int = 1
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return what `classify` does, of the mean logits of superpixels, float32 (count + 1, K)."""
         if described is None:
             ids, probability = classify(means)
         elif self._taught is not None:
@@ -261,12 +282,6 @@ class Stages:
             ids, probability = self._experts.classify(means, described, threads)
         ids[0] = 0
         return self._class_ids[ids], probability
-
-
-def _means(
-    logits: NDArray[np.float32], labels: NDArray[np.int32], count: int, offset: tuple[int, int], threads: int
-) -> NDArray[np.float32]:
-    return region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads)
 
 
 def _colour_dtype(trained: str, dtype: np.dtype[Any]) -> str:

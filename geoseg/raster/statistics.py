@@ -82,12 +82,16 @@ class BandStats:
 
         One wild value would otherwise reach all that the network sees at the same time, or overflow.
         """
-        if not _is_wide(pixels.dtype):
-            return pixels
+        fences = self.fences(pixels.dtype)
+        return pixels if fences is None else np.clip(pixels, *fences)
+
+    def fences(self, dtype: np.dtype[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return the fences, float32 (bands, 1, 1) each, for pixels with more than 16 bits; None for others."""
+        if not _is_wide(dtype):
+            return None
         low, high = (np.asarray(value, dtype=np.float64)[:, None, None] for value in (self.low, self.high))
         margin = FENCE * (high - low)
-        clipped: NDArray[Any] = np.clip(pixels, (low - margin).astype(np.float32), (high + margin).astype(np.float32))
-        return clipped
+        return (low - margin).astype(np.float32), (high + margin).astype(np.float32)
 
 
 def is_srgb(dtype: str, bands: int) -> bool:

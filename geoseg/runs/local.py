@@ -1,13 +1,15 @@
-"""Compute the blocks of a run on this machine, in a pipeline of three threads.
+"""Compute the blocks of a run on this machine, in a pipeline of three threads, or of more.
 
 The heaviest stage of each block runs in the calling thread. The stage before it runs in a second thread, one block
-ahead; the stage after it and the writing run in a third thread, one block behind.
+ahead; the stage after it and the writing run in a third thread, one block behind. Where a device does the middle stage,
+the CPU does the others for several blocks at the same time.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,12 +82,15 @@ class Stages(Generic[Before, Middle]):
         middle: Second stage, with the result of `before`. Runs in the calling thread.
         after: Third stage, with the results of `before` and `middle`. Runs in a thread, one block behind.
         check: Called before a block is kept; raises if its input has changed since the run began.
+        depth: 1 for one thread for each stage. More is for twice as many threads that the first and the last stage
+            share, each thread with one block.
     """
 
     before: Callable[[Block], Before]
     middle: Callable[[Before], Middle]
     after: Callable[[Before, Middle], Result]
     check: Callable[[], None] = lambda: None
+    depth: int = 1
 
 
 def compute(
@@ -156,24 +161,28 @@ class _Queue:
 
 def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Generator[Receipt]:
     """Compute the blocks of the queue, and yield their receipts in order."""
-    block = queue.next()
-    if block is None:
-        return
-    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
-        preparing = ahead.submit(stages.before, block)
-        finishing: Future[Receipt] | None = None
-        while block is not None:
-            prepared = preparing.result()
-            following = queue.next()
-            if following is not None:
-                preparing = ahead.submit(stages.before, following)
+    threads = 2 * stages.depth
+    several = stages.depth > 1
+    with ThreadPoolExecutor(threads if several else 1) as ahead, ThreadPoolExecutor(1) as alone:
+        behind = ahead if several else alone
+        preparing: deque[tuple[Block, Future[Before]]] = deque()
+        finishing: deque[Future[Receipt]] = deque()
+
+        def prepare() -> None:
+            while len(preparing) < (threads if several else 1) and (block := queue.next()) is not None:
+                preparing.append((block, ahead.submit(stages.before, block)))
+
+        prepare()
+        while preparing:
+            block, future = preparing.popleft()
+            prepared = future.result()
+            prepare()
             computed = stages.middle(prepared)
-            if finishing is not None:
-                yield finishing.result()
-            finishing = behind.submit(_finish, stages, run, block, prepared, computed)
-            block = following
-        if finishing is not None:
-            yield finishing.result()
+            if len(finishing) == stages.depth:
+                yield finishing.popleft().result()
+            finishing.append(behind.submit(_finish, stages, run, block, prepared, computed))
+        while finishing:
+            yield finishing.popleft().result()
 
 
 def _finish(stages: Stages[Before, Middle], run: Run, block: Block, prepared: Before, computed: Middle) -> Receipt:

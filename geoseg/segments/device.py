@@ -8,7 +8,11 @@ floating point as long as they fit its mantissa, in whatever order a device adds
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +25,36 @@ from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
 from geoseg.segments.lattice import Backend, Domain, SlicParameters, connect, cpu_backend
 from geoseg.segments.nearest import CANDIDATES
 from geoseg.segments.superpixels import Superpixels
+
+log = logging.getLogger(__name__)
+
+LAUNCHES = Lock()
+"""Held while kernels are launched: Triton compiles them at the first launch, and not in two threads at once."""
+
+
+@cache
+def triton_kernels(device: torch.device) -> Any:
+    """Return the module `geoseg.segments.triton_kernels` if its kernels run on a device, else None.
+
+    They need a GPU of NVIDIA's, Triton, which comes with PyTorch for these, and a compiler of C.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        from geoseg.segments import triton_kernels as kernels
+
+        random = np.random.default_rng(0)
+        colours = torch.from_numpy(random.integers(-6400, 6400, (1, 3, 64, 64)).astype(np.int16)).to(device)
+        valid = torch.from_numpy(random.random((1, 64, 64)) > 0.05).to(device)
+        given = colours, valid, SlicParameters(16, 10.0, 3), (slice(None), slice(None)), (64, 64)
+        with LAUNCHES:
+            found = kernels.iterations(*given)
+        if not torch.equal(found, tensor_iterations(*given)):
+            raise RuntimeError("they give other superpixels than torch's operations")
+    except Exception as error:  # what a missing or an old Triton raises is its own affair
+        log.warning("%s: superpixels are slower than they could be: Triton's kernels do not run (%s)", device, error)
+        return None
+    return kernels
 
 
 @dataclass(frozen=True)
@@ -39,17 +73,31 @@ class TorchBackend:
         _parallel_map: ParallelMap,
     ) -> NDArray[np.uint8]:
         """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T)."""
-        (top, left), (H, W) = domain.corner, domain.shape
-        # Smoothing reads one pixel beyond the domain.
-        rows, cols = slice(max(top - 1, 0), top + H + 1), slice(max(left - 1, 0), left + W + 1)
-        inner = slice(min(top, 1), min(top, 1) + H), slice(min(left, 1), min(left, 1) + W)
-        choice = segment_iterations(
-            torch.from_numpy(colours[None, :, rows, cols]).to(self.device),
-            torch.from_numpy(valid[None, rows, cols]).to(self.device),
-            parameters, inner, domain.inside,
-        )  # fmt: skip
-        result: NDArray[np.uint8] = choice[0, slice(*domain.rows), slice(*domain.cols)].cpu().numpy()
+        there = torch.from_numpy(colours).to(self.device), torch.from_numpy(valid).to(self.device)
+        result: NDArray[np.uint8] = choices(*there, domain, parameters).cpu().numpy()
         return result
+
+
+def choices(
+    colours: Tensor, valid: Tensor, domain: Domain, parameters: SlicParameters, largest: float | None = None
+) -> Tensor:
+    """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T), on the device of the arguments.
+
+    Args:
+        colours: int16 (channels, rows, cols), from `geoseg.segments.superpixels.colour`.
+        valid: bool (rows, cols).
+        domain: The part of these arrays to compute.
+        parameters: Of the segmentation.
+        largest: Largest absolute colour, if it is known; else it is looked for, and the device waited for.
+    """
+    (top, left), (H, W) = domain.corner, domain.shape
+    # Smoothing reads one pixel beyond the domain.
+    rows, cols = slice(max(top - 1, 0), top + H + 1), slice(max(left - 1, 0), left + W + 1)
+    inner = slice(min(top, 1), min(top, 1) + H), slice(min(left, 1), min(left, 1) + W)
+    choice = segment_iterations(
+        colours[None, :, rows, cols], valid[None, rows, cols], parameters, inner, domain.inside, largest
+    )
+    return choice[0, slice(*domain.rows), slice(*domain.cols)]
 
 
 def backend_for(device: torch.device) -> Backend:
@@ -63,6 +111,7 @@ def segment_iterations(
     parameters: SlicParameters,
     inner: tuple[slice, slice] = (slice(None), slice(None)),
     inside: tuple[int, int] | None = None,
+    largest: float | None = None,
 ) -> Tensor:
     """Return the choice of each pixel of each cell.
 
@@ -72,11 +121,30 @@ def segment_iterations(
         parameters: of the segmentation.
         inner: slices (rows, cols) of the part that is cut into cells; pixels around it only take part in smoothing.
         inside: (rows, cols) of the scene from the first pixel of that part on; None for the shape of the part.
+        largest: as for `choices`.
 
     Returns:
         uint8 (patches, cell rows, cell cols, T): 0..8 is one of the 3 x 3 cells around the pixel's own, in raster
         order; `NONE` is an invalid pixel, or padding. T is `tile_pixels(size)`.
     """
+    kernels = triton_kernels(colours.device)
+    if kernels is not None and kernels.fits(colours, parameters.size):
+        height, width = valid[..., inner[0], inner[1]].shape[-2:] if inside is None else inside
+        with LAUNCHES:
+            found: Tensor = kernels.iterations(colours, valid, parameters, inner, (height, width))
+        return found
+    return tensor_iterations(colours, valid, parameters, inner, inside, largest)
+
+
+def tensor_iterations(
+    colours: Tensor,
+    valid: Tensor,
+    parameters: SlicParameters,
+    inner: tuple[slice, slice] = (slice(None), slice(None)),
+    inside: tuple[int, int] | None = None,
+    largest: float | None = None,
+) -> Tensor:
+    """Return what `segment_iterations` does, by operations of torch alone."""
     size, channels = parameters.size, colours.shape[1]
     pitch, factor, bound = scale(parameters.compactness, channels)
     steps = torch.round(_smooth(colours, valid).float() * float(factor)).clamp(-bound, bound)
@@ -85,7 +153,8 @@ def segment_iterations(
     place = torch.from_numpy(places(size, pitch)).to(valid.device).T.float()  # (2, T)
     tiles = _cells(steps, size)
     points = torch.cat([place.expand(*tiles.shape[:3], 2, -1), tiles], dim=3)  # (B, I, J, 2 + C, T)
-    points = points.to(exact_type(pitch, float(steps.abs().amax()), channels, size))
+    top = float(steps.abs().amax()) if largest is None else min(bound, largest * float(factor) + 1)
+    points = points.to(exact_type(pitch, top, channels, size))
     count = known.sum(-1, dtype=torch.int32)
     height, width = inside or valid.shape[-2:]
     centres, alive = _first_centres(points, known, count, size, (height, width)), count > 0

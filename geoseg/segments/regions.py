@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from geoseg.kernels import Range, compiled, stripes, worker_threads
 
-_FRACTION = float(1 << 14)
+FRACTION = float(1 << 14)
 """Steps of the fixed-point numbers in 1."""
 
-_LIMIT = float(1 << 16)
+LIMIT = float(1 << 16)
 """Largest absolute value of a field."""
 
 
@@ -47,8 +47,8 @@ def region_means(
         threads: number of threads.
     """
     # In place: with many classes, each copy of the field is large.
-    scaled = np.clip(field, -_LIMIT, _LIMIT)
-    scaled *= np.float32(_FRACTION)
+    scaled = np.clip(field, -LIMIT, LIMIT)
+    scaled *= np.float32(FRACTION)
     fixed = np.rint(scaled, out=scaled).astype(np.int32)
     del scaled
 
@@ -64,7 +64,7 @@ def region_means(
     for more_sums, more_sizes in parts[1:]:
         sums += more_sums
         sizes += more_sizes
-    means: NDArray[np.float32] = (sums / (np.maximum(sizes, 1) * _FRACTION)[:, None]).astype(np.float32)
+    means: NDArray[np.float32] = (sums / (np.maximum(sizes, 1) * FRACTION)[:, None]).astype(np.float32)
     means[0] = 0
     return means
 
@@ -81,7 +81,9 @@ def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def paint(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
     """Return the value of each pixel's region, (rows, cols); values: (regions + 1,), labels: int32 (rows, cols)."""
-    return values[labels]
+    painted = np.empty(labels.shape, values.dtype)
+    _paint(values, labels, painted)
+    return painted
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,14 @@ def first_pixels(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int6
     _find_first(labels, first)
     rows, cols = np.divmod(first, labels.shape[1])
     return np.where(first < 0, -1, rows), np.where(first < 0, -1, cols)
+
+
+@compiled
+def _paint(values: Any, labels: Any, painted: Any) -> None:
+    rows, cols = labels.shape
+    for row in range(rows):
+        for col in range(cols):
+            painted[row, col] = values[labels[row, col]]
 
 
 @compiled

@@ -29,13 +29,14 @@ Invalid pixels have no influence on anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoseg.kernels import Range, stripes, worker_threads
+from geoseg.kernels import ParallelMap, Range, stripes, worker_threads
 from geoseg.segments.colours import LEVELS, STEPS, lab_of_bytes, lab_of_numbers, root_table, scaled, xyz_table
 from geoseg.segments.lattice import (
     PASSES,
@@ -54,6 +55,10 @@ _LABEL_REACH = 2 * PASSES + 2
 
 _REGION_REACH = 2
 """Cells between a pixel and the furthest pixel of its superpixel."""
+
+
+Chooser = Callable[[Domain, SlicParameters, int, ParallelMap], NDArray[np.uint8]]
+"""Computes the choices of the cells of a domain of an array that it knows; see `geoseg.segments.lattice.Backend`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +197,43 @@ def segment(
     Raises:
         ValueError: wrong shapes, dtypes or ranges; or an id exceeds uint32 (billions of pixels in very small cells).
     """
-    H, W = _check_colours(colours, valid)
+    shape = _check_colours(colours, valid)
+
+    def choose(
+        domain: Domain, parameters: SlicParameters, threads: int, parallel_map: ParallelMap
+    ) -> NDArray[np.uint8]:
+        return backend(colours, valid, domain, parameters, threads, parallel_map)
+
+    return segment_by(
+        choose, shape, size=size, compactness=compactness, iterations=iterations, min_size=min_size, origin=origin,
+        scene_shape=scene_shape, core=core, threads=threads,
+    )  # fmt: skip
+
+
+def segment_by(
+    choose: Chooser,
+    shape: tuple[int, int],
+    *,
+    size: int,
+    compactness: float = 10.0,
+    iterations: int = 10,
+    min_size: int | None = None,
+    origin: tuple[int, int] = (0, 0),
+    scene_shape: tuple[int, int] | None = None,
+    core: tuple[slice, slice] | None = None,
+    threads: int = 1,
+) -> Superpixels:
+    """Return the superpixels of an array of the scene whose pixels are elsewhere, on a device for instance.
+
+    Args:
+        choose: Computes the choices of the cells of a domain.
+        shape: (rows, cols) of the array.
+        size, compactness, iterations, min_size, origin, scene_shape, core, threads: As for `segment`.
+
+    Raises:
+        ValueError: As for `segment`.
+    """
+    H, W = shape
     _check_positive(size=size, iterations=iterations, threads=threads)
     if not (np.isfinite(compactness) and compactness >= 0):
         raise ValueError(f"compactness must be a finite number of at least 0, not {compactness}")
@@ -215,7 +256,7 @@ def segment(
     corner, shape = (above * size, left * size), (below - above * size, right - left * size)
     with worker_threads(threads) as parallel_map:
         domain, parameters = Domain(corner, shape, inside, rows, cols), SlicParameters(size, compactness, iterations)
-        choice = backend(colours, valid, domain, parameters, threads, parallel_map)
+        choice = choose(domain, parameters, threads, parallel_map)
         first = (first[0] + rows[0], first[1] + cols[0])
         painted = labels[above * size : below, left * size : right]
         painted = painted[rows[0] * size : rows[1] * size, cols[0] * size : cols[1] * size]
