@@ -88,6 +88,8 @@ ROOMS = {
     "geopandas": ("vector.geodataframe",),
     "sklearn": ("learning.mixture",),
     "fiona": (),
+    "distributed": ("api.make", "jobs.engines", "runs.clusters", "runs.dask", "runs.tasks"),
+    "dask": ("runs.clusters",),
 }
 """Library -> the only modules that import it."""
 
