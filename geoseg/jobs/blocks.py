@@ -11,10 +11,11 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from geoseg.config import Opening
 from geoseg.config.codec import encode
+from geoseg.errors import SettingError
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
 from geoseg.grid import Block
@@ -28,6 +29,16 @@ from geoseg.runs.store import open_store
 _REMEDY = "when it is complete, start over with --restart"
 
 
+class Engine(Protocol):
+    """What computes the blocks of a job instead of this process; see `geoseg.jobs.engines`."""
+
+    def begin(self) -> str:
+        """Start what it needs, unless that is done; return a line about it, empty if there is nothing new."""
+
+    def receipts(self, run: Run, blocks: Sequence[Block], columns: int) -> Generator[Receipt]:
+        """Compute those of all blocks, with so many in a row, that the run lacks, and yield the receipts of all."""
+
+
 class BlockJob(Job[Receipt]):
     """A job whose finished blocks are kept in a run directory until the outputs are published.
 
@@ -36,6 +47,7 @@ class BlockJob(Job[Receipt]):
         blocks: All blocks of the run.
         run_path: The run directory.
         restart: Whether the blocks of an earlier run are computed again.
+        engine: What computes the blocks; None for this process.
     """
 
     unit = "block"
@@ -43,6 +55,7 @@ class BlockJob(Job[Receipt]):
     blocks: Sequence[Block]
     run_path: Location
     restart: bool
+    engine: Engine | None = None
     _reused = 0
 
     def close(self) -> None:
@@ -125,6 +138,10 @@ class BlockJob(Job[Receipt]):
         self.scene.check_unchanged(_REMEDY)
         self._publish(run)
 
+    def opening(self) -> str:
+        """Start the engine; return a line about it, empty for this process."""
+        return "" if self.engine is None else self.engine.begin()
+
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""
         return receipt.summary()
@@ -149,7 +166,13 @@ class BlockJob(Job[Receipt]):
 
     def _compute(self, run: Run) -> Generator[Receipt]:
         """Compute the missing blocks."""
-        yield from self.compute(run, self.blocks)
+        if self.engine is None:
+            yield from self.compute(run, self.blocks)
+            return
+        if self.worker_settings() is None:
+            raise SettingError("the model has no file that other processes could load; save it, and give its path")
+        with closing(self.engine.receipts(run, self.blocks, self._columns())) as receipts:
+            yield from receipts
 
     def _check_scene(self) -> None:
         """Refuse to keep a block of a scene that has changed; often, so without asking a server."""

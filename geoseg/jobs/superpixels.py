@@ -74,7 +74,7 @@ class SuperpixelsJob(BlockJob):
             self.scene.close()
             raise
         self.blocks = tuple(partition(self.scene.extent, config.block_size))
-        self.segmenter = Segmenter(self.scene, config, config.workers or default_workers(), driver)
+        self.segmenter = Segmenter(self.scene, config, config.threads_with(gpu=False) or default_workers(), driver)
         self.total = len(self.blocks)
         self._count: int | None = None
 
@@ -106,7 +106,7 @@ class SuperpixelsJob(BlockJob):
 
     def worker_settings(self) -> SegmentConfig:
         """Return the settings, with the place of the run."""
-        return replace(self.config, run=self.run_path, restart=False)
+        return replace(self.config.within_worker(gpu=False), run=self.run_path, restart=False)
 
     def _publish(self, run: Run) -> None:
         out, spec = self.config.out, self.segmenter.spec
