@@ -140,7 +140,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if progress == "json" else LineFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib"):
+    for noisy in ("rasterio", "numba", "PIL", "fiona", "pyogrio", "matplotlib", "distributed", "tornado", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL if verbose < 2 else logging.INFO)
     warnings.showwarning = _log_library_warning
     if verbose < 2:

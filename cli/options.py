@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from geoseg.bands import Bands, parse_bands
-from geoseg.config import Opening, Precision, PredictConfig
+from geoseg.config import Engine, Opening, Precision, PredictConfig
 from geoseg.errors import InputError, OutputError, SettingError
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
@@ -207,3 +207,34 @@ def run_options(function: F) -> F:
         help="Run directory, which holds the finished blocks until the outputs are published.  [default: beside the "
         "output]",
     )(function)  # fmt: skip
+
+
+def engine_options(function: F) -> F:
+    """Add --engine, --workers, --threads, --scheduler, --scheduler-file and the options of TLS."""
+    options = (
+        click.option(
+            "--engine", type=click.Choice(get_args(Engine)), default=PredictConfig.engine, show_default=True,
+            help="What computes the blocks: local, threads of this process; dask, worker processes of a Dask cluster.",
+        ),
+        click.option(
+            "--workers", type=int,
+            help="Number of threads; in predict on a CPU, each computes one window.  [default: number of cores, at "
+            "most 8] With --engine dask, number of processes on this machine.  [default: number of cores, divided by "
+            "--threads, or number of GPUs]",
+        ),
+        click.option(
+            "--threads", type=int,
+            help="Threads of each worker of --engine dask.  [default: 1; with a GPU, number of cores, at most 16]",
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS",
+            help="Scheduler of a Dask cluster that runs already: tcp://host:8786 or tls://host:8786.",
+        ),
+        click.option("--scheduler-file", type=PATH, help="File that such a scheduler wrote, instead of its address."),
+        click.option("--tls-ca-file", type=PATH, help="Authority of the cluster's certificates, for tls://."),
+        click.option("--tls-cert", type=PATH, help="Certificate to show to the scheduler."),
+        click.option("--tls-key", type=PATH, help="Key of that certificate, if it is not in the same file."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function

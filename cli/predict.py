@@ -18,6 +18,7 @@ from .options import (
     bands_option,
     block_size_option,
     device_options,
+    engine_options,
     min_area_option,
     opening_options,
     overwrite_option,
@@ -97,12 +98,7 @@ if TYPE_CHECKING:
 )
 @block_size_option
 @click.option("--batch-size", type=int, help="Windows per forward pass.  [default: 1 on a CPU, 4 on a GPU]")
-@click.option(
-    "--workers",
-    type=int,
-    help="Number of threads; on a CPU, each computes one window.  [default: number of cores, at most 8, or 16 with a "
-    "GPU]",
-)
+@engine_options
 @device_options
 @assume_crs_option
 @overwrite_option
@@ -118,13 +114,15 @@ def predict(context: click.Context, /, **settings: Any) -> None:
     input). The same command continues an interrupted prediction.
     """
     config = PredictConfig(**settings)
+    from geoseg.jobs.engines import engine_of
     from geoseg.jobs.predictions import Predictions
 
     predictions = Predictions(config, stops_all(context))
     if config.dry_run:
         _plan(predictions)
-    else:
-        run_scenes(predictions, context, config.json)
+        return
+    with engine_of(config, config.device) as engine:
+        run_scenes(predictions, context, config.json, engine)
 
 
 def _plan(predictions: Predictions) -> None:

@@ -21,6 +21,7 @@ from .terminal import echo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geoseg.jobs.blocks import Engine
     from geoseg.jobs.scenes import SceneResult, Scenes
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -43,17 +44,20 @@ def stops_all(context: click.Context) -> Callable[[BaseException], bool]:
     return lambda error: debug or is_interruption(error) or exhaustion(error, command) is not None
 
 
-def run_scenes(scenes: Scenes[Any], context: click.Context, as_json: bool) -> None:
+def run_scenes(scenes: Scenes[Any], context: click.Context, as_json: bool, engine: Engine | None = None) -> None:
     """Run the jobs of `scenes`, print the paths of outputs, and end as the scenes did.
 
     Args:
         scenes: The scenes.
         context: Context of the command.
         as_json: Print JSON in place of the paths.
+        engine: What computes the blocks of the scenes; None for this process.
     """
     with telling_results(scenes, context, as_json):
         for job in scenes.jobs():
             number = scenes.number_of(job)
+            if engine is not None and number is not None:
+                job.engine = engine
             with scenes.sparing_others(job), job:
                 run_job(job, context)
                 if number is not None and not as_json:

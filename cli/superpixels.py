@@ -14,6 +14,7 @@ from .options import (
     assume_crs_option,
     bands_option,
     block_size_option,
+    engine_options,
     opening_options,
     overwrite_option,
     run_options,
@@ -64,7 +65,7 @@ from .usage import Command
 )
 @bands_option
 @block_size_option
-@click.option("--workers", type=int, help="Number of threads.  [default: number of cores, at most 8]")
+@engine_options
 @assume_crs_option
 @scenes_options
 @overwrite_option
@@ -78,6 +79,8 @@ def superpixels(context: click.Context, /, **settings: Any) -> None:
     input). The same command continues an interrupted run.
     """
     config = SegmentScenesConfig(**settings)
+    from geoseg.jobs.engines import engine_of
     from geoseg.jobs.several import SuperpixelsOfScenes
 
-    run_scenes(SuperpixelsOfScenes(config, stops_all(context)), context, config.json)
+    with engine_of(config) as engine:
+        run_scenes(SuperpixelsOfScenes(config, stops_all(context)), context, config.json, engine)

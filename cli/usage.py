@@ -23,7 +23,10 @@ _GROUPS = {
         "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
-    "Device": ("device", "precision", "batch_size", "workers"),
+    "Device": ("device", "precision", "batch_size", "teach.workers"),
+    "Engine": (
+        "engine", "workers", "threads", "scheduler", "scheduler_file", "tls_ca_file", "tls_cert", "tls_key",
+    ),
     "Runs and safety": (
         "dry_run", "overwrite", "resume", "restart", "run", "keep_run", "shards", "shard", "assist", "max_bad",
         "max_pixels", "allow_vrt", "allow_remote",

@@ -91,6 +91,8 @@ ROOMS = {
     "sklearn": ("learning.mixture",),
     "obstore": ("files.bucket",),
     "fiona": (),
+    "distributed": ("api.make", "jobs.engines", "runs.clusters", "runs.dask", "runs.tasks"),
+    "dask": ("runs.clusters",),
 }
 """Library -> the only modules that import it."""
 

@@ -36,6 +36,8 @@ from geoseg.location import local
 from geoseg.units import Period
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from geoseg.jobs.results import ChangeResult, MapResult, PolygonsResult, SuperpixelsResult
 
 
@@ -48,6 +50,7 @@ def predict(
     aoi: PathLike | None = None, aoi_layer: str | None = None, bounds: tuple[float, float, float, float] | None = None,
     tile_size: int | None = None, overlap: int | None = None, blend: Blend = "hann",
     block_size: int = PredictConfig.block_size, batch_size: int | None = None, workers: int | None = None,
+    threads: int | None = None, client: Client | None = None,
     device: str = "auto", precision: Precision = "auto", assume_crs: str | None = None, overwrite: bool = False,
     keep_run: bool = False, restart: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
@@ -83,7 +86,10 @@ def predict(
         blend: How overlapping windows are combined.
         block_size: Side of a block in pixels. It affects memory, not the result.
         batch_size: Windows per forward pass; None is 1 on a CPU and 4 on a GPU.
-        workers: Number of threads; None is the number of cores, at most 8.
+        workers: Number of threads; None is the number of cores, at most 8. Not with `client`.
+        threads: With `client`, the number of threads in each worker; None is 1, and with a GPU that of its cores, at
+            most 16.
+        client: A `distributed.Client`: workers of its cluster compute the blocks, and this process publishes them.
         device: As in `train`.
         precision: As in `train`.
         assume_crs: CRS of a scene that has none.
@@ -107,6 +113,7 @@ def predict(
         >>> geoseg.predict("scene.tif", "classes.tif", min_area="50m2").preview  # doctest: +SKIP
         PosixPath('classes.preview.png')
     """
+    from geoseg.jobs.engines import engine_of, engine_settings
     from geoseg.jobs.predict import PredictJob
     from geoseg.jobs.predictions import Predictions
 
@@ -117,7 +124,8 @@ def predict(
         bands=bands_of(bands), rescale=rescale, match=match, smooth=smooth,
         aoi=optional_path(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
-        block_size=block_size, batch_size=batch_size, workers=workers, device=device, precision=precision,
+        block_size=block_size, batch_size=batch_size, workers=workers, **engine_settings(client, threads),
+        device=device, precision=precision,
         assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,
         allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
@@ -126,18 +134,22 @@ def predict(
     predictions = Predictions(config)
     if len(predictions.scenes) > 1:
         raise SettingError(f"{scene}: stands for {len(predictions.scenes)} scenes; predict them one by one")
-    for job in predictions.jobs():
-        with job:
-            finish(job, progress)
-            if isinstance(job, PredictJob):
-                return job.result
+    with engine_of(config, config.device, client) as engine:
+        for job in predictions.jobs():
+            with job:
+                if isinstance(job, PredictJob):
+                    job.engine = engine
+                finish(job, progress)
+                if isinstance(job, PredictJob):
+                    return job.result
     raise AssertionError("the last job of a prediction maps its scene")
 
 
 def superpixels(
     scene: PathLike, out: PathLike, *, size: int = SegmentConfig.size, compactness: float = SegmentConfig.compactness,
     iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: BandsLike | None = None,
-    block_size: int = SegmentConfig.block_size, workers: int | None = None, assume_crs: str | None = None,
+    block_size: int = SegmentConfig.block_size, workers: int | None = None,
+    threads: int | None = None, client: Client | None = None, assume_crs: str | None = None,
     overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
@@ -153,7 +165,9 @@ def superpixels(
         min_size: Merge superpixels of fewer pixels into a neighbour; None is a quarter of size x size.
         bands: As in `train`.
         block_size: As in `predict`.
-        workers: Number of threads; None is the number of cores, at most 8.
+        workers: As in `predict`.
+        threads: As in `predict`.
+        client: As in `predict`.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
         keep_run: As in `predict`.
@@ -171,16 +185,18 @@ def superpixels(
     Raises:
         GeosegError: See `geoseg.errors`.
     """
+    from geoseg.jobs.engines import engine_of, engine_settings
     from geoseg.jobs.superpixels import SuperpixelsJob
 
     config = SegmentConfig(
         scene=location_of(scene), out=path_of(out), size=size, compactness=compactness, iterations=iterations,
         min_size=min_size, bands=bands_of(bands), block_size=block_size, workers=workers,
-        assume_crs=assume_crs,
+        **engine_settings(client, threads), assume_crs=assume_crs,
         overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt, allow_remote=allow_remote,
         max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
-    with SuperpixelsJob(config) as job:
+    with engine_of(config, client=client) as engine, SuperpixelsJob(config) as job:
+        job.engine = engine
         finish(job, progress)
         return job.result
 

@@ -19,6 +19,7 @@ from geoseg.config.classes import (
     SuggestClassesConfig,
 )
 from geoseg.config.common import Opening, Precision, opening_of
+from geoseg.config.engine import Computing, Engine
 from geoseg.config.evaluate import EvaluateConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonFormat, PolygonizeConfig, PolygonizeRastersConfig
@@ -36,7 +37,9 @@ __all__ = [
     "Blend",
     "ChangeConfig",
     "CheckConfig",
+    "Computing",
     "EditClassesConfig",
+    "Engine",
     "EvaluateConfig",
     "ExportClassesConfig",
     "FinalizeConfig",

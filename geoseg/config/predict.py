@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands, check_blocks
+from geoseg.config.engine import Computing
 from geoseg.errors import SettingError
 from geoseg.location import Location
 from geoseg.recipes import WindowConfig, check_choice, check_range
@@ -25,7 +26,7 @@ MAX_ROUNDS = 10
 
 
 @dataclass(frozen=True)
-class PredictConfig(Opening):
+class PredictConfig(Opening, Computing):
     """Settings of `geoseg predict`.
 
     Attributes:
@@ -57,7 +58,6 @@ class PredictConfig(Opening):
         blend: How overlapping windows are combined.
         block_size: Side of a block in pixels, a multiple of 512. It affects memory, not the result.
         batch_size: Windows per forward pass; None is 1 on a CPU and 4 on a GPU.
-        workers: Number of threads; None is the number of cores, at most 8, beside a GPU 16.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: Arithmetic of the network.
         assume_crs: CRS of scenes that have none.
@@ -94,7 +94,6 @@ class PredictConfig(Opening):
     blend: Blend = "hann"
     block_size: int = 2048
     batch_size: int | None = None
-    workers: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
     assume_crs: str | None = None
@@ -121,6 +120,7 @@ class PredictConfig(Opening):
         if self.smooth is not None:
             check_range("smooth", self.smooth, 0, MAX_ROUNDS)
         check_blocks(self.block_size, self.workers)
+        self.check_engine(self.device)
         if self.batch_size is not None:
             check_range("batch size", self.batch_size, 1, 4096)
         if self.relearn and self.model is not None:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, check_bands, check_blocks
+from geoseg.config.engine import Computing
 from geoseg.config.predict import PredictConfig
 from geoseg.location import Location
 from geoseg.recipes import SuperpixelConfig, check_choice, check_range
@@ -16,7 +17,7 @@ SegmentFormat = Literal["gpkg", "fgb", "tif"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentSettings(Opening):
+class SegmentSettings(Opening, Computing):
     """How superpixels are cut, whatever the number of scenes.
 
     Attributes:
@@ -26,7 +27,6 @@ class SegmentSettings(Opening):
         min_size: Superpixels of fewer pixels are merged into a neighbour; None is a quarter of `size` squared.
         bands: Band numbers, counted from 1, or names; None is all bands except alpha.
         block_size: See `PredictConfig`.
-        workers: Number of threads; None is the number of cores, at most 8.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
         run: Run directory; with several scenes, the folder of these. None is beside the output.
@@ -40,7 +40,6 @@ class SegmentSettings(Opening):
     min_size: int | None = None
     bands: Bands | None = None
     block_size: int = PredictConfig.block_size
-    workers: int | None = None
     assume_crs: str | None = None
     overwrite: bool = False
     run: Location | None = None
@@ -52,6 +51,7 @@ class SegmentSettings(Opening):
         _ = self.superpixels
         check_bands(self.bands)
         check_blocks(self.block_size, self.workers)
+        self.check_engine()
         if self.min_size is not None:
             check_range("min size", self.min_size, 0, 9 * self.size**2)
 

@@ -11,11 +11,11 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from geoseg.config import Opening
 from geoseg.config.codec import encode
-from geoseg.errors import UnavailableError
+from geoseg.errors import SettingError, UnavailableError
 from geoseg.files.atomic import remove_leftovers
 from geoseg.files.targets import check_space
 from geoseg.grid import Block, Partition
@@ -30,6 +30,16 @@ from geoseg.runs.store import open_store
 _REMEDY = "when it is complete, start over with --restart"
 
 
+class Engine(Protocol):
+    """What computes the blocks of a job instead of this process; see `geoseg.jobs.engines`."""
+
+    def begin(self) -> str:
+        """Start what it needs, unless that is done; return a line about it, empty if there is nothing new."""
+
+    def receipts(self, run: Run, blocks: Sequence[Block], columns: int) -> Generator[Receipt]:
+        """Compute those of all blocks, with so many in a row, that the run lacks, and yield the receipts of all."""
+
+
 class BlockJob(Job[Receipt]):
     """A job whose finished blocks are kept in a run directory until the outputs are published.
 
@@ -39,6 +49,7 @@ class BlockJob(Job[Receipt]):
         run_path: The run directory.
         restart: Whether the blocks of an earlier run are computed again.
         delivery: Puts the outputs into a cloud store; None if they stay where they are made.
+        engine: What computes the blocks; None for this process.
     """
 
     unit = "block"
@@ -47,6 +58,7 @@ class BlockJob(Job[Receipt]):
     run_path: Location
     restart: bool
     delivery: Delivery | None = None
+    engine: Engine | None = None
     _reused = 0
     _computed: Sequence[int] | None = None
 
@@ -136,6 +148,10 @@ class BlockJob(Job[Receipt]):
             main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
             self.delivery.send(main, self._stale_files(), finish=(lambda: None) if kept else run.discard)
 
+    def opening(self) -> str:
+        """Start the engine; return a line about it, empty for this process."""
+        return "" if self.engine is None else self.engine.begin()
+
     def describe(self, receipt: Receipt) -> str:
         """Return what the block took."""
         return receipt.summary()
@@ -173,7 +189,13 @@ class BlockJob(Job[Receipt]):
 
     def _compute(self, run: Run) -> Generator[Receipt]:
         """Compute the missing blocks."""
-        yield from self.compute(run, self.blocks)
+        if self.engine is None:
+            yield from self.compute(run, self.blocks)
+            return
+        if self.worker_settings() is None:
+            raise SettingError("the model has no file that other processes could load; save it, and give its path")
+        with closing(self.engine.receipts(run, self.blocks, self._columns())) as receipts:
+            yield from receipts
 
     def _check_scene(self) -> None:
         """Refuse to keep a block of a scene that has changed; often, so without asking a server."""

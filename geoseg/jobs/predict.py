@@ -21,6 +21,7 @@ from geoseg.files.record import EARLIER, versions
 from geoseg.grid import Grid, Window
 from geoseg.jobs.blocks import BlockJob
 from geoseg.jobs.results import MapResult
+from geoseg.jobs.workers import gpus_for, processes_for
 from geoseg.location import Location
 from geoseg.model.file import Model
 from geoseg.model.inference import device_class, select_device, select_precision
@@ -93,7 +94,7 @@ class PredictJob(BlockJob):
         self.device = select_device(config.device)
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
-        self.workers = config.workers or default_workers(self.device.type)
+        self.workers = config.threads_with(self.device.type == "cuda") or default_workers(self.device.type)
         self.scene = open_for(model, path, config.bands, config.assume_crs, config)
         try:
             self.extent = extent_of(self.scene, config.bounds)
@@ -110,7 +111,7 @@ class PredictJob(BlockJob):
             steps = steps_of(model, rounds)
             self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around, rounds, steps)
             if not config.dry_run:
-                check_memory(str(path), self._demand())
+                self._check_memory()
         except BaseException:
             self.scene.close()
             raise
@@ -123,8 +124,8 @@ class PredictJob(BlockJob):
         return receipt.summary(f"{receipt.windows} window{'s' * (receipt.windows != 1)}")
 
     def opening(self) -> str:
-        """Return the notes given to the job."""
-        return "\n".join(self._notes)
+        """Return the notes given to the job, and what engine there is."""
+        return "\n".join(filter(None, [*self._notes, super().opening()]))
 
     @property
     def result(self) -> MapResult:
@@ -244,8 +245,8 @@ class PredictJob(BlockJob):
             return None
         outputs = self.outputs
         config = replace(
-            self.config, scenes=(self.path,), out=outputs.classes, confidence=outputs.confidence,
-            polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
+            self.config.within_worker(self.device.type == "cuda"), scenes=(self.path,), out=outputs.classes,
+            confidence=outputs.confidence, polygons=outputs.polygons, areas=outputs.areas, run=self.run_path,
             relearn=False, restart=False, tree=False, json=False,
         )  # fmt: skip
         return config if self.delivery is None else undelivered(config, self.delivery, PREDICTED)
@@ -308,6 +309,11 @@ class PredictJob(BlockJob):
         """Estimated size of parts and rasters."""
         layers = 1 + (self.outputs.confidence is not None)
         return self.around.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
+
+    def _check_memory(self) -> None:
+        processes = processes_for(self.config, len(gpus_for(self.config.device)) if self.config.engine == "dask" else 0)
+        if processes:
+            check_memory(str(self.path), self._demand(), processes=processes)
 
     def _demand(self) -> Demand:
         size = self._block_size()

@@ -29,6 +29,7 @@ from geoseg.errors import (
     LockedError,
     OutputError,
     ResourceError,
+    UnavailableError,
     WriteError,
     first_line,
     named,
@@ -43,7 +44,7 @@ J = TypeVar("J", bound=Job[Any])
 
 Status = Literal["done", "done before", "failed", "not done"]
 
-_FATAL = (WriteError, DivergedError, ResourceError)
+_FATAL = (WriteError, DivergedError, ResourceError, UnavailableError)
 """Errors that the next scene would meet too."""
 
 

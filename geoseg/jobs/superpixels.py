@@ -78,7 +78,7 @@ class SuperpixelsJob(BlockJob):
             self.scene.close()
             raise
         self.blocks = partition(self.scene.extent, config.block_size)
-        self.segmenter = Segmenter(self.scene, config, config.workers or default_workers(), driver)
+        self.segmenter = Segmenter(self.scene, config, config.threads_with(gpu=False) or default_workers(), driver)
         self.total = len(self.blocks)
         self._count: int | None = None
 
@@ -118,7 +118,7 @@ class SuperpixelsJob(BlockJob):
 
     def worker_settings(self) -> SegmentConfig:
         """Return the settings, with the place of the run."""
-        config = replace(self.config, run=self.run_path, restart=False)
+        config = replace(self.config.within_worker(gpu=False), run=self.run_path, restart=False)
         return config if self.delivery is None else undelivered(config, self.delivery, SEGMENTED)
 
     def _publish(self, run: Run) -> None:

@@ -162,25 +162,31 @@ def demand_of(
     )  # fmt: skip
 
 
-def check_memory(name: str, demand: Demand, options: bool = True) -> None:
+def check_memory(name: str, demand: Demand, options: bool = True, processes: int = 1) -> None:
     """Refuse work that needs more memory than there is, before it begins.
 
     Args:
         name: What is mapped, for the message.
         demand: What decides how much memory it needs.
         options: Whether the user can choose the size of blocks and windows, and the number of threads.
+        processes: Number of processes that do such work on this machine; 1 is this one.
 
     Raises:
         SettingError: There is too little memory; the message names settings that fit.
     """
     # What a process holds besides, such as the arrays of a notebook, is of no use to the work.
-    available, resident = available_bytes(), min(_resident_bytes(), _LIBRARIES)
-    if available is None or demand.peak - resident <= available:
+    available, resident = available_bytes(), min(_resident_bytes(), _LIBRARIES) if processes == 1 else 0
+    peak = demand.peak * processes
+    if available is None or peak - resident <= available:
         return
-    found = _fitting(demand, available + resident) if options else None
+    fewer = available // demand.peak
+    if processes > 1 and fewer:
+        found: str | None = f"it fits with --workers {fewer}"
+    else:
+        found = _fitting(demand, available + resident) if options else None
     classes = f" with {demand.classes} classes" if demand.classes > _MANY_CLASSES else ""
     raise SettingError(
-        f"{name}: needs about {_gigabytes(demand.peak)} of memory{classes}, and {_gigabytes(available + resident)} is "
+        f"{name}: needs about {_gigabytes(peak)} of memory{classes}, and {_gigabytes(available + resident)} is "
         f"available; {found or 'map it on a machine with more memory, or with a model of fewer classes'}"
     )
 

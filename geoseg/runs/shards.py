@@ -8,6 +8,7 @@ rows, column by column, and a shard is a stretch of these numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 
 def band_height(blocks: float) -> int:
@@ -26,6 +27,12 @@ def share(stretch: range, total: int, columns: int, band: int) -> list[int]:
     """
     rows = total // columns
     return sorted(_index(number, rows, columns, band) for number in stretch)
+
+
+def along_bands(total: int, columns: int, band: int) -> Iterator[int]:
+    """Yield the indices of all blocks in the order of their numbers along the bands; see `share`."""
+    rows = total // columns
+    return (_index(number, rows, columns, band) for number in range(total))
 
 
 def _index(number: int, rows: int, columns: int, band: int) -> int:

@@ -22,6 +22,7 @@ import geoseg
 from geoseg.api.calls import area_of, bands_of, names_of, numbers_of, period_of
 from geoseg.classes import ClassMap
 from geoseg.config import (
+    Computing,
     EvaluateConfig,
     Opening,
     PolygonizeConfig,
@@ -35,10 +36,13 @@ from geoseg.jobs.results import MapResult, PolygonsResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
+CLUSTER = {field.name for field in dataclasses.fields(Computing)} - {"workers", "threads"}
+"""What Python has a client for."""
+
 CONFIGS: dict[str, tuple[Any, set[str]]] = {
     "train": (TrainConfig, set()),
-    "predict": (PredictConfig, {"dry_run", "tree", "json"}),
-    "superpixels": (SegmentConfig, set()),
+    "predict": (PredictConfig, {"dry_run", "tree", "json", *CLUSTER}),
+    "superpixels": (SegmentConfig, CLUSTER),
     "polygonize": (PolygonizeConfig, set()),
     "evaluate": (EvaluateConfig, {"json"}),
     "report": (ReportConfig, set()),
@@ -56,6 +60,8 @@ def test_a_function_has_the_settings_of_its_command_with_the_same_defaults(name:
     if name == "predict":
         # Python has a loop for several scenes.
         fields["scene"] = fields.pop("scenes")
+    if name in ("predict", "superpixels"):
+        assert parameters.pop("client").default is None
     assert set(parameters) == set(fields)
     for setting, parameter in parameters.items():
         default = fields[setting].default

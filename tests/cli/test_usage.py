@@ -35,7 +35,8 @@ def test_every_option_stands_once_and_in_a_group(name: str) -> None:
     if len(options) > 8:
         headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
         assert headings == [line for line in ("Input:", "Model:", "Training:", "Superpixels:", "Output:", "Tiling:",
-                                              "Device:", "Runs and safety:", "Other:") if line in headings]  # fmt: skip
+                                              "Device:", "Engine:", "Runs and safety:", "Other:")
+                            if line in headings]  # fmt: skip
         assert len(headings) > 3
 
 

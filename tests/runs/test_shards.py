@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geoseg.config import Shard
-from geoseg.runs.shards import band_height, share
+from geoseg.runs.shards import along_bands, band_height, share
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
@@ -30,3 +30,11 @@ def test_a_shard_of_a_wide_raster_is_a_square() -> None:
 
 def test_a_shard_of_all_is_all() -> None:
     assert share(range(900), 900, 30, band_height(900)) == list(range(900))
+
+
+def test_all_blocks_along_bands_are_those_of_one_share() -> None:
+    for total, columns, band in ((1, 1, 1), (12, 4, 2), (35, 7, 3), (38, 7, 3)):
+        order = list(along_bands(total, columns, band))
+        assert sorted(order) == list(range(total))
+        for stretch in (range(0, total // 2), range(total // 2, total)):
+            assert sorted(order[stretch.start : stretch.stop]) == share(stretch, total, columns, band)
