@@ -52,7 +52,8 @@ def predict(
     block_size: int = PredictConfig.block_size, batch_size: int | None = None, workers: int | None = None,
     threads: int | None = None, client: Client | None = None,
     device: str = "auto", precision: Precision = "auto", assume_crs: str | None = None, overwrite: bool = False,
-    keep_run: bool = False, restart: bool = False, allow_vrt: bool = False, allow_remote: bool = False,
+    run: PathLike | None = None, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
+    allow_remote: bool = False,
     max_pixels: int = Opening.max_pixels, page: int | None = None, nodata: float | None = None,
     progress: ProgressOption = False,
 ) -> MapResult:  # fmt: skip
@@ -94,6 +95,7 @@ def predict(
         precision: As in `train`.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace existing outputs.
+        run: Run directory, or the address of one in a cloud store; None is beside the output.
         keep_run: Keep the run directory with the finished blocks.
         restart: Discard the finished blocks of an interrupted run and start over.
         allow_vrt: As in `train`.
@@ -126,7 +128,8 @@ def predict(
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, **engine_settings(client, threads),
         device=device, precision=precision,
-        assume_crs=assume_crs, overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,
+        assume_crs=assume_crs, overwrite=overwrite, run=None if run is None else location_of(run),
+        keep_run=keep_run, restart=restart, allow_vrt=allow_vrt,
         allow_remote=allow_remote, max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
     if any(path.is_dir() for path in local(*config.scenes)):
@@ -150,7 +153,8 @@ def superpixels(
     iterations: int = SegmentConfig.iterations, min_size: int | None = None, bands: BandsLike | None = None,
     block_size: int = SegmentConfig.block_size, workers: int | None = None,
     threads: int | None = None, client: Client | None = None, assume_crs: str | None = None,
-    overwrite: bool = False, keep_run: bool = False, restart: bool = False, allow_vrt: bool = False,
+    overwrite: bool = False, run: PathLike | None = None, keep_run: bool = False, restart: bool = False,
+    allow_vrt: bool = False,
     allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
 ) -> SuperpixelsResult:  # fmt: skip
@@ -170,6 +174,7 @@ def superpixels(
         client: As in `predict`.
         assume_crs: CRS of a scene that has none.
         overwrite: Replace an existing output.
+        run: As in `predict`.
         keep_run: As in `predict`.
         restart: Discard the finished blocks of an interrupted run and start over.
         allow_vrt: As in `train`.
@@ -192,7 +197,8 @@ def superpixels(
         scene=location_of(scene), out=path_of(out), size=size, compactness=compactness, iterations=iterations,
         min_size=min_size, bands=bands_of(bands), block_size=block_size, workers=workers,
         **engine_settings(client, threads), assume_crs=assume_crs,
-        overwrite=overwrite, keep_run=keep_run, restart=restart, allow_vrt=allow_vrt, allow_remote=allow_remote,
+        overwrite=overwrite, run=None if run is None else location_of(run), keep_run=keep_run, restart=restart,
+        allow_vrt=allow_vrt, allow_remote=allow_remote,
         max_pixels=max_pixels, page=page, nodata=nodata,
     )  # fmt: skip
     with engine_of(config, client=client) as engine, SuperpixelsJob(config) as job:

@@ -205,6 +205,11 @@ class BlockJob(Job[Receipt]):
         """Estimated size of what is written; 0 leaves it to the writers to refuse a full disk."""
         return 0
 
+    @property
+    @abstractmethod
+    def result(self) -> Any:
+        """The files, once `run` is exhausted."""
+
     @abstractmethod
     def stages(self) -> AbstractContextManager[Stages[Any, Any]]:
         """Return what computes a block; it is held open for any number of blocks."""

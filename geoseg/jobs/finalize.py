@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from geoseg.config import FinalizeConfig
 from geoseg.errors import GeosegError, IncompleteError, WriteError, raise_together
@@ -70,6 +71,11 @@ class FinalizeJob(Job[Receipt]):
             if missing:
                 raise _incomplete(run, self.place, missing, self.total)
             job.publish(run)
+
+    @property
+    def result(self) -> Any:
+        """What the job returns that does all the work in one process, once `run` is exhausted."""
+        return self.job.result
 
     @property
     def output(self) -> str:

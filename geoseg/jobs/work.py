@@ -146,6 +146,9 @@ class WorkJob(Job[Receipt]):
     Args:
         config: The settings.
 
+    Attributes:
+        finished: Number of blocks that are finished now, of those that were asked for.
+
     Raises:
         InputMissingError: A run is not there.
         RunError: A run was not planned for several processes.
@@ -162,6 +165,7 @@ class WorkJob(Job[Receipt]):
         self._shares = self._divided(config.shard)
         self.total = sum(map(len, self._shares.values()))
         self._errors: dict[Location, GeosegError] = {}
+        self.finished = 0
         self._only = None
         if len(self.runs) == 1:
             self._only = self._open(self.runs[0])
@@ -227,7 +231,9 @@ class WorkJob(Job[Receipt]):
             job = self._only or stack.enter_context(self._open(run))
             every = job.blocks
             wanted = every[blocks.start : blocks.stop] if isinstance(blocks, range) else [every[i] for i in blocks]
-            yield from stack.enter_context(closing(job.compute(run, wanted, wait=wait)))
+            for receipt in stack.enter_context(closing(job.compute(run, wanted, wait=wait))):
+                self.finished += 1
+                yield receipt
 
     def _open(self, run: Run) -> BlockJob:
         """Return the job of a run; the caller closes it."""

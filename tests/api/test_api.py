@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from geopandas import GeoDataFrame
 from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from shapely.geometry import Point
@@ -288,3 +289,19 @@ def test_paths_of_another_type_are_refused_as_settings() -> None:
             call()
     with pytest.raises(geoseg.SettingError, match="size is '16'; give a whole number"):
         geoseg.superpixels("scene.tif", "o.tif", size="16")  # type: ignore[arg-type]
+
+
+def test_a_job_is_divided_from_python(prepared: Path, model_path: Path) -> None:
+    whole = geoseg.predict("scene.tif", "whole.tif", model=model_path, block_size=512)
+    run = geoseg.plan("predict", "scene.tif", "map.tif", model=model_path, block_size=512, min_area="1px")
+    with pytest.raises(geoseg.LockedError, match="blocks are missing"):
+        geoseg.finalize(run)
+    assert geoseg.work(run, shard="1/1") == geoseg.work(str(run)) > 0
+    result = geoseg.finalize(run)
+    assert isinstance(result, type(whole))
+    with rasterio.open("map.tif") as one, rasterio.open("whole.tif") as other:
+        np.testing.assert_array_equal(one.read(), other.read())
+    with pytest.raises(geoseg.SettingError, match="superpixels has no such setting"):
+        geoseg.plan("superpixels", "scene.tif", "s.gpkg", speed=3)
+    with pytest.raises(geoseg.SettingError, match="choose one of predict, superpixels, polygonize"):
+        geoseg.plan("teach", "scene.tif", "s.gpkg")  # type: ignore[arg-type]
