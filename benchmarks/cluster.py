@@ -1,7 +1,7 @@
 """How a map scales over processes and machines: python benchmarks/cluster.py COMMAND --help.
 
-- `measure SCENE MODEL FILE`: plans a map, computes it with one and with two processes of one thread, finalises
-  it, and writes wall and CPU seconds, and the seconds of every block, to FILE (JSON).
+- `measure SCENE MODEL FILE`: plans a map, computes it with one and with two processes of one thread, each
+  on a core of its own, finalises it, and writes wall and CPU seconds, and the seconds of every block, to FILE (JSON).
 - `shares MODEL`: which share of the windows is computed twice, and of the pixels is cut into superpixels twice, by the
   size of blocks and the number of shards. Nothing is measured; the plan is counted.
 - `simulate FILE`: with the measured blocks, how long 8, 64 and 1,000 workers take and how busy they are, with slow
@@ -58,9 +58,12 @@ def _divided(scene: Path, model: Path, out: Path, block_size: int, count: int) -
         stdout=subprocess.DEVNULL, env=environment,
     )  # fmt: skip
     planned, cpu = time.perf_counter(), _children()
+    # A process of one thread overlaps reading, computing and writing, so it would use more than one core.
+    cores = sorted(os.sched_getaffinity(0))
     workers = [
         subprocess.Popen(
-            [*GEOSEG, "--progress", "json", "work", f"{out}.run", "--shard", f"{number}/{count}", "--workers", "1"],
+            ["taskset", "-c", str(cores[number % len(cores)]), *GEOSEG, "--progress", "json", "work", f"{out}.run",
+             "--shard", f"{number}/{count}", "--workers", "1"],
             stderr=subprocess.PIPE, text=True, env=environment,
         )
         for number in range(1, count + 1)

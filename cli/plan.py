@@ -13,6 +13,7 @@ from .polygonize import polygonize
 from .predict import predict
 from .streams import show
 from .superpixels import superpixels
+from .terminal import echo
 from .usage import Command
 
 _PLANNED: dict[str, tuple[click.Command, Any]] = {
@@ -33,21 +34,26 @@ _PLANNED: dict[str, tuple[click.Command, Any]] = {
 )
 @click.pass_context
 def plan(context: click.Context, /, **settings: Any) -> None:
-    """Write the run of a map, and print the commands that compute it in shards, on any machines that see the run.
+    """Prepare a map to be computed by several processes, on any machines that see its run directory.
+
+    Everything is checked, the run directory is written, and the commands are printed that compute and publish it:
+    geoseg plan scene.tif -m model.safetensors --out classes.tif --shards 16.
 
     ARGUMENTS are those of geoseg predict, or the word superpixels or polygonize and those of that command.
     """
     config = PlanConfig(**settings)
     name, *rest = config.arguments if config.arguments[0] in _PLANNED else ("predict", *config.arguments)
     command, kind = _PLANNED[name]
-    with command.make_context(name, rest, parent=context) as inner:
+    with command.make_context(name, list(rest), parent=context) as inner:
         planned = kind(**inner.params)
-    from geoseg.jobs.plan import commands_for, plan_runs
+    from geoseg.jobs.plan import commands_for, describe, plan_runs
 
     runs = []
     try:
         for place in plan_runs(planned, shlex.join(["geoseg", name, *rest])):
             runs.append(place)
     finally:
+        if runs:
+            echo(describe(runs, config.shards), err=True)
         for line in commands_for(runs, config.shards) if runs else ():
             show(line)

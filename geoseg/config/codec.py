@@ -75,6 +75,8 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "path" in value:
+        if "\0" in value["path"]:
+            raise SettingError("a path with a character that no path has")
         return Path(value["path"])
     if "url" in value:
         return Remote(value["url"])

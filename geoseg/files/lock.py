@@ -69,7 +69,8 @@ def holder(path: Path) -> Holder | None:
         changed = path.lstat().st_mtime
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return Holder(host, process, max(0.0, _now(path.parent) - changed), _running(host, process))
+    # A time that lies ahead is that of a wrong clock; if it is far ahead, it is no sign of life.
+    return Holder(host, process, abs(_now(path.parent) - changed), _running(host, process))
 
 
 class Lock:

@@ -6,6 +6,8 @@ the run and compute blocks (`geoseg.jobs.work`), and one finalises it (`geoseg.j
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -93,12 +95,16 @@ class BlockJob(Job[Receipt]):
         Raises:
             RunError, LockedError, WriteError: As for `run`.
         """
-        with self.coordinated(command):
+        with self.coordinated(command, planned=True):
             pass
 
     @contextmanager
-    def coordinated(self, command: str) -> Iterator[Run]:
+    def coordinated(self, command: str | None, planned: bool = False) -> Iterator[Run]:
         """Yield the run, which no other process may coordinate or publish meanwhile; it is made if it is missing.
+
+        Args:
+            command: Command that continues the work; None for a run whose blocks are all there.
+            planned: Whether other processes are to compute it.
 
         Raises:
             RunError, LockedError, WriteError: As for `run`.
@@ -108,13 +114,14 @@ class BlockJob(Job[Receipt]):
         held = nullcontext() if self.delivery is None else self.delivery.holding(self.main_outputs())
         with held, Run(
             self.run_path, self._fingerprint(), blocks=self.total, columns=self._columns(), command=command,
-            restart=self.restart, job=job,
+            planned=planned, restart=self.restart, job=job,
         ) as run:  # fmt: skip
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
                 # Another process may have finished since the outputs were checked.
                 self._check_outputs()
-                check_space(run.store.scratch, self._disk_bytes())
+                if command is not None:
+                    check_space(run.store.scratch, self._disk_bytes())
             # Once for a.tif, a.qml and a.preview.png: each time, a folder is listed that may hold thousands of maps.
             for folder, start in {(path.parent, path.name.partition(".")[0]) for path in self._output_files()}:
                 remove_leftovers(folder, start)
@@ -143,6 +150,7 @@ class BlockJob(Job[Receipt]):
             WriteError: The file system failed; the run is kept.
         """
         self.scene.check_unchanged(_REMEDY)
+        _return_memory()
         self._publish(run)
         if self.delivery is not None:
             main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
@@ -237,3 +245,9 @@ class BlockJob(Job[Receipt]):
     @abstractmethod
     def _publish(self, run: Run) -> None:
         """Write the outputs from the parts, and put them in place."""
+
+
+def _return_memory() -> None:
+    """Return freed memory to the system, where the C library keeps it: what publishes does not add to the peak then."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from geoseg.config import FinalizeConfig
-from geoseg.errors import GeosegError, IncompleteError, WriteError, raise_together
+from geoseg.errors import GeosegError, IncompleteError, OutputError, WriteError, raise_together
 from geoseg.jobs.job import Job
 from geoseg.jobs.plan import expanded
 from geoseg.jobs.work import open_job, settings_of
@@ -42,7 +42,8 @@ class FinalizeJob(Job[Receipt]):
     def __init__(self, place: Location, keep_run: bool = False) -> None:
         self.place = place
         with Run.join(place) as run, ExitStack() as stack:
-            self.job = stack.enter_context(open_job(settings_of(run, keep_run=keep_run or None)))
+            with _advising():
+                self.job = stack.enter_context(open_job(settings_of(run, keep_run=keep_run or None)))
             self.job.joined(run)
             self._inputs = stack.pop_all()
         self.total = self.job.total
@@ -61,7 +62,7 @@ class FinalizeJob(Job[Receipt]):
             WriteError: The file system failed; the run is kept.
         """
         job = self.job
-        with job.coordinated(command) as run:
+        with _advising(), job.coordinated(None) as run:
             missing = []
             for block, finished in run.look_at(job.blocks):
                 if finished:
@@ -89,6 +90,16 @@ class FinalizeJob(Job[Receipt]):
     def kept(self) -> str:
         """Return where the finished blocks are."""
         return self.job.kept()
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Tell the way out of an output that exists: this command has no option for it."""
+    try:
+        yield
+    except OutputError as error:
+        way_out = "plan it again with --overwrite, which keeps the finished blocks"
+        raise OutputError(str(error).replace("--overwrite replaces it", way_out)) from error
 
 
 def _incomplete(run: Run, place: Location, missing: Sequence[int], total: int) -> IncompleteError:

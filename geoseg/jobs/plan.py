@@ -13,6 +13,7 @@ from geoseg.errors import InputMissingError, SettingError
 from geoseg.jobs.scenes import Scenes
 from geoseg.location import Location, Remote, target
 from geoseg.outputs.names import RUN
+from geoseg.runs.run import read_manifest
 from geoseg.runs.store import open_store
 
 
@@ -28,6 +29,10 @@ def plan_runs(config: Opening, command: str) -> Iterator[Location]:
             several scenes, the others are planned first.
     """
     assert isinstance(config, PredictConfig | SegmentScenesConfig | PolygonizeRastersConfig)
+    if getattr(config, "dry_run", False) or config.json or getattr(config, "engine", "local") != "local":
+        raise SettingError(
+            "a plan is computed by geoseg work, and nothing is computed now: leave out --dry-run, --json and --engine"
+        )
     if (place := target(config.out)) is not None and config.run is None:
         # Other machines see the bucket, not the folder on this one where the files are made.
         config = replace(config, run=Remote(f"{place.url}{RUN}"))
@@ -59,6 +64,16 @@ def _scenes_of(config: Opening) -> Scenes[Any]:
         return PolygonsOfRasters(config, striped=True)
     assert isinstance(config, SegmentScenesConfig)
     return SuperpixelsOfScenes(config)
+
+
+def describe(runs: Sequence[Location], shards: int) -> str:
+    """Return how many blocks there are to divide, and what is odd about the number of shards."""
+    counts = [(read_manifest(open_store(run)) or {}).get("blocks", 0) for run in runs]
+    blocks = sum(counts)
+    text = f"{blocks} block{'s' * (blocks != 1)}" + (f" in {len(runs)} runs" if len(runs) > 1 else "")
+    if blocks < shards:
+        text += f"; {shards - blocks} of {shards} shards have none: ask for fewer, or for a smaller --block-size"
+    return text
 
 
 def commands_for(runs: Sequence[Location], shards: int) -> list[str]:

@@ -160,10 +160,10 @@ class PredictJob(BlockJob):
         }
 
     @contextmanager
-    def coordinated(self, command: str) -> Iterator[Run]:
+    def coordinated(self, command: str | None, planned: bool = False) -> Iterator[Run]:
         """Make the folders of the outputs, then yield the run as every `BlockJob` does."""
         self.outputs.make_folders()
-        with super().coordinated(command) as run:
+        with super().coordinated(command, planned) as run:
             yield run
 
     def difference(self) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,10 +28,13 @@ from geoseg.jobs.plan import expanded
 from geoseg.location import Location
 from geoseg.runs.folder import MANIFEST
 from geoseg.runs.local import Receipt, Stages, compute
-from geoseg.runs.run import Run, read_manifest
+from geoseg.runs.run import Run, read_manifest, refuse_gone
 from geoseg.runs.shards import band_height, share
 
 log = logging.getLogger(__name__)
+
+_MAX_BLOCKS = 2**32
+"""More than a raster of the largest size has."""
 
 
 def settings_of(run: Run, **changes: Any) -> Opening:
@@ -45,15 +49,25 @@ def settings_of(run: Run, **changes: Any) -> Opening:
     """
     manifest = read_manifest(run.store)
     if manifest is None:
-        raise RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
+        raise damaged(run)
     if manifest.get("job") is None:
         raise RunError(f"{run.path}: was not planned for several processes; the command that began it finishes it")
     try:
         config = decode(manifest["job"])
     except SettingError as error:
         raise RunError(f"{run.path}: has {error}; use the version that planned it, or plan it again") from error
-    given = {name: value for name, value in changes.items() if value is not None and hasattr(config, name)}
-    return replace(config, **given)
+    if isinstance(config, PredictConfig) and (config.model is None or len(config.scenes) != 1):
+        raise damaged(run)
+    # Where it lies is known, whatever the manifest says: a run may have been moved, or be a copy of another one.
+    own = {"run": run.place, "restart": False, "dry_run": False}
+    given = {name: value for name, value in changes.items() if value is not None} | own
+    return replace(config, **{name: value for name, value in given.items() if hasattr(config, name)})
+
+
+def damaged(run: Run) -> RunError:
+    """Return the error of a run with a manifest that is none."""
+    refuse_gone(run.store)
+    return RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
 
 
 def open_job(config: Opening) -> BlockJob:
@@ -127,7 +141,7 @@ def _open(location: Location) -> _Opened:
         if known is not None and known.digest == digest:
             return known
         leave()
-        job = stack.enter_context(open_job(settings_of(run)))
+        job = stack.enter_context(open_job(settings_of(run, overwrite=True)))
         job.joined(run)
         stages = stack.enter_context(job.stages())
         _opened[str(location)] = _Opened(digest, run, job, stages, stack.pop_all())
@@ -160,14 +174,23 @@ class WorkJob(Job[Receipt]):
 
     def __init__(self, config: WorkConfig) -> None:
         self.config = config
-        self.runs = [Run.join(place) for place in expanded(config.runs)]
-        self._counts = [_blocks_of(run) for run in self.runs]
-        self._shares = self._divided(config.shard)
-        self.total = sum(map(len, self._shares.values()))
         self._errors: dict[Location, GeosegError] = {}
+        self._places = expanded(config.runs)
+        self.runs: list[Run] = []
+        self._counts: list[int] = []
+        for place in self._places:
+            try:
+                run = Run.join(place)
+                self._counts.append(_blocks_of(run))
+            except GeosegError as error:
+                self._add(place, error)
+                continue
+            self.runs.append(run)
+        self._shares = {index: self._share(index) for index in range(len(self.runs))}
+        self.total = sum(map(len, self._shares.values()))
         self.finished = 0
         self._only = None
-        if len(self.runs) == 1:
+        if len(self._places) == 1:
             self._only = self._open(self.runs[0])
 
     def close(self) -> None:
@@ -193,27 +216,27 @@ class WorkJob(Job[Receipt]):
                 others = [block for block in range(self._counts[index]) if block not in own]
                 self.total += len(others)
                 yield from self._sparing_others(index, others, wait=False)
-        raise_together(self._errors, f"{len(self._errors)} of {len(self.runs)} runs could not be worked on")
+        raise_together(self._errors, f"{len(self._errors)} of {len(self._places)} runs could not be worked on")
 
-    def _divided(self, shard: Shard | None) -> Mapping[int, Sequence[int]]:
-        """Run -> indices of its blocks that belong to the shard. Shards divide the blocks of all runs together."""
+    def _share(self, index: int) -> Sequence[int]:
+        """Return the indices of the blocks of one run that belong to the shard.
+
+        Each run is divided by itself, so that what belongs to a shard does not depend on the others, which may be
+        finished meanwhile. Shards are numbered from another one on in each, or small runs would all be of one shard.
+        """
+        shard, count, run = self.config.shard, self._counts[index], self.runs[index]
         if shard is None:
-            return {index: range(count) for index, count in enumerate(self._counts)}
-        total = sum(self._counts)
-        stretch, band = shard.stretch(total), band_height(total / shard.count)
-        shares: dict[int, Sequence[int]] = {}
-        first = 0
-        for index, count in enumerate(self._counts):
-            numbers = range(max(stretch.start, first) - first, min(stretch.stop, first + count) - first)
-            if numbers:
-                columns = (read_manifest(self.runs[index].store) or {}).get("columns")
-                shares[index] = share(numbers, count, columns if isinstance(columns, int) else count, band)
-            first += count
-        return shares
+            return range(count)
+        turn = zlib.crc32(run.path.name.encode(errors="surrogateescape")) if len(self._places) > 1 else 0
+        own = Shard((shard.number - 1 + turn) % shard.count + 1, shard.count)
+        columns = (read_manifest(run.store) or {}).get("columns")
+        if not isinstance(columns, int) or not 1 <= columns <= count:
+            columns = count
+        return share(own.stretch(count), count, columns, band_height(count / shard.count))
 
     def _sparing_others(self, index: int, blocks: Sequence[int], wait: bool) -> Iterator[Receipt]:
         run = self.runs[index]
-        place = run.store.location
+        place = run.place
         if place in self._errors or not blocks:
             return
         try:
@@ -237,16 +260,18 @@ class WorkJob(Job[Receipt]):
 
     def _open(self, run: Run) -> BlockJob:
         """Return the job of a run; the caller closes it."""
-        job = open_job(settings_of(run, device=self.config.device, workers=self.config.workers))
+        job = open_job(settings_of(run, overwrite=True, device=self.config.device, workers=self.config.workers))
         try:
             job.joined(run)
+            if job.total != _blocks_of(run):
+                raise damaged(run)
         except BaseException:
             job.close()
             raise
         return job
 
     def _add(self, place: Location, error: GeosegError) -> None:
-        if len(self.runs) == 1:
+        if len(self._places) == 1:
             raise error
         self._errors[place] = error
         log.warning("not finished: %s: %s", place, error)
@@ -268,6 +293,6 @@ class WorkJob(Job[Receipt]):
 
 def _blocks_of(run: Run) -> int:
     blocks = (read_manifest(run.store) or {}).get("blocks")
-    if not isinstance(blocks, int):
-        raise RunError(f"{run.path}: its manifest is damaged or not geoseg's; plan it again with --restart")
+    if not isinstance(blocks, int) or isinstance(blocks, bool) or not 1 <= blocks <= _MAX_BLOCKS:
+        raise damaged(run)
     return blocks

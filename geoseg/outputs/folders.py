@@ -84,7 +84,7 @@ def refuse_inputs(inputs: Iterable[Location], outputs: Iterable[Path]) -> None:
     for path in outputs:
         status = _file_of(path)
         if status is not None and status in files:
-            raise OutputError(f"{path}: is the input {files[status]} itself; choose another output")
+            raise OutputError(f"{path}: is the input itself ({files[status]}); choose another output")
 
 
 def check_folders(paths: Iterable[Path], new: Iterable[Path]) -> None:

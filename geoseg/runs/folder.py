@@ -41,7 +41,10 @@ class FolderStore:
         self._is_link = path.is_symlink()
         if self._is_link:
             check_owner(path)
-        self.path = path.resolve() if self._is_link else path
+        try:
+            self.path = path.resolve() if self._is_link else path
+        except (OSError, RuntimeError) as error:
+            raise OutputError(f"{path}: is a link that leads nowhere; remove it") from error
         self.location = self.scratch = self.path
 
     def prepare(self) -> None:
@@ -58,6 +61,10 @@ class FolderStore:
 
     def _is_begun(self) -> bool:
         return all(entry.name == LOCK or re.fullmatch(_BEGUN, entry.name) for entry in self.path.iterdir())
+
+    def check_owner(self) -> None:
+        """Refuse a folder that another user made, who could have written anything into the manifest."""
+        check_owner(self.path)
 
     def exists(self) -> bool:
         """Return whether the folder has a manifest, damaged or not."""

@@ -39,13 +39,16 @@ class Run:
         fingerprint: Everything that decides the pixels: scene, model, settings, versions. JSON values.
         blocks: Number of blocks, for `status` and for shards.
         columns: Number of blocks in a row, for shards.
-        command: Command that continues the run, for `status`; the working directory is stored with it.
+        command: Command that continues the run, for `status`; the working directory is stored with it. None keeps that
+            of an existing run.
+        planned: Whether other processes are to compute the run, for `status`; so it stays.
         job: Settings from which another process can do the same work (`geoseg.config.codec`); None if none can.
         restart: Discard an existing run, whatever its fingerprint.
 
     Attributes:
         store: Where it is kept.
         path: The directory, with a link resolved.
+        place: It as it was given.
         new: Whether no run existed, or it was discarded.
         coordinates: Whether this process holds the lock.
 
@@ -55,6 +58,7 @@ class Run:
         OutputError: The path exists but is not a run directory, belongs to another user, or cannot be created.
     """
 
+    place: Location
     _lock: Claim | None
     _output_locks: OutputLocks | None
 
@@ -65,12 +69,13 @@ class Run:
         *,
         blocks: int | None = None,
         columns: int | None = None,
-        command: str = "",
+        command: str | None = "",
+        planned: bool = False,
         job: Mapping[str, Any] | None = None,
         restart: bool = False,
     ) -> None:
         self._open(open_store(place))
-        store = self.store
+        self.place, store = place, self.store
         store.prepare()
         self.new = restart or not store.exists()
         self._lock = lock = store.lock()
@@ -78,7 +83,10 @@ class Run:
             if self.new:
                 self._refuse_claims()
                 store.empty()
-            details = {"blocks": blocks, "columns": columns, "command": command, "folder": str(Path.cwd()), "job": job}
+            details = {
+                "blocks": blocks, "columns": columns, "command": command, "folder": str(Path.cwd()), "planned": planned,
+                "job": job,
+            }  # fmt: skip
             self._write_manifest(json.loads(json.dumps(fingerprint)), json.loads(json.dumps(details)))
             store.tidy()
         except BaseException:
@@ -101,8 +109,10 @@ class Run:
         """
         run = cls.__new__(cls)
         run._open(open_store(place))
+        run.place = place
         if not run.store.exists():
             raise InputMissingError(f"{place}: there is no run; it may be finished, or was never planned")
+        run.store.check_owner()
         run.store.tidy()
         return run
 
@@ -157,7 +167,11 @@ class Run:
         content = {**details, "fingerprint": fingerprint}
         if self.store.exists():
             self.check(fingerprint)
-            if read_manifest(self.store) == content:
+            found = read_manifest(self.store) or {}
+            content["planned"] = content["planned"] or found.get("planned") is True
+            if content["command"] is None:
+                content |= {"command": found.get("command"), "folder": found.get("folder")}
+            if found == content:
                 return
         self.store.write(MANIFEST, json.dumps(content, indent=1, sort_keys=True).encode(), replace=True)
 
@@ -172,6 +186,7 @@ class Run:
             begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
         found = read_manifest(self.store)
         if found is None:
+            refuse_gone(self.store)
             raise RunError(f"{self.store.location}: its manifest is damaged or not geoseg's; --restart starts over")
         differences = _differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
         if differences:
@@ -264,6 +279,16 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
     """Return the manifest of a run; None if it is missing or malformed."""
     found = _json_object(store, MANIFEST)
     return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
+
+
+def refuse_gone(store: Store) -> None:
+    """Refuse a run that is not there any more.
+
+    Raises:
+        InputMissingError: It is gone.
+    """
+    if not store.exists():
+        raise InputMissingError(f"{store.location}: is gone; another process has finished or removed it")
 
 
 def is_complete(store: Store, record: str) -> bool:

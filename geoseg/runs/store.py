@@ -55,6 +55,13 @@ class Store(Protocol):
             OutputError: Something else is there, or it cannot be made.
         """
 
+    def check_owner(self) -> None:
+        """Refuse a place that another user made, as far as that can be known.
+
+        Raises:
+            OutputError: It belongs to another user.
+        """
+
     def exists(self) -> bool:
         """Return whether there is a run, damaged or not: its manifest decides."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,10 @@ import pytest
 from helpers.commandline import Outcome, assert_refused, geoseg, untouched
 from helpers.rasters import landscape, make_raster
 
+from geoseg.config import Shard, WorkConfig
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import Lock
-from geoseg.jobs.work import leave, perform
+from geoseg.jobs.work import WorkJob, leave, perform
 from geoseg.runs.run import Run
 
 SIDE = 512
@@ -212,3 +215,70 @@ def test_a_run_that_was_not_planned_says_so(call: Geoseg, tmp_path: Path) -> Non
     assert_refused(call("work", folder), 78, "use the version that planned it")
     (folder / "manifest.json").write_text('{"fingerprint": {}, "blocks": "many"}')
     assert_refused(call("work", folder), 78, "its manifest is damaged")
+
+
+def test_a_run_is_where_it_is_and_not_where_its_manifest_says(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    assert call("work", "map.tif.run").code == 0
+    shutil.copytree("map.tif.run", "copy.run")
+    manifest = json.loads(Path("copy.run/manifest.json").read_text())
+    assert manifest["command"] == f"geoseg predict scene.tif -o map.tif --block-size {SIDE}"
+    manifest["job"]["settings"]["restart"] = True
+    Path("copy.run/manifest.json").write_text(json.dumps(manifest))
+    parts = sorted(path.name for path in Path("map.tif.run").glob("part-*"))
+    assert call("finalize", "copy.run").code == 0
+    assert sorted(path.name for path in Path("map.tif.run").glob("part-*")) == parts
+    assert not Path("copy.run").exists()
+    # The output is there now, which a process that computes blocks does not mind.
+    assert call("work", "map.tif.run").code == 0
+    refused = call("finalize", "map.tif.run")
+    assert refused.code == 73
+    assert refused.said[-1].endswith("exists already; plan it again with --overwrite, which keeps the finished blocks")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root gives files away")
+def test_a_run_of_another_user_is_neither_worked_on_nor_finalised(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    os.chown("map.tif.run", 12345, 12345)
+    for command in ("work", "finalize"):
+        assert_refused(call(command, "map.tif.run"), 73, "map.tif.run", "belongs to another user")
+
+
+def test_an_early_finalize_does_not_change_what_continues_the_run(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    before = Path("map.tif.run/manifest.json").read_bytes()
+    assert call("finalize", "map.tif.run").code == 75
+    assert Path("map.tif.run/manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("blocks", -5), ("blocks", 0), ("blocks", True), ("blocks", 10**30), ("blocks", 1000), ("blocks", "9")],
+)
+def test_a_manifest_edited_by_hand_is_damaged(key: str, value: object, call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    path = Path("map.tif.run/manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    assert_refused(call("work", "map.tif.run", "--shard", "1/2"), 78, "its manifest is damaged")
+
+
+def test_what_belongs_to_a_shard_does_not_depend_on_other_runs(call: Geoseg) -> None:
+    names = [f"s{number}.tif" for number in range(5)]
+    for name in names:
+        make_raster(Path(name), landscape(60, 70))
+    assert call("plan", *names, "-o", "maps", "--run", "runs").code == 0
+
+    def shares(*runs: Path) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for number in (1, 2):
+            with WorkJob(WorkConfig(runs, Shard(number, 2))) as job:
+                for index, run in enumerate(job.runs):
+                    if job._shares[index]:
+                        found.setdefault(run.path.name, []).append(number)
+        return found
+
+    runs = sorted(Path("runs").iterdir())
+    every = shares(*runs)
+    assert sorted(every) == [run.name for run in runs]
+    assert {number for numbers in every.values() for number in numbers} == {1, 2}
+    assert shares(*runs[1:]) == {name: numbers for name, numbers in every.items() if name != runs[0].name}

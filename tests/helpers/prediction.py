@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,11 @@ print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text
 
 
 def peak_memory(cache: int, *arguments: object) -> int:
-    """Return the peak memory of `geoseg ARGUMENTS` in kB; GDAL's caches get `cache` MiB at most."""
+    """Return the peak memory of `geoseg ARGUMENTS` in kB; GDAL's caches get `cache` MiB at most.
+
+    The C library has one arena, because with one for each thread the peak depends on which thread gets which.
+    """
     command = [sys.executable, "-c", _PEAK, str(cache), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return int(done.stdout.split()[-1])
