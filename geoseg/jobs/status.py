@@ -52,6 +52,8 @@ def run_status(path: Location) -> RunStatus | TrainingStatus | None:
         return _training_status(training)
     if path.suffix == ".safetensors" and path.is_file():
         return None
+    if not path.name:
+        return status(path)  # "." and "/", which no output can be
     run = run_directory(path)
     if not open_store(run).exists() and record_path(path).is_file() and path.is_file():
         return None

@@ -305,3 +305,13 @@ def test_status_of_an_interrupted_training(tmp_path: Path, capsys: pytest.Captur
 
 def test_status_of_a_model(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert geoseg(capsys, "status", model_path).out == f"{model_path}: is finished\n"
+
+
+def test_status_of_the_working_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_refused(geoseg(capsys, "status", "."), 65, "is not a run directory")
+    with Run(tmp_path, {}, blocks=3):
+        pass
+    assert geoseg(capsys, "status", ".").out.startswith(".: 0 of 3 blocks finished")
