@@ -20,7 +20,8 @@ from .usage import Command
 def finalize(context: click.Context, /, runs: tuple[Location, ...], keep_run: bool) -> None:
     """Verify all blocks of RUNS and publish their outputs; if blocks are missing, say which.
 
-    A folder stands for all runs in it. A run that cannot be finalised does not stop the others.
+    A folder stands for all runs in it. A run that cannot be finalised does not stop the others. Status 75:
+    blocks are missing.
     """
     config = FinalizeConfig(runs, keep_run)
     from geoseg.jobs.finalize import Finalizations

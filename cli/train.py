@@ -98,8 +98,8 @@ from .usage import Command
 def train(context: click.Context, /, **settings: Any) -> None:
     """Learn classes from a folder of images, without labels.
 
-    Writes a model file, a log of every step (.metrics.jsonl) and a picture of the learnt classes (.png). With several
-    GPUs: torchrun --nproc-per-node=8 -m geoseg train ...
+    Writes a model file, a log of every step (.metrics.jsonl) and a picture of the learnt classes (.png). On several
+    GPUs, torchrun --nproc-per-node=8 -m geoseg starts it in place of geoseg.
     """
     config, launch = TrainConfig(**settings), Launch.of()
     if not launch.first:

@@ -39,7 +39,11 @@ class ShardType(_ShardType):
     "--shard", type=ShardType(),
     help="Part of the blocks to compute: 3/16 is the third of 16.  [default: all that nobody else computes]",
 )  # fmt: skip
-@click.option("--assist", is_flag=True, help="After the shard is finished, compute blocks of others that nobody has.")
+@click.option(
+    "--assist",
+    is_flag=True,
+    help="After the shard is finished, compute blocks of others that nobody has. Needs --shard.",
+)
 @click.option(
     "--device", metavar="auto|cpu|cuda[:N]|mps", help="Device that the network runs on.  [default: as planned]"
 )
@@ -49,7 +53,8 @@ def work(context: click.Context, /, runs: tuple[Location, ...], **settings: Any)
     """Compute blocks of RUNS that geoseg plan wrote, beside any number of other processes.
 
     A folder stands for all runs in it. Blocks that another process computes are left to it; those of a process that has
-    ended are taken over. The same command continues after an interruption.
+    ended are taken over. The same command continues after an interruption. Status 0: all blocks of the shard are
+    finished.
     """
     config = WorkConfig(runs, **settings)
     from geoseg.jobs.work import WorkJob

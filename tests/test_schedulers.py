@@ -22,7 +22,7 @@ first=1 last=1
 while [[ $1 == --* ]]; do
     case $1 in
         --array=*) range=${1#--array=}; range=${range%%%*}; first=${range%-*}; last=${range#*-} ;;
-        --dependency=after*:7*|--parsable) ;;
+        --dependency=after*:7*|--parsable|--kill-on-invalid-dep=yes) ;;
         *) echo "no such option: $1" >&2; exit 1 ;;
     esac
     shift

@@ -9,6 +9,6 @@ mkdir -p logs
 # The plan is made on a node of the kind that does the work, because the arithmetic of processors differs.
 plan=$(sbatch --parsable "$here/plan.sbatch" "$scene" -m "$model" -o "$out" --shards "$shards" "${@:5}")
 # %32: at most so many at a time.
-array=$(sbatch --parsable --dependency="afterok:$plan" --array="1-$shards%32" "$here/shard.sbatch" "$out.run" "$shards")
+array=$(sbatch --parsable --kill-on-invalid-dep=yes --dependency="afterok:$plan" --array="1-$shards%32" "$here/shard.sbatch" "$out.run" "$shards")
 # afterany: what a failed task has left out is named by geoseg finalize, and submitting again does only that.
-sbatch --dependency="afterany:$array" "$here/finalize.sbatch" "$out.run"
+sbatch --kill-on-invalid-dep=yes --dependency="afterany:$array" "$here/finalize.sbatch" "$out.run"

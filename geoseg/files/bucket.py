@@ -1,4 +1,4 @@
-"""Objects in a cloud store: s3://, gs:// or az://, through obstore (`pip install "geoseg[cloud]"`).
+"""Objects in a cloud store: s3://, gs:// or az://, through obstore (`pip install obstore`).
 
 obstore repeats requests that fail by a 5xx status, by too many requests or by a lost connection, with exponential
 backoff and jitter. What it cannot repeat is a conditional put whose answer is lost, for it may have succeeded: here the
@@ -80,7 +80,7 @@ class Bucket:
         try:
             import obstore.store
         except ImportError as error:
-            raise UnavailableError(f'{location}: cloud stores need obstore: pip install "geoseg[cloud]"') from error
+            raise UnavailableError(f"{location}: cloud stores need obstore: pip install obstore") from error
         self._obstore: Any = obstore
         self._clock = -_CLOCK_SECONDS, 0.0
         patience = {

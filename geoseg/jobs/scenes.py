@@ -6,8 +6,8 @@
     scenes.finish()
 
 Scenes are opened one at a time, each when its turn comes, so that neither memory nor the number of open files grows
-with their number. Several processes may work on the same scenes: one that another process has in hand is tried again
-after all others, when it is finished or free.
+with their number. Several processes may work on the same scenes: what another process has in hand is left until all
+others are done, and then waited for. It is done before if the other process has finished it, and done here if not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -35,6 +35,7 @@ from geoseg.errors import (
     named,
     raise_together,
 )
+from geoseg.files.lock import OutputLocks
 from geoseg.jobs.job import Job
 from geoseg.location import Location, shown
 
@@ -46,6 +47,12 @@ Status = Literal["done", "done before", "failed", "not done"]
 
 _FATAL = (WriteError, DivergedError, ResourceError, UnavailableError)
 """Errors that the next scene would meet too."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between two looks at what other processes have in hand, at first and in the end."""
+
+_MAX_REFUSALS = 3
+"""How often the outputs of a scene may be refused after it was opened, until that is an error."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,8 @@ class Scenes(ABC, Generic[J]):
         self._results: list[SceneResult | None] = [None] * len(scenes)
         self._running: dict[int, tuple[int, float]] = {}
         self._deferred: list[int] = []
+        self._waited_for: set[int] = set()
+        self._refusals: Counter[int] = Counter()
         self._last_turn = False
         self._faults: dict[int, GeosegError] = {}
 
@@ -145,15 +154,23 @@ class Scenes(ABC, Generic[J]):
     def jobs(self) -> Iterator[J]:
         """Yield the jobs of the scenes that are not finished, opened one at a time.
 
-        Whoever computes elsewhere may ask for the next job before this one is done; what another process has in hand
-        is tried again only once the others have been given out.
+        Whoever computes elsewhere may ask for the next job before this one is done. What another process has in hand
+        is waited for once the others have been given out.
 
         Raises:
             GeosegError: An error of the only scene, or one that concerns all.
         """
         yield from self._turns(range(len(self.scenes)))
+        pause = _FIRST_PAUSE
+        while self._deferred:
+            numbers, self._deferred = self._deferred, []
+            yield from self._turns(numbers, again=True)
+            if self._deferred == numbers:
+                time.sleep(pause)
+                pause = min(1.5 * pause, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
         self._last_turn = True
-        yield from self._turns(self._deferred)
 
     @contextmanager
     def sparing_others(self, job: Any) -> Iterator[None]:
@@ -164,9 +181,7 @@ class Scenes(ABC, Generic[J]):
             number, began = self._running.pop(id(job), (None, 0.0))
             if number is None:
                 raise
-            # Another process has it in hand, or has finished it since it was opened.
-            if isinstance(error, LockedError | OutputError) and self._several and not self._last_turn:
-                self._deferred.append(number)
+            if self._defers(number, error):
                 return
             self._add(number, error, time.monotonic() - began)
         else:
@@ -228,14 +243,36 @@ class Scenes(ABC, Generic[J]):
     def _several(self) -> bool:
         return len(self.scenes) > 1
 
-    def _turns(self, numbers: Sequence[int]) -> Iterator[J]:
-        """Yield the jobs of these scenes."""
+    def _defers(self, number: int, error: Exception) -> bool:
+        """Whether a scene is left for later: another process has it in hand, or has finished it since it was opened."""
+        if not self._several or self._last_turn or not isinstance(error, LockedError | OutputError):
+            return False
+        if isinstance(error, OutputError):
+            self._refusals[number] += 1
+            if self._refusals[number] >= _MAX_REFUSALS:
+                return False
+        self._deferred.append(number)
+        return True
+
+    def _turns(self, numbers: Sequence[int], again: bool = False) -> Iterator[J]:
+        """Yield the jobs of these scenes.
+
+        Args:
+            numbers: The scenes.
+            again: They were in the hands of other processes.
+        """
         for number in numbers:
             if self._results[number] is not None:
                 continue
             began = time.monotonic()
             try:
-                job = self.open(number)
+                job = self._opened(number, again)
+            except LockedError as error:
+                if not self._defers(number, error):
+                    self._add(number, error, time.monotonic() - began)
+                elif again:
+                    self._tell_wait(number, error)
+                continue
             except Exception as error:
                 self._add(number, error, time.monotonic() - began)
                 continue
@@ -244,6 +281,34 @@ class Scenes(ABC, Generic[J]):
                 continue
             self._running[id(job)] = number, began
             yield job
+
+    def _opened(self, number: int, again: bool) -> J | None:
+        """Open the job of a scene, again while no other process publishes it if its outputs are refused.
+
+        Raises:
+            LockedError: Another process has the scene in hand.
+            GeosegError: See `open`.
+        """
+        if not again:
+            try:
+                return self.open(number)
+            except OutputError:
+                # Class raster and others are put in place before the record that says what they are.
+                if not self._several or self._dry_run or not any(path.exists() for path in self.outputs(number)):
+                    raise
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(OutputLocks(*self.outputs(number)))
+            except WriteError as error:
+                # Nobody publishes to a folder that is missing or cannot be written to.
+                log.debug("%s", error)
+            return self.open(number)
+
+    def _tell_wait(self, number: int, error: LockedError) -> None:
+        """Say once for each scene which process has it in hand."""
+        if number not in self._waited_for:
+            self._waited_for.add(number)
+            log.warning("%s; waiting until it is done", str(error).partition(";")[0])
 
     def _done(self, number: int, job: J, seconds: float) -> None:
         facts = self.facts(job)

@@ -66,7 +66,7 @@ def require_distributed() -> None:
         UnavailableError: It is not installed.
     """
     if find_spec("distributed") is None:
-        raise UnavailableError('Dask is not installed; pip install "geoseg[dask]"')
+        raise UnavailableError("Dask is not installed; pip install 'distributed>=2024.12' cryptography")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,13 +148,24 @@ def test_polygons_without_the_confidence_of_one(folder: Path, run: Run, model_pa
     assert not (folder / "shapes" / "s").exists(), "a folder was made for nothing"
 
 
-def test_an_output_that_another_process_has_in_hand_fails_only_there(folder: Path, run: Run, model_path: Path) -> None:
+def test_an_output_that_another_process_has_in_hand_is_waited_for(folder: Path, run: Run, model_path: Path) -> None:
     (folder / "scenes" / "n" / "bad.tif").unlink()
     (folder / "maps" / "n").mkdir(parents=True)
-    with OutputLocks(folder / "maps" / "n" / "a-classes.tif"):
-        outcome = run("predict", "scenes", "-m", model_path, "-o", "maps", "--tree")
-    assert outcome.code == 75
-    assert outcome.out.split() == ["maps/s/a-classes.tif"]
+    locks = OutputLocks(folder / "maps" / "n" / "a-classes.tif")
+
+    def release() -> None:
+        for _ in range(400):
+            if (folder / "maps" / "s" / "a-classes.geoseg.json").exists():
+                break
+            time.sleep(0.05)
+        locks.release()
+
+    other = threading.Thread(target=release)
+    other.start()
+    outcome = run("predict", "scenes", "-m", model_path, "-o", "maps", "--tree")
+    other.join()
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.split() == ["maps/s/a-classes.tif", "maps/n/a-classes.tif"]
 
 
 def test_json_of_a_command_that_an_error_of_all_ends(

@@ -220,7 +220,7 @@ def test_settings_of_the_engine_that_contradict_one_another_are_refused(call: Ge
 def test_without_dask_a_line_says_how_to_install_it(call: Geoseg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "find_spec", lambda _: None)
     outcome = call("superpixels", "scene.tif", "-o", "map.tif", "--engine", "dask")
-    assert_refused(outcome, 69, 'pip install "geoseg[dask]"')
+    assert_refused(outcome, 69, "pip install 'distributed>=2024.12' cryptography")
 
 
 def test_a_client_that_cannot_be_used_is_refused(client: Client, call: Geoseg) -> None:

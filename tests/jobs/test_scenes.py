@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import GeosegError, InputError, InputMissingError, LockedError, OutputError, WriteError
+from geoseg.files.lock import OutputLocks
 from geoseg.jobs.job import Job
 from geoseg.jobs.scenes import Facts, Scenes
 
@@ -77,6 +79,13 @@ class FakeScenes(Scenes[FakeJob]):
 FREE = Exception("free")
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs are locked in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("geoseg.jobs.scenes._FIRST_PAUSE", 0.01)
+
+
 def run(scenes: FakeScenes) -> list[str]:
     """Do all the work; return the status of each scene."""
     try:
@@ -124,7 +133,7 @@ def test_the_table_as_json() -> None:
     [
         ([InputMissingError("a"), InputMissingError("b")], 66),
         ([InputMissingError("a"), InputError("b")], 65),
-        ([OutputError("a"), LockedError("b")], 65),
+        ([OutputError("a"), InputError("b")], 65),
         ([OutputError("a"), OutputError("b")], 73),
     ],
 )
@@ -175,9 +184,12 @@ def test_what_another_process_has_in_hand_is_tried_again_after_the_others() -> N
     taken = FakeScenes(3, {("run", 0): [busy, FREE]})
     assert run(taken) == ["done"] * 3
     assert taken.done == [1, 2, 0]
-    still = FakeScenes(3, {("run", 0): [busy]})
-    assert run(still) == ["failed", "done", "done"]
-    assert still.exit_code == 75
+    # It takes the scene again whenever it is free.
+    still = FakeScenes(3, {("run", 0): [busy, busy, busy, FREE]})
+    assert run(still) == ["done"] * 3
+    refused = FakeScenes(3, {("run", 0): [OutputError("the folder cannot be made")]})
+    assert run(refused) == ["failed", "done", "done"]
+    assert refused.exit_code == 73
     # It has finished the scene since this process opened it.
     meanwhile = FakeScenes(3, {("run", 1): [OutputError("exists already")]})
     jobs = meanwhile.jobs()
@@ -186,6 +198,68 @@ def test_what_another_process_has_in_hand_is_tried_again_after_the_others() -> N
             list(job.run())
         meanwhile.finished = (1,)
     assert [result.status for result in meanwhile.results()] == ["done", "done before", "done"]
+
+
+class OutputScenes(FakeScenes):
+    """Scenes with outputs in the working folder, which are finished when they have a record."""
+
+    def open(self, number: int) -> FakeJob | None:
+        if self.record(number).exists():
+            return None
+        if self.outputs(number)[0].exists():
+            raise OutputError(f"{number}: exists already")
+        return super().open(number)
+
+    def raise_fault(self, where: str, number: int) -> None:
+        if where == "run":
+            with OutputLocks(*self.outputs(number)):
+                pass
+        super().raise_fault(where, number)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_another_process_publishes_is_waited_for_and_done_before(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = OutputScenes(3)
+    output, record = Path("1-classes.tif"), Path("1-classes.geoseg.json")
+    if there:
+        output.touch()
+    locks, warned = OutputLocks(output), threading.Event()
+
+    def publish() -> None:
+        warned.wait(20)
+        output.touch()
+        record.touch()
+        locks.release()
+
+    told: list[str] = []
+
+    def warn(message: str, *arguments: object) -> None:
+        told.append(message % arguments)
+        warned.set()
+
+    monkeypatch.setattr("geoseg.jobs.scenes.log.warning", warn)
+    other = threading.Thread(target=publish)
+    other.start()
+    try:
+        assert run(scenes) == ["done", "done before", "done"]
+    finally:
+        warned.set()
+        other.join()
+    assert scenes.done == [0, 2]
+    assert scenes.exit_code == 0
+    (line,) = told
+    assert line.startswith("1-classes.tif: process ")
+    assert line.endswith("is at work there; waiting until it is done")
+
+
+def test_an_output_of_other_work_is_refused_at_once(tmp_path: Path) -> None:
+    Path("1-classes.tif").touch()
+    scenes = OutputScenes(3)
+    assert run(scenes) == ["done", "failed", "done"]
+    assert scenes.exit_code == 73
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_interruption_is_no_fault_of_a_scene() -> None:
