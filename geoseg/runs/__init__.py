@@ -1,1 +1,1 @@
-"""Resumable work: the run directory, and the computation of its missing parts."""
+"""Resumable work: runs, where they are kept, claims to blocks, and the engines that compute missing parts."""
