@@ -114,4 +114,5 @@ def status_json(found: RunStatus | TrainingStatus | None) -> dict[str, Any]:
         "state": found.state,
         "command": found.command or None,
         "folder": found.folder,
+        "workers": [{"host": each.host, "process": each.process} for each in found.workers],
     }

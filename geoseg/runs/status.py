@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ class RunStatus(WorkStatus):
         command: Command that continues the run; empty if unknown.
         folder: Working directory of `command`; None if unknown.
         workers: The processes that compute blocks of the run, each once.
+        planned: Whether the run was planned for several processes.
     """
 
     finished: int
@@ -65,6 +67,7 @@ class RunStatus(WorkStatus):
     command: str
     folder: str | None
     workers: tuple[Holder, ...] = ()
+    planned: bool = False
 
     @property
     def working(self) -> bool:
@@ -74,6 +77,8 @@ class RunStatus(WorkStatus):
     @property
     def state(self) -> str:
         """What the processes at work in the run do, in words."""
+        if self.planned and not self.working:
+            return "all blocks are finished" if self.finished == self.blocks else "no process is at work"
         if super().working or not self.workers:
             return super().state
         first, more = self.workers[0], len(self.workers) - 1
@@ -97,10 +102,15 @@ def status(location: Location) -> RunStatus:
             f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
         )
     complete, damaged = check_parts(store)
+    blocks, command, folder = (manifest.get(name) for name in ("blocks", "command", "folder"))
+    planned = manifest.get("planned") is True
+    if planned:
+        verb = "finalize" if complete == blocks else "work"
+        command, folder = f"geoseg {verb} {shlex.quote(str(location))}", str(Path.cwd())
     return RunStatus(
         path=location, bytes=store.size(), holder=store.holder(), finished=complete, damaged=len(damaged),
-        blocks=manifest.get("blocks"), command=manifest.get("command") or "", folder=manifest.get("folder"),
-        workers=workers(store),
+        blocks=blocks if isinstance(blocks, int) else None, command=command if isinstance(command, str) else "",
+        folder=folder if isinstance(folder, str) else None, workers=workers(store), planned=planned,
     )  # fmt: skip
 
 

@@ -115,6 +115,18 @@ def test_a_block_that_a_living_process_has_is_left_to_it(call: Geoseg) -> None:
     assert call("finalize", "map.tif.run").code == 0
 
 
+def test_status_of_a_planned_run_says_what_is_next(call: Geoseg) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    lines = call("status", "map.tif.run").out.splitlines()
+    assert lines[0].startswith("map.tif.run: 0 of 6 blocks finished")
+    assert lines[1:] == ["no process is at work", f"to continue, in {Path.cwd()}: geoseg work map.tif.run"]
+    assert call("work", "map.tif.run").code == 0
+    lines = call("status", "map.tif.run").out.splitlines()
+    assert lines[1:] == ["all blocks are finished", f"to continue, in {Path.cwd()}: geoseg finalize map.tif.run"]
+    told = json.loads(call("status", "map.tif.run", "--json").out)
+    assert (told["finished"], told["blocks"], told["workers"]) == (6, 6, [])
+
+
 def test_what_was_planned_can_be_finished_by_one_process(call: Geoseg) -> None:
     assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE, "--shards", 2).code == 0
     assert call("work", "map.tif.run", "--shard", "2/2").code == 0
