@@ -47,12 +47,15 @@ print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text
 """
 
 
-def peak_memory(cache: int, *arguments: object) -> int:
+def peak_memory(cache: int, *arguments: object, arenas: int | None = None) -> int:
     """Return the peak memory of `geoseg ARGUMENTS` in kB; GDAL's caches get `cache` MiB at most.
 
-    The C library has one arena, because with one for each thread the peak depends on which thread gets which.
+    Args:
+        cache: MiB.
+        arguments: Of the command line.
+        arenas: Arenas of the C library; with many threads, the peak depends on which thread gets which. None for all.
     """
     command = [sys.executable, "-c", _PEAK, str(cache), *map(str, arguments)]
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    environment = {**os.environ, **({} if arenas is None else {"MALLOC_ARENA_MAX": str(arenas)})}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return int(done.stdout.split()[-1])
