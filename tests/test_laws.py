@@ -330,7 +330,7 @@ def test_law_7_memory_is_flat(tmp_path: Path, short_and_tall: tuple[Path, Path],
     for scene in short_and_tall:
         arguments = ["-q", verb, scene, "-o", tmp_path / f"{scene.stem}{suffix}", "--block-size", "1024"]
         model = ["-m", tmp_path / "model.safetensors"] if verb == "predict" else []
-        peaks.append(peak_memory(4, *arguments, *model, arenas=1 if verb == "predict" else None))
+        peaks.append(peak_memory(4, *arguments, *model))
     short, tall = peaks
     print("peak memory in kB:", peaks)
     assert tall <= 1.10 * short

@@ -6,8 +6,6 @@ the run and compute blocks (`geoseg.jobs.work`), and one finalises it (`geoseg.j
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -150,7 +148,6 @@ class BlockJob(Job[Receipt]):
             WriteError: The file system failed; the run is kept.
         """
         self.scene.check_unchanged(_REMEDY)
-        _return_memory()
         self._publish(run)
         if self.delivery is not None:
             main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
@@ -245,9 +242,3 @@ class BlockJob(Job[Receipt]):
     @abstractmethod
     def _publish(self, run: Run) -> None:
         """Write the outputs from the parts, and put them in place."""
-
-
-def _return_memory() -> None:
-    """Return freed memory to the system, where the C library keeps it: what publishes does not add to the peak then."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -32,12 +32,6 @@ GDAL_VERSION = str(rasterio.__gdal_version__)
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are copied and read back; it needs no more than a few rows of TIFF blocks."""
 
-_COPYING = {
-    "GDAL_CACHEMAX": COPY_CACHE,
-    # Otherwise the folder of the parts, which may have a million, is listed for each part that is opened.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-}
-
 _CHUNK_PIXELS = 1 << 23
 _MIN_CHUNK, _MAX_CHUNK = 16, 512
 """Pixels, and rows, that GDAL takes at a time for overviews. By default it takes rows of blocks, of any width: 2 KB for
@@ -105,7 +99,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
         with publishing(path) as temporary, scratch_folder(path, "mosaic") as folder:
             # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
             chunk = _chunk_rows(spec.extent.shape[1])
-            with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_OVR_CHUNKYSIZE=chunk, **_COPYING):
+            with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_OVR_CHUNKYSIZE=chunk, **_reading_parts()):
                 rasterio.shutil.copy(mosaic_vrt(spec, parts, folder), temporary, driver="COG", **options)
                 with _open(temporary) as file:
                     used = _verify(path, file, spec, parts)
@@ -151,7 +145,7 @@ def read_rows(spec: RasterSpec, parts: Parts, height: int, folder: Path) -> Iter
     rows, cols = spec.extent.shape
     with (
         scratch_folder(folder / "rows", "mosaic") as scratch,
-        rasterio.Env(**_COPYING),
+        rasterio.Env(**_reading_parts()),
         _open(mosaic_vrt(spec, parts, scratch), "VRT") as file,
     ):
         for start in range(0, rows, height):
@@ -196,6 +190,12 @@ def _found(ids: set[int], values: NDArray[Any]) -> set[int]:
     if len(ids) > _FEW_IDS:
         return ids & set(np.unique(values).tolist())
     return {value for value in ids if (values == value).any()}
+
+
+def _reading_parts() -> dict[str, Any]:
+    """GDAL's settings while it reads parts."""
+    # Otherwise the folder of the parts, which may have a million, is listed for each part that is opened.
+    return {"GDAL_CACHEMAX": COPY_CACHE, "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 
 def _chunk_rows(cols: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,15 +46,8 @@ print(re.search("VmHWM: *\\t* *([0-9]+) kB", Path("/proc/self/status").read_text
 """
 
 
-def peak_memory(cache: int, *arguments: object, arenas: int | None = None) -> int:
-    """Return the peak memory of `geoseg ARGUMENTS` in kB; GDAL's caches get `cache` MiB at most.
-
-    Args:
-        cache: MiB.
-        arguments: Of the command line.
-        arenas: Arenas of the C library; with many threads, the peak depends on which thread gets which. None for all.
-    """
+def peak_memory(cache: int, *arguments: object) -> int:
+    """Return the peak memory of `geoseg ARGUMENTS` in kB; GDAL's caches get `cache` MiB at most."""
     command = [sys.executable, "-c", _PEAK, str(cache), *map(str, arguments)]
-    environment = {**os.environ, **({} if arenas is None else {"MALLOC_ARENA_MAX": str(arenas)})}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
