@@ -119,9 +119,9 @@ def test_what_gets_its_name_is_on_disk_and_so_is_the_name(bench: Bench, case: Ca
 def test_a_failing_operation_is_one_line_and_the_work_goes_on(bench: Bench, case: Case, count: int) -> None:
     numbers = [number for number, _ in spread(bench.operations(case), count)]
     tally = failures(bench, case, zip(numbers, itertools.cycle(ERRORS), strict=False))
-    # A claim that cannot be removed does no harm, and the outputs are those of an uninterrupted run.
+    # Only a removal may fail without a word, and then the outputs are those of an uninterrupted run.
     assert_all_is_well(tally, 0, 73, 74)
-    assert tally.codes[74]
+    assert tally.codes[0] < tally.trials
     assert tally.left == []
 
 

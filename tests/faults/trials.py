@@ -92,6 +92,8 @@ def failures(
         label = f"{errno.errorcode[error]} at {number} ({operations[number - 1]})"
         _judge_failure(bench, tally, case, label, folder, ended, codes)
         if ended.code == 0:
+            if not ended.operations[number - 1].startswith("unlink "):
+                tally.wrong.append(f"{case.name}, {label}: exit 0, though more than a removal failed")
             bench.compare(tally, f"{label} (exit 0)", case, folder)
         else:
             bench.finish(tally, label, case, folder)
