@@ -11,6 +11,7 @@ import pytest
 import torch
 from faults.cases import Bench
 from faults.commands import Commands, working_folder
+from helpers.commandline import Outcome, geoseg
 from helpers.miniatures import make_coco, make_tiles
 from helpers.models import make_model
 from helpers.objects import ENVIRONMENT, Proxy, need_objects, proxying, serving_objects
@@ -39,6 +40,18 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(make_model(), path)
     return path
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Return a function: run geoseg in a folder with a model and with scene.tif, 2 x 3 blocks of 512 pixels."""
+    make_raster(tmp_path / "scene.tif", landscape(924, 1476))
+    (tmp_path / "geoseg-model.safetensors").symlink_to(model_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1577836800")  # the date in a GeoPackage
+    return lambda *arguments: geoseg(capsys, *arguments)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.config import Computing
 from geoseg.errors import SettingError
 from geoseg.grid import Block
-from geoseg.jobs.work import perform
+from geoseg.jobs.perform import perform
 from geoseg.jobs.workers import gpus_for, processes_for
 from geoseg.runs.clusters import address_in, connected, dashboard_of, on_this_machine, require_distributed
 from geoseg.runs.dask import Blocks
@@ -79,12 +79,11 @@ class DaskEngine:
         """
         client, missing = self._cluster(), []
         band = band_height(len(blocks) / max(1, len(client.nthreads())))
-        for index in along_bands(len(blocks), columns, band):
-            block = blocks[index]
-            if run.has(block):
-                yield Receipt(block, block.window.pixels, 0, {}, reused=True)
+        for block, finished in run.look_at(blocks[index] for index in along_bands(len(blocks), columns, band)):
+            if finished:
+                yield Receipt.of_finished(block)
             else:
-                missing.append(index)
+                missing.append(block.index)
         if not missing:
             return
 

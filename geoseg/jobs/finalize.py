@@ -11,7 +11,7 @@ from geoseg.config import FinalizeConfig
 from geoseg.errors import GeosegError, IncompleteError, OutputError, WriteError, raise_together
 from geoseg.jobs.job import Job
 from geoseg.jobs.plan import expanded
-from geoseg.jobs.work import open_job, settings_of
+from geoseg.jobs.planned import open_job, settings_of
 from geoseg.location import Location
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
@@ -66,7 +66,7 @@ class FinalizeJob(Job[Receipt]):
             missing = []
             for block, finished in run.look_at(job.blocks):
                 if finished:
-                    yield Receipt(block, block.window.pixels, 0, {}, reused=True)
+                    yield Receipt.of_finished(block)
                 else:
                     missing.append(block.index)
             if missing:

@@ -66,6 +66,11 @@ class Receipt:
     seconds: Mapping[str, float]
     reused: bool = False
 
+    @classmethod
+    def of_finished(cls, block: Block) -> Receipt:
+        """Return the receipt of a block that was finished by an earlier process, or by another one meanwhile."""
+        return cls(block, block.window.pixels, 0, {}, reused=True)
+
     def summary(self, counts: str = "") -> str:
         """Return size, `counts` (such as "4 windows") and seconds in a few words."""
         if self.reused:
@@ -111,7 +116,7 @@ def compute(
     missing: list[Block] = []
     for block, finished in run.look_at(blocks):
         if finished:
-            yield _reused(block)
+            yield Receipt.of_finished(block)
         else:
             missing.append(block)
     pause = _MIN_PAUSE
@@ -121,7 +126,7 @@ def compute(
             yield from _pipeline(stages, run, queue)
         finally:
             run.release_all()
-        yield from map(_reused, queue.finished)
+        yield from map(Receipt.of_finished, queue.finished)
         if not wait or not queue.taken:
             return
         if len(queue.taken) == len(missing):
@@ -194,10 +199,6 @@ def _finish(stages: Stages[Before, Middle], run: Run, block: Block, prepared: Be
     run.release(block)
     seconds = {**result.seconds, "write": time.perf_counter() - began}
     return Receipt(block, block.window.pixels, result.windows, seconds)
-
-
-def _reused(block: Block) -> Receipt:
-    return Receipt(block, block.window.pixels, 0, {}, reused=True)
 
 
 def _waiting(run: Run, blocks: Sequence[Block]) -> str:

@@ -167,7 +167,7 @@ class Run:
         content = {**details, "fingerprint": fingerprint}
         if self.store.exists():
             self.check(fingerprint)
-            found = read_manifest(self.store) or {}
+            found = self.manifest()
             content["planned"] = content["planned"] or found.get("planned") is True
             if content["command"] is None:
                 content |= {"command": found.get("command"), "folder": found.get("folder")}
@@ -175,23 +175,41 @@ class Run:
                 return
         self.store.write(MANIFEST, json.dumps(content, indent=1, sort_keys=True).encode(), replace=True)
 
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            InputMissingError: The run is gone.
+            RunError: Its manifest is damaged.
+        """
+        found = read_manifest(self.store)
+        if found is None:
+            if not self.store.exists():
+                raise InputMissingError(f"{self.place}: is gone; another process has finished or removed it")
+            raise self.damaged()
+        return found
+
+    def damaged(self) -> RunError:
+        """Return the error of a run whose manifest is none."""
+        way_out = "--restart starts over" if self.coordinates else "plan it again with --restart"
+        return RunError(f"{self.store.location}: its manifest is damaged or not geoseg's; {way_out}")
+
     def check(self, fingerprint: Mapping[str, Any]) -> None:
         """Refuse a run with another fingerprint.
 
         Raises:
-            RunError: It has another one, or its manifest is damaged.
+            InputMissingError: The run is gone.
+            RunError: It has another fingerprint, or its manifest is damaged.
         """
-        begun, way_out = "started", "finish it that way, or start over with --restart"
-        if not self.coordinates:
-            begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
-        found = read_manifest(self.store)
-        if found is None:
-            refuse_gone(self.store)
-            raise RunError(f"{self.store.location}: its manifest is damaged or not geoseg's; --restart starts over")
+        found = self.manifest()
         differences = _differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
-        if differences:
-            command = f" ({found['command']})" if found.get("command") else ""
-            raise RunError(f"{self.store.location}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
+        if not differences:
+            return
+        begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
+        if self.coordinates:
+            begun, way_out = "started", "finish it that way, or start over with --restart"
+        command = f" ({found['command']})" if found.get("command") else ""
+        raise RunError(f"{self.store.location}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
 
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files match their checksums."""
@@ -279,16 +297,6 @@ def read_manifest(store: Store) -> dict[str, Any] | None:
     """Return the manifest of a run; None if it is missing or malformed."""
     found = _json_object(store, MANIFEST)
     return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
-
-
-def refuse_gone(store: Store) -> None:
-    """Refuse a run that is not there any more.
-
-    Raises:
-        InputMissingError: It is gone.
-    """
-    if not store.exists():
-        raise InputMissingError(f"{store.location}: is gone; another process has finished or removed it")
 
 
 def is_complete(store: Store, record: str) -> bool:

@@ -37,6 +37,7 @@ from geoseg.vector.sweep_kernels import (
     TAIL,
     USED,
     VALUE,
+    find,
 )
 from geoseg.vector.sweep_rows import add_confidence, add_pixels, encode_row, settle
 
@@ -186,7 +187,7 @@ def _chains(
             chains[found, 0] = run
             found += 1
             if end >= 0:
-                one, two = _group(groups, run), _group(groups, end - 1)
+                one, two = find(groups, run), find(groups, end - 1)
                 groups[max(one, two)] = min(one, two)
             else:
                 owners[run] = bottom[~end]
@@ -202,9 +203,9 @@ def _chains(
             owners[tops[component]] = component
     for run in range(len(owners)):
         if owners[run] >= 0:
-            owners[_group(groups, run)] = owners[run]
+            owners[find(groups, run)] = owners[run]
     for run in range(len(owners)):
-        owners[run] = owners[_group(groups, run)]
+        owners[run] = owners[find(groups, run)]
     lasts, at = np.zeros(len(tops), np.int64), 0
     for k in range(found):
         start = chains[k, 0]
@@ -230,14 +231,6 @@ def _copy_chain(edges: Any, first: Any, stubs: int, out: Any, at: int, chains: A
     end = last >> 1 if last < stubs and last & 1 == 0 else ~edges[last, NEXT]
     chains[chain, 1], chains[chain, 2] = end, at - begin
     return end, at
-
-
-@inlined
-def _group(groups: Any, run: Any) -> Any:
-    while groups[run] != run:
-        groups[run] = groups[groups[run]]
-        run = groups[run]
-    return run
 
 
 @compiled

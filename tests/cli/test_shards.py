@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.commandline import Outcome, assert_refused, geoseg, untouched
+from helpers.commandline import Outcome, assert_refused, untouched
 from helpers.rasters import landscape, make_raster
 
 from geoseg.config import Shard, WorkConfig
 from geoseg.files.atomic import sha256
 from geoseg.files.lock import Lock
-from geoseg.jobs.work import WorkJob, leave, perform
+from geoseg.jobs.perform import leave, perform
+from geoseg.jobs.work import WorkJob
 from geoseg.runs.run import Run
 
 SIDE = 512
@@ -28,18 +29,6 @@ MORE = ("--confidence", "sure.tif", "--polygons", "map.gpkg", "--min-area", "20p
 FILES = ("map.tif", "sure.tif", "map.gpkg", "map.qml", "map.preview.png")
 
 Geoseg = Callable[..., Outcome]
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Geoseg:
-    """Return a function: run geoseg in a folder with a scene of 2 x 3 blocks."""
-    make_raster(tmp_path / "scene.tif", landscape(2 * SIDE - 100, 3 * SIDE - 60))
-    (tmp_path / "geoseg-model.safetensors").symlink_to(model_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1577836800")  # the date in a GeoPackage
-    return lambda *arguments: geoseg(capsys, *arguments)
 
 
 def hashes() -> dict[str, str]:
@@ -125,6 +114,21 @@ def test_status_of_a_planned_run_says_what_is_next(call: Geoseg) -> None:
     assert lines[1:] == ["all blocks are finished", f"to continue, in {Path.cwd()}: geoseg finalize map.tif.run"]
     told = json.loads(call("status", "map.tif.run", "--json").out)
     assert (told["finished"], told["blocks"], told["workers"]) == (6, 6, [])
+
+
+def test_a_worker_joins_a_run_once_for_all_its_tasks(call: Geoseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", SIDE).code == 0
+    joined: list[Any] = []
+    join = Run.join
+    monkeypatch.setattr(Run, "join", lambda place: (joined.append(place), join(place))[1])
+    run = Path("map.tif.run")
+    assert [len(perform(run, [index])) for index in (0, 3, 5)] == [1, 1, 1]
+    assert joined == [run]
+    # Another plan is another job.
+    assert call("plan", "scene.tif", "-o", "map.tif", "--block-size", 1024, "--restart").code == 0
+    assert len(perform(run, [0])) == 1
+    assert joined == [run, run]
+    leave()
 
 
 def test_what_was_planned_can_be_finished_by_one_process(call: Geoseg) -> None:

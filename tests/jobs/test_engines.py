@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers.commandline import Outcome, assert_refused, geoseg, untouched
-from helpers.rasters import landscape, make_raster
+from helpers.commandline import Outcome, assert_refused, untouched
 
 import geoseg as library
 from geoseg.config import PredictConfig
@@ -50,18 +49,6 @@ def client() -> Iterator[Client]:
     """A cluster of two workers on this machine."""
     with clusters.on_this_machine(2) as found:
         yield found
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Geoseg:
-    """Return a function: run geoseg in a folder with a scene of 2 x 3 blocks."""
-    make_raster(tmp_path / "scene.tif", landscape(2 * SIDE - 100, 3 * SIDE - 60))
-    (tmp_path / "geoseg-model.safetensors").symlink_to(model_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1577836800")  # the date in a GeoPackage
-    return lambda *arguments: geoseg(capsys, *arguments)
 
 
 def hashes(names: Sequence[str] = FILES) -> dict[str, str]:

@@ -19,9 +19,9 @@ from geoseg.files.atomic import sha256
 from geoseg.grid import Block, Span
 from geoseg.jobs import polygonize_stripes
 from geoseg.jobs.finalize import FinalizeJob
+from geoseg.jobs.perform import leave, perform
 from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob, polygonize_job
-from geoseg.jobs.work import leave, perform
 from geoseg.outputs.names import run_directory
 from geoseg.outputs.polygon_stripes import stripes
 from geoseg.raster.class_raster import ClassRaster
