@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geoseg.jobs.blocks import Engine
-    from geoseg.jobs.scenes import SceneResult, Scenes
+    from geoseg.jobs.scene_results import SceneResult
+    from geoseg.jobs.scenes import Scenes
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -95,7 +96,7 @@ def _told(error: BaseException, context: click.Context) -> tuple[str, int]:
 
 
 def _tell(scenes: Scenes[Any], as_json: bool) -> None:
-    from geoseg.jobs.scenes import Status
+    from geoseg.jobs.scene_results import Status
 
     counts = scenes.counts()
     if counts["not done"] == len(scenes.scenes):

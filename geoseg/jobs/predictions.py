@@ -17,7 +17,8 @@ from geoseg.errors import GeosegError, OutputError, SettingError
 from geoseg.files.atomic import interrupted
 from geoseg.jobs.model_choice import choose_model, unlearnt
 from geoseg.jobs.predict import PredictJob, extent_of, inputs_of, polygon_remarks
-from geoseg.jobs.scenes import Facts, Scenes
+from geoseg.jobs.scene_results import Facts
+from geoseg.jobs.scenes import Scenes
 from geoseg.jobs.train import TrainJob
 from geoseg.location import Location
 from geoseg.model.file import Model, load_model

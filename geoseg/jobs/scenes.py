@@ -18,9 +18,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 from geoseg.errors import (
     DivergedError,
@@ -37,13 +36,12 @@ from geoseg.errors import (
 )
 from geoseg.files.lock import OutputLocks
 from geoseg.jobs.job import Job
-from geoseg.location import Location, shown
+from geoseg.jobs.scene_results import Facts, SceneResult, Status
+from geoseg.location import Location
 
 log = logging.getLogger(__name__)
 
 J = TypeVar("J", bound=Job[Any])
-
-Status = Literal["done", "done before", "failed", "not done"]
 
 _FATAL = (WriteError, DivergedError, ResourceError, UnavailableError)
 """Errors that the next scene would meet too."""
@@ -53,53 +51,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 _MAX_REFUSALS = 3
 """How often the outputs of a scene may be refused after it was opened, until that is an error."""
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """What became of one scene.
-
-    Attributes:
-        scene: The scene.
-        outputs: The outputs that have names of their own, and the record; also those that are not there yet.
-        status: done, by this process; done before, by another or an earlier one; failed; or not done, because an error
-            that concerns all scenes, or an interruption, came first.
-        error: Why it failed, on one line.
-        exit_code: Exit status of the error; 0 for what is done, None for what was not done.
-        pixels: Number of pixels of the output, nodata too; None where nothing was done.
-        seconds: Wall time; None where nothing was done.
-        classes: Names of the classes that occur; None where that is not known.
-    """
-
-    scene: str
-    outputs: tuple[Path, ...]
-    status: Status
-    error: str | None = None
-    exit_code: int | None = 0
-    pixels: int | None = None
-    seconds: float | None = None
-    classes: tuple[str, ...] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values, the seconds to a millisecond."""
-        return {
-            "scene": self.scene,
-            "outputs": [shown(path) for path in self.outputs],
-            "status": self.status,
-            "error": self.error,
-            "exit_code": self.exit_code,
-            "pixels": self.pixels,
-            "seconds": None if self.seconds is None else round(self.seconds, 3),
-            "classes": None if self.classes is None else list(self.classes),
-        }
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is told of a finished job: the number of pixels, and the names of the classes that occur, if it has any."""
-
-    pixels: int
-    classes: tuple[str, ...] | None = None
 
 
 class Scenes(ABC, Generic[J]):

@@ -15,7 +15,8 @@ from geoseg.errors import OutputError, SettingError
 from geoseg.files.record import record_path
 from geoseg.jobs.polygonize import PolygonizeJob
 from geoseg.jobs.polygonize_stripes import StripedPolygonizeJob
-from geoseg.jobs.scenes import Facts, Scenes
+from geoseg.jobs.scene_results import Facts
+from geoseg.jobs.scenes import Scenes
 from geoseg.jobs.superpixels import SuperpixelsJob
 from geoseg.location import Location, target
 from geoseg.outputs.folders import (

@@ -16,7 +16,7 @@ from helpers.commandline import Outcome, assert_refused, contents, geoseg, untou
 from helpers.rasters import landscape, make_raster
 
 from geoseg.files.lock import OutputLocks
-from geoseg.jobs.scenes import SceneResult
+from geoseg.jobs.scene_results import SceneResult
 
 Run = Callable[..., Outcome]
 

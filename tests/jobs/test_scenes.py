@@ -11,7 +11,8 @@ import pytest
 from geoseg.errors import GeosegError, InputError, InputMissingError, LockedError, OutputError, WriteError
 from geoseg.files.lock import OutputLocks
 from geoseg.jobs.job import Job
-from geoseg.jobs.scenes import Facts, Scenes
+from geoseg.jobs.scene_results import Facts
+from geoseg.jobs.scenes import Scenes
 
 Fault = Callable[[], Exception]
 
