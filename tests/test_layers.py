@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -284,3 +285,19 @@ def test_modules_have_at_most_350_lines() -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in files.items()}
     offenders = (f"{name} has {count} lines" for name, count in lines.items() if count > MAX_LINES)
     assert_none(offenders, f"a module has at most {MAX_LINES} lines; split it by subject")
+
+
+def test_what_benchmarks_and_examples_import_is_there() -> None:
+    missing = []
+    for path in sorted([*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "geoseg":
+                module = import_module(str(node.module))
+                found = {*vars(module), *getattr(module, "__all__", ())}
+                missing += [
+                    f"{path.relative_to(ROOT)}:{node.lineno}: {node.module}.{alias.name}"
+                    for alias in node.names
+                    if alias.name not in found
+                    and f"{node.module}.{alias.name}".removeprefix("geoseg.") not in modules()
+                ]
+    assert missing == []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.learning.imagery import Crop
-from geoseg.learning.losses import cross_entropy, pool, pool_weights
+from geoseg.learning.losses import cross_entropy, pool, pool_weights, shares_entropy
 from geoseg.learning.patches import NORMALISATION_STEPS, Batch, PatchSampler
-from geoseg.learning.trainer import Terms, Trainer
+from geoseg.learning.trainer import StepLoss, Trainer
 from geoseg.model.mixture import Mixture
 from geoseg.model.network import SegmentationNetwork
 from geoseg.recipes import STRIDE
@@ -78,7 +78,7 @@ class RareTrainer(Trainer):
 class IicTrainer(Trainer):
     """The objective of IIC (Ji et al. 2019): mutual information between a region's classes before and after T."""
 
-    def _loss(self, batch: Batch, phase: int) -> tuple[Tensor, Terms, Tensor]:
+    def _loss(self, batch: Batch, phase: int) -> StepLoss:
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
         moved_weights, moved_area = pool_weights(batch.moved_labels, batch.regions, STRIDE)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
@@ -90,13 +90,18 @@ class IicTrainer(Trainer):
         marginal = joint.sum(0)
         logs = joint.clamp_min(1e-12).log() - marginal.log()[:, None] - marginal.log()[None]
         information = (joint * logs).sum()
-        return -information, Terms(float(information.detach())), marginal
+        # Of information, the entropy of the shares is known; the rest is the conditional entropy.
+        conditional = shares_entropy(marginal.detach()) - information.detach()
+        none = torch.zeros_like(conditional)
+        return StepLoss(
+            -information, torch.stack([-information.detach(), conditional, none, none, none]), marginal.detach()
+        )
 
 
 class BalancedTrainer(Trainer):
     """An anchor in which a class of share s counts 1 / s^0.5 per superpixel."""
 
-    def _anchor(self, posterior: Tensor, z: Tensor, area: Tensor) -> Tensor:
+    def _anchor(self, posterior: Tensor, z: Tensor, area: Tensor, total: Tensor) -> Tensor:
         assert self.mixture is not None
         balance = posterior @ self.mixture.shares.float().rsqrt()
         return cross_entropy(posterior, z, area * balance)

@@ -85,7 +85,7 @@ class Step:
     criterion: float = math.nan
 
 
-class _Loss(NamedTuple):
+class StepLoss(NamedTuple):
     """The loss of a step. `share` and `terms` add up over the processes, the others are the same in all of them.
 
     Attributes:
@@ -251,12 +251,12 @@ class Trainer:
             float(anchor), perplexity, 0.0, note,
         )  # fmt: skip
 
-    def _loss(self, batch: Batch, phase: int) -> _Loss:
+    def _loss(self, batch: Batch, phase: int) -> StepLoss:
         """Return the loss of a batch, of which this process has its share of the patches."""
         with common_statistics(self.world):
             return self._loss_in_common(batch, phase)
 
-    def _loss_in_common(self, batch: Batch, phase: int) -> _Loss:
+    def _loss_in_common(self, batch: Batch, phase: int) -> StepLoss:
         recipe = self.recipe
         image = batch.image.contiguous(memory_format=torch.channels_last)
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
@@ -272,7 +272,7 @@ class Trainer:
         conditional, marginal_loss, p_bar = self._information(z, area, total)
         anchor = adversarial = geometric = z.new_zeros(())
         if self.mixture is not None and (phase == 0 or recipe.anchor_weight > 0):
-            anchor = cross_entropy(self.mixture.posterior(batch.descriptors), z, area, total)
+            anchor = self._anchor(self.mixture.posterior(batch.descriptors), z, area, total)
         loss = anchor
         if phase > 0:
             # Each process has the whole marginal term, which counts once.
@@ -286,7 +286,11 @@ class Trainer:
             geometric = divergence(z, pool(moved_logits, moved_weights), moved_area, moved_total)
             loss = loss + recipe.geometric_weight * geometric
         terms = torch.stack([loss, conditional, adversarial, geometric, anchor]).detach()
-        return _Loss(loss, terms, p_bar.detach())
+        return StepLoss(loss, terms, p_bar.detach())
+
+    def _anchor(self, posterior: Tensor, z: Tensor, area: Tensor, total: Tensor) -> Tensor:
+        """Return this process's share of the cross-entropy to the mixture."""
+        return cross_entropy(posterior, z, area, total)
 
     def _information(self, z: Tensor, area: Tensor, total: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return this process's share of mean_s H(p_s), the marginal term, and p_bar.

@@ -612,3 +612,13 @@ def test_many_classes_are_in_use_at_the_end(tmp_path: Path) -> None:
             used.scatter_add_(0, best.flatten(), area.flatten())
     assert int((used > 0.005 * used.sum()).sum()) >= 16
     assert steps[-1].perplexity >= 16
+
+
+def test_the_anchor_can_be_another(trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is that `benchmarks/learning` compares."""
+    usual = next(iter(train(trainer())))
+    anchor = Trainer._anchor
+    monkeypatch.setattr(Trainer, "_anchor", lambda *given: 3 * anchor(*given))
+    tripled = next(iter(train(trainer())))
+    assert tripled.anchor == pytest.approx(3 * usual.anchor, rel=1e-6)
+    assert usual.anchor > 0
