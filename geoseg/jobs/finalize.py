@@ -15,7 +15,7 @@ from geoseg.jobs.planned import open_job, settings_of
 from geoseg.location import Location
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
-from geoseg.runs.status import workers
+from geoseg.runs.status import gaps, stretches, workers
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,13 @@ class FinalizeJob(Job[Receipt]):
         """
         job = self.job
         with _advising(), job.coordinated(None) as run:
-            missing = []
+            intact = []
             for block, finished in run.look_at(job.blocks):
                 if finished:
+                    intact.append(block.index)
                     yield Receipt.of_finished(block)
-                else:
-                    missing.append(block.index)
-            if missing:
-                raise _incomplete(run, self.place, missing, self.total)
+            if len(intact) < self.total:
+                raise _incomplete(run, self.place, intact, self.total)
             job.publish(run)
 
     @property
@@ -102,27 +101,16 @@ def _advising() -> Iterator[None]:
         raise OutputError(str(error).replace("--overwrite replaces it", way_out)) from error
 
 
-def _incomplete(run: Run, place: Location, missing: Sequence[int], total: int) -> IncompleteError:
+def _incomplete(run: Run, place: Location, intact: Sequence[int], total: int) -> IncompleteError:
     """The error of a run that lacks blocks."""
     found = workers(run.store)
-    names = stretches(missing)
+    names = list(stretches(gaps(intact, total)))
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more stretches" if len(names) > _SHOWN else "")
     if found:
         way_out = f"{found[0]} is at work there: finalize it when all are done"
     else:
         way_out = f"no process is at work there: geoseg work {place} computes them"
-    return IncompleteError(f"{place}: {len(missing)} of {total} blocks are missing ({shown}); {way_out}")
-
-
-def stretches(indices: Sequence[int]) -> list[str]:
-    """Return ascending numbers as text, those that follow one another as "4-7"."""
-    found: list[list[int]] = []
-    for index in indices:
-        if found and found[-1][1] == index - 1:
-            found[-1][1] = index
-        else:
-            found.append([index, index])
-    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+    return IncompleteError(f"{place}: {total - len(intact)} of {total} blocks are missing ({shown}); {way_out}")
 
 
 class Finalizations:

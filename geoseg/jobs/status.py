@@ -10,9 +10,10 @@ from geoseg.errors import InputError, SettingError
 from geoseg.files.bucket import is_bucket
 from geoseg.files.lock import holder
 from geoseg.files.record import record_path
+from geoseg.jobs.plan import runs_in
 from geoseg.location import Location, Remote
 from geoseg.outputs.delivery import Delivery
-from geoseg.outputs.names import run_directory
+from geoseg.outputs.names import RUN, run_directory
 from geoseg.runs.status import RunStatus, WorkStatus, status
 from geoseg.runs.store import open_store
 
@@ -60,12 +61,24 @@ def run_status(path: Location) -> RunStatus | TrainingStatus | None:
     return status(run if run.is_dir() and not path.is_dir() else path)
 
 
+def statuses(path: Location) -> list[RunStatus | TrainingStatus | None]:
+    """Return the status of `run_status`; of a folder of runs, that of each.
+
+    Raises:
+        InputMissingError, InputError: As for `run_status`.
+    """
+    if isinstance(path, Path) and path.is_dir() and not open_store(path).exists() and (runs := runs_in(path)):
+        return [status(run) for run in runs]
+    return [run_status(path)]
+
+
 def _remote_status(location: Remote) -> RunStatus | None:
     """The status of a run or an output in a cloud store; the run of an output may be on this machine."""
     if not is_bucket(location):
         raise SettingError(f"{location}: neither runs nor outputs are there; they may be at s3://, gs:// or az://")
+    beside = Remote(f"{location.url}{RUN}")
     try:
-        return status(location)
+        return status(beside if open_store(beside).exists() else location)
     except InputError:
         output = Path(location.url)
         delivery = Delivery([output])
@@ -112,6 +125,7 @@ def status_json(found: RunStatus | TrainingStatus | None) -> dict[str, Any]:
         "damaged": found.damaged,
         "mebibytes": size,
         "state": found.state,
+        "missing": list(found.missing),
         "command": found.command or None,
         "folder": found.folder,
         "workers": [{"host": each.host, "process": each.process} for each in found.workers],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -309,8 +308,7 @@ class TrainJob(Job[Step]):
     def _settle(self, trainer: Trainer) -> None:
         """Fit the statistics of batch normalisation to the final weights, on patches that no step has used."""
         count = trainer.recipe.batch_size
-        threads_here = max(1, (os.cpu_count() or 1) // self._launch.local_size)
-        with ThreadPoolExecutor(threads_here) as threads, common_statistics(self.world):
+        with ThreadPoolExecutor(self.world.reading_threads) as threads, common_statistics(self.world):
             steps = range(NORMALISATION_STEPS, NORMALISATION_STEPS + NORMALISATION_BATCHES)
             batches = (trainer.sampler.batch(step, count, threads) for step in steps)
             images = (batch.image.to(self.device) for batch in batches)

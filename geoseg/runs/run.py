@@ -213,7 +213,7 @@ class Run:
 
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files match their checksums."""
-        return is_complete(self.store, _record(block.index))
+        return is_complete(self.store, record_name(block.index))
 
     def look_at(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, bool]]:
         """Yield the blocks, in order, each with what `has` says of it: faster than to ask for one after the other."""
@@ -226,7 +226,7 @@ class Run:
             yield from each(partial(self._is_in, names), some, self.store.width)
 
     def _is_in(self, names: Container[str], block: Block) -> bool:
-        return _record(block.index) in names and self.has(block)
+        return record_name(block.index) in names and self.has(block)
 
     def claim(self, block: Block) -> bool:
         """Claim a block for this process; return whether that could be done, as no living process has it."""
@@ -268,7 +268,7 @@ class Run:
             files[name] = self.store.keep(name, partial(_write, values=values))
         if (claim := self._claims.get(block.index)) is not None:
             claim.check()
-        self.store.write(_record(block.index), json.dumps(files, sort_keys=True).encode())
+        self.store.write(record_name(block.index), json.dumps(files, sort_keys=True).encode())
 
     def part(self, block: Block, layer: str, suffix: str = RASTER_PART) -> Path:
         """Return the path of one layer of a part. The file does not exist if the block is all nodata."""
@@ -312,7 +312,8 @@ def _write(path: Path, values: NDArray[Any] | bytes) -> None:
         write_part(path, values)
 
 
-def _record(index: int) -> str:
+def record_name(index: int) -> str:
+    """Return the name of the record of a part."""
     return f"part-{index:06d}.json"
 
 

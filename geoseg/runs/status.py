@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from geoseg.errors import InputError, InputMissingError
 from geoseg.files.lock import Holder
 from geoseg.location import Location
 from geoseg.runs.ahead import each
-from geoseg.runs.run import is_complete, read_manifest
+from geoseg.runs.run import is_complete, read_manifest, record_name
 from geoseg.runs.store import Store, open_store
 
 _RECORD = re.compile(r"part-\d{6,}\.json")
@@ -57,6 +58,8 @@ class RunStatus(WorkStatus):
         blocks: Number of all blocks; None if the manifest does not give it.
         command: Command that continues the run; empty if unknown.
         folder: Working directory of `command`; None if unknown.
+        missing: Stretches of blocks that have no complete part, as "7" and "4-7"; empty if it is not known how many
+            blocks there are.
         workers: The processes that compute blocks of the run, each once.
         planned: Whether the run was planned for several processes.
     """
@@ -66,6 +69,7 @@ class RunStatus(WorkStatus):
     blocks: int | None
     command: str
     folder: str | None
+    missing: tuple[str, ...] = ()
     workers: tuple[Holder, ...] = ()
     planned: bool = False
 
@@ -78,7 +82,7 @@ class RunStatus(WorkStatus):
     def state(self) -> str:
         """What the processes at work in the run do, in words."""
         if self.planned and not self.working:
-            return "all blocks are finished" if self.finished == self.blocks else "no process is at work"
+            return "no process is at work" if self.missing else "all blocks are finished"
         if super().working or not self.workers:
             return super().state
         first, more = self.workers[0], len(self.workers) - 1
@@ -101,16 +105,20 @@ def status(location: Location) -> RunStatus:
         raise InputError(
             f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
         )
-    complete, damaged = check_parts(store)
+    looked_at = sorted(_parts(store))
+    intact = [index for index, complete in looked_at if complete]
     blocks, command, folder = (manifest.get(name) for name in ("blocks", "command", "folder"))
+    if not isinstance(blocks, int) or isinstance(blocks, bool):
+        blocks = None
+    missing = () if blocks is None else tuple(stretches(gaps(intact, blocks)))
     planned = manifest.get("planned") is True
     if planned:
-        verb = "finalize" if complete == blocks else "work"
+        verb = "work" if missing else "finalize"
         command, folder = f"geoseg {verb} {shlex.quote(str(location))}", str(Path.cwd())
     return RunStatus(
-        path=location, bytes=store.size(), holder=store.holder(), finished=complete, damaged=len(damaged),
-        blocks=blocks if isinstance(blocks, int) else None, command=command if isinstance(command, str) else "",
-        folder=folder if isinstance(folder, str) else None, workers=workers(store), planned=planned,
+        path=location, bytes=store.size(), holder=store.holder(), finished=len(intact),
+        damaged=len(looked_at) - len(intact), blocks=blocks, command=command if isinstance(command, str) else "",
+        folder=folder if isinstance(folder, str) else None, missing=missing, workers=workers(store), planned=planned,
     )  # fmt: skip
 
 
@@ -124,10 +132,32 @@ def workers(store: Store) -> tuple[Holder, ...]:
 def check_parts(store: Store) -> tuple[int, list[str]]:
     """Read all parts of a run; return the number of complete ones and the names of the damaged ones, in order."""
     complete, damaged = 0, []
-    records = filter(_RECORD.fullmatch, store.names("part-"))
-    for name, intact in each(partial(is_complete, store), records, store.width):
+    for index, intact in _parts(store):
         if intact:
             complete += 1
         else:
-            damaged.append(Path(name).stem)
-    return complete, sorted(damaged)
+            damaged.append(index)
+    return complete, [record_name(index).removesuffix(".json") for index in sorted(damaged)]
+
+
+def _parts(store: Store) -> Iterator[tuple[int, bool]]:
+    """Yield the index of each block that has a record, and whether its part is complete."""
+    records = filter(_RECORD.fullmatch, store.names("part-"))
+    for name, intact in each(partial(is_complete, store), records, store.width):
+        yield int(name[len("part-") : -len(".json")]), intact
+
+
+def gaps(indices: Iterable[int], total: int) -> Iterator[range]:
+    """Yield the stretches of [0, total) that have none of these ascending indices."""
+    first = 0
+    for index in indices:
+        if index > first:
+            yield range(first, index)
+        first = index + 1
+    if total > first:
+        yield range(first, total)
+
+
+def stretches(ranges: Iterable[range]) -> Iterator[str]:
+    """Yield ranges as text: "7", "4-7"."""
+    return (f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in ranges)

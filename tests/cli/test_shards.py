@@ -109,11 +109,31 @@ def test_status_of_a_planned_run_says_what_is_next(call: Geoseg) -> None:
     lines = call("status", "map.tif.run").out.splitlines()
     assert lines[0].startswith("map.tif.run: 0 of 6 blocks finished")
     assert lines[1:] == ["no process is at work", f"to continue, in {Path.cwd()}: geoseg work map.tif.run"]
+    for name in ("part-000002.json", "part-000004.json", "part-000005.json"):
+        (Path("map.tif.run") / name).write_text("{}")
+    lines = call("status", "map.tif.run").out.splitlines()
+    assert lines[0].startswith("map.tif.run: 3 of 6 blocks finished")
+    assert lines[2] == "missing: 0-1, 3"
+    assert json.loads(call("status", "map.tif.run", "--json").out)["missing"] == ["0-1", "3"]
     assert call("work", "map.tif.run").code == 0
     lines = call("status", "map.tif.run").out.splitlines()
     assert lines[1:] == ["all blocks are finished", f"to continue, in {Path.cwd()}: geoseg finalize map.tif.run"]
     told = json.loads(call("status", "map.tif.run", "--json").out)
-    assert (told["finished"], told["blocks"], told["workers"]) == (6, 6, [])
+    assert (told["finished"], told["blocks"], told["workers"], told["missing"]) == (6, 6, [], [])
+
+
+def test_status_of_a_folder_of_runs(call: Geoseg) -> None:
+    for name in ("b.tif", "c.tif"):
+        make_raster(Path(name), landscape(90, 100))
+    assert call("plan", "scene.tif", "b.tif", "c.tif", "-o", "maps", "--run", "runs", "--block-size", SIDE).code == 0
+    assert call("work", "runs/b-classes.tif.run").code == 0
+    lines = call("status", "runs").out.splitlines()
+    assert lines[-1] == "3 runs: 1 of 8 blocks finished"
+    assert [line.split(":")[0] for line in lines if " blocks finished," in line] == [
+        f"runs/{name}-classes.tif.run" for name in ("b", "c", "scene")
+    ]
+    told = json.loads(call("status", "runs", "--json").out)
+    assert [(each["finished"], each["blocks"]) for each in told] == [(1, 1), (0, 1), (0, 6)]
 
 
 def test_a_worker_joins_a_run_once_for_all_its_tasks(call: Geoseg, monkeypatch: pytest.MonkeyPatch) -> None:
