@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def shares(model: Path, side: int, sizes: Iterable[int], counts: Iterable[int]) 
     from geoseg.model.file import load_model
     from geoseg.prediction.experts import rounds_of, steps_of
     from geoseg.prediction.plan import plan
-    from geoseg.runs.shards import band_height, share
+    from geoseg.runs.shards import Layout
 
     known = load_model(model)
     rounds = rounds_of(known, 3)
@@ -115,9 +116,8 @@ def shares(model: Path, side: int, sizes: Iterable[int], counts: Iterable[int]) 
                     for block in made.blocks)  # fmt: skip
         row = []
         for count in counts:
-            columns, band = -(-side // size), band_height(len(needed) / count)
-            stretches = (Shard(number, count).stretch(len(needed)) for number in range(1, count + 1))
-            parts = [share(stretch, len(needed), columns, band) for stretch in stretches]
+            layout = Layout.of(made.blocks)
+            parts = [layout.share(Shard(number, count)) for number in range(1, count + 1)]
             windows = sum(len(set().union(*(needed[index] for index in part))) for part in parts)
             row.append(windows / len(every) - 1)
         cells = " | ".join(f"{more:.1%}" for more in row)
@@ -150,7 +150,8 @@ def simulate(cluster: Cluster, blocks: Sequence[float], seed: int = 0) -> float:
     """Return the seconds from the start of all workers to the end of the last block."""
     draw = random.Random(seed)
     slowness = [draw.lognormvariate(0, cluster.spread) for _ in range(cluster.workers)]
-    queues = [list(reversed(Shard(n, cluster.workers).stretch(len(blocks)))) for n in range(1, cluster.workers + 1)]
+    cuts = [len(blocks) * number // cluster.workers for number in range(cluster.workers + 1)]
+    queues = [list(range(begin, end))[::-1] for begin, end in pairwise(cuts)]
     ready = [(cluster.start, worker) for worker in range(cluster.workers)]
     heapq.heapify(ready)
     left, longest = {worker for worker, queue in enumerate(queues) if queue}, 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig, Shard
+from geoseg.config import PolygonizeConfig, PredictConfig, SegmentConfig
 from geoseg.config.codec import decode, encode
 from geoseg.errors import SettingError
 from geoseg.location import Remote
@@ -58,11 +58,3 @@ def test_defaults_are_left_to_the_version_that_reads_them() -> None:
 def test_settings_that_are_none_are_refused(content: Any) -> None:
     with pytest.raises(SettingError):
         decode(content)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 16])
-@pytest.mark.parametrize("total", [0, 1, 5, 16, 1000])
-def test_shards_partition_what_they_divide_and_differ_by_one(total: int, count: int) -> None:
-    parts = [Shard(number, count).stretch(total) for number in range(1, count + 1)]
-    assert [index for part in parts for index in part] == list(range(total))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -47,10 +47,6 @@ class Shard:
             raise SettingError(f"shard is {text!r}; write it as 3/16, the third of 16")
         return cls(int(match[1]), int(match[2]))
 
-    def stretch(self, total: int) -> range:
-        """Return the indices of the part, of `total` in all: a contiguous stretch."""
-        return range(total * (self.number - 1) // self.count, total * self.number // self.count)
-
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 

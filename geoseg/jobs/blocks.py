@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from geoseg.outputs.delivery import Delivery
 from geoseg.raster.scene import Scene
 from geoseg.runs.local import Receipt, Stages, compute
 from geoseg.runs.run import Run
+from geoseg.runs.shards import Layout
 from geoseg.runs.store import open_store
 
 _REMEDY = "when it is complete, start over with --restart"
@@ -36,8 +36,8 @@ class Engine(Protocol):
     def begin(self) -> str:
         """Start what it needs, unless that is done; return a line about it, empty if there is nothing new."""
 
-    def receipts(self, run: Run, blocks: Sequence[Block], columns: int) -> Generator[Receipt]:
-        """Compute those of all blocks, with so many in a row, that the run lacks, and yield the receipts of all."""
+    def receipts(self, run: Run, blocks: Sequence[Block]) -> Generator[Receipt]:
+        """Compute those of all blocks that the run lacks, and yield the receipts of all."""
 
 
 class BlockJob(Job[Receipt]):
@@ -111,8 +111,8 @@ class BlockJob(Job[Receipt]):
         job = None if config is None else encode(config)
         held = nullcontext() if self.delivery is None else self.delivery.holding(self.main_outputs())
         with held, Run(
-            self.run_path, self._fingerprint(), blocks=self.total, columns=self._columns(), command=command,
-            planned=planned, restart=self.restart, job=job,
+            self.run_path, self._fingerprint(), blocks=self.total, layout=Layout.of(self.blocks).to_json(),
+            command=command, planned=planned, restart=self.restart, job=job,
         ) as run:  # fmt: skip
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
@@ -186,12 +186,6 @@ class BlockJob(Job[Receipt]):
         """Return settings with which another process can compute blocks of this job; None if it cannot."""
         return None
 
-    def _columns(self) -> int:
-        """Number of blocks in a row."""
-        first = self.blocks[0].window
-        in_row = (block.window.rows.start == first.rows.start for block in self.blocks)
-        return sum(takewhile(bool, in_row))
-
     def _compute(self, run: Run) -> Generator[Receipt]:
         """Compute the missing blocks."""
         if self.engine is None:
@@ -199,7 +193,7 @@ class BlockJob(Job[Receipt]):
             return
         if self.worker_settings() is None:
             raise SettingError("the model has no file that other processes could load; save it, and give its path")
-        with closing(self.engine.receipts(run, self.blocks, self._columns())) as receipts:
+        with closing(self.engine.receipts(run, self.blocks)) as receipts:
             yield from receipts
 
     def _check_scene(self) -> None:

@@ -17,7 +17,7 @@ from geoseg.runs.clusters import address_in, connected, dashboard_of, on_this_ma
 from geoseg.runs.dask import Blocks
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
-from geoseg.runs.shards import along_bands, band_height
+from geoseg.runs.shards import Layout
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,20 +66,19 @@ class DaskEngine:
         words = f"Dask cluster {address}: {count or 'no'} worker{'s' * (count != 1)}{'' if count else ' yet'}"
         return f"{words}, dashboard {dashboard}" if dashboard else words
 
-    def receipts(self, run: Run, blocks: Sequence[Block], columns: int) -> Generator[Receipt]:
+    def receipts(self, run: Run, blocks: Sequence[Block]) -> Generator[Receipt]:
         """Compute the blocks that the run lacks, and yield the receipts of all: finished blocks first.
 
         Args:
             run: The run.
             blocks: All of its blocks.
-            columns: Number of blocks in a row.
 
         Raises:
             GeosegError: See `Blocks.receipts`.
         """
         client, missing = self._cluster(), []
-        band = band_height(len(blocks) / max(1, len(client.nthreads())))
-        for block, finished in run.look_at(blocks[index] for index in along_bands(len(blocks), columns, band)):
+        order = Layout.of(blocks).order(max(1, len(client.nthreads())))
+        for block, finished in run.look_at(blocks[int(index)] for index in order):
             if finished:
                 yield Receipt.of_finished(block)
             else:

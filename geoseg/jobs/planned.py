@@ -11,8 +11,8 @@ from geoseg.errors import RunError, SettingError
 from geoseg.jobs.blocks import BlockJob
 from geoseg.runs.run import Run
 
-_MAX_BLOCKS = 2**32
-"""More than a raster of the largest size has."""
+_MAX_BLOCKS = 2**26
+"""More than a raster of 2^40 pixels has."""
 
 
 def settings_of(run: Run, **changes: Any) -> Opening:

@@ -16,7 +16,7 @@ from geoseg.jobs.planned import blocks_of, open_job, settings_of
 from geoseg.location import Location
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
-from geoseg.runs.shards import band_height, share
+from geoseg.runs.shards import Layout
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,7 @@ class WorkJob(Job[Receipt]):
             return range(count)
         turn = zlib.crc32(run.path.name.encode(errors="surrogateescape")) if len(self._places) > 1 else 0
         own = Shard((shard.number - 1 + turn) % shard.count + 1, shard.count)
-        columns = run.manifest().get("columns")
-        if not isinstance(columns, int) or not 1 <= columns <= count:
-            columns = count
-        return share(own.stretch(count), count, columns, band_height(count / shard.count))
+        return Layout.from_json(run.manifest().get("layout"), count).share(own)
 
     def _sparing_others(self, index: int, blocks: Sequence[int], wait: bool) -> Iterator[Receipt]:
         run = self.runs[index]

@@ -38,7 +38,7 @@ class Run:
             and may be a link to a folder on another disk.
         fingerprint: Everything that decides the pixels: scene, model, settings, versions. JSON values.
         blocks: Number of blocks, for `status` and for shards.
-        columns: Number of blocks in a row, for shards.
+        layout: How they lie, for shards (`geoseg.runs.shards.Layout`). JSON values.
         command: Command that continues the run, for `status`; the working directory is stored with it. None keeps that
             of an existing run.
         planned: Whether other processes are to compute the run, for `status`; so it stays.
@@ -68,7 +68,7 @@ class Run:
         fingerprint: Mapping[str, Any],
         *,
         blocks: int | None = None,
-        columns: int | None = None,
+        layout: Mapping[str, Any] | None = None,
         command: str | None = "",
         planned: bool = False,
         job: Mapping[str, Any] | None = None,
@@ -84,7 +84,7 @@ class Run:
                 self._refuse_claims()
                 store.empty()
             details = {
-                "blocks": blocks, "columns": columns, "command": command, "folder": str(Path.cwd()), "planned": planned,
+                "blocks": blocks, "layout": layout, "command": command, "folder": str(Path.cwd()), "planned": planned,
                 "job": job,
             }  # fmt: skip
             self._write_manifest(json.loads(json.dumps(fingerprint)), json.loads(json.dumps(details)))
