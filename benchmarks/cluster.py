@@ -80,7 +80,7 @@ def _divided(scene: Path, model: Path, out: Path, block_size: int, count: int) -
     for text in texts:
         events = [json.loads(line) for line in text.splitlines()]
         steps = [event["seconds"] for event in events if event.get("kind") == "step"]
-        blocks += [after - before for before, after in zip([0.0, *steps], steps, strict=False)]
+        blocks.append([after - before for before, after in zip([0.0, *steps], steps, strict=False)])
         spans.append(steps[-1] if steps else 0.0)
     return {
         "plan": planned - began, "work": worked - planned, "cpu": used, "finalize": finalised - worked,
@@ -146,12 +146,17 @@ class Cluster:
     assist: bool = False
 
 
-def simulate(cluster: Cluster, blocks: Sequence[float], seed: int = 0) -> float:
-    """Return the seconds from the start of all workers to the end of the last block."""
+def simulate(cluster: Cluster, shards: Sequence[Sequence[float]], seed: int = 0) -> float:
+    """Return the seconds from the start of all workers to the end of the last block.
+
+    Args:
+        cluster: What is simulated.
+        shards: Seconds of the blocks of each worker.
+        seed: Decides what is random.
+    """
     draw = random.Random(seed)
     slowness = [draw.lognormvariate(0, cluster.spread) for _ in range(cluster.workers)]
-    cuts = [len(blocks) * number // cluster.workers for number in range(cluster.workers + 1)]
-    queues = [list(range(begin, end))[::-1] for begin, end in pairwise(cuts)]
+    queues = [list(reversed(shard)) for shard in shards]
     ready = [(cluster.start, worker) for worker in range(cluster.workers)]
     heapq.heapify(ready)
     left, longest = {worker for worker, queue in enumerate(queues) if queue}, 0.0
@@ -162,7 +167,7 @@ def simulate(cluster: Cluster, blocks: Sequence[float], seed: int = 0) -> float:
             queue = queues[max(left, key=lambda other: len(queues[other]))]
         if not queue:
             continue
-        seconds = blocks[queue[-1]] * slowness[worker]
+        seconds = queue[-1] * slowness[worker]
         if draw.random() < cluster.kills * seconds / 3600:
             # On average half of the block was done.
             heapq.heappush(ready, (now + seconds / 2 + cluster.detour + cluster.start, worker))
@@ -185,7 +190,7 @@ def _simulated(file: Path, counts: Sequence[int], blocks: int, seeds: int) -> No
         wall = statistics.median(turn[count]["work"] for turn in turns)
         own = [simulate(Cluster(int(count), turn[count]["start"]), turn[count]["blocks"]) for turn in turns]
         print(f"| {count} of one thread | {wall:.1f} | {statistics.median(own):.1f} |")
-    times = turns[0]["1"]["blocks"]
+    (times,) = turns[0]["1"]["blocks"]
     many = random.Random(0).choices(times, k=blocks)
     alone = start + sum(many)
     print(f"\n{blocks} blocks like these, {alone / 3600:.1f} hours for one worker\n")
@@ -196,9 +201,11 @@ def _simulated(file: Path, counts: Sequence[int], blocks: int, seeds: int) -> No
             Cluster(count, start), Cluster(count, start, 0.15), Cluster(count, start, 0.15, 1.0),
             Cluster(count, start, 0.15, 1.0, assist=True),
         ]  # fmt: skip
+        cuts = [blocks * number // count for number in range(count + 1)]
+        shards = [many[begin:end] for begin, end in pairwise(cuts)]
         cells = []
         for kind in kinds:
-            wall = statistics.mean(simulate(kind, many, seed) for seed in range(seeds))
+            wall = statistics.mean(simulate(kind, shards, seed) for seed in range(seeds))
             cells.append(f"{wall / 60:.1f} min, {alone / (count * wall):.0%}")
         print(f"| {count} | " + " | ".join(cells) + " |")
 
