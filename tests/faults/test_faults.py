@@ -133,7 +133,7 @@ def test_what_a_library_lost_is_noticed(bench: Bench, case: Case) -> None:
 @pytest.fixture(scope="module")
 def too_large(bench: Bench) -> Tally:
     """Predictions that could not write what they had."""
-    return limited(bench, PREDICT, (0, 0.02, 0.3))
+    return limited(bench, PREDICT, (0, 0.05, 0.3))
 
 
 def test_a_limit_on_files(too_large: Tally) -> None:
@@ -141,9 +141,9 @@ def test_a_limit_on_files(too_large: Tally) -> None:
     assert too_large.left == []
 
 
-@pytest.mark.xfail(strict=True, reason="libtiff says by itself, on standard error, that a file cannot grow")
 def test_a_limit_on_files_is_one_line(too_large: Tally) -> None:
-    assert too_large.noise == []
+    # Libtiff writes this line to standard error by itself, past the error handlers of GDAL.
+    assert [line for line in too_large.noise if not line.endswith(": _tiffSeekProc: File too large.")] == []
 
 
 def test_a_limit_just_below_the_size_of_a_geopackage(bench: Bench) -> None:
