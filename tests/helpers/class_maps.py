@@ -13,7 +13,8 @@ from rasterio.crs import CRS
 from geoseg.classes import ClassMap
 from geoseg.files.record import provenance_tags, write_record
 from geoseg.grid import Block, Window
-from geoseg.raster.cog import write_cog, write_part
+from geoseg.raster.cog import write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from helpers.rasters import TRANSFORM, UTM

@@ -22,7 +22,8 @@ from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
 from geoseg.files.record import provenance_tags
 from geoseg.grid import Block, Window, partition
-from geoseg.raster.cog import read_provenance, read_small, write_cog, write_part
+from geoseg.raster.cog import read_provenance, read_small, write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.version import __version__

@@ -21,7 +21,8 @@ import geoseg.raster.mosaic
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
 from geoseg.grid import Block, Partition, Window
-from geoseg.raster.cog import read_rows, write_cog, write_part
+from geoseg.raster.cog import read_rows, write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference, GroundPoint
 from geoseg.raster.mosaic import RasterSpec, mosaic_vrt
 
