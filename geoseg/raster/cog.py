@@ -26,9 +26,8 @@ GDAL_VERSION = str(rasterio.__gdal_version__)
 COPY_CACHE = 64 << 20
 """Bytes of GDAL's cache while parts are read; it needs no more than a few rows of TIFF blocks."""
 
-ZLEVEL = 6
 BLOCK_LAYOUT = {
-    "TILED": "YES", "BLOCKXSIZE": TIFF_BLOCK, "BLOCKYSIZE": TIFF_BLOCK, "COMPRESS": "DEFLATE", "ZLEVEL": ZLEVEL,
+    "TILED": "YES", "BLOCKXSIZE": TIFF_BLOCK, "BLOCKYSIZE": TIFF_BLOCK, "COMPRESS": "DEFLATE", "ZLEVEL": 6
 }  # fmt: skip
 """How parts and COGs are stored: a COG takes over the blocks of parts as they are."""
 

@@ -53,6 +53,15 @@ def read_tags(data: bytes) -> Tags:
     return tags
 
 
+def stored_blocks(data: bytes) -> list[bytes]:
+    """Return the blocks of the first image of such a TIFF, in the order of their numbers."""
+    tags = read_tags(data)
+    starts, sizes = (
+        np.frombuffer(tags[tag][2], "<u4" if tags[tag][0] == _LONG else "<u2") for tag in (_OFFSETS, _SIZES)
+    )
+    return [data[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
 class Level:
     """The blocks of the raster or of one overview.

@@ -132,13 +132,13 @@ def _mebibytes(folder: Path) -> float:
 
 STUCK = """
 import ctypes, signal, sys
-import geoseg.raster.cog
+import geoseg.raster.cog_writer
 from geoseg.cli.main import main
 
-copy = geoseg.raster.cog.rasterio.shutil.copy
+copy = geoseg.raster.cog_writer.rasterio.shutil.copy
 
 def stuck(source, path, **options):
-    if options["driver"] != "COG":
+    if options["driver"] != "GTiff":
         return copy(source, path, **options)
     open(path, "wb").write(b"half")
     print("stuck", flush=True)
@@ -148,7 +148,7 @@ def stuck(source, path, **options):
     library.pthread_mutex_lock(mutex)
     library.pthread_mutex_lock(mutex)
 
-geoseg.raster.cog.rasterio.shutil.copy = stuck
+geoseg.raster.cog_writer.rasterio.shutil.copy = stuck
 # Whoever started the tests in the background made the signal ignored, for them and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[2:], grace_seconds=float(sys.argv[1]))
