@@ -34,12 +34,13 @@ BLOCK_LAYOUT = {
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
-def write_part(path: Path, values: NDArray[Any]) -> None:
+def write_part(path: Path, values: NDArray[Any], threads: int = 1) -> None:
     """Write one block as a tiled TIFF, atomically, and verify that it reads back as it was written.
 
     Args:
         path: The file to write, in a folder of geoseg's own; see `publishing`.
         values: (rows, cols) of an unsigned integer type.
+        threads: How many compress. Blocks of the TIFF have the same bytes with any number of them.
 
     Raises:
         WriteError: The file system failed, or other pixels were read back.
@@ -50,8 +51,9 @@ def write_part(path: Path, values: NDArray[Any]) -> None:
     try:
         with publishing(path, own=True) as temporary:
             with rasterio.open(
-                temporary, "w", driver="GTiff", height=rows, width=cols, count=1, dtype=values.dtype, **layout
-            ) as file:
+                temporary, "w", driver="GTiff", height=rows, width=cols, count=1, dtype=values.dtype,
+                NUM_THREADS=threads, **layout,
+            ) as file:  # fmt: skip
                 file.write(values, 1)
             # A full disk may show only when the file is closed, or not even then.
             with rasterio.open(temporary, driver="GTiff") as file:

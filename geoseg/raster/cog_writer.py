@@ -91,13 +91,15 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
 
 def _described(spec: RasterSpec, folder: Path) -> tuple[Tags, bytes | None]:
     """The tags of the raster, as GDAL writes them for one of a single pixel; and the .aux.xml of its class names."""
-    path = folder / "described.tif"
     # Names of classes are GDAL's persistent auxiliary metadata, which the environment may switch off.
-    with rasterio.Env(GDAL_PAM_ENABLED="YES"):
+    with rasterio.Env(GDAL_PAM_ENABLED="YES"), MemoryFile() as memory:
         vrt = mosaic_vrt(replace(spec, extent=Window.of(0, 0, 1, 1)), [], folder)
-        rasterio.shutil.copy(vrt, path, driver="GTiff", BIGTIFF="NO", ENDIANNESS="LITTLE", **BLOCK_LAYOUT)
-    names = path.with_name(path.name + ".aux.xml")
-    return read_tags(path.read_bytes()), names.read_bytes() if names.exists() else None
+        rasterio.shutil.copy(vrt, memory.name, driver="GTiff", BIGTIFF="NO", ENDIANNESS="LITTLE", **BLOCK_LAYOUT)
+        tags = read_tags(memory.read())
+        # Of what is in memory, rasterio reads no other file.
+        rasterio.shutil.copyfiles(memory.name, folder / "described.tif")
+    names = folder / "described.tif.aux.xml"
+    return tags, names.read_bytes() if names.exists() else None
 
 
 @dataclass(frozen=True, eq=False)

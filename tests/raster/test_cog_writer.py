@@ -38,7 +38,9 @@ def patches(shape: tuple[int, int] = SHAPE, highest: int = 6) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["classes", "confidence", "superpixels"])
-def test_neither_chunks_nor_threads_change_a_byte(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_law_2_neither_chunks_nor_threads_change_a_byte(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     how: dict[str, Any] = {
         "classes": {}, "confidence": {"classes": None},
         "superpixels": {"classes": None, "dtype": "uint32", "resampling": "NEAREST"},

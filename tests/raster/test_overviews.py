@@ -88,7 +88,7 @@ def whole(values: NDArray[Any], how: str, block: int) -> list[NDArray[Any]]:
 
 @pytest.mark.parametrize("how", [MODE, AVERAGE, NEAREST])
 @pytest.mark.parametrize(("shape", "size"), [((83, 109), 16), ((83, 109), 48), ((64, 128), 32), ((5, 200), 64)])
-def test_overviews_do_not_depend_on_blocks(how: str, shape: tuple[int, int], size: int) -> None:
+def test_law_2_overviews_do_not_depend_on_blocks(how: str, shape: tuple[int, int], size: int) -> None:
     """Some blocks are missing, as nodata has no part."""
     block, random = 16, np.random.default_rng(3)
     values = random.integers(0, 4, shape).astype(np.uint16)
