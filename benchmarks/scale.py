@@ -176,7 +176,7 @@ def child_publish(run: str, out: str, length: str, side: str) -> None:
 
     from geoseg.classes import ClassMap
     from geoseg.grid import Window, partition
-    from geoseg.raster.cog import write_cog
+    from geoseg.raster.cog_writer import write_cog
     from geoseg.raster.georeference import Georeference
     from geoseg.raster.mosaic import RasterSpec
     from geoseg.runs.folder import FolderStore

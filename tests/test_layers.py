@@ -57,6 +57,7 @@ LIGHT = ("version", "errors", "launch", "units", "location", "bands", "recipes",
 ROOMS = {
     "rasterio": (
         "raster.cog",
+        "raster.cog_writer",
         "raster.compression",
         "raster.decoding",
         "raster.epoch",

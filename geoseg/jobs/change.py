@@ -26,7 +26,8 @@ from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.styles import file_qml, raster_sld
 from geoseg.outputs.transitions import Transitions
 from geoseg.raster.class_raster import ClassRaster
-from geoseg.raster.cog import write_cog, write_part
+from geoseg.raster.cog import write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.ground import Ground
 from geoseg.raster.mosaic import TIFF_BLOCK, RasterSpec

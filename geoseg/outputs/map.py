@@ -28,7 +28,8 @@ from geoseg.outputs.polygons import ClassLayer
 from geoseg.outputs.stac import COG, Asset, class_band, confidence_band, processing, stac_item
 from geoseg.outputs.styles import confidence_qml, file_qml, raster_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
-from geoseg.raster.cog import read_small, write_cog
+from geoseg.raster.cog import read_small
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import Parts, RasterSpec
 from geoseg.raster.scene import Scene

@@ -15,6 +15,7 @@ rows are pushed at once.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -185,7 +186,7 @@ def sieve_parts(
     for index, slab in enumerate(_slabs(_settled(folder, spec, parts, min_area, around, counts))):
         window = Window.of(row, around.part.cols.start, *slab.shape)
         path = folder / f"part-sieved-{index:06d}.tif"
-        write_part(path, slab)
+        write_part(path, slab, threads=os.cpu_count() or 1)
         sieved.append((Block(index, window), path))
         row += len(slab)
     return sieved, sum(counts)

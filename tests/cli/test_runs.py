@@ -132,14 +132,10 @@ def _mebibytes(folder: Path) -> float:
 
 STUCK = """
 import ctypes, signal, sys
-import geoseg.raster.cog
 from geoseg.cli.main import main
+from geoseg.raster.cog_layout import Blocks
 
-copy = geoseg.raster.cog.rasterio.shutil.copy
-
-def stuck(source, path, **options):
-    if options["driver"] != "COG":
-        return copy(source, path, **options)
+def stuck(blocks, path, tags):
     open(path, "wb").write(b"half")
     print("stuck", flush=True)
     # Like a call into a library, this does not come back, and no handler of Python's runs: a mutex is locked twice.
@@ -148,7 +144,7 @@ def stuck(source, path, **options):
     library.pthread_mutex_lock(mutex)
     library.pthread_mutex_lock(mutex)
 
-geoseg.raster.cog.rasterio.shutil.copy = stuck
+Blocks.write = stuck
 # Whoever started the tests in the background made the signal ignored, for them and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(sys.argv[2:], grace_seconds=float(sys.argv[1]))

@@ -28,7 +28,7 @@ _ROUNDS = 50_000
 MOMENTS = {
     "part": ("geoseg.runs.run", "Run.keep"),
     "forward": ("geoseg.prediction.predictor", "Predictor._forward"),
-    "copy": ("rasterio.shutil", "copy"),
+    "copy": ("geoseg.raster.cog_layout", "Blocks.write"),
     "layer": ("pyogrio", "write_arrow"),
     "step": ("geoseg.learning.trainer", "Trainer.advance"),
 }
@@ -136,11 +136,11 @@ def _install_libraries(operations: _Operations) -> None:
     from rasterio.errors import RasterioIOError
 
     geopackage = importlib.import_module("geoseg.outputs.polygons")
-    raster, layer = importlib.import_module("rasterio.shutil"), importlib.import_module("pyogrio")
+    blocks, layer = importlib.import_module("geoseg.raster.cog_layout").Blocks, importlib.import_module("pyogrio")
     geoseg_raster = importlib.import_module("geoseg.raster.cog")
     operations.wrap(_Closing, "close", "close", lambda _file, path: str(path), RasterioIOError)
     geoseg_raster.rasterio = _Rasterio(geoseg_raster.rasterio)
-    operations.wrap(raster, "copy", "copy", lambda _source, path, **_: str(path), RasterioIOError)
+    operations.wrap(blocks, "write", "copy", lambda _blocks, path, _tags: str(path))
     operations.wrap(layer, "write_arrow", "layer", lambda _source, path, **_: str(path), DataSourceError)
     operations.wrap(geopackage, "add_layer_style", "style", lambda path, *_: str(path))
 

@@ -12,11 +12,24 @@ from rasterio.crs import CRS
 
 from geoseg.classes import ClassMap
 from geoseg.files.record import provenance_tags, write_record
-from geoseg.grid import Block, Window
-from geoseg.raster.cog import write_cog, write_part
+from geoseg.grid import Block, Window, partition
+from geoseg.raster.cog import write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from helpers.rasters import TRANSFORM, UTM
+
+
+def parts_of(folder: Path, values: NDArray[Any], spec: RasterSpec, block_size: int = 512) -> list[tuple[Block, Path]]:
+    """`values` written as the parts of a run, all-zero blocks left out."""
+    folder.mkdir()
+    parts = []
+    for block in partition(spec.extent, block_size):
+        piece = values[block.window.within(spec.extent)]
+        if piece.any():
+            write_part(folder / f"{block.index}.tif", piece)
+            parts.append((block, folder / f"{block.index}.tif"))
+    return parts
 
 
 def make_map(

@@ -471,7 +471,7 @@ def test_row_40_existing_output_stays_until_the_new_one_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.raster.cog.rasterio.shutil.copy", full)
+        patch.setattr("geoseg.raster.cog_layout.Blocks.write", full)
         outcome = predict(scene_path, "--overwrite")
     assert_refused(Outcome(outcome.code, outcome.out, outcome.said[-1]), 74, out, "No space left on device")
     assert out.read_bytes() == b"precious"

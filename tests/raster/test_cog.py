@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers.class_maps import parts_of
 from helpers.commandline import contents, first_band, untouched
 from helpers.rasters import TRANSFORM, UTM, landscape, make_raster
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from geoseg.classes import ClassMap, LandClass
 from geoseg.errors import WriteError
 from geoseg.files.record import provenance_tags
-from geoseg.grid import Block, Window, partition
-from geoseg.raster.cog import read_provenance, read_small, write_cog, write_part
+from geoseg.grid import Window
+from geoseg.raster.cog import read_provenance, read_small, write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.version import __version__
@@ -40,18 +42,6 @@ def spec_of(shape: tuple[int, int], **how: Any) -> RasterSpec:
         "tags": provenance_tags({"a": "<&>"}), "classes": CLASSES,
     }  # fmt: skip
     return RasterSpec(**{**settings, **how})
-
-
-def parts_of(folder: Path, values: NDArray[Any], spec: RasterSpec, block_size: int = 512) -> list[tuple[Block, Path]]:
-    """`values` written as the parts of a run, all-zero blocks left out."""
-    folder.mkdir()
-    parts = []
-    for block in partition(spec.extent, block_size):
-        piece = values[block.window.within(spec.extent)]
-        if piece.any():
-            write_part(folder / f"{block.index}.tif", piece)
-            parts.append((block, folder / f"{block.index}.tif"))
-    return parts
 
 
 def blobs(shape: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:

@@ -15,7 +15,8 @@ from rasterio.crs import CRS
 
 from geoseg.config import Opening
 from geoseg.grid import Window, partition
-from geoseg.raster.cog import write_cog, write_part
+from geoseg.raster.cog import write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.scene import Scene
 

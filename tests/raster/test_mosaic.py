@@ -16,26 +16,26 @@ from helpers.commandline import first_band
 from helpers.rasters import TRANSFORM, UTM
 from rasterio.crs import CRS
 
-import geoseg.raster.cog
 import geoseg.raster.mosaic
 from geoseg.classes import ClassMap
 from geoseg.errors import WriteError
 from geoseg.grid import Block, Partition, Window
-from geoseg.raster.cog import read_rows, write_cog, write_part
+from geoseg.raster.cog import read_rows, write_part
+from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import Georeference, GroundPoint
 from geoseg.raster.mosaic import RasterSpec, mosaic_vrt
 
 PLACED = Georeference(CRS.from_string(UTM), TRANSFORM)
 GCPS = Georeference(
     None, Affine.identity(),
-    tuple(GroundPoint(row, col, 11 + col / 1e4, 50 - row / 1e4, 0) for row in (0, 600) for col in (0, 700)),
+    tuple(GroundPoint(row, col, 11 + col / 1e4, 50 - row / 1e4, 0) for row in (0, 1130) for col in (0, 1300)),
     CRS.from_epsg(4326).to_wkt(),
 )  # fmt: skip
 RPC = Georeference(None, Affine.identity(), rpcs=(
     *((f"{axis}_{kind}", "1") for axis in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT") for kind in ("OFF", "SCALE")),
     *((f"{axis}_{kind}_COEFF", " ".join(["1"] * 20)) for axis in ("LINE", "SAMP") for kind in ("NUM", "DEN")),
 ))  # fmt: skip
-EXTENT = Window.of(0, 0, 600, 700)
+EXTENT = Window.of(0, 0, 1130, 1300)
 FEW, MANY = ClassMap.default(6), ClassMap.default(300)
 KINDS = {
     "classes": RasterSpec(EXTENT, PLACED, "uint8", "classes", {"a": "<&>"}, classes=FEW),
@@ -45,14 +45,14 @@ KINDS = {
 }
 
 
-def parts_of(folder: Path, spec: RasterSpec, size: int = 208, missing: int = 5) -> list[tuple[Block, Path]]:
+def parts_of(folder: Path, spec: RasterSpec, size: int = 512, missing: int = 5) -> list[tuple[Block, Path]]:
     """Random parts of the extent; every `missing`-th block has none."""
     highest, random = {"uint8": 7, "uint16": 301, "uint32": 1 << 20}[spec.dtype], np.random.default_rng(1)
     parts = []
     folder.mkdir()
     for block in Partition((spec.extent,), size):
         if block.index % missing:
-            coarse = random.integers(0, highest, (26, 26))
+            coarse = random.integers(0, highest, (size // 8, size // 8))
             values = np.kron(coarse, np.ones((8, 8), int))[: block.window.shape[0], : block.window.shape[1]]
             write_part(folder / f"{block.index}.tif", values.astype(spec.dtype))
             parts.append((block, folder / f"{block.index}.tif"))
@@ -70,16 +70,12 @@ def files(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_mosaic_of_rows_gives_the_same_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_parts_in_any_order_gives_the_same_files(kind: str, tmp_path: Path) -> None:
     spec = KINDS[kind]
     parts = parts_of(tmp_path / "parts", spec)
     shuffled = [parts[i] for i in np.random.default_rng(2).permutation(len(parts))]
-    by_cols = sorted(parts, key=lambda part: (part[0].index % 2, -part[0].index))
     made = []
-    orders = {"rows": parts, "shuffled": shuffled, "by_cols": by_cols, "flat": parts}
-    for name, each in orders.items():
-        if name == "flat":
-            monkeypatch.setattr(geoseg.raster.mosaic, "_rows", flat)
+    for name, each in {"list": parts, "shuffled": shuffled, "reversed": parts[::-1], "stream": iter(parts)}.items():
         (tmp_path / name).mkdir()
         write_cog(tmp_path / name / "map.tif", spec, each)
         made.append(files(tmp_path / name / "map.tif"))
@@ -87,17 +83,17 @@ def test_a_mosaic_of_rows_gives_the_same_files(kind: str, tmp_path: Path, monkey
     assert set(made[0]) == {"map.tif", *(["map.tif.aux.xml"] if spec.classes else [])}
 
 
-@pytest.mark.parametrize("kind", ["classes", "confidence", "superpixels"])
-def test_overviews_do_not_depend_on_the_rows_taken_at_a_time(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [208, 512])
+def test_a_mosaic_of_rows_is_read_as_one_of_all_parts(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = KINDS[kind]
-    parts, made = parts_of(tmp_path / "parts", spec), []
-    for pixels in (1 << 23, 1, 700 * 48):
-        monkeypatch.setattr(geoseg.raster.cog, "_CHUNK_PIXELS", pixels)
-        write_cog(tmp_path / "map.tif", spec, parts)
-        made.append(files(tmp_path / "map.tif"))
-    assert made[0] == made[1] == made[2]
+    spec = KINDS["many classes"]
+    parts = parts_of(tmp_path / "parts", spec, size)
+    by_cols = sorted(parts, key=lambda part: (part[0].index % 2, -part[0].index))
+    made = [np.concatenate(list(read_rows(spec, each, 512, tmp_path))) for each in (parts, parts[::-1], by_cols)]
+    monkeypatch.setattr(geoseg.raster.mosaic, "_rows", flat)
+    expected = np.concatenate(list(read_rows(spec, parts, 512, tmp_path)))
+    assert all(np.array_equal(each, expected) for each in made)
 
 
 def test_its_rows_are_read_from_the_top_down(tmp_path: Path) -> None:
@@ -105,7 +101,7 @@ def test_its_rows_are_read_from_the_top_down(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "parts", spec)
     write_cog(tmp_path / "map.tif", spec, parts)
     rows = list(read_rows(spec, parts, 130, tmp_path))
-    assert [len(each) for each in rows] == [130] * 4 + [80]
+    assert [len(each) for each in rows] == [130] * 8 + [90]
     np.testing.assert_array_equal(np.concatenate(rows), first_band(tmp_path / "map.tif"))
     assert {path.name for path in tmp_path.iterdir()} == {"parts", "map.tif", "map.tif.aux.xml"}
 
@@ -136,7 +132,7 @@ def test_a_gap_hides_nothing_that_came_before(tmp_path: Path) -> None:
 
 
 def test_what_gdal_keeps_in_memory_grows_with_the_rows(tmp_path: Path) -> None:
-    spec = KINDS["classes"]
+    spec = replace(KINDS["classes"], extent=Window.of(0, 0, 600, 700))
 
     def sources(text: str) -> list[str]:
         return [str(each.text) for each in ElementTree.fromstring(text).iter("SourceFilename")]
@@ -167,6 +163,6 @@ def test_a_row_that_cannot_be_written_is_a_write_error(tmp_path: Path, monkeypat
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(WriteError, match=r"map\.tif: cannot be written \(No space left"):
-        write_cog(tmp_path / "map.tif", spec, parts)
+    with pytest.raises(WriteError, match=r"rows: cannot be written \(No space left"):
+        next(read_rows(spec, parts, 512, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
