@@ -89,7 +89,7 @@ class EllipsoidAreas:
         step = max(0.5, _MIN_STEP_METRES / (self.georeference.pixel_size[1] * self.unit))
         longitude, _ = self.places(np.full(2, row), np.array([0.5 - step, 0.5 + step]))
         turn = float(longitude[1] - longitude[0])
-        return abs(turn - 2 * np.pi * np.rint(turn / (2 * np.pi))) / (2 * step)
+        return float(abs(turn - 2 * np.pi * np.rint(turn / (2 * np.pi))) / (2 * step))
 
     def places(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
         """Return longitude and latitude in radians of positions in pixels, NaN where they are not on the globe."""

@@ -53,7 +53,7 @@ def test_lines_give_the_lengths_of_single_edges(name: str) -> None:
 
 @pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:4326"])
 def test_lines_are_as_long_as_geodesics(crs: str) -> None:
-    """Meridians are geodesics; they are right however many lines they cross, and so are short steps along a parallel."""
+    """Meridians are geodesics, right however many lines they cross; a short step along a parallel is nearly one."""
     transform = Affine(1e-5, 0, 11, 0, -1e-4, 60) if crs == "EPSG:4326" else Affine(1, 0, 1e6, 0, -10, 8e6)
     ground = Ground(Georeference(CRS.from_string(crs), transform), (4 * STEP, 10))
     assert ground.lines is not None
@@ -83,8 +83,10 @@ def test_lines_off_the_globe_have_no_length() -> None:
     """As pixels there have no area."""
     lines = Lines(lambda lines: np.where(lines < 3, np.nan, lines * 1e-3), 1e-3, (6_378_137.0, 6_356_752.0))
     along, down = lines.up_to(5)
-    assert (along[:3] == 0).all() and (along[3:6] > 0).all()
-    assert down[:4].tolist() == [0, 0, 0, 0] and (np.diff(down[3:6]) > 0).all()
+    assert (along[:3] == 0).all()
+    assert (along[3:6] > 0).all()
+    assert down[:4].tolist() == [0, 0, 0, 0]
+    assert (np.diff(down[3:6]) > 0).all()
 
 
 def test_turned_rasters_have_no_lines() -> None:
