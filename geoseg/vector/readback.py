@@ -50,7 +50,7 @@ class Checksum(NamedTuple):
 @compiled
 def _sum(octets: Any) -> int:
     """The sum of bytes; numpy, which makes each an int64 first, takes six times as long."""
-    total: Any = np.int64(0)
+    total = 0
     for octet in octets:
         total += octet
     return total
