@@ -7,12 +7,16 @@ class with the largest of six smooth random fields, in two octaves. Every value 
 written in bands, and a longer map begins with a shorter one.
 
 - `--side` px squared (10,000): about 105,000 polygons. geoseg and its peers run in turn; medians, and ratios of
-  medians. Peers: rasterio.features.shapes -> GeoDataFrame -> GeoPackage, and gdal_polygonize.py if it is installed.
+  medians. Peers: GDALPolygonize of the GDAL in pyogrio's wheel (`newest_gdal.py`, which writes no names, areas or
+  perimeters), rasterio.features.shapes -> GeoDataFrame -> GeoPackage, and gdal_polygonize.py if it is installed.
+- The same of the class maps that `--maps` names.
+- Of each of these maps, geoseg and GDALPolygonize once more as programs, from their start to their end.
 - The same number of pixels, with about 5 million polygons: geoseg alone.
 - 100,000 and 200,000 rows of 10,000 px: geoseg alone; both should have the same peak memory.
 
 Seconds are from opening the raster to the complete file, without the start of Python and imports, except for
-gdal_polygonize, which is a program. CPU is that of all threads. Peak memory is that of the process, libraries included.
+programs. CPU is that of all threads. Peak memory is that of the process, libraries included. Other work on the machine
+makes times longer, those on the clock most of all; the columns "x" are ratios to geoseg's.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import newest_gdal
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -136,6 +142,10 @@ def rasterio_geopandas(raster: Path, out: Path) -> int:
     return len(frame)
 
 
+def newest(raster: Path, out: Path) -> int:
+    return newest_gdal.polygonize(raster, out)
+
+
 def gdal_polygonize(raster: Path, out: Path) -> int:
     import pyogrio
 
@@ -147,6 +157,9 @@ def gdal_polygonize(raster: Path, out: Path) -> int:
 
 def warm(run: Callable[[Path, Path], int]) -> None:
     """Import libraries and load compiled kernels before the clock starts."""
+    if run is newest:
+        newest_gdal.load()
+        return
     if run is not geoseg:
         import geopandas  # noqa: F401
 
@@ -197,7 +210,7 @@ def measure(run: Callable[[Path, Path], int], raster: Path, out: Path) -> Measur
 def table_row(name: str, runs: list[Measured], reference: list[Measured] | None = None) -> str:
     """Return a row of the table: medians, and their ratios to those of `reference`."""
     seconds, cpu, peak = (statistics.median(run[k] for run in runs) for k in range(3))
-    line = f"{name:44}{seconds:9.2f}{cpu:9.2f}{peak:9.0f}{runs[0][3]:11,}"
+    line = f"{name:48}{seconds:9.2f}{cpu:9.2f}{peak:9.0f}{runs[0][3]:11,}"
     if reference is not None:
         slower, busier = (statistics.median(run[k] for run in runs) / statistics.median(run[k] for run in reference)
                           for k in range(2))  # fmt: skip
@@ -211,6 +224,8 @@ def compare(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
         "geoseg -> gpkg": geoseg, "geoseg -> fgb": geoseg, "geoseg -> parquet": geoseg,
         "rasterio.features.shapes, GeoDataFrame -> gpkg": rasterio_geopandas,
     }  # fmt: skip
+    if newest_gdal.library_path():
+        runs[f"GDALPolygonize {newest_gdal.version()} -> gpkg"] = newest
     if shutil.which("gdal_polygonize.py"):
         runs["gdal_polygonize -> gpkg"] = gdal_polygonize
     measured: dict[str, list[Measured]] = {name: [] for name in runs}
@@ -222,19 +237,46 @@ def compare(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
         yield table_row(name, found, None if runs[name] is geoseg else first)
 
 
+def programs(folder: Path, raster: Path, repeats: int) -> Iterator[str]:
+    """Yield the rows of geoseg and of GDALPolygonize as programs, which run in turn."""
+    out = folder / "program.gpkg"
+    command = [sys.executable, "-m", "geoseg", "-q", "polygonize", str(raster), "-o", str(out), "--overwrite"]
+    commands = {"geoseg, a program": command}
+    if newest_gdal.library_path():
+        script = str(Path(newest_gdal.__file__))
+        commands["GDALPolygonize, a program"] = [sys.executable, script, str(raster), str(out)]
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, words in commands.items():
+            os.sync()
+            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            measured[name].append((time.perf_counter() - start, spent))
+    first = [statistics.median(run[k] for run in measured["geoseg, a program"]) for k in range(2)]
+    for name, found in measured.items():
+        seconds, cpu = (statistics.median(run[k] for run in found) for k in range(2))
+        line = f"{name:48}{seconds:9.2f}{cpu:9.2f}{'':20}"
+        yield line if name.startswith("geoseg") else f"{line}{seconds / first[0]:9.1f}{cpu / first[1]:9.1f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where maps and polygons are written")
     parser.add_argument("--side", type=int, default=10_000, help="of the maps in pixels (default %(default)s)")
+    parser.add_argument("--maps", type=Path, nargs="*", default=[], help="class maps to compare on as well")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--long", type=int, nargs="*", default=[100_000, 200_000], help="rows of the long maps")
     options = parser.parse_args()
     folder, side = options.folder, options.side
     folder.mkdir(exist_ok=True)
-    print(f"{'':44}{'s':>9}{'CPU s':>9}{'MiB':>9}{'polygons':>11}{'x time':>9}{'x CPU':>9}")
+    print(f"{'':48}{'s':>9}{'CPU s':>9}{'MiB':>9}{'polygons':>11}{'x time':>9}{'x CPU':>9}")
     raster = make_map(folder / f"smooth-{side}.tif", side, side, SMOOTH)
-    for line in compare(folder, raster, options.repeats):
-        print(line, flush=True)
+    for path in (raster, *options.maps):
+        print(path.name)
+        for line in (*compare(folder, path, options.repeats), *programs(folder, path, options.repeats)):
+            print(line, flush=True)
     rough = make_map(folder / f"rough-{side}.tif", side, side, ROUGH)
     print(table_row("geoseg -> gpkg, rough", [measure(geoseg, rough, folder / "rough.gpkg")]), flush=True)
     for rows in options.long:

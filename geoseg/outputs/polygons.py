@@ -216,9 +216,10 @@ class ClassLayer:
     def _put(self, layer: LayerWriter, polygons: PolygonBatch, wkb: Wkb | None = None) -> None:
         self.count += len(polygons)
         values, index = np.unique(polygons.values, return_inverse=True)
-        for number, value in enumerate(values.tolist()):
-            chosen, before = index == number, self._sums.get(value, (0, 0))
-            pixels, weights = (int(column[chosen].sum()) for column in (polygons.pixels, polygons.weights))
+        sums = np.zeros((len(values), 2), np.int64)
+        np.add.at(sums, index, np.stack([polygons.pixels, polygons.weights], 1))
+        for value, (pixels, weights) in zip(values.tolist(), sums.tolist(), strict=True):
+            before = self._sums.get(value, (0, 0))
             self._sums[value] = before[0] + pixels, before[1] + weights
         layer.put(partial(self._batch, polygons, wkb))
 

@@ -84,6 +84,13 @@ class EllipsoidAreas:
         area: Floats = np.abs(determinant) / (4 * step_row * step_col)
         return area
 
+    def turn(self, row: float) -> float:
+        """Return by how many radians the longitude changes in one step along `row`, where x follows longitude alone."""
+        step = max(0.5, _MIN_STEP_METRES / (self.georeference.pixel_size[1] * self.unit))
+        longitude, _ = self.places(np.full(2, row), np.array([0.5 - step, 0.5 + step]))
+        turn = float(longitude[1] - longitude[0])
+        return float(abs(turn - 2 * np.pi * np.rint(turn / (2 * np.pi))) / (2 * step))
+
     def places(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
         """Return longitude and latitude in radians of positions in pixels, NaN where they are not on the globe."""
         t = self.georeference.transform

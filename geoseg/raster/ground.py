@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SettingError
 from geoseg.grid import Span, Window
-from geoseg.raster.ellipsoid import EllipsoidAreas
+from geoseg.raster.ellipsoid import EllipsoidAreas, is_cylindrical
 from geoseg.raster.georeference import Georeference, authority_code
+from geoseg.raster.lines import Floats, Lines
 from geoseg.units import Area
 
 _FRACTION = 1 << 24
@@ -159,6 +160,25 @@ class Ground:
     def ellipsoid(self) -> EllipsoidAreas:
         """Areas on the ellipsoid, in a projected CRS."""
         return EllipsoidAreas(self.georeference, self.crs, self.unit)
+
+    @cached_property
+    def lines(self) -> Lines | None:
+        """Lengths along the lines of the lattice, where pixels differ in area and rows follow parallels; else None."""
+        transform = self.georeference.transform
+        if self.uniform or transform.b or transform.d:
+            return None
+        axes = float(self.crs.ellipsoid.semi_major_metre), float(self.crs.ellipsoid.semi_minor_metre)
+        if self.crs.is_geographic:
+            return Lines(
+                lambda lines: (transform.e * lines + transform.f) * self.unit, abs(transform.a) * self.unit, axes
+            )
+        if not is_cylindrical(self.crs):
+            return None
+
+        def latitudes(lines: Floats) -> Floats:
+            return self.ellipsoid.places(lines, np.full(len(lines), 0.5))[1]
+
+        return Lines(latitudes, self.ellipsoid.turn(self.shape[0] / 2), axes)
 
     def _areas(self, window: Window) -> NDArray[np.float64]:
         """Areas in m² (rows, cols), or (rows, 1) where all pixels of a row have the same area, which differ."""

@@ -17,6 +17,8 @@ import pyproj
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from geoseg.vector.arrow_arrays import number_array, repeated_texts
+
 GEOMETRY = "geometry"
 """Name of the geometry column in a record batch, and in every format that does not set its own."""
 
@@ -83,14 +85,16 @@ def record_batch(
     """
     count = len(offsets) - 1
     geometries = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(wkb)])
-    ordered = [columns[name] for name in spec.columns]
-    arrays = [
-        pa.array(column.categories, pa.string()).take(pa.array(column.codes))
-        if isinstance(column, Categorical)
-        else column
-        for column in ordered
-    ]
-    return pa.record_batch([*arrays, geometries], schema=spec.schema)
+    schema = spec.schema
+    arrays = []
+    for name in spec.columns:
+        column = columns[name]
+        arrays.append(
+            repeated_texts(column.codes, column.categories)
+            if isinstance(column, Categorical)
+            else number_array(column, schema.field(name).type)
+        )
+    return pa.record_batch([*arrays, geometries], schema=schema)
 
 
 def ipc_stream(

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geoseg.vector.arrow_arrays import binary_array, number_array, text_array
+
 _SCHEMA = pa.schema(
     [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("content", pa.large_binary())]
 )
@@ -34,12 +36,14 @@ class FrameWriter:
     def add(self, arrays: Arrays) -> None:
         """Add a frame; integers are stored in the smallest type that holds them all."""
         stored = [_narrowed(array) for array in arrays.values()]
+        sizes = np.cumsum([0, *(array.ndim for array in stored)])
+        lengths = np.array([length for array in stored for length in array.shape], np.int64)
         columns = [
-            pa.array(list(arrays), pa.string()),
-            pa.array([array.dtype.str for array in stored], pa.string()),
-            pa.array([array.shape for array in stored], pa.list_(pa.int64())),
+            text_array(list(arrays)),
+            text_array([array.dtype.str for array in stored]),
+            pa.ListArray.from_arrays(number_array(sizes, pa.int32()), number_array(lengths, pa.int64())),
             # Whole units, so that every array begins at an aligned address.
-            pa.array([array.tobytes() + bytes(-array.nbytes % _UNIT) for array in stored], pa.large_binary()),
+            binary_array([array.tobytes() + bytes(-array.nbytes % _UNIT) for array in stored], pa.large_binary()),
         ]
         self._file.write_batch(pa.record_batch(columns, schema=_SCHEMA))
 

@@ -24,6 +24,9 @@ from geoseg.kernels import compiled, inlined
 from geoseg.vector.rings import Rings, reordered
 from geoseg.vector.sweep_kernels import COL, EDGES, END, HOLES, NEXT, OTHER, OUTER, ROW, START
 
+_AHEAD, _FETCHED = 16, 128
+"""Components whose edges are fetched together, and how many edges of each at most."""
+
 
 def outlines(closed: NDArray[np.int64], edges: NDArray[np.int32]) -> tuple[Rings, NDArray[np.int64], NDArray[np.int32]]:
     """Return the rings of closed components.
@@ -57,7 +60,10 @@ def _outlines(closed: Any, edges: Any, points: Any, max_vertices: int) -> Any:
     walked, flags = np.empty((max_vertices + 1, 2), np.int32), np.empty(max_vertices + 1, np.uint8)
     stack, table = np.empty(max_vertices + 1, np.int32), np.full((64, 2), -1, np.int64)
     rings = freed_count = 0
+    ahead = np.empty(_AHEAD, np.int64)
     for place in range(len(closed)):
+        if place % _AHEAD == 0:
+            _fetch(closed[place : place + _AHEAD], edges, ahead)
         first, edge = rings, closed[place, OUTER]
         upcoming = closed[place, HOLES]
         while edge >= 0:
@@ -75,6 +81,22 @@ def _outlines(closed: Any, edges: Any, points: Any, max_vertices: int) -> Any:
                 upcoming = edges[edge, OTHER]
         owners[first:rings] = place
     return points, offsets[: rings + 1].copy(), owners[:rings].copy(), lengths, freed[:freed_count].copy()
+
+
+@inlined
+def _fetch(closed: Any, edges: Any, ahead: Any) -> None:
+    """Walk the exteriors of some components at the same time, up to `_FETCHED` edges of each, so that the processor has
+    their edges at hand afterwards.
+
+    An edge says where the next one is, so along one ring, every edge has to be waited for.
+    """
+    count, steps = len(closed), 0
+    for k in range(count):
+        ahead[k] = closed[k, OUTER]
+        steps = max(steps, min(closed[k, EDGES], _FETCHED))
+    for _ in range(steps):
+        for k in range(count):
+            ahead[k] = edges[ahead[k], NEXT]
 
 
 @inlined

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.kernels import compiled
 from geoseg.raster.ground import Ground
+from geoseg.raster.lines import curvature
 from geoseg.vector.rings import Rings
 from geoseg.vector.wkb import coordinates
 
@@ -13,9 +17,8 @@ from geoseg.vector.wkb import coordinates
 def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDArray[np.float64]:
     """Return the perimeters (n,) of polygons with their holes, in m; in edges of pixels where there are no metres.
 
-    In a geographic CRS every edge is measured along its course in longitude and latitude on the ellipsoid, by Simpson's
-    rule from the radii of curvature at its two ends and its middle. In a projected CRS whose areas are not taken for
-    those on the ground, it is measured along its course on the map, from chords of the whole edge and of its halves.
+    Where pixels differ in area and rows follow parallels, as in degrees and in Web Mercator, the lengths of all edges
+    are known for each line of the lattice; see `geoseg.raster.lines`. Elsewhere see `perimeters_by_edge`.
 
     Args:
         ground: what pixels measure.
@@ -25,12 +28,44 @@ def perimeters(ground: Ground, lengths: NDArray[np.int64], rings: Rings) -> NDAr
     if ground.uniform:
         row, col = ground.georeference.pixel_size if ground.metric else (1.0, 1.0)
         return (lengths[:, 0] * row + lengths[:, 1] * col) * (ground.unit if ground.metric else 1.0)
+    if ground.lines is None:
+        return perimeters_by_edge(ground, rings, len(lengths))
+    along, down = ground.lines.up_to(int(rings.vertices[:, 0].max(initial=0)))
+    measured: NDArray[np.float64] = _sum_edges(
+        rings.vertices, rings.offsets, rings.labels, along, down, np.zeros(len(lengths))
+    )
+    return measured
+
+
+@compiled
+def _sum_edges(vertices: Any, offsets: Any, labels: Any, along: Any, down: Any, sums: Any) -> Any:
+    """Add the lengths of the edges of all rings to `sums`, and return these."""
+    for ring in range(len(labels)):
+        total, before = 0.0, offsets[ring + 1] - 1
+        for vertex in range(offsets[ring], offsets[ring + 1]):
+            row, from_row = vertices[vertex, 0], vertices[before, 0]
+            if row == from_row:
+                total += along[row] * abs(vertices[vertex, 1] - vertices[before, 1])
+            else:
+                total += abs(down[row] - down[from_row])
+            before = vertex
+        sums[labels[ring]] += total
+    return sums
+
+
+def perimeters_by_edge(ground: Ground, rings: Rings, count: int) -> NDArray[np.float64]:
+    """Return the perimeters (count,) in m of the polygons 0..count - 1, where pixels differ in area.
+
+    Every edge is measured by itself: in a geographic CRS along its course in longitude and latitude on the ellipsoid,
+    by Simpson's rule from the radii of curvature at its two ends and its middle; in a projected CRS along its course on
+    the map, from chords of the whole edge and of its halves.
+    """
     following = np.arange(1, len(rings.vertices) + 1)
     following[rings.offsets[1:] - 1] = rings.offsets[:-1]
     measure = _geographic_edges if ground.crs.is_geographic else _projected_edges
     edges = measure(ground, rings, following)
     owners = np.repeat(rings.labels, np.diff(rings.offsets))
-    sums: NDArray[np.float64] = np.bincount(owners, weights=edges, minlength=len(lengths)).astype(np.float64)
+    sums: NDArray[np.float64] = np.bincount(owners, weights=edges, minlength=count).astype(np.float64)
     return sums
 
 
@@ -69,12 +104,8 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _speed(ground: Ground, latitude: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the length (n,) in m of `steps` (n, 2), in radians of longitude and latitude, if they lay at `latitude`:
-    with the radii of curvature of the meridian and of the parallel (Snyder 1987, p. 24 f.)."""
-    major, minor = ground.crs.ellipsoid.semi_major_metre, ground.crs.ellipsoid.semi_minor_metre
-    eccentricity_squared = 1 - (minor / major) ** 2
-    flattening = 1 - eccentricity_squared * np.sin(latitude) ** 2
-    meridian = major * (1 - eccentricity_squared) / flattening**1.5
-    parallel = major * np.cos(latitude) / np.sqrt(flattening)
+    """Return the length (n,) in m of `steps` (n, 2), in radians of longitude and latitude, as if at `latitude`."""
+    ellipsoid = ground.crs.ellipsoid
+    parallel, meridian = curvature(latitude, ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre)
     length: NDArray[np.float64] = np.hypot(meridian * steps[:, 1], parallel * steps[:, 0])
     return length
