@@ -23,6 +23,7 @@ from .classes import classes
 from .evaluate import evaluate
 from .exhaustion import exhaustion
 from .finalize import finalize
+from .heap import share_one_heap
 from .info import info
 from .interruption import GRACE_SECONDS, INTERRUPTED, Interruption, is_interruption
 from .plan import plan
@@ -166,6 +167,8 @@ def main(arguments: list[str] | None = None, grace_seconds: float = GRACE_SECOND
         arguments: Arguments of the command line; None uses those of this process, which then exits.
         grace_seconds: Time between a signal and the forced exit; see `geoseg.cli.interruption`.
     """
+    if arguments is None:
+        share_one_heap()
     open_missing()
     interruption = Interruption(process_ends=arguments is None, grace_seconds=grace_seconds)
     arguments = sys.argv[1:] if arguments is None else arguments

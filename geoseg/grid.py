@@ -195,22 +195,33 @@ class Partition(Sequence[Block]):
     Blocks are numbered in raster order from the first pixel of each window, through one window after the other. A slice
     is a Partition too, whose blocks keep their numbers.
 
+    What a process keeps from block to block grows with the number of blocks between one and that below it. So blocks
+    are best computed by their `rank`: each window in strips of columns of almost equal width, from left to right, and
+    each strip in raster order.
+
     Args:
         windows: The pixels to partition; windows have no pixel in common.
         block_size: Side of a block in pixels; blocks at the bottom and right edges of a window are clipped.
         indices: Numbers of the blocks that the sequence has; None for all.
+        strip: Largest width of a strip in pixels, if a block fits into it; None for one strip.
 
     Attributes:
         windows: Those with a pixel.
         block_size: As given.
         indices: As given.
+        strip: As given.
     """
 
-    def __init__(self, windows: Sequence[Window], block_size: int, indices: range | None = None) -> None:
+    def __init__(
+        self, windows: Sequence[Window], block_size: int, indices: range | None = None, strip: int | None = None
+    ) -> None:
         self.windows = tuple(window for window in windows if window.pixels)
         self.block_size = block_size
         shapes = [tuple(-(-length // block_size) for length in window.shape) for window in self.windows]
         self._widths = [cols for _, cols in shapes]
+        self.strip = strip
+        fitting = None if strip is None else max(1, strip // block_size)
+        self._strips = [cols if fitting is None else -(-cols // -(-cols // fitting)) for cols in self._widths]
         # Number of the first block of each window, and the number of all blocks.
         self._firsts = [0, *accumulate(rows * cols for rows, cols in shapes)]
         self.indices = range(self._firsts[-1]) if indices is None else indices
@@ -223,7 +234,7 @@ class Partition(Sequence[Block]):
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.windows, self.block_size, self.indices
+        return self.windows, self.block_size, self.indices, self.strip
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -236,7 +247,7 @@ class Partition(Sequence[Block]):
 
     def __getitem__(self, item: int | slice) -> Block | Partition:
         if isinstance(item, slice):
-            return Partition(self.windows, self.block_size, self.indices[item])
+            return Partition(self.windows, self.block_size, self.indices[item], self.strip)
         return self._block(self.indices[item])
 
     def __iter__(self) -> Iterator[Block]:
@@ -257,14 +268,36 @@ class Partition(Sequence[Block]):
         rows, cols = [window.rows for window in self.windows], [window.cols for window in self.windows]
         return Window(*(Span(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, cols)))
 
+    @property
+    def strip_cols(self) -> int:
+        """Width in pixels of the widest strip."""
+        widths = zip(self.windows, self._strips, strict=True)
+        return max((min(len(window.cols), cols * self.block_size) for window, cols in widths), default=0)
+
+    def rank(self, index: int) -> int:
+        """Return the place of the block `index` in the order in which all blocks are best computed, from 0."""
+        piece = bisect_right(self._firsts, index) - 1
+        row, col = divmod(index - self._firsts[piece], self._widths[piece])
+        return self._rank(piece, row, col)
+
+    def at_rank(self, rank: int) -> Block:
+        """Return the block of a `rank`."""
+        piece = bisect_right(self._firsts, rank) - 1
+        first, width, strip = self._firsts[piece], self._widths[piece], self._strips[piece]
+        rows = (self._firsts[piece + 1] - first) // width
+        left = (rank - first) // (rows * strip) * strip
+        row, col = divmod(rank - first - rows * left, min(strip, width - left))
+        return self._block(first + row * width + left + col)
+
     def last_touching(self, area: Window, among: Sequence[int]) -> int | None:
-        """Return the number of the last block that shares a pixel with `area`; None if none does.
+        """Return the rank of the last block, by rank, that shares a pixel with `area`; None if none does.
 
         Args:
             area: Some pixels.
-            among: Numbers of the blocks that count, in ascending order.
+            among: Ranks of the blocks that count, in ascending order.
         """
-        for window, first, width in reversed([*zip(self.windows, self._firsts, self._widths, strict=False)]):
+        for piece in reversed(range(len(self.windows))):
+            window, strip = self.windows[piece], self._strips[piece]
             common = area.intersect(window)
             if not common.pixels:
                 continue
@@ -272,12 +305,20 @@ class Partition(Sequence[Block]):
                 range((span.start - outer.start) // self.block_size, -(-(span.stop - outer.start) // self.block_size))
                 for span, outer in ((common.rows, window.rows), (common.cols, window.cols))
             )
-            for row in reversed(rows):
-                start = first + row * width
-                place = bisect_left(among, start + cols.stop)
-                if place and among[place - 1] >= start + cols.start:
-                    return among[place - 1]
+            for left in reversed(range(cols.start // strip * strip, cols.stop, strip)):
+                for row in reversed(rows):
+                    first = self._rank(piece, row, max(cols.start, left))
+                    last = self._rank(piece, row, min(cols.stop, left + strip) - 1)
+                    place = bisect_right(among, last)
+                    if place and among[place - 1] >= first:
+                        return among[place - 1]
         return None
+
+    def _rank(self, piece: int, row: int, col: int) -> int:
+        """The rank of the block at (row, col) of the grid of blocks of one window."""
+        first, width, strip = self._firsts[piece], self._widths[piece], self._strips[piece]
+        rows, left = (self._firsts[piece + 1] - first) // width, col // strip * strip
+        return first + rows * left + row * min(strip, width - left) + col - left
 
     def _block(self, index: int) -> Block:
         piece = bisect_right(self._firsts, index) - 1
@@ -288,11 +329,12 @@ class Partition(Sequence[Block]):
         return Block(index, Window(rows, Span(left, min(left + self.block_size, window.cols.stop))))
 
 
-def partition(extent: Window, block_size: int) -> Partition:
+def partition(extent: Window, block_size: int, strip: int | None = None) -> Partition:
     """Return the blocks that partition `extent`, in raster order from its first pixel.
 
     Args:
         extent: The pixels to partition.
         block_size: Side of a block in pixels; blocks at the bottom and right edges are clipped.
+        strip: See `Partition`.
     """
-    return Partition((extent,), block_size)
+    return Partition((extent,), block_size, strip=strip)

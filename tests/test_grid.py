@@ -1,5 +1,7 @@
 """Laws of the pixel geometry: windows cover, blocks partition, everything is half-open and integer."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,14 +75,41 @@ def test_a_partition_is_the_sequence_of_its_blocks(pieces: list[Window], size: i
     assert all(rows <= made.block_shape[0] and cols <= made.block_shape[1] for rows, cols in map(_shape, blocks))
 
 
-@given(st.lists(small_windows, min_size=1, max_size=2), st.integers(1, 3), small_windows, st.integers(0, 1 << 60))
-def test_the_last_block_that_touches_an_area(pieces: list[Window], size: int, area: Window, kept: int) -> None:
-    made = Partition(pieces, size)
-    touching_it = [block.index for block in made if block.window.intersect(area).pixels]
-    among = [index for index in range(len(made)) if kept & 1 << index]
-    for numbers in (range(len(made)), among, *(range(i, i + 3) for i in range(len(made)))):
-        expected = max((index for index in touching_it if index in numbers), default=None)
-        assert made.last_touching(area, numbers) == expected
+small_partitions = st.builds(
+    Partition, st.lists(small_windows, min_size=1, max_size=2), st.integers(1, 3), strip=st.none() | st.integers(1, 12)
+)
+
+
+@given(small_partitions, small_windows, st.integers(0, 1 << 60))
+def test_the_last_block_that_touches_an_area(made: Partition, area: Window, kept: int) -> None:
+    touching_it = [made.rank(block.index) for block in made if block.window.intersect(area).pixels]
+    among = [rank for rank in range(len(made)) if kept & 1 << rank]
+    for ranks in (range(len(made)), among, *(range(i, i + 3) for i in range(len(made)))):
+        expected = max((rank for rank in touching_it if rank in ranks), default=None)
+        assert made.last_touching(area, ranks) == expected
+
+
+@given(small_partitions)
+def test_ranks_go_through_strips_of_columns_from_left_to_right(made: Partition) -> None:
+    order = [made.at_rank(rank) for rank in range(len(made))]
+    assert sorted(block.index for block in order) == list(range(len(made)))
+    assert [made.rank(block.index) for block in order] == list(range(len(made)))
+    for window in made.windows:
+        alone = partition(window, made.block_size, made.strip)
+        inside = [alone.at_rank(rank).window for rank in range(len(alone))]
+        assert inside == [block.window for block in order][: len(inside)]
+        order = order[len(inside) :]
+        strips = [[inside[0]]]
+        for before, after in pairwise(inside):
+            if after.rows.start < before.rows.start:
+                strips.append([])
+            strips[-1].append(after)
+        edges = [(min(each.cols.start for each in strip), max(each.cols.stop for each in strip)) for strip in strips]
+        assert [*(start for start, _ in edges), window.cols.stop] == [window.cols.start, *(stop for _, stop in edges)]
+        if len(window.rows) > made.block_size:  # The strips of a single row of blocks cannot be told apart.
+            assert all(stop - start <= max(made.strip or stop, made.block_size) for start, stop in edges)
+            assert all(stop - start <= made.strip_cols for start, stop in edges)
+        assert all(sorted(strip) == strip for strip in strips)
 
 
 @given(windows, st.integers(0, 20), st.integers(1, 16), windows)

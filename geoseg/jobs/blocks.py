@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,10 +23,13 @@ from geoseg.jobs.job import Job
 from geoseg.location import Location
 from geoseg.outputs.delivery import Delivery
 from geoseg.raster.scene import Scene
+from geoseg.raster.unwritten import unwritten_blocks
 from geoseg.runs.local import Receipt, Stages, compute
+from geoseg.runs.ranked import Ranked
 from geoseg.runs.run import Run
 from geoseg.runs.shards import Layout
 from geoseg.runs.store import open_store
+from geoseg.runs.stretches import Stretches
 
 _REMEDY = "when it is complete, start over with --restart"
 
@@ -112,7 +116,7 @@ class BlockJob(Job[Receipt]):
         held = nullcontext() if self.delivery is None else self.delivery.holding(self.main_outputs())
         with held, Run(
             self.run_path, self._fingerprint(), blocks=self.total, layout=Layout.of(self.blocks).to_json(),
-            command=command, planned=planned, restart=self.restart, job=job,
+            command=command, planned=planned, restart=self.restart, job=job, nodata=self.nodata_blocks,
         ) as run:  # fmt: skip
             with run.discarded_if_refused():
                 run.lock_outputs(*self.main_outputs())
@@ -137,8 +141,9 @@ class BlockJob(Job[Receipt]):
         """Compute those of `blocks` that the run lacks, on this machine, and yield their receipts; see `compute`."""
         # What is kept from block to block depends on which blocks follow.
         self._computed = blocks.indices if isinstance(blocks, Partition) else [block.index for block in blocks]
+        order = Ranked(self.blocks, self._computed) if isinstance(self.blocks, Partition) else None
         with self.stages() as stages:
-            yield from compute(stages, run, blocks, wait=wait)
+            yield from compute(stages, run, blocks, order=order, wait=wait)
 
     def publish(self, run: Run) -> None:
         """Publish the outputs of a run that has all parts.
@@ -152,6 +157,13 @@ class BlockJob(Job[Receipt]):
         if self.delivery is not None:
             main, kept = next(iter(self.main_outputs())), self.delivery.keep_run
             self.delivery.send(main, self._stale_files(), finish=(lambda: None) if kept else run.discard)
+
+    @cached_property
+    def nodata_blocks(self) -> Stretches:
+        """The blocks that are known to be all nodata, as no pixel of them was ever written."""
+        if not isinstance(self.blocks, Partition):
+            return Stretches()
+        return Stretches.of(unwritten_blocks(self.scene, self.blocks))
 
     def opening(self) -> str:
         """Start the engine; return a line about it, empty for this process."""

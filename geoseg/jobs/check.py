@@ -19,7 +19,7 @@ from geoseg.outputs.names import POLYGONS
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
 from geoseg.runs.folder import FolderStore
-from geoseg.runs.run import read_manifest
+from geoseg.runs.manifest import nodata_of, read_manifest
 from geoseg.runs.status import check_parts
 
 
@@ -130,7 +130,7 @@ def _missing(manifest: dict[str, Any], intact: int, damaged: list[str]) -> str:
     blocks = manifest.get("blocks")
     if not isinstance(blocks, int):
         return "the number of missing parts is unknown"
-    return f"{blocks - intact - len(damaged)} of {blocks} are missing"
+    return f"{blocks - len(nodata_of(manifest)) - intact - len(damaged)} of {blocks} are missing"
 
 
 def _check_training(folder: Path) -> Iterator[Finding]:

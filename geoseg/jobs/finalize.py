@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+import numpy as np
 
 from geoseg.config import FinalizeConfig
 from geoseg.errors import GeosegError, IncompleteError, OutputError, WriteError, raise_together
@@ -15,7 +17,8 @@ from geoseg.jobs.planned import open_job, settings_of
 from geoseg.location import Location
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
-from geoseg.runs.status import gaps, stretches, workers
+from geoseg.runs.status import workers
+from geoseg.runs.stretches import Stretches
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +66,14 @@ class FinalizeJob(Job[Receipt]):
         """
         job = self.job
         with _advising(), job.coordinated(None) as run:
-            intact = []
+            missing = bytearray(self.total)
             for block, finished in run.look_at(job.blocks):
                 if finished:
-                    intact.append(block.index)
                     yield Receipt.of_finished(block)
-            if len(intact) < self.total:
-                raise _incomplete(run, self.place, intact, self.total)
+                else:
+                    missing[block.index] = 1
+            if any(missing):
+                raise _incomplete(run, self.place, missing)
             job.publish(run)
 
     @property
@@ -101,16 +105,16 @@ def _advising() -> Iterator[None]:
         raise OutputError(str(error).replace("--overwrite replaces it", way_out)) from error
 
 
-def _incomplete(run: Run, place: Location, intact: Sequence[int], total: int) -> IncompleteError:
-    """The error of a run that lacks blocks."""
-    found = workers(run.store)
-    names = list(stretches(gaps(intact, total)))
+def _incomplete(run: Run, place: Location, missing: bytearray) -> IncompleteError:
+    """The error of a run that lacks blocks, whose byte of `missing` is 1."""
+    found, count, total = workers(run.store), missing.count(1), len(missing)
+    names = str(Stretches.of(np.frombuffer(missing, np.bool_))).split(",")
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more stretches" if len(names) > _SHOWN else "")
     if found:
         way_out = f"{found[0]} is at work there: finalize it when all are done"
     else:
         way_out = f"no process is at work there: geoseg work {place} computes them"
-    return IncompleteError(f"{place}: {total - len(intact)} of {total} blocks are missing ({shown}); {way_out}")
+    return IncompleteError(f"{place}: {count} of {total} blocks are missing ({shown}); {way_out}")
 
 
 class Finalizations:

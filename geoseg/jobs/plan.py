@@ -13,7 +13,7 @@ from geoseg.errors import InputMissingError, SettingError
 from geoseg.jobs.scenes import Scenes
 from geoseg.location import Location, Remote, target
 from geoseg.outputs.names import RUN
-from geoseg.runs.run import read_manifest
+from geoseg.runs.manifest import read_manifest
 from geoseg.runs.store import open_store
 
 

@@ -33,7 +33,7 @@ from geoseg.prediction.device_pipeline import DevicePredictor
 from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import Fit, fit
 from geoseg.prediction.memory import Demand, check_memory, demand_of
-from geoseg.prediction.plan import default_batch_size, default_workers, plan
+from geoseg.prediction.plan import default_batch_size, default_workers, plan, strip_of
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.georeference import require_rectified
@@ -109,7 +109,10 @@ class PredictJob(BlockJob):
             grid = Grid(self.scene.shape, windows.tile_size, windows.overlap)
             rounds = rounds_of(model, config.rounds)
             steps = steps_of(model, rounds)
-            self.plan = plan(grid, model.superpixels, self.extent, self._block_size(), self.around, rounds, steps)
+            strip = strip_of(self.scene.block_shape)
+            self.plan = plan(
+                grid, model.superpixels, self.extent, self._block_size(), self.around, rounds, steps, strip
+            )
             if not config.dry_run:
                 self._check_memory()
         except BaseException:
@@ -235,8 +238,7 @@ class PredictJob(BlockJob):
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
             conversion=self.fit.conversion, blocks=self._computed,
         )  # fmt: skip
-        rows = self.plan.blocks.block_shape[0] + 2 * self.plan.halo
-        with self.scene.caching(rows), predictor:
+        with self.scene.caching(self.plan.read_rows, cols=self.plan.read_cols), predictor:
             yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene, predictor.depth)
 
     def worker_settings(self) -> PredictConfig | None:
@@ -308,7 +310,8 @@ class PredictJob(BlockJob):
     def _disk_bytes(self) -> int:
         """Estimated size of parts and rasters."""
         layers = 1 + (self.outputs.confidence is not None)
-        return self.around.pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
+        pixels = self.around.pixels * (self.total - len(self.nodata_blocks)) // self.total
+        return pixels * layers * np.dtype(self.model.classes.dtype).itemsize * 2 // 3
 
     def _check_memory(self) -> None:
         processes = processes_for(self.config, len(gpus_for(self.config.device)) if self.config.engine == "dask" else 0)

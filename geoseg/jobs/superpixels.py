@@ -21,7 +21,7 @@ from geoseg.outputs.delivery import SEGMENTED, delivered, undelivered
 from geoseg.outputs.layer_style import add_style
 from geoseg.outputs.names import VECTORS, check_segments, run_directory
 from geoseg.outputs.styles import ids_qml, outline_qml, outline_sld
-from geoseg.prediction.plan import default_workers
+from geoseg.prediction.plan import default_workers, strip_of
 from geoseg.prediction.segmenter import SUPERPIXEL_LAYER, Segmenter
 from geoseg.raster.cog import GDAL_VERSION, raster_sidecars
 from geoseg.raster.cog_writer import write_cog
@@ -78,7 +78,7 @@ class SuperpixelsJob(BlockJob):
         except BaseException:
             self.scene.close()
             raise
-        self.blocks = partition(self.scene.extent, config.block_size)
+        self.blocks = partition(self.scene.extent, config.block_size, strip_of(self.scene.block_shape))
         self.segmenter = Segmenter(self.scene, config, config.threads_with(gpu=False) or default_workers(), driver)
         self.total = len(self.blocks)
         self._count: int | None = None
@@ -112,9 +112,9 @@ class SuperpixelsJob(BlockJob):
     @contextmanager
     def stages(self) -> Iterator[Stages[Any, Any]]:
         """Yield what computes a block."""
-        segmenter = self.segmenter
-        rows = self.blocks.block_shape[0] + 2 * segmenter.halo
-        with self.scene.caching(rows):
+        segmenter, blocks = self.segmenter, self.blocks
+        rows, cols = (length + 2 * segmenter.halo for length in (blocks.block_shape[0], blocks.strip_cols))
+        with self.scene.caching(rows, cols=cols):
             yield Stages(segmenter.read, segmenter.cut, segmenter.finish, self._check_scene)
 
     def worker_settings(self) -> SegmentConfig:

@@ -42,6 +42,7 @@ from geoseg.prediction.plan import default_batch_size, default_workers, plan
 from geoseg.prediction.predictor import Observed, Predictor
 from geoseg.prediction.taught import start_of
 from geoseg.raster.guards import regular_file
+from geoseg.runs.ranked import Ranked
 from geoseg.vector.writer import vector_sidecars
 from geoseg.version import __version__
 
@@ -130,8 +131,7 @@ class TeachJob(Job[Looked]):
             WriteError: The file system failed.
         """
         gathering = Gathering(self._reference, self._number, self._lesson.indices)
-        rows = BLOCK_SIZE + 2 * self._plan.halo
-        with self.scene.caching(rows), self._predictor() as predictor:
+        with self.scene.caching(self._plan.read_rows, cols=self._plan.read_cols), self._predictor() as predictor:
             for block, observed in self._observed(predictor):
                 if observed is None:
                     gathering.skip(block)
@@ -210,11 +210,12 @@ class TeachJob(Job[Looked]):
 
     def _observed(self, predictor: Predictor) -> Iterator[tuple[Block, Observed | None]]:
         """Yield each block with its superpixels; the next one is read meanwhile."""
+        blocks = Ranked(self._plan.blocks, [block.index for block in self._blocks])
         with ThreadPoolExecutor(1) as reader:
-            upcoming = [reader.submit(predictor.prepare, block) for block in self._blocks[:1]]
-            for index, block in enumerate(self._blocks):
+            upcoming = [reader.submit(predictor.prepare, block) for block in blocks[:1]]
+            for index, block in enumerate(blocks):
                 prepared = upcoming.pop().result()
-                upcoming = [reader.submit(predictor.prepare, each) for each in self._blocks[index + 1 : index + 2]]
+                upcoming = [reader.submit(predictor.prepare, each) for each in blocks[index + 1 : index + 2]]
                 yield block, predictor.observe(prepared, predictor.logits(prepared))
 
     def _check_found(self, gathering: Gathering, references: References | None) -> None:

@@ -13,7 +13,7 @@ from geoseg.errors import InputError, InputMissingError, SettingError, first_lin
 from geoseg.files.record import MALFORMED, RASTERS, RECORD, Record, parse_record, read_record, record_path
 from geoseg.outputs.names import POLYGONS, Outputs
 from geoseg.runs.folder import FolderStore
-from geoseg.runs.run import read_manifest
+from geoseg.runs.manifest import read_manifest
 from geoseg.units import Period
 
 _MAX_ITEM_BYTES = 64 << 20

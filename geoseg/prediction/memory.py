@@ -153,11 +153,11 @@ def demand_of(
         workers: Number of threads.
         device: Where the network runs.
     """
-    grid, rows = plan.grid, plan.blocks.block_shape[0]
+    grid = plan.grid
     return Demand(
         scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.spec.classes,
         model.superpixels, WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers,
-        device.type == "cpu", scene.cache_bytes(rows + 2 * plan.halo), plan.steps,
+        device.type == "cpu", scene.cache_bytes(plan.read_rows, cols=plan.read_cols), plan.steps,
         pipeline_depth(device.type, workers, len(plan.blocks)),
     )  # fmt: skip
 

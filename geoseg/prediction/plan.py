@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.grid import Block, Grid, Partition, Span, Window, partition
 from geoseg.prediction.blend import Field
@@ -13,6 +17,13 @@ from geoseg.segments.superpixels import halo, reach
 
 MEMO_BYTES = 512 << 20
 """Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
+
+STRIP = 16384
+"""Pixels across the strips in which blocks are computed; see `geoseg.grid.Partition`.
+
+Memory for what blocks keep for the next row grows with it, and at the edge of two strips some windows are computed
+twice: 5 % of all.
+"""
 
 _MAX_WORKERS = {"cuda": 16}
 _MAX_WORKERS_ON_CPU = 8
@@ -91,6 +102,16 @@ class Plan:
         # Blocks leave no gap, and what a block needs reaches equally far on all sides; so does what all of them need.
         return self.grid.count_touching(self.blocks.hull.expand(self._margin, self.grid.extent))
 
+    @property
+    def read_rows(self) -> int:
+        """Largest height of what is read for a block."""
+        return self.blocks.block_shape[0] + 2 * self.halo
+
+    @property
+    def read_cols(self) -> int:
+        """Largest width of what is read for a strip of blocks."""
+        return self.blocks.strip_cols + 2 * self.halo
+
     def needing(self, position: tuple[int, int]) -> Window:
         """Return the pixels whose blocks need the window at a lattice position."""
         return self.grid.window(position).expand(self._margin, self.grid.extent)
@@ -99,6 +120,15 @@ class Plan:
     def _margin(self) -> int:
         """Pixels from a block to the edge of its `pooled` window."""
         return self.neighbourhood + self.reach
+
+
+def strip_of(stored: tuple[int, int]) -> int | None:
+    """Return the width of the strips in which to compute the blocks of a scene; None for one strip.
+
+    Args:
+        stored: (rows, cols) of the blocks of its file. One that is wider than a strip would be decoded for each strip.
+    """
+    return STRIP if stored[1] <= STRIP else None
 
 
 def neighbourhood(size: int, steps: int) -> int:
@@ -126,6 +156,7 @@ def plan(
     around: Window | None = None,
     rounds: int = 0,
     steps: int | None = None,
+    strip: int | None = STRIP,
 ) -> Plan:
     """Return the plan of a prediction.
 
@@ -141,7 +172,8 @@ def plan(
     """
     steps = rounds if steps is None else steps
     strips = [] if around is None else _strips(extent, around)
-    blocks, written = Partition((extent, *strips), block_size), len(partition(extent, block_size))
+    blocks = Partition((extent, *strips), block_size, strip=strip)
+    written = len(partition(extent, block_size))
     size, added = superpixels.size, neighbourhood(superpixels.size, steps)
     read = halo(size, superpixels.iterations) + added
     return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added)
@@ -159,19 +191,47 @@ def _strips(extent: Window, around: Window) -> list[Window]:
     return [strip for strip in strips if strip.pixels]
 
 
+class Halves:
+    """Logits that a network computed in bfloat16, as the half of their bits that are not 0.
+
+    Args:
+        bits: uint16 (h, w, K).
+    """
+
+    def __init__(self, bits: NDArray[np.uint16]) -> None:
+        self._bits = bits
+
+    @classmethod
+    def of(cls, field: Field) -> Halves | Field:
+        """Return what takes the least memory and has exactly the values of `field`."""
+        low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
+        halves = field.view(np.uint16).reshape(*field.shape, 2)
+        return field if halves[..., low].any() else cls(halves[..., high].copy())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return self._bits.nbytes
+
+    def whole(self) -> Field:
+        """Return the logits, float32 (h, w, K)."""
+        return (self._bits.astype(np.uint32) << 16).view(np.float32)
+
+
 class WindowMemo:
-    """Logits of windows, each kept until the last block that needs it.
+    """Logits of windows, each kept until the last block that needs it. Blocks are computed in the order of their rank.
 
     Args:
         plan: The plan.
         max_bytes: Memory for logits between blocks.
-        blocks: Numbers of the blocks that this process computes, in ascending order; None for all of the plan.
+        blocks: Numbers of the blocks that this process computes; None for all of the plan.
     """
 
     def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
         self._plan, self._max_bytes = plan, max_bytes
-        self._blocks = plan.blocks.indices if blocks is None else blocks
-        self._fields: dict[tuple[int, int], Field] = {}
+        every = range(len(plan.blocks))
+        self._ranks = every if blocks is None or blocks == every else sorted(map(plan.blocks.rank, blocks))
+        self._fields: dict[tuple[int, int], Field | Halves] = {}
         self._last: dict[tuple[int, int], int] = {}
 
     def __contains__(self, position: tuple[int, int]) -> bool:
@@ -179,16 +239,18 @@ class WindowMemo:
 
     def get(self, position: tuple[int, int]) -> Field:
         """Return the logits (h, w, K) of a window in the memo."""
-        return self._fields[position]
+        found = self._fields[position]
+        return found.whole() if isinstance(found, Halves) else found
 
-    def put(self, position: tuple[int, int], value: Field) -> None:
+    def put(self, position: tuple[int, int], value: Field | Halves) -> None:
         """Add a window for the block that is being computed."""
-        last = self._plan.blocks.last_touching(self._plan.needing(position), self._blocks)
+        last = self._plan.blocks.last_touching(self._plan.needing(position), self._ranks)
         self._fields[position], self._last[position] = value, -1 if last is None else last
 
     def release(self, block: Block) -> None:
         """Drop the windows that no block after `block` needs, then those needed last until the rest fits."""
-        for position in [p for p in self._fields if self._last[p] <= block.index]:
+        rank = self._plan.blocks.rank(block.index)
+        for position in [p for p in self._fields if self._last[p] <= rank]:
             self._drop(position)
         excess = sum(value.nbytes for value in self._fields.values()) - self._max_bytes
         for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):

@@ -24,7 +24,7 @@ from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
 from geoseg.prediction.experts import Described
-from geoseg.prediction.plan import MEMO_BYTES, Plan, WindowMemo
+from geoseg.prediction.plan import MEMO_BYTES, Halves, Plan, WindowMemo
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.prediction.taught import margin_of
 from geoseg.raster.matching import Curve
@@ -115,7 +115,7 @@ class Observed:
 class _Forward:
     """Logits (h, w, K) of some windows, seconds for reading and for the network, and how many windows it computed."""
 
-    fields: list[Field]
+    fields: list[Field | Halves]
     read: float
     network: float
     computed: int
@@ -329,4 +329,6 @@ class Predictor:
             fields = np.zeros((len(windows), rows, cols, self.model.spec.classes), np.float32)
         computed = len(windows) if any_valid else 0
         done = time.perf_counter()
-        return _Forward([np.ascontiguousarray(field) for field in fields], read - began, done - read, computed)
+        return _Forward(
+            [Halves.of(np.ascontiguousarray(field)) for field in fields], read - began, done - read, computed
+        )

@@ -19,7 +19,7 @@ from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.files.record import parse_provenance
 from geoseg.files.stamps import Stamps
-from geoseg.grid import Window
+from geoseg.grid import Span, Window
 from geoseg.location import Location, local
 from geoseg.raster.alpha import AlphaWatch
 from geoseg.raster.compression import lossy_codec
@@ -119,6 +119,7 @@ class Scene:
                     alpha_is_data=not inspecting, shows_masks=self._raster.shows_masks,
                     mask_files=self._raster.mask_files,
                 )  # fmt: skip
+            self._deciding_bands = (*self._stored_bands, *self._validity.alphas)
             check_types(path, self._file, self._validity.bands)
             watched = () if stored or inspecting else self._validity.alphas
             self._alpha = AlphaWatch(path, watched, self.bands, chosen=bands is not None)
@@ -253,26 +254,28 @@ class Scene:
         """
         self._identity.check(remedy, network)
 
-    def caching(self, rows: int, floor: int | None = None) -> AbstractContextManager[Any]:
-        """Return a context in which GDAL's cache has `cache_bytes(rows, floor)`; its own default grows with memory."""
-        return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor))  # type: ignore[no-any-return]
+    def caching(self, rows: int, floor: int | None = None, cols: int | None = None) -> AbstractContextManager[Any]:
+        """Return a context in which GDAL's cache has `cache_bytes` bytes; its own default grows with memory."""
+        return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor, cols))  # type: ignore[no-any-return]
 
-    def cache_bytes(self, rows: int, floor: int | None = None) -> int:
+    def cache_bytes(self, rows: int, floor: int | None = None, cols: int | None = None) -> int:
         """Return the size of GDAL's cache with which no stored block is decoded twice.
 
         Args:
             rows: Height of the windows in which the scene is read, in raster order.
             floor: Lower bound; None for CACHE_FLOOR.
+            cols: Width of the strips of the scene that are read one after the other; None for its own.
 
         Returns:
             Bytes; bounded above, so that memory does not grow with the scene.
         """
-        stored = self.block_shape[0]
-        height = -(-rows // stored) * stored + stored
-        per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
-        return int(
-            min(_CACHE_CEILING, max(CACHE_FLOOR if floor is None else floor, height * self.shape[1] * per_pixel))
+        height, width = (
+            -(-length // stored) * stored + stored
+            for length, stored in zip((rows, self.shape[1] if cols is None else cols), self.block_shape, strict=True)
         )
+        per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
+        size = height * min(width, self.shape[1]) * per_pixel
+        return int(min(_CACHE_CEILING, max(CACHE_FLOOR if floor is None else floor, size)))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.
@@ -292,7 +295,7 @@ class Scene:
         bands = self._stored_bands
         unwritten = None
         if self._page is not None:
-            unwritten = self._page.unwritten_pixels(window, (*bands, *self._validity.alphas))
+            unwritten = self._page.unwritten_pixels(window, self._deciding_bands)
         if unwritten is not None and unwritten.all():
             return np.zeros((len(self.bands), *window.shape), self.dtype), ~unwritten
         with self._lock, decoding(self._name, self._raster, window):
@@ -303,6 +306,10 @@ class Scene:
             valid &= ~unwritten
         self._warn_of_nodata(pixels, valid)
         return pixels if self.palette is None else self.palette.expand(pixels[0]), valid
+
+    def unwritten(self, rows: Sequence[Span], cols: Sequence[Span]) -> NDArray[np.bool_] | None:
+        """Return which windows, of each of `rows` and each of `cols`, were never written; None where all were."""
+        return None if self._page is None else self._page.unwritten_windows(rows, cols, self._deciding_bands)
 
     def read_stored(self, window: Window) -> NDArray[Any]:
         """Return the pixels (bands, rows, cols) of a window as they are stored, valid or not.

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid import Window
+from geoseg.grid import Span, Window
 
 MAX_PAGES = 10_000
 MAX_BLOCKS = 1 << 26
@@ -94,20 +94,55 @@ class Page:
         Returns:
             bool (rows, cols) of the window; None where there are no such pixels.
         """
-        if self.unwritten is None:
-            return None
         height, width = self.block_shape
         rows, cols = window.rows, window.cols
-        planes = [band - 1 for band in bands] if self.planes > 1 else [0]
         top, left = rows.start // height, cols.start // width
         touched = (slice(top, -(-rows.stop // height)), slice(left, -(-cols.stop // width)))
-        blocks: NDArray[np.bool_] = np.logical_or.reduce([self.unwritten[plane][touched] for plane in planes])
-        if not blocks.any():
+        blocks = self._unwritten(bands, touched)
+        if blocks is None or not blocks.any():
             return None
         block_rows = np.arange(rows.start, rows.stop) // height - top
         block_cols = np.arange(cols.start, cols.stop) // width - left
         pixels: NDArray[np.bool_] = blocks[block_rows[:, None], block_cols]
         return pixels
+
+    def unwritten_windows(
+        self, rows: Sequence[Span], cols: Sequence[Span], bands: tuple[int, ...]
+    ) -> NDArray[np.bool_] | None:
+        """Return which windows lie wholly in blocks that were never written for at least one band.
+
+        Args:
+            rows, cols: Within the page; each of `rows` makes a window with each of `cols`.
+            bands: Band numbers from 1.
+
+        Returns:
+            bool (len(rows), len(cols)); None where all blocks were written.
+        """
+        unwritten = self._unwritten(bands)
+        if unwritten is None:
+            return None
+        sums = np.zeros((unwritten.shape[0] + 1, unwritten.shape[1] + 1), np.int32)
+        sums[1:, 1:] = np.cumsum(np.cumsum(~unwritten, 0, np.int32), 1)
+        (top, bottom), (left, right) = (
+            (
+                np.array([span.start // side for span in spans], np.int64),
+                np.array([-(-span.stop // side) for span in spans], np.int64),
+            )
+            for spans, side in zip((rows, cols), self.block_shape, strict=True)
+        )
+        across = sums[:, right] - sums[:, left]
+        empty: NDArray[np.bool_] = across[bottom] == across[top]
+        return empty
+
+    def _unwritten(
+        self, bands: tuple[int, ...], touched: tuple[slice, ...] = (slice(None), slice(None))
+    ) -> NDArray[np.bool_] | None:
+        """Which of the blocks `touched` were never written for at least one band, bool (block rows, block cols)."""
+        if self.unwritten is None:
+            return None
+        planes = [band - 1 for band in bands] if self.planes > 1 else [0]
+        found: NDArray[np.bool_] = np.logical_or.reduce([self.unwritten[plane][touched] for plane in planes])
+        return found
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -67,9 +67,10 @@ class Receipt:
     reused: bool = False
 
     @classmethod
-    def of_finished(cls, block: Block) -> Receipt:
-        """Return the receipt of a block that was finished by an earlier process, or by another one meanwhile."""
-        return cls(block, block.window.pixels, 0, {}, reused=True)
+    def of_finished(cls, block: Block, nodata: bool = False) -> Receipt:
+        """Return the receipt of a block that was finished by an earlier process, or by another one meanwhile; or of one
+        that is known to be all nodata, which nobody computes."""
+        return cls(block, block.window.pixels, 0, {}, reused=not nodata)
 
     def summary(self, counts: str = "") -> str:
         """Return size, `counts` (such as "4 windows") and seconds in a few words."""
@@ -99,69 +100,86 @@ class Stages(Generic[Before, Middle]):
 
 
 def compute(
-    stages: Stages[Before, Middle], run: Run, blocks: Iterable[Block], *, wait: bool = True
+    stages: Stages[Before, Middle],
+    run: Run,
+    blocks: Sequence[Block],
+    *,
+    order: Sequence[Block] | None = None,
+    wait: bool = True,
 ) -> Generator[Receipt]:
     """Compute the blocks that `run` lacks, in order, and yield the receipts of all: finished blocks first.
 
     A block that another process has claimed is left to it. Closing the generator stops after the blocks in the
-    pipeline.
+    pipeline. What is kept of blocks is a byte for each.
 
     Args:
         stages: What computes a block.
         run: Keeps the layers of each block that have a value other than 0.
-        blocks: The blocks.
+        blocks: The blocks, in the order in which the run finds them fastest: that of their numbers.
+        order: The same in the order in which to compute them; its `index` is fast. None for that of `blocks`.
         wait: Whether to wait for blocks of other processes, and to compute those of which the process ends; otherwise
             they have no receipt.
     """
-    missing: list[Block] = []
-    for block, finished in run.look_at(blocks):
+    missing, order = bytearray(len(blocks)), blocks if order is None else order
+    for number, (block, finished) in enumerate(run.look_at(blocks)):
         if finished:
-            yield Receipt.of_finished(block)
+            yield Receipt.of_finished(block, run.is_nodata(block))
         else:
-            missing.append(block)
+            missing[number if order is blocks else order.index(block)] = 1
     pause = _MIN_PAUSE
-    while missing:
-        queue = _Queue(run, missing)
+    while left := missing.count(1):
+        queue = _Queue(run, order, missing)
         try:
             yield from _pipeline(stages, run, queue)
         finally:
             run.release_all()
-        yield from map(Receipt.of_finished, queue.finished)
-        if not wait or not queue.taken:
+        yield from queue.finished()
+        taken = missing.count(1)
+        if not wait or not taken:
             return
-        if len(queue.taken) == len(missing):
+        if taken == left:
             if pause == _MIN_PAUSE:
-                log.warning("%s: waiting for %s", run.path, _waiting(run, queue.taken))
+                log.warning("%s: waiting for %s", run.path, _waiting(run, order[missing.find(1)], taken))
             time.sleep(pause)
             pause = min(2 * pause, _MAX_PAUSE)
-        missing = queue.taken
 
 
 class _Queue:
     """Claims blocks one after the other.
 
-    Attributes:
-        taken: Blocks that other processes have.
-        finished: Blocks that other processes have finished.
+    Args:
+        run: The run.
+        order: The blocks.
+        missing: For each block 1 if it is missing. Of a block that is claimed it becomes 0, of one that another process
+            has finished 2; those of other processes stay.
     """
 
-    def __init__(self, run: Run, blocks: Sequence[Block]) -> None:
-        self._run, self._blocks = run, iter(blocks)
-        self.taken: list[Block] = []
-        self.finished: list[Block] = []
+    def __init__(self, run: Run, order: Sequence[Block], missing: bytearray) -> None:
+        self._run, self._order, self._missing = run, order, missing
+        self._place = 0
 
     def next(self) -> Block | None:
         """Return the next block, claimed for this process; None if there is none left."""
-        for block in self._blocks:
-            if not self._run.claim(block):
-                (self.finished if self._run.has(block) else self.taken).append(block)
-            elif self._run.has(block):
+        while (place := self._missing.find(1, self._place)) >= 0:
+            self._place = place + 1
+            block = self._order[place]
+            claimed = self._run.claim(block)
+            if not self._run.has(block):
+                if claimed:
+                    self._missing[place] = 0
+                    return block
+            else:
                 # Another process finished it between the first look and the claim.
                 self._run.release(block)
-                self.finished.append(block)
-            else:
-                return block
+                self._missing[place] = 2
         return None
+
+    def finished(self) -> Iterator[Receipt]:
+        """Yield the receipts of the blocks that other processes have finished meanwhile."""
+        place = -1
+        while (place := self._missing.find(2, place + 1)) >= 0:
+            self._missing[place] = 0
+            yield Receipt.of_finished(self._order[place])
 
 
 def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Generator[Receipt]:
@@ -201,8 +219,8 @@ def _finish(stages: Stages[Before, Middle], run: Run, block: Block, prepared: Be
     return Receipt(block, block.window.pixels, result.windows, seconds)
 
 
-def _waiting(run: Run, blocks: Sequence[Block]) -> str:
-    """Say which blocks other processes have, and one of the processes."""
-    found = run.store.holder(claim_name(blocks[0].index))
-    count = "a block" if len(blocks) == 1 else f"{len(blocks)} blocks"
-    return f"{count} that {found or 'another process'} computes" + " among others" * (len(blocks) > 1)
+def _waiting(run: Run, block: Block, count: int) -> str:
+    """Say how many blocks other processes have, and which process has one of them."""
+    found = run.store.holder(claim_name(block.index))
+    many = "a block" if count == 1 else f"{count} blocks"
+    return f"{many} that {found or 'another process'} computes" + " among others" * (count > 1)

@@ -26,8 +26,10 @@ from geoseg.location import Location
 from geoseg.raster.cog import write_part
 from geoseg.runs.ahead import each
 from geoseg.runs.folder import MANIFEST
+from geoseg.runs.manifest import differences, json_object, nodata_of, read_manifest
 from geoseg.runs.parts import RASTER_PART, VECTOR_PART, Parts, part_name
 from geoseg.runs.store import Claim, Store, open_store
+from geoseg.runs.stretches import Stretches
 
 
 class Run:
@@ -43,6 +45,7 @@ class Run:
             of an existing run.
         planned: Whether other processes are to compute the run, for `status`; so it stays.
         job: Settings from which another process can do the same work (`geoseg.config.codec`); None if none can.
+        nodata: Blocks that are known to be all nodata: they count as finished, and have neither claims nor records.
         restart: Discard an existing run, whatever its fingerprint.
 
     Attributes:
@@ -72,6 +75,7 @@ class Run:
         command: str | None = "",
         planned: bool = False,
         job: Mapping[str, Any] | None = None,
+        nodata: Stretches | None = None,
         restart: bool = False,
     ) -> None:
         self._open(open_store(place))
@@ -87,6 +91,8 @@ class Run:
                 "blocks": blocks, "layout": layout, "command": command, "folder": str(Path.cwd()), "planned": planned,
                 "job": job,
             }  # fmt: skip
+            if nodata:
+                details["nodata"], self._nodata = str(nodata), nodata
             self._write_manifest(json.loads(json.dumps(fingerprint)), json.loads(json.dumps(details)))
             store.tidy()
         except BaseException:
@@ -98,6 +104,7 @@ class Run:
         self._lock = None
         self._output_locks = None
         self._claims: dict[int, Claim] = {}
+        self._nodata = Stretches()
 
     @classmethod
     def join(cls, place: Location) -> Run:
@@ -114,6 +121,7 @@ class Run:
             raise InputMissingError(f"{place}: there is no run; it may be finished, or was never planned")
         run.store.check_owner()
         run.store.tidy()
+        run._nodata = nodata_of(read_manifest(run.store))
         return run
 
     def __enter__(self) -> Run:
@@ -202,18 +210,22 @@ class Run:
             RunError: It has another fingerprint, or its manifest is damaged.
         """
         found = self.manifest()
-        differences = _differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
-        if not differences:
+        changed = differences(found["fingerprint"], json.loads(json.dumps(fingerprint)))
+        if not changed:
             return
         begun, way_out = "planned", "work on it with the same, or plan it again with --restart"
         if self.coordinates:
             begun, way_out = "started", "finish it that way, or start over with --restart"
         command = f" ({found['command']})" if found.get("command") else ""
-        raise RunError(f"{self.store.location}: was {begun}{command} with {'; '.join(differences)}; {way_out}")
+        raise RunError(f"{self.store.location}: was {begun}{command} with {'; '.join(changed)}; {way_out}")
 
     def has(self, block: Block) -> bool:
         """Return whether the part of `block` is finished and its files match their checksums."""
-        return is_complete(self.store, record_name(block.index))
+        return self.is_nodata(block) or is_complete(self.store, record_name(block.index))
+
+    def is_nodata(self, block: Block) -> bool:
+        """Return whether `block` was known to be all nodata when the run was begun."""
+        return block.index in self._nodata
 
     def look_at(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, bool]]:
         """Yield the blocks, in order, each with what `has` says of it: faster than to ask for one after the other."""
@@ -226,7 +238,7 @@ class Run:
             yield from each(partial(self._is_in, names), some, self.store.width)
 
     def _is_in(self, names: Container[str], block: Block) -> bool:
-        return record_name(block.index) in names and self.has(block)
+        return (self.is_nodata(block) or record_name(block.index) in names) and self.has(block)
 
     def claim(self, block: Block) -> bool:
         """Claim a block for this process; return whether that could be done, as no living process has it."""
@@ -293,15 +305,9 @@ def claim_name(index: int) -> str:
     return f"claim-{index:06d}"
 
 
-def read_manifest(store: Store) -> dict[str, Any] | None:
-    """Return the manifest of a run; None if it is missing or malformed."""
-    found = _json_object(store, MANIFEST)
-    return found if found is not None and isinstance(found.get("fingerprint"), dict) else None
-
-
 def is_complete(store: Store, record: str) -> bool:
     """Return whether the record of that name exists, and its files match their checksums."""
-    files = _json_object(store, record)
+    files = json_object(store, record)
     return files is not None and all(store.holds(name, digest) for name, digest in files.items())
 
 
@@ -315,28 +321,3 @@ def _write(path: Path, values: NDArray[Any] | bytes) -> None:
 def record_name(index: int) -> str:
     """Return the name of the record of a part."""
     return f"part-{index:06d}.json"
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ, as "a different scene" or "different settings: blend, overlap"."""
-    differences = []
-    for key in sorted({*found, *wanted}):
-        old, new = found.get(key), wanted.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            inner = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-            differences += [f"{key}: {', '.join(inner)}"] if inner else []
-        elif old != new:
-            differences.append(key)
-    return [
-        f"different {text}" if text.partition(":")[0].endswith("s") else f"a different {text}" for text in differences
-    ]
-
-
-def _json_object(store: Store, name: str) -> dict[str, Any] | None:
-    """The JSON object in the file; None if there is no file, or it holds something else."""
-    data = store.read(name)
-    try:
-        content = None if data is None else json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from heapq import merge
 from pathlib import Path
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.files.lock import Holder
 from geoseg.location import Location
 from geoseg.runs.ahead import each
-from geoseg.runs.run import is_complete, read_manifest, record_name
+from geoseg.runs.manifest import nodata_of, read_manifest
+from geoseg.runs.run import is_complete, record_name
 from geoseg.runs.store import Store, open_store
+from geoseg.runs.stretches import gaps, shown
 
 _RECORD = re.compile(r"part-\d{6,}\.json")
 
@@ -53,7 +56,7 @@ class RunStatus(WorkStatus):
     """How far a run is.
 
     Attributes:
-        finished: Number of blocks whose parts are complete.
+        finished: Number of blocks whose parts are complete, and of those known to be all nodata.
         damaged: Number of blocks whose parts do not match their checksums.
         blocks: Number of all blocks; None if the manifest does not give it.
         command: Command that continues the run; empty if unknown.
@@ -106,18 +109,20 @@ def status(location: Location) -> RunStatus:
             f"{location}: is not a run directory; geoseg predict keeps one beside its output while it is at work"
         )
     looked_at = sorted(_parts(store))
-    intact = [index for index, complete in looked_at if complete]
+    nodata = nodata_of(manifest)
+    intact = [*merge((index for index, complete in looked_at if complete and index not in nodata), nodata)]
     blocks, command, folder = (manifest.get(name) for name in ("blocks", "command", "folder"))
     if not isinstance(blocks, int) or isinstance(blocks, bool):
         blocks = None
-    missing = () if blocks is None else tuple(stretches(gaps(intact, blocks)))
+    missing = () if blocks is None else tuple(shown(gaps(intact, blocks)))
     planned = manifest.get("planned") is True
     if planned:
         verb = "work" if missing else "finalize"
         command, folder = f"geoseg {verb} {shlex.quote(str(location))}", str(Path.cwd())
     return RunStatus(
         path=location, bytes=store.size(), holder=store.holder(), finished=len(intact),
-        damaged=len(looked_at) - len(intact), blocks=blocks, command=command if isinstance(command, str) else "",
+        damaged=sum(not complete for _, complete in looked_at), blocks=blocks,
+        command=command if isinstance(command, str) else "",
         folder=folder if isinstance(folder, str) else None, missing=missing, workers=workers(store), planned=planned,
     )  # fmt: skip
 
@@ -145,19 +150,3 @@ def _parts(store: Store) -> Iterator[tuple[int, bool]]:
     records = filter(_RECORD.fullmatch, store.names("part-"))
     for name, intact in each(partial(is_complete, store), records, store.width):
         yield int(name[len("part-") : -len(".json")]), intact
-
-
-def gaps(indices: Iterable[int], total: int) -> Iterator[range]:
-    """Yield the stretches of [0, total) that have none of these ascending indices."""
-    first = 0
-    for index in indices:
-        if index > first:
-            yield range(first, index)
-        first = index + 1
-    if total > first:
-        yield range(first, total)
-
-
-def stretches(ranges: Iterable[range]) -> Iterator[str]:
-    """Yield ranges as text: "7", "4-7"."""
-    return (f"{each[0]}-{each[-1]}" if len(each) > 1 else str(each[0]) for each in ranges)

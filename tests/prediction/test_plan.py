@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.grid import Block, Grid, Span, Window
-from geoseg.prediction.plan import Plan, WindowMemo, plan
+from geoseg.grid import Grid, Span, Window
+from geoseg.prediction.plan import Halves, Plan, WindowMemo, plan
 from geoseg.recipes import SuperpixelConfig
+from geoseg.runs.ranked import Ranked
 
 _Position = tuple[int, int]
 
@@ -23,7 +24,8 @@ def plans(draw: st.DrawFn) -> Plan:
     extent = Window(*spans)
     around = extent.expand(draw(st.integers(0, 12)), grid.extent) if draw(st.booleans()) else None
     size = SuperpixelConfig(size=draw(st.integers(4, 6)), iterations=1)
-    return plan(grid, size, extent, draw(st.integers(3, 40)), around, draw(st.integers(0, 1)))
+    strip = draw(st.integers(1, 60))
+    return plan(grid, size, extent, draw(st.integers(3, 40)), around, draw(st.integers(0, 1)), strip=strip)
 
 
 def _within(draw: st.DrawFn, outer: Span) -> Span:
@@ -52,23 +54,23 @@ def test_windows_are_counted_once_each(todo: Plan) -> None:
 @settings(max_examples=60)
 def test_the_memo_drops_a_window_after_the_last_block_that_needs_it(todo: Plan, data: st.DataObject) -> None:
     chosen = data.draw(st.none() | st.sets(st.integers(0, len(todo.blocks) - 1)).map(sorted))
-    blocks = [todo.blocks[index] for index in chosen] if chosen is not None else list(todo.blocks)
+    blocks = list(Ranked(todo.blocks, chosen))
     fits = data.draw(st.integers(0, 9))
     memo = WindowMemo(todo, max_bytes=4 * fits, blocks=chosen)
     kept: list[_Position] = []
-    last = {position: block.index for block in blocks for position in todo.windows(block)}
+    last = {position: todo.blocks.rank(block.index) for block in blocks for position in todo.windows(block)}
     for block in blocks:
         for position in todo.windows(block):
             memo.put(position, np.zeros((1, 1, 1), np.float32))
         memo.release(block)
-        kept = _kept([*kept, *todo.windows(block)], last, block, fits)
+        kept = _kept([*kept, *todo.windows(block)], last, todo.blocks.rank(block.index), fits)
         found = [(i, j) for i in range(len(todo.grid.row_spans)) for j in range(len(todo.grid.col_spans))]
         assert [position for position in found if position in memo] == sorted(kept)
 
 
-def _kept(positions: Sequence[_Position], last: dict[_Position, int], block: Block, fits: int) -> list[_Position]:
-    """What a list of all blocks says that a memo for `fits` windows keeps after `block`: those needed soonest."""
-    needed = {position for position in positions if last[position] > block.index}
+def _kept(positions: Sequence[_Position], last: dict[_Position, int], rank: int, fits: int) -> list[_Position]:
+    """What a list of all blocks says that a memo for `fits` windows keeps after a block: those needed soonest."""
+    needed = {position for position in positions if last[position] > rank}
     return sorted(needed, key=lambda position: (-last[position], position))[max(0, len(needed) - fits) :]
 
 
@@ -80,3 +82,15 @@ def test_a_plan_of_a_million_blocks_is_made_without_making_them() -> None:
     assert todo.blocks[999_999].window == Window.of(1_022_976, 1_022_976, 1024, 1024)
     assert todo.blocks[-1] in todo.blocks[500_000:]
     assert todo.blocks[0] not in todo.blocks[500_000:]
+
+
+@given(st.integers(0, 1 << 30), st.booleans())
+def test_logits_of_half_the_bits_take_half_the_memory_and_come_back_exactly(seed: int, halved: bool) -> None:
+    bits = np.random.default_rng(seed).integers(0, 1 << 32, (3, 4, 5), np.uint32)
+    bits[0, 0, 0] |= 1
+    field = (bits & (0xFFFF0000 if halved else 0xFFFFFFFF)).astype(np.uint32).view(np.float32)
+    kept = Halves.of(field)
+    assert isinstance(kept, Halves) == halved
+    assert kept.nbytes == field.nbytes // (1 + halved)
+    back = kept.whole() if isinstance(kept, Halves) else kept
+    assert np.array_equal(back.view(np.uint32), field.view(np.uint32))
