@@ -1,18 +1,14 @@
-"""What a prediction computes: the blocks, the windows of each, and which logits are kept from block to block."""
+"""What a prediction computes: the blocks, and the windows of each."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.grid import Block, Grid, Partition, Span, Window, partition
-from geoseg.prediction.blend import Field
 from geoseg.recipes import SuperpixelConfig
+from geoseg.segments.choices import deciding_cells
 from geoseg.segments.superpixels import halo, reach
-
-MEMO_BYTES = 512 << 20
-"""Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
 
 _MAX_WORKERS = {"cuda": 16}
 _MAX_WORKERS_ON_CPU = 8
@@ -60,6 +56,7 @@ class Plan:
         rounds: Rounds of smoothing.
         steps: From superpixel to superpixel, to all on which a class depends.
         neighbourhood: Pixels around a block that hold a pixel of every superpixel on which smoothing depends in it.
+        cell: Side of a superpixel's seed cell in pixels.
     """
 
     grid: Grid
@@ -71,6 +68,7 @@ class Plan:
     rounds: int = 0
     steps: int = 0
     neighbourhood: int = 0
+    cell: int = 1
 
     def core(self, block: Block) -> Window:
         """Return the window in which superpixels must be exact: `block` with its neighbourhood."""
@@ -80,6 +78,10 @@ class Plan:
         """Return the window that holds all superpixels with a pixel in the core; their pixels and logits decide the
         classes of `block`."""
         return self.core(block).expand(self.reach, self.grid.extent)
+
+    def cells(self, block: Block) -> Window:
+        """Return the cells of the scene whose choices of seeds decide the superpixels in the core."""
+        return deciding_cells(self.core(block), self.cell, self.grid.extent)
 
     def windows(self, block: Block) -> list[tuple[int, int]]:
         """Return the lattice positions of the windows that `block` needs, in raster order."""
@@ -144,7 +146,7 @@ def plan(
     blocks, written = Partition((extent, *strips), block_size), len(partition(extent, block_size))
     size, added = superpixels.size, neighbourhood(superpixels.size, steps)
     read = halo(size, superpixels.iterations) + added
-    return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added)
+    return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added, size)
 
 
 def _strips(extent: Window, around: Window) -> list[Window]:
@@ -157,46 +159,3 @@ def _strips(extent: Window, around: Window) -> list[Window]:
         Window(Span(rows.stop, around.rows.stop), around.cols),
     ]
     return [strip for strip in strips if strip.pixels]
-
-
-class WindowMemo:
-    """Logits of windows, each kept until the last block that needs it.
-
-    Args:
-        plan: The plan.
-        max_bytes: Memory for logits between blocks.
-        blocks: Numbers of the blocks that this process computes, in ascending order; None for all of the plan.
-    """
-
-    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
-        self._plan, self._max_bytes = plan, max_bytes
-        self._blocks = plan.blocks.indices if blocks is None else blocks
-        self._fields: dict[tuple[int, int], Field] = {}
-        self._last: dict[tuple[int, int], int] = {}
-
-    def __contains__(self, position: tuple[int, int]) -> bool:
-        return position in self._fields
-
-    def get(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window in the memo."""
-        return self._fields[position]
-
-    def put(self, position: tuple[int, int], value: Field) -> None:
-        """Add a window for the block that is being computed."""
-        last = self._plan.blocks.last_touching(self._plan.needing(position), self._blocks)
-        self._fields[position], self._last[position] = value, -1 if last is None else last
-
-    def release(self, block: Block) -> None:
-        """Drop the windows that no block after `block` needs, then those needed last until the rest fits."""
-        for position in [p for p in self._fields if self._last[p] <= block.index]:
-            self._drop(position)
-        excess = sum(value.nbytes for value in self._fields.values()) - self._max_bytes
-        for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
-            if excess <= 0:
-                break
-            excess -= self._drop(position)
-
-    def _drop(self, position: tuple[int, int]) -> int:
-        """Drop a window; return the bytes that it took."""
-        del self._last[position]
-        return self._fields.pop(position).nbytes

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Block, Grid, Span, Window
-from geoseg.prediction.plan import Plan, WindowMemo, plan
+from geoseg.prediction.memo import WindowMemo
+from geoseg.prediction.plan import Plan, plan
 from geoseg.recipes import SuperpixelConfig
 
 _Position = tuple[int, int]
