@@ -96,6 +96,13 @@ def _expand(span: Span, margin: int, within: Span, multiple: int) -> Span:
     return Span(max(within.start, start), min(within.stop, stop))
 
 
+def hull(*windows: Window) -> Window:
+    """Return the smallest window that holds those of the windows, of which there is one, that have a pixel."""
+    given = [window for window in windows if window.pixels]
+    rows, cols = [window.rows for window in given], [window.cols for window in given]
+    return Window(*(Span(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, cols)))
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A unit of work, of resume and of distribution.
@@ -265,8 +272,7 @@ class Partition(Sequence[Block]):
     @property
     def hull(self) -> Window:
         """The smallest window that holds all of the windows, of which there is at least one."""
-        rows, cols = [window.rows for window in self.windows], [window.cols for window in self.windows]
-        return Window(*(Span(min(s.start for s in spans), max(s.stop for s in spans)) for spans in (rows, cols)))
+        return hull(*self.windows)
 
     @property
     def strip_cols(self) -> int:

@@ -80,7 +80,12 @@ numba has nothing for it. Without it, cutting superpixels takes 13 % more time o
 
 def stripes(start: int, stop: int, threads: int) -> list[Range]:
     """Divide [start, stop) into ranges to compute in parallel: one for one thread, otherwise a few for each thread."""
-    count = 1 if threads == 1 else max(1, min(stop - start, _STRIPES_PER_THREAD * threads))
+    return pieces(start, stop, 1 if threads == 1 else _STRIPES_PER_THREAD * threads)
+
+
+def pieces(start: int, stop: int, count: int) -> list[Range]:
+    """Divide [start, stop) into `count` ranges of about the same length, or into fewer that are not empty."""
+    count = max(1, min(stop - start, count))
     edges = [start + (stop - start) * k // count for k in range(count + 1)]
     return list(pairwise(edges))
 

@@ -40,7 +40,8 @@ from geoseg.jobs.train import TrainJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.network import NetworkSpec
 from geoseg.outputs.names import Outputs
-from geoseg.prediction.plan import MEMO_BYTES, plan
+from geoseg.prediction.memo import MEMO_BYTES
+from geoseg.prediction.plan import plan
 from geoseg.prediction.predictor import Predictor
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene

@@ -28,6 +28,7 @@ from geoseg.config import Blend
 from geoseg.grid import Block, Span, Window
 from geoseg.kernels import ParallelMap
 from geoseg.prediction.blend import Space, blend_windows, ramp
+from geoseg.prediction.cutting import Pixels
 from geoseg.prediction.plan import pipeline_depth
 from geoseg.prediction.predictor import Blended, Predictor, Prepared
 from geoseg.prediction.stages import Edges
@@ -136,12 +137,14 @@ class DevicePredictor(Predictor):
         area = block.window.expand(self.plan.halo, self.scene.extent, multiple=self.model.superpixels.size)
         mask = self.aoi.mask(block.window) if self.aoi else None
         if mask is not None and not mask.any():
-            return DevicePrepared(block, area, None, None, mask, {"read": time.perf_counter() - began})
+            return DevicePrepared(
+                block, self.plan.pooled(block), None, None, mask, {"read": time.perf_counter() - began}
+            )
         whole = self._with_windows(block, area)
         pixels, valid = self.scene.read(whole)
         read = time.perf_counter()
         if not valid[block.window.within(whole)].any():
-            return DevicePrepared(block, area, None, None, mask, {"read": read - began})
+            return DevicePrepared(block, self.plan.pooled(block), None, None, mask, {"read": read - began})
         with self.transfers.stream():
             converted = self.stages.converted(pixels)
             there = self.transfers.up(converted)
@@ -150,10 +153,10 @@ class DevicePredictor(Predictor):
                 known = self.transfers.up(valid)
             on_device = OnDevice(whole, there, converted, valid, self.transfers.mark())
             superpixels = self._cut(block, area, whole, there, known)
-        cut, inside = time.perf_counter(), area.within(whole)
-        described = self._described(block, area, pixels[(slice(None), *inside)], valid[inside], superpixels)
+        cut = time.perf_counter()
+        described = self._described(block, Pixels(whole, pixels, valid), superpixels)
         seconds = {"read": read - began, "superpixels": cut - read, "descriptors": time.perf_counter() - cut}
-        return DevicePrepared(block, area, superpixels, described, mask, seconds, on_device)
+        return DevicePrepared(block, self.plan.pooled(block), superpixels, described, mask, seconds, on_device)
 
     def _with_windows(self, block: Block, area: Window) -> Window:
         """Return the smallest window that holds `area` and the windows of the network that no earlier block reads."""
@@ -175,7 +178,8 @@ class DevicePredictor(Predictor):
 
         return segment_by(
             choose, area.shape, **vars(self.model.superpixels), origin=(area.rows.start, area.cols.start),
-            scene_shape=self.scene.shape, core=self.plan.core(block).within(area), threads=self.workers,
+            scene_shape=self.scene.shape, core=self.plan.core(block).within(area),
+            labelled=self.plan.pooled(block).within(area), threads=self.workers,
         )  # fmt: skip
 
     def logits(self, prepared: Prepared) -> DeviceBlended | None:
@@ -196,7 +200,7 @@ class DevicePredictor(Predictor):
                 windows = sum(self._network(positions, there) for positions in missing)
                 network = time.perf_counter()
                 area = self.plan.pooled(block)
-                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get, self.space)
+                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.field, self.space)
                 mark = self.transfers.mark()
             seconds = {"read": 0.0, "network": network - began, "blend": time.perf_counter() - network}
             return DeviceBlended(field, cells, seconds, windows, mark)

@@ -26,6 +26,9 @@ from geoseg.segments.graph import RegionGraph, region_graph
 from geoseg.segments.smoothing import edge_weights, mean_field
 from geoseg.segments.views import needs_graph, superpixel_views
 
+_SMALLEST, _NOTHING = 1e-300, -1e30
+"""Less than any probability above 0, and than any of their logarithms."""
+
 
 def rounds_of(model: Model, rounds: int) -> int:
     """Return the rounds of smoothing with `model` where `rounds` are asked for: 0 without experts."""
@@ -72,8 +75,10 @@ class Combination:
         roots: NDArray[np.float64] = mixture["roots"]
         self._deviation: NDArray[np.float64] = mixture["deviation"]
         # A Gaussian's distance is the norm of x maps - centres.
-        self._maps = np.ascontiguousarray(mixture["axes"] @ roots)  # (K, D, D)
-        self._centres = (mixture["offset"] @ self._maps) + (mixture["means"][:, None] @ roots)[:, 0]  # (K, D)
+        maps = np.ascontiguousarray(mixture["axes"] @ roots)  # (K, D, D)
+        centres = (mixture["offset"] @ maps) + (mixture["means"][:, None] @ roots)[:, 0]  # (K, D)
+        self._maps = np.ascontiguousarray(maps.transpose(1, 2, 0))  # (D, D, K)
+        self._centres = np.ascontiguousarray(centres.T)  # (D, K)
         self._heights = np.log(mixture["shares"]) + np.log(roots.diagonal(axis1=1, axis2=2)).sum(axis=1)  # (K,)
 
     def describe(self, pixels: NDArray[Any], labels: NDArray[np.int32], count: int, threads: int) -> Described:
@@ -155,18 +160,23 @@ def _combine(
     doubt: float, first: int, stop: int, log_p: Any,
 ) -> None:  # fmt: skip
     """Write log p, float32 (n + 1, K), of the regions first .. stop."""
-    K, D = centres.shape
+    D, K = centres.shape
     mixture, network = np.empty(K), np.empty(K)
+    part, distance = np.empty(K), np.empty(K)
     for region in range(first, stop):
+        # The innermost loops go over clusters, several of which the processor computes at once.
         x = descriptors[region - 1]
+        distance[:] = 0
+        for g in range(D):
+            for k in range(K):
+                part[k] = -centres[g, k]
+            for d in range(D):
+                for k in range(K):
+                    part[k] += x[d] * maps[d, g, k]
+            for k in range(K):
+                distance[k] += part[k] * part[k]
         for k in range(K):
-            distance = 0.0
-            for g in range(D):
-                part = -centres[k, g]
-                for d in range(D):
-                    part += x[d] * maps[k, d, g]
-                distance += part * part
-            mixture[k] = heights[k] - 0.5 * distance
+            mixture[k] = heights[k] - 0.5 * distance[k]
             network[k] = means[region, k]
         _softmax(mixture)
         _softmax(network)
@@ -194,12 +204,18 @@ def tempered(q: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
 
 @compiled
 def _temper(q: Any, temperature: float, confidence: Any) -> None:
+    scores = np.empty(q.shape[1], np.float32)
     for region in range(len(q)):
         largest = q[region].max()
         if largest <= 0:
             continue
-        total, height = 0.0, log(np.float64(largest))
+        height = log(np.float64(largest))
         for k in range(q.shape[1]):
-            if q[region, k] > 0:
-                total += exp(np.float32((log(np.float64(q[region, k])) - height) / temperature))
+            share = np.float64(q[region, k])
+            # Without a branch, the processor computes several at once. exp of the least number is 0.
+            score = (log(max(share, _SMALLEST)) - height) / temperature
+            scores[k] = exp(np.float32(score if share > 0 else _NOTHING))
+        total = 0.0
+        for k in range(len(scores)):
+            total += scores[k]
         confidence[region] = 1 / total

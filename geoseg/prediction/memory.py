@@ -16,7 +16,8 @@ import torch
 from geoseg.errors import SettingError
 from geoseg.grid import lattice
 from geoseg.model.file import Model
-from geoseg.prediction.plan import MEMO_BYTES, Plan, neighbourhood, pipeline_depth
+from geoseg.prediction.memo import MEMO_BYTES
+from geoseg.prediction.plan import Plan, neighbourhood, pipeline_depth
 from geoseg.raster.scene import Scene
 from geoseg.recipes import ENCODER_STRIDE, STRIDE, SuperpixelConfig, WindowConfig
 from geoseg.segments.superpixels import halo, reach

@@ -1,22 +1,14 @@
-"""What a prediction computes: the blocks, the windows of each, and which logits are kept from block to block."""
+"""What a prediction computes: the blocks, and the windows of each."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geoseg.grid import Block, Grid, Partition, Span, Window, partition
-from geoseg.prediction.blend import Field
 from geoseg.recipes import SuperpixelConfig
+from geoseg.segments.choices import deciding_cells
 from geoseg.segments.superpixels import halo, reach
-
-MEMO_BYTES = 512 << 20
-"""Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
 
 STRIP = 16384
 """Pixels across the strips in which blocks are computed; see `geoseg.grid.Partition`.
@@ -71,6 +63,7 @@ class Plan:
         rounds: Rounds of smoothing.
         steps: From superpixel to superpixel, to all on which a class depends.
         neighbourhood: Pixels around a block that hold a pixel of every superpixel on which smoothing depends in it.
+        cell: Side of a superpixel's seed cell in pixels.
     """
 
     grid: Grid
@@ -82,6 +75,7 @@ class Plan:
     rounds: int = 0
     steps: int = 0
     neighbourhood: int = 0
+    cell: int = 1
 
     def core(self, block: Block) -> Window:
         """Return the window in which superpixels must be exact: `block` with its neighbourhood."""
@@ -91,6 +85,10 @@ class Plan:
         """Return the window that holds all superpixels with a pixel in the core; their pixels and logits decide the
         classes of `block`."""
         return self.core(block).expand(self.reach, self.grid.extent)
+
+    def cells(self, block: Block) -> Window:
+        """Return the cells of the scene whose choices of seeds decide the superpixels in the core."""
+        return deciding_cells(self.core(block), self.cell, self.grid.extent)
 
     def windows(self, block: Block) -> list[tuple[int, int]]:
         """Return the lattice positions of the windows that `block` needs, in raster order."""
@@ -176,7 +174,7 @@ def plan(
     written = len(partition(extent, block_size))
     size, added = superpixels.size, neighbourhood(superpixels.size, steps)
     read = halo(size, superpixels.iterations) + added
-    return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added)
+    return Plan(grid, extent, blocks, written, read, reach(size), rounds, steps, added, size)
 
 
 def _strips(extent: Window, around: Window) -> list[Window]:
@@ -189,76 +187,3 @@ def _strips(extent: Window, around: Window) -> list[Window]:
         Window(Span(rows.stop, around.rows.stop), around.cols),
     ]
     return [strip for strip in strips if strip.pixels]
-
-
-class Halves:
-    """Logits that a network computed in bfloat16, as the half of their bits that are not 0.
-
-    Args:
-        bits: uint16 (h, w, K).
-    """
-
-    def __init__(self, bits: NDArray[np.uint16]) -> None:
-        self._bits = bits
-
-    @classmethod
-    def of(cls, field: Field) -> Halves | Field:
-        """Return what takes the least memory and has exactly the values of `field`."""
-        low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
-        halves = field.view(np.uint16).reshape(*field.shape, 2)
-        return field if halves[..., low].any() else cls(halves[..., high].copy())
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that they take."""
-        return self._bits.nbytes
-
-    def whole(self) -> Field:
-        """Return the logits, float32 (h, w, K)."""
-        return (self._bits.astype(np.uint32) << 16).view(np.float32)
-
-
-class WindowMemo:
-    """Logits of windows, each kept until the last block that needs it. Blocks are computed in the order of their rank.
-
-    Args:
-        plan: The plan.
-        max_bytes: Memory for logits between blocks.
-        blocks: Numbers of the blocks that this process computes; None for all of the plan.
-    """
-
-    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
-        self._plan, self._max_bytes = plan, max_bytes
-        every = range(len(plan.blocks))
-        self._ranks = every if blocks is None or blocks == every else sorted(map(plan.blocks.rank, blocks))
-        self._fields: dict[tuple[int, int], Field | Halves] = {}
-        self._last: dict[tuple[int, int], int] = {}
-
-    def __contains__(self, position: tuple[int, int]) -> bool:
-        return position in self._fields
-
-    def get(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window in the memo."""
-        found = self._fields[position]
-        return found.whole() if isinstance(found, Halves) else found
-
-    def put(self, position: tuple[int, int], value: Field | Halves) -> None:
-        """Add a window for the block that is being computed."""
-        last = self._plan.blocks.last_touching(self._plan.needing(position), self._ranks)
-        self._fields[position], self._last[position] = value, -1 if last is None else last
-
-    def release(self, block: Block) -> None:
-        """Drop the windows that no block after `block` needs, then those needed last until the rest fits."""
-        rank = self._plan.blocks.rank(block.index)
-        for position in [p for p in self._fields if self._last[p] <= rank]:
-            self._drop(position)
-        excess = sum(value.nbytes for value in self._fields.values()) - self._max_bytes
-        for position in sorted(self._fields, key=lambda p: (-self._last[p], p)):
-            if excess <= 0:
-                break
-            excess -= self._drop(position)
-
-    def _drop(self, position: tuple[int, int]) -> int:
-        """Drop a window; return the bytes that it took."""
-        del self._last[position]
-        return self._fields.pop(position).nbytes

@@ -2,8 +2,8 @@
 
 All statistics come from the model; windows and superpixel seeds lie on lattices anchored at the scene's pixel (0, 0);
 the halo is wide enough for the superpixels, and for those around them on which smoothing depends. So the result for a
-block does not depend on the process that computes it or on the order of blocks. Only logits of windows are kept from
-block to block, in a bounded memo.
+block does not depend on the process that computes it or on the order of blocks. Only logits of windows, and choices of
+seeds on the way to superpixels, are kept from block to block, in bounded memos (`geoseg.prediction.memo`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from geoseg.config import Blend
 from geoseg.grid import Block, Window
 from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows
+from geoseg.prediction.cutting import Cutter, Pixels
 from geoseg.prediction.experts import Described
-from geoseg.prediction.plan import MEMO_BYTES, Halves, Plan, WindowMemo
+from geoseg.prediction.memo import MEMO_BYTES, Halves, WindowMemo
+from geoseg.prediction.plan import Plan
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.prediction.taught import margin_of
 from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
-from geoseg.segments.device import backend_for
 from geoseg.segments.regions import paint
 from geoseg.segments.superpixels import Superpixels
 from geoseg.segments.texture import MARGIN
@@ -58,7 +59,7 @@ class Prepared:
 
     Attributes:
         block: The block.
-        area: The block with its halo.
+        area: The pixels of the superpixels on which the block depends; see `Plan.pooled`.
         superpixels: Superpixels of `area`; None if no pixel of the block is valid.
         described: What the model's experts need of them; None without experts.
         mask: Pixels of the block in the area of interest, bool (rows, cols); None without one.
@@ -172,6 +173,7 @@ class Predictor:
         self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds, teaching)
         self._margin = MARGIN if teaching else margin_of(model)
         self._memo = WindowMemo(plan, memo_bytes, blocks)
+        self._cutter = Cutter(plan, model.superpixels, self.stages, device, workers, blocks)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
 
@@ -187,45 +189,28 @@ class Predictor:
     def prepare(self, block: Block) -> Prepared:
         """Read `block` with its halo and cut it into superpixels. May run in another thread than `logits`."""
         began = time.perf_counter()
-        size = self.model.superpixels.size
-        area = block.window.expand(self.plan.halo, self.scene.extent, multiple=size)
-        mask = self.aoi.mask(block.window) if self.aoi else None
+        area, mask = self.plan.pooled(block), self.aoi.mask(block.window) if self.aoi else None
         if mask is not None and not mask.any():
+            self._cutter.release(block)
             return Prepared(block, area, None, None, mask, {"read": time.perf_counter() - began})
-        pixels, valid = self.scene.read(area)
-        read = time.perf_counter()
-        superpixels = self._superpixels(block, area, pixels, valid)
+        read = Pixels.read(self.scene, self._cutter.area(block, self._margin))
+        done = time.perf_counter()
+        superpixels = self._cutter.cut(block, read)
+        self._cutter.release(block)
         cut = time.perf_counter()
-        described = None if superpixels is None else self._described(block, area, pixels, valid, superpixels)
-        seconds = {"read": read - began, "superpixels": cut - read, "descriptors": time.perf_counter() - cut}
+        described = None if superpixels is None else self._described(block, read, superpixels)
+        seconds = {"read": done - began, "superpixels": cut - done, "descriptors": time.perf_counter() - cut}
         return Prepared(block, area, superpixels, described, mask, seconds)
 
-    def _superpixels(
-        self, block: Block, area: Window, pixels: NDArray[Any], valid: NDArray[np.bool_]
-    ) -> Superpixels | None:
-        if not valid[block.window.within(area)].any():
-            return None
-        return self.stages.cut(
-            pixels,
-            valid,
-            origin=(area.rows.start, area.cols.start),
-            scene_shape=self.scene.shape,
-            core=self.plan.core(block).within(area),
-            threads=self.workers,
-            backend=backend_for(self.device),
-        )
-
-    def _described(
-        self, block: Block, area: Window, pixels: NDArray[Any], valid: NDArray[np.bool_], superpixels: Superpixels
-    ) -> Described | None:
+    def _described(self, block: Block, read: Pixels, superpixels: Superpixels) -> Described | None:
+        """Return what is to be known of the superpixels of the pixels that decide a block."""
         count, pooled = len(superpixels.ids) - 1, self.plan.pooled(block)
-        seen = pooled.expand(self._margin, self.scene.extent)
-        pixels = pixels[(slice(None), *seen.within(area))]
-        if seen == pooled:
-            return self.stages.describe(pixels, superpixels.labels[pooled.within(area)], count, self.workers)
-        labels = np.zeros(seen.shape, np.int32)
-        labels[pooled.within(seen)] = superpixels.labels[pooled.within(area)]
-        return self.stages.describe(pixels, labels, count, self.workers, valid[seen.within(area)])
+        if not self._margin:
+            return self.stages.describe(read.within(pooled).pixels, superpixels.labels, count, self.workers)
+        seen = read.within(pooled.expand(self._margin, self.scene.extent))
+        labels = np.zeros(seen.area.shape, np.int32)
+        labels[pooled.within(seen.area)] = superpixels.labels
+        return self.stages.describe(seen.pixels, labels, count, self.workers, seen.valid)
 
     def logits(self, prepared: Prepared) -> Blended | None:
         """Return the blended logits of a block, or None if no pixel of it is valid.
@@ -244,7 +229,7 @@ class Predictor:
             read, network, windows = read + result.read, network + result.network, windows + result.computed
         began = time.perf_counter()
         area = self.plan.pooled(block)
-        field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get)
+        field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.field)
         self._memo.release(block)
         seconds = {"read": read, "network": network, "blend": time.perf_counter() - began}
         return Blended(field, cells, seconds, windows)
@@ -271,8 +256,7 @@ class Predictor:
         if blended is None or superpixels is None or described is None:
             return None
         assert described.features is not None
-        area, offset = self.plan.pooled(prepared.block), self._offset(prepared, blended)
-        labels = superpixels.labels[area.within(prepared.area)]
+        area, labels, offset = prepared.area, superpixels.labels, self._offset(prepared, blended)
         count = len(superpixels.ids) - 1
         clusters = self.stages.observe(blended.field, labels, count, described, offset, self.workers)
         return Observed(prepared.block, area, labels, superpixels.ids, described.features, clusters[1:])
@@ -283,8 +267,7 @@ class Predictor:
         classes = np.zeros(count + 1, np.dtype(self.model.classes.dtype))
         confidence = np.zeros(count + 1, np.uint8)
         if blended is not None and prepared.superpixels is not None:
-            labels = prepared.superpixels.labels[self.plan.pooled(prepared.block).within(prepared.area)]
-            means = self._means(prepared, blended, labels)
+            means = self._means(prepared, blended, prepared.superpixels.labels)
             ids, probability = self.stages.classify_means(means, prepared.described, self.workers)
             classes[:] = ids
             confidence[1:] = np.clip(np.rint(probability[1:] * 255), 1, 255)
@@ -298,7 +281,7 @@ class Predictor:
 
     def _offset(self, prepared: Prepared, blended: Blended) -> tuple[int, int]:
         """Return (row, col) of the first pooled pixel within the first cell of the field."""
-        area, cells = self.plan.pooled(prepared.block), blended.cells
+        area, cells = prepared.area, blended.cells
         return area.rows.start - cells.rows.start * STRIDE, area.cols.start - cells.cols.start * STRIDE
 
     def _missing(self, positions: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
@@ -323,7 +306,9 @@ class Predictor:
             images.append(self.stages.normalise(pixels, valid, edges))
         read = time.perf_counter()
         if any_valid:
-            fields = self.stages.forward(np.stack(images), shape, edges)
+            # One image is not copied.
+            batch = images[0][None] if len(images) == 1 else np.stack(images)
+            fields = self.stages.forward(batch, shape, edges)
         else:
             rows, cols = (-(-length // STRIDE) for length in shape)
             fields = np.zeros((len(windows), rows, cols, self.model.spec.classes), np.float32)

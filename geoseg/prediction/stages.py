@@ -21,7 +21,6 @@ from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
-from geoseg.segments.lattice import Backend, cpu_backend
 from geoseg.segments.regions import classify, region_means
 from geoseg.segments.superpixels import Superpixels, colour, segment
 
@@ -121,39 +120,25 @@ class Stages:
         """Return pixels as the model knows them."""
         return pixels if self._conversion is None else self._conversion.apply(pixels)
 
-    def cut(
-        self,
-        pixels: NDArray[Any],
-        valid: NDArray[np.bool_],
-        *,
-        origin: tuple[int, int] = (0, 0),
-        scene_shape: tuple[int, int] | None = None,
-        core: tuple[slice, slice] | None = None,
-        threads: int = 1,
-        backend: Backend = cpu_backend,
-    ) -> Superpixels:
-        """Return the superpixels of an image, or of a part of a scene, with the model's settings.
+    def colours(self, pixels: NDArray[Any], valid: NDArray[np.bool_], threads: int = 1) -> NDArray[np.int16]:
+        """Return the colours by which superpixels are cut, int16 (channels, rows, cols).
 
         Args:
             pixels: (bands, rows, cols), of any numeric type.
             valid: bool (rows, cols).
-            origin, scene_shape, core: Where the pixels lie in their scene; see `geoseg.segments.superpixels.segment`.
             threads: How many threads to use; the result does not depend on it.
-            backend: Implementation of the iterations; the result does not depend on it.
         """
-        settings, (offset, scale) = self._model.superpixels, self.colour_scale
-        return segment(
-            colour(self.converted(pixels), valid, offset=offset, scale=scale, threads=threads),
-            valid,
-            size=settings.size,
-            compactness=settings.compactness,
-            iterations=settings.iterations,
-            origin=origin,
-            scene_shape=scene_shape,
-            core=core,
-            threads=threads,
-            backend=backend,
-        )
+        offset, scale = self.colour_scale
+        return colour(self.converted(pixels), valid, offset=offset, scale=scale, threads=threads)
+
+    def cut(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Superpixels:
+        """Return the superpixels of an image that is a scene of its own, with the model's settings.
+
+        Args:
+            pixels: (bands, rows, cols), of any numeric type.
+            valid: bool (rows, cols).
+        """
+        return segment(self.colours(pixels, valid), valid, **vars(self._model.superpixels))
 
     def forward(
         self, images: NDArray[np.float32], shape: tuple[int, int], edges: Edges = ALL_EDGES

@@ -292,16 +292,21 @@ def rank_orphans(label: NDArray[np.int32], first: NDArray[np.int32], main: NDArr
 def paint(
     starts: NDArray[np.int32],
     bounds: NDArray[np.int64],
+    width: int,
     component: NDArray[np.int32],
     local: NDArray[np.int32],
     rows: tuple[int, int],
+    top: int,
+    left: int,
     painted: NDArray[np.int32],
 ) -> None:
-    """Write local[component], int32, of each run into the pixel rows `rows` of `painted`, int32 (rows, cols); 0 for
-    runs without a component."""
-    for row in range(rows[0], rows[1]):
+    """Write local[component], int32, of each run in the pixel rows `rows` into `painted`, int32 (rows, cols), whose
+    first pixel is (top, left), as far as it reaches; 0 for runs without a component."""
+    height, length = painted.shape
+    for row in range(max(rows[0], top), min(rows[1], top + height)):
+        line = painted[row - top]
         for run in range(bounds[row], bounds[row + 1]):
-            end = starts[run + 1] if run + 1 < bounds[row + 1] else painted.shape[1]
+            end = starts[run + 1] if run + 1 < bounds[row + 1] else width
             value = local[component[run]] if component[run] >= 0 else np.int32(0)
-            for x in range(starts[run], end):
-                painted[row, x] = value
+            for x in range(max(starts[run] - left, 0), min(end - left, length)):
+                line[x] = value

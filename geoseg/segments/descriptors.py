@@ -157,17 +157,32 @@ def _add(region: Any, parts: Any, sums: Any) -> None:
 @compiled
 def _add_values(patterns: Any, labels: Any, first: int, stop: int, table: Any, sums: Any) -> None:
     """Add pixel rows first .. stop, given as bit patterns, unsigned (bands, rows, cols), to the sums of regions."""
+    bands, _, cols = patterns.shape
+    parts = np.empty(cols, np.int64)
     for row in range(first, stop):
-        for col in range(labels.shape[1]):
-            region = np.uint32(labels[row, col])
+        line, stop_col = labels[row], np.uint32(0)
+        while stop_col < cols:
+            start, region = stop_col, np.uint32(line[stop_col])
+            # A run of one label is added to its region at once.
+            while stop_col < cols and np.uint32(line[stop_col]) == region:
+                stop_col += np.uint32(1)
             if region == 0:
                 continue
-            parts = np.int64(0)
-            for band in range(len(patterns)):
-                pattern = patterns[band, row, col]
-                sums[region, _TONES + band] += table[band, pattern, 0]
-                parts += table[band, pattern, 1]
-            _add(region, parts, sums)
+            for band in range(bands):
+                source, tone = patterns[band, row], np.int64(0)
+                for col in range(start, stop_col):
+                    pattern = source[col]
+                    tone += table[band, pattern, 0]
+                    parts[col] = table[band, pattern, 1] + (parts[col] if band > 0 else 0)
+                sums[region, _TONES + band] += tone
+            grey, squares = np.int64(0), np.int64(0)
+            for col in range(start, stop_col):
+                part = parts[col] >> _EXTRA_BITS
+                grey += part
+                squares += part * part
+            sums[region, _PIXELS] += stop_col - start
+            sums[region, _GREY] += grey
+            sums[region, _SQUARES] += squares
 
 
 @compiled

@@ -203,7 +203,8 @@ def segment_batch(
     def connect_patch(patch: Range) -> Superpixels:
         labels = np.zeros((H, W), np.int32)
         with worker_threads(1) as serial_map:
-            ids = connect(choice[patch[0]], size, min_pixels, (0, 0), (H, W), labels, 1, serial_map)
+            whole, origin = (H, W), (0, 0)
+            ids = connect(choice[patch[0]], size, min_pixels, origin, whole, whole, origin, labels, 1, serial_map)
         return Superpixels(labels, ids)
 
     with worker_threads(threads) as parallel_map:

@@ -27,6 +27,9 @@ _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 _BIAS, _MANTISSA = 127, 23
 """Of float32: what is added to the exponent, and the bits that follow it."""
 
+_BIAS_64, _MANTISSA_64, _MANTISSA_MASK_64 = np.int64(1022), np.int64(52), np.int64((1 << 52) - 1)
+"""Of float64, with a fraction in [1/2, 1)."""
+
 _LOG_2 = math.log(2)
 _ROOT_HALF = math.sqrt(0.5)
 
@@ -45,7 +48,10 @@ def exp(x: Any) -> Any:
 @inlined
 def log(x: Any) -> Any:
     """Return the natural logarithm of a float64 x > 0, not subnormal, with an error below 1e-15 (1 + |log x|)."""
-    fraction, exponent = math.frexp(x)
+    # math.frexp would be a call of a C function, for which loops cannot be vectorised: it takes eight times as long.
+    bits = np.float64(x).view(np.int64)
+    exponent = (bits >> _MANTISSA_64) - _BIAS_64
+    fraction = np.int64((bits & _MANTISSA_MASK_64) | (_BIAS_64 << _MANTISSA_64)).view(np.float64)
     if fraction < _ROOT_HALF:
         fraction, exponent = 2 * fraction, exponent - 1
     # log((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + s^5 / 5 + ..)

@@ -160,6 +160,8 @@ def connect(
     min_size: int,
     first: tuple[int, int],
     scene_shape: tuple[int, int],
+    extent: tuple[int, int],
+    place: tuple[int, int],
     painted: NDArray[np.int32],
     threads: int,
     parallel_map: ParallelMap,
@@ -172,7 +174,9 @@ def connect(
         min_size: pixels below which a main component is an orphan.
         first: (row, col) in the scene of the first cell of `choice`.
         scene_shape: (rows, cols) of pixels.
-        painted: int32 (rows, cols), the pixels of these cells; set to 1..n, or 0 without a region.
+        extent: (rows, cols) of pixels that these cells have.
+        place: (row, col), counted from the first of these pixels, of the first pixel of `painted`.
+        painted: int32 (rows, cols); those of these pixels that it holds are set to 1..n, or 0 without a region.
         threads: number of threads.
         parallel_map: map that uses them.
 
@@ -182,7 +186,7 @@ def connect(
     Raises:
         ValueError: an id exceeds uint32.
     """
-    height, width = painted.shape
+    height, width = extent
     pieces = stripes(0, height, threads if height * width > SINGLE_THREAD_PIXELS else 1)
     found = parallel_map(lambda r: connection.find_runs(choice, size, width, r), pieces)
     starts, labels, counts = (np.concatenate([run[k] for run in found]) for k in range(3))
@@ -193,7 +197,7 @@ def connect(
     col = cell % (choice.shape[1] + 2) + first[1] - 1
     ids, inverse = np.unique(_ids(row, col, rank, size, scene_shape), return_inverse=True)
     local: NDArray[np.int32] = np.add(inverse, 1, dtype=np.int32, casting="same_kind")
-    parallel_map(lambda r: connection.paint(starts, bounds, component, local, r, painted), pieces)
+    parallel_map(lambda r: connection.paint(starts, bounds, width, component, local, r, *place, painted), pieces)
     return np.concatenate([np.zeros(1, np.uint32), ids])
 
 

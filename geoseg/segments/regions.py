@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import Range, compiled, stripes, worker_threads
+from geoseg.kernels import Range, compiled, inlined, pieces, worker_threads
 
 FRACTION = float(1 << 14)
 """Steps of the fixed-point numbers in 1."""
@@ -46,20 +46,17 @@ def region_means(
         offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
         threads: number of threads.
     """
-    # In place: with many classes, each copy of the field is large.
-    scaled = np.clip(field, -LIMIT, LIMIT)
-    scaled *= np.float32(FRACTION)
-    fixed = np.rint(scaled, out=scaled).astype(np.int32)
-    del scaled
+    cell_rows = -(-(offset[0] + labels.shape[0]) // stride)
 
     def accumulate(rows: Range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
         sizes = np.zeros(count + 1, dtype=np.int64)
-        _accumulate(fixed, labels, *rows, stride, offset[0], offset[1], sums, sizes)
+        _accumulate(field, labels, *rows, stride, *offset, np.float32(LIMIT), np.float32(FRACTION), sums, sizes)
         return sums, sizes
 
     with worker_threads(threads) as parallel_map:
-        parts = parallel_map(accumulate, stripes(0, labels.shape[0], threads))
+        # One piece for each thread, as each has sums of its own.
+        parts = parallel_map(accumulate, pieces(0, cell_rows, threads))
     sums, sizes = parts[0]
     for more_sums, more_sizes in parts[1:]:
         sums += more_sums
@@ -190,23 +187,46 @@ def _moments(values: Any, labels: Any, sizes: Any) -> Any:
 
 @compiled
 def _accumulate(
-    fixed: Any, labels: Any, start: int, stop: int, stride: int, row0: int, col0: int, sums: Any, sizes: Any
-) -> None:
-    """Add the field, int32 (h, w, K), over the pixel rows start .. stop of `labels` to sums and sizes of regions."""
-    cols = labels.shape[1]
-    channels = fixed.shape[2]
-    for row in range(start, stop):
-        cell_row = (row + row0) // stride
-        col = 0
-        while col < cols:
-            label = labels[row, col]
-            cell_col = (col + col0) // stride
-            end = min(cols, (cell_col + 1) * stride - col0)
-            run = 1
-            while col + run < end and labels[row, col + run] == label:
-                run += 1
-            if label > 0:
-                sizes[label] += run
-                for channel in range(channels):
-                    sums[label, channel] += np.int64(fixed[cell_row, cell_col, channel]) * run
-            col += run
+    field: Any, labels: Any, first: int, stop: int, stride: int, row0: int, col0: int, limit: Any, fraction: Any,
+    sums: Any, sizes: Any,
+) -> None:  # fmt: skip
+    """Add the cell rows first .. stop of the field, float32 (h, w, K), to sums and sizes of regions.
+
+    Most cells lie in one region: a value is converted, and added, once for all pixels of its cell.
+    """
+    rows, cols = labels.shape
+    channels = field.shape[2]
+    fixed = np.empty(channels, np.int64)
+    for i in range(first, stop):
+        top, bottom = max(i * stride - row0, 0), min((i + 1) * stride - row0, rows)
+        for j in range(-(-(cols + col0) // stride)):
+            left, right = max(j * stride - col0, 0), min((j + 1) * stride - col0, cols)
+            region, differing = labels[top, left], 0
+            for row in range(top, bottom):
+                for col in range(left, right):
+                    differing |= labels[row, col] ^ region
+            if differing == 0 and region == 0:
+                continue
+            value = field[i, j]
+            for k in range(channels):
+                bounded = min(max(value[k], -limit), limit)
+                fixed[k] = np.int64(np.rint(bounded * fraction))
+            if differing == 0:
+                _add(fixed, (bottom - top) * (right - left), region, sums, sizes)
+                continue
+            for row in range(top, bottom):
+                col = left
+                while col < right:
+                    region, start = labels[row, col], col
+                    while col < right and labels[row, col] == region:
+                        col += 1
+                    if region > 0:
+                        _add(fixed, col - start, region, sums, sizes)
+
+
+@inlined
+def _add(fixed: Any, pixels: Any, region: Any, sums: Any, sizes: Any) -> None:
+    """Add the values of a cell, int64 (K,), as often as it has pixels in a region."""
+    sizes[region] += pixels
+    for k in range(len(fixed)):
+        sums[region, k] += fixed[k] * pixels

@@ -50,7 +50,7 @@ from geoseg.segments.lattice import (
     widen,
 )
 
-_LABEL_REACH = 2 * PASSES + 2
+LABEL_REACH = 2 * PASSES + 2
 """Cells around a cell within which the labels determine every region that has a pixel in it."""
 
 _REGION_REACH = 2
@@ -66,7 +66,7 @@ class Superpixels:
     """A partition of an array into superpixels.
 
     Attributes:
-        labels: int32 (rows, cols): 0 is no superpixel, 1..n are local indices, without gaps, in the order of the ids.
+        labels: int32 (rows, cols): 0 is no superpixel, 1..n are local indices, in the order of the ids.
         ids: uint32 (n + 1,), strictly ascending, ids[0] == 0; ids[labels] are the ids in the scene.
     """
 
@@ -104,7 +104,7 @@ def halo(size: int, iterations: int) -> int:
         ValueError: either is less than 1.
     """
     _check_positive(size=size, iterations=iterations)
-    return (2 * iterations - 1 + _LABEL_REACH + 1) * size
+    return (2 * iterations - 1 + LABEL_REACH + 1) * size
 
 
 def reach(size: int) -> int:
@@ -221,6 +221,7 @@ def segment_by(
     origin: tuple[int, int] = (0, 0),
     scene_shape: tuple[int, int] | None = None,
     core: tuple[slice, slice] | None = None,
+    labelled: tuple[slice, slice] | None = None,
     threads: int = 1,
 ) -> Superpixels:
     """Return the superpixels of an array of the scene whose pixels are elsewhere, on a device for instance.
@@ -228,6 +229,7 @@ def segment_by(
     Args:
         choose: Computes the choices of the cells of a domain.
         shape: (rows, cols) of the array.
+        labelled: slices (rows, cols) of the array whose labels are returned; None for the whole array.
         size, compactness, iterations, min_size, origin, scene_shape, core, threads: As for `segment`.
 
     Raises:
@@ -239,29 +241,37 @@ def segment_by(
         raise ValueError(f"compactness must be a finite number of at least 0, not {compactness}")
     scene_shape = _check_place((H, W), size, origin, scene_shape)
     min_size = size * size // 4 if min_size is None else min_size
-    labels = np.zeros((H, W), np.int32)
+    top, bottom, left, right = _edges(labelled, (H, W))
+    labels = np.zeros((bottom - top, right - left), np.int32)
     rows, cols = _core_cells(core, (H, W), size)
     if rows[0] == rows[1] or cols[0] == cols[1]:
         return Superpixels(labels, np.zeros(1, np.uint32))
     # Only cells on which the core depends are computed.
-    margin = 2 * iterations - 1 + _LABEL_REACH
-    above, left = max(rows[0] - margin, 0), max(cols[0] - margin, 0)
-    below, right = min((rows[1] + margin) * size, H), min((cols[1] + margin) * size, W)
+    margin = 2 * iterations - 1 + LABEL_REACH
+    above, before = max(rows[0] - margin, 0), max(cols[0] - margin, 0)
+    below, after = min((rows[1] + margin) * size, H), min((cols[1] + margin) * size, W)
     rows, cols = (
-        clip(widen((span[0] - start, span[1] - start), _LABEL_REACH), -(-stop // size) - start)
-        for span, start, stop in ((rows, above, below), (cols, left, right))
+        clip(widen((span[0] - start, span[1] - start), LABEL_REACH), -(-stop // size) - start)
+        for span, start, stop in ((rows, above, below), (cols, before, after))
     )
-    first = (origin[0] // size + above, origin[1] // size + left)
+    first = (origin[0] // size + above, origin[1] // size + before)
     inside = (scene_shape[0] - first[0] * size, scene_shape[1] - first[1] * size)
-    corner, shape = (above * size, left * size), (below - above * size, right - left * size)
+    corner, shape = (above * size, before * size), (below - above * size, after - before * size)
     with worker_threads(threads) as parallel_map:
         domain, parameters = Domain(corner, shape, inside, rows, cols), SlicParameters(size, compactness, iterations)
         choice = choose(domain, parameters, threads, parallel_map)
         first = (first[0] + rows[0], first[1] + cols[0])
-        painted = labels[above * size : below, left * size : right]
-        painted = painted[rows[0] * size : rows[1] * size, cols[0] * size : cols[1] * size]
-        ids = connect(choice, size, min_size, first, scene_shape, painted, threads, parallel_map)
+        begin = corner[0] + rows[0] * size, corner[1] + cols[0] * size
+        extent = min(rows[1] * size, shape[0]) - rows[0] * size, min(cols[1] * size, shape[1]) - cols[0] * size
+        place = top - begin[0], left - begin[1]
+        ids = connect(choice, size, min_size, first, scene_shape, extent, place, labels, threads, parallel_map)
     return Superpixels(labels, ids)
+
+
+def _edges(part: tuple[slice, slice] | None, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the first row and the row after the last, then the columns, of a part of an array."""
+    rows, cols = part or (slice(None), slice(None))
+    return *rows.indices(shape[0])[:2], *cols.indices(shape[1])[:2]
 
 
 def _core_cells(core: tuple[slice, slice] | None, shape: tuple[int, int], size: int) -> tuple[Range, Range]:

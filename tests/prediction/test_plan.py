@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Span, Window
-from geoseg.prediction.plan import Halves, Plan, WindowMemo, plan
+from geoseg.prediction.memo import Halves, WindowMemo
+from geoseg.prediction.plan import Plan, plan
 from geoseg.recipes import SuperpixelConfig
 from geoseg.runs.ranked import Ranked
 
