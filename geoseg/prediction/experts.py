@@ -26,7 +26,6 @@ from geoseg.segments.graph import RegionGraph, region_graph
 from geoseg.segments.smoothing import edge_weights, mean_field
 from geoseg.segments.views import needs_graph, superpixel_views
 
-
 _SMALLEST, _NOTHING = 1e-300, -1e30
 """Less than any probability above 0, and than any of their logarithms."""
 
