@@ -27,7 +27,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geoseg.config.work import Shard
+from geoseg.prediction.plan import Plan
+from geoseg.recipes import SuperpixelConfig
 
 GEOSEG = [sys.executable, "-m", "geoseg"]
 
@@ -93,6 +97,21 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def cut(made: Plan, settings: SuperpixelConfig) -> int:
+    """Return how many pixels one process cuts into superpixels, those that it cuts several times with each time."""
+    from geoseg.prediction.memo import ChoiceMemo
+    from geoseg.segments.cells import tile_pixels
+    from geoseg.segments.choices import deciding_pixels
+
+    memo, extent, total = ChoiceMemo(made), made.grid.extent, 0
+    for block in made.blocks:
+        cells = made.cells(block)
+        total += deciding_pixels(memo.fresh(cells), settings.size, settings.iterations, extent).pixels
+        memo.put(block, cells, np.zeros((*cells.shape, tile_pixels(settings.size)), np.uint8))
+        memo.release(block)
+    return total
+
+
 def shares(model: Path, side: int, sizes: Iterable[int], counts: Iterable[int]) -> None:
     """Print what is computed more than once for a scene of `side` x `side` pixels."""
     from geoseg.grid import Grid, Window
@@ -112,8 +131,7 @@ def shares(model: Path, side: int, sizes: Iterable[int], counts: Iterable[int]) 
         made = plan(grid, known.superpixels, extent, size, None, rounds, steps_of(known, rounds))
         needed = [set(made.windows(block)) for block in made.blocks]
         every = set().union(*needed)
-        areas = sum(block.window.expand(made.halo, extent, multiple=known.superpixels.size).pixels
-                    for block in made.blocks)  # fmt: skip
+        areas = cut(made, known.superpixels)
         row = []
         for count in counts:
             layout = Layout.of(made.blocks)

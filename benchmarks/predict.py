@@ -1,12 +1,14 @@
 """What predict costs beyond its network and its superpixels.
 
-    python benchmarks/predict.py SCENE [--model MODEL] [--repeat 3] [--workers N] [--smooth ROUNDS]
+    python benchmarks/predict.py SCENE [--model MODEL] [--repeat 3] [--workers N] [--smooth ROUNDS] [--parts]
 
-Prints, measured in turn in one process, medians of `--repeat` rounds:
+Prints, measured in turn in one process, medians of `--repeat` rounds, in CPU seconds and in seconds:
 - network alone: every lattice window once, normalised and in memory before the clock starts;
-- superpixels alone: every pixel once, the whole scene in memory;
+- superpixels alone: every pixel once, the scene in memory in squares of `--block-size`, which know of no neighbours;
 - predict: from the open scene to the published files;
-and their ratio, how many windows were computed more than once, and the share of each stage in the thread time.
+and their ratio, how many windows were computed more than once, and for how much of predict's time two or more of its
+threads were ready to run: on a machine with nothing else to do, these keep two cores busy.
+With --parts it then runs once more with one worker, and says what each part takes (`predict_parts.py`).
 A warm-up on a corner of the scene loads the compiled kernels first.
 """
 
@@ -15,16 +17,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from predict_parts import measured, table
 
 from geoseg.classes import ClassMap
 from geoseg.config import PredictConfig, TrainConfig
+from geoseg.grid import partition
 from geoseg.jobs.predict import PredictJob
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.mixture import Experts
@@ -46,51 +53,103 @@ def untrained(scene: Scene, classes: int) -> Model:
     return Model(network, scene.band_names, str(scene.dtype), stats, *parts, experts=experts)
 
 
-def seconds(task: Callable[[], Any]) -> float:
-    """Wall time of one call."""
-    began = time.perf_counter()
-    task()
-    return time.perf_counter() - began
+class Cost(NamedTuple):
+    """What something took: CPU seconds of the process, and seconds."""
+
+    cpu: float
+    wall: float
+
+    @classmethod
+    def of(cls, task: Callable[[], Any]) -> Cost:
+        """Measure one call."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        task()
+        return cls(time.process_time() - cpu, time.perf_counter() - wall)
+
+    def __add__(self, other: Any) -> Cost:
+        return Cost(self.cpu + other.cpu, self.wall + other.wall)
 
 
-def network_alone(job: PredictJob) -> float:
-    """Seconds for every window that the plan needs, once, the images being ready."""
+NOTHING = Cost(0.0, 0.0)
+AT_ONCE = 16
+"""Windows that wait in memory: all of a large scene would not fit."""
+
+
+@dataclass
+class Watch:
+    """For how much of some time two or more threads ran or were ready to (Linux), and what it took to find out."""
+
+    share: float = 0.0
+    cpu: float = 0.0
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """Watch the threads of this process in the context."""
+    stop, found = threading.Event(), Watch()
+
+    def watch() -> None:
+        own, ready = str(threading.get_native_id()), []
+        while not stop.wait(0.05):
+            states = []
+            for task in Path("/proc/self/task").iterdir():
+                with suppress(OSError):
+                    if task.name != own:
+                        states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+            ready.append(states.count("R") >= 2)
+        found.share, found.cpu = statistics.mean(ready or [0]), time.thread_time()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def network_alone(job: PredictJob) -> Cost:
+    """The cost of every window that the plan needs, once, the images being ready."""
     stages, extent = Stages(job.model, job.scene.dtype, job.device, job.precision), job.plan.grid.extent
     positions = sorted({position for block in job.plan.blocks for position in job.plan.windows(block)})
-    images = []
-    for window in (job.plan.grid.window(position) for position in positions):
+
+    def image_of(position: tuple[int, int]) -> Any:
+        window = job.plan.grid.window(position)
         pixels, valid = job.scene.read(window)
-        if valid.any():
-            edges = Edges.of(window, extent)
-            images.append((stages.normalise(pixels, valid, edges)[None], window.shape, edges))
+        edges = Edges.of(window, extent)
+        return (stages.normalise(pixels, valid, edges)[None], window.shape, edges) if valid.any() else None
 
     def forward(image: tuple[Any, tuple[int, int], Edges]) -> None:
         torch.set_num_threads(1)
         stages.forward(*image)
 
+    cost, first = NOTHING, True
     with ThreadPoolExecutor(job.workers) as pool:
-        list(pool.map(forward, images[: job.workers]))
-        return seconds(lambda: list(pool.map(forward, images)))
+        for start in range(0, len(positions), AT_ONCE):
+            images = [image for image in map(image_of, positions[start : start + AT_ONCE]) if image is not None]
+            if first:
+                list(pool.map(forward, images[: job.workers]))
+                first = False
+            cost += Cost.of(lambda ready=images: list(pool.map(forward, ready)))
+    return cost
 
 
-def superpixels_alone(job: PredictJob) -> float:
-    """Seconds for the superpixels of the whole scene at once, the pixels being in memory."""
-    pixels, valid = job.scene.read(job.scene.extent)
+def superpixels_alone(job: PredictJob) -> Cost:
+    """The cost of the superpixels of the scene, each pixel once, the pixels being in memory.
+
+    They are cut in squares as large as blocks: all of a large scene would not fit into memory.
+    """
     offset, scale = colour_scale(job.model.stats, job.model.dtype)
-    settings = job.model.superpixels
+    cost = NOTHING
+    for block in partition(job.extent, job.config.block_size):
+        pixels, valid = job.scene.read(block.window)
 
-    def task() -> None:
-        features = colour(pixels, valid, offset=offset, scale=scale, threads=job.workers)
-        segment(
-            features,
-            valid,
-            size=settings.size,
-            compactness=settings.compactness,
-            iterations=settings.iterations,
-            threads=job.workers,
-        )
+        def task(pixels: Any = pixels, valid: Any = valid) -> None:
+            features = colour(pixels, valid, offset=offset, scale=scale, threads=job.workers)
+            segment(features, valid, **vars(job.model.superpixels), threads=job.workers)
 
-    return seconds(task)
+        cost += Cost.of(task)
+    return cost
 
 
 def main() -> None:
@@ -103,27 +162,26 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=8)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--smooth", type=int)
+    parser.add_argument("--block-size", type=int, default=PredictConfig.block_size)
+    parser.add_argument("--parts", action="store_true")
     arguments = parser.parse_args()
 
     with Scene(arguments.scene) as scene:
         model = load_model(arguments.model) if arguments.model else untrained(scene, arguments.classes)
         left, bottom, right, top = scene.bounds
     corner = (left, top - (top - bottom) / 10, left + (right - left) / 10, top)
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[Cost, Cost, Cost]] = []
+    ready: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "classes.tif"
         saved = save_model(model, Path(folder) / "model.safetensors")
 
         def job(**settings: Any) -> PredictJob:
+            settings = {"workers": arguments.workers, **settings}
             config = PredictConfig(
-                (arguments.scene,),
-                out,
-                overwrite=True,
-                workers=arguments.workers,
-                precision=arguments.precision,
-                smooth=arguments.smooth,
-                **settings,
-            )
+                (arguments.scene,), out, overwrite=True, precision=arguments.precision, smooth=arguments.smooth,
+                block_size=arguments.block_size, **settings,
+            )  # fmt: skip
             return PredictJob(config, arguments.scene, Outputs(out, None), saved)
 
         with job(bounds=corner) as small:
@@ -131,11 +189,15 @@ def main() -> None:
         for _ in range(arguments.repeat):
             with job() as whole:
                 alone = network_alone(whole), superpixels_alone(whole)
-                began = time.perf_counter()
-                receipts = list(whole.run())
-                rows.append((*alone, time.perf_counter() - began))
+                receipts: list[Any] = []
+                with watched() as watch:
+                    cost = Cost.of(lambda job=whole, found=receipts: found.extend(job.run()))
+                rows.append((*alone, cost._replace(cpu=cost.cpu - watch.cpu)))
+                ready.append(watch.share)
                 needed = len({p for block in whole.plan.blocks for p in whole.plan.windows(block)})
-    network, superpixels, predict = (statistics.median(column) for column in zip(*rows, strict=True))
+        if arguments.parts:
+            with job(workers=1) as single, measured() as spent:
+                list(single.run())
     megapixels = sum(receipt.pixels for receipt in receipts) / 1e6
     window_mpx = (
         sum(
@@ -148,20 +210,20 @@ def main() -> None:
     computed = sum(receipt.windows for receipt in receipts)
     print(f"scene {megapixels:.1f} Mpx, {len(receipts)} blocks, {needed} windows ({window_mpx:.1f} Mpx with overlaps)")
     print(f"{whole.workers} workers, {str(whole.precision).removeprefix('torch.')}")
-    per_thread = network * whole.workers / window_mpx
-    print(f"network alone      {network:7.2f} s   {per_thread:.3f} s per Mpx of windows and thread")
-    print(f"superpixels alone  {superpixels:7.2f} s   {megapixels / superpixels:.1f} Mpx/s")
-    print(f"predict            {predict:7.2f} s   {megapixels / predict:.2f} Mpx/s")
-    ratios = [row[2] / (row[0] + row[1]) for row in rows]
-    rounds = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(f"ratio              {statistics.median(ratios):7.3f}     of predict to the two (rounds: {rounds})")
+    for name, costs, size in zip(
+        ("network alone", "superpixels alone", "predict"), zip(*rows, strict=True),
+        (window_mpx, megapixels, megapixels), strict=True,
+    ):  # fmt: skip
+        cpu, wall = (statistics.median(column) for column in zip(*costs, strict=True))
+        print(f"{name:18}{cpu:8.2f} CPU s {wall:8.2f} s {1000 * cpu / size:8.1f} CPU ms per Mpx")
+    for axis, unit in enumerate(("CPU seconds", "seconds")):
+        ratios = [row[2][axis] / (row[0][axis] + row[1][axis]) for row in rows]
+        rounds = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        print(f"ratio             {statistics.median(ratios):8.3f} of predict to the two, by {unit} (rounds: {rounds})")
+    print(f"two or more threads are ready to run for {statistics.median(ready):.0%} of predict's time")
     print(f"windows computed more than once: {max(0, computed - needed)} of {needed}")
-    totals: dict[str, float] = {}
-    for receipt in receipts:
-        for stage, spent in receipt.seconds.items():
-            totals[stage] = totals.get(stage, 0.0) + spent
-    everything = sum(totals.values())
-    print("shares of thread time: " + ", ".join(f"{stage} {spent / everything:.1%}" for stage, spent in totals.items()))
+    if arguments.parts:
+        print(table(spent, megapixels))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from geoseg.segments.superpixels import LABEL_REACH
 MEMO_BYTES = 512 << 20
 """Default memory for the logits of windows that later blocks need. Windows that do not fit are computed again."""
 
-CHOICE_BYTES = 64 << 20
-"""Memory for the choices of cells that later blocks need; in blocks of 2048 pixels, enough for a scene 90,000 wide."""
+CHOICE_BYTES = 128 << 20
+"""Memory for the choices of cells that later blocks need: by default enough for a scene 190,000 pixels wide."""
 
 Key = TypeVar("Key", bound=Hashable)
 

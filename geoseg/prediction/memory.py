@@ -82,7 +82,8 @@ class Demand:
     def _reading(self) -> int:
         """Blocks with their halo in the pipeline: pixels, colours, labels.
 
-        Descriptors and the graph of superpixels take less than the colours, which are dropped before them.
+        Descriptors and the graph of superpixels take less than the colours, which are dropped before them. Choices that
+        are kept for later blocks take less than the pixels that need not be read for their sake.
         """
         read = math.prod(self._around_block(self._core + halo(self.superpixels.size, self.superpixels.iterations)))
         if self.depth > 1:
