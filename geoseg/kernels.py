@@ -104,12 +104,11 @@ def _loading_lightly(dispatcher: Any) -> Any:
     does so again, so here it is left out. What remains is the runtime that kernels call. A numba whose cache has other
     insides is left as it is.
     """
-    from numba.core import caching
-    from numba.core.runtime import rtsys
+    from numba.core import caching, runtime
 
-    class Cache(caching.FunctionCache):  # type: ignore[misc]
+    class Cache(cast(Any, caching).FunctionCache):  # type: ignore[misc]
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            rtsys.initialize(target_context)
+            cast(Any, runtime).rtsys.initialize(target_context)
             with self._guard_against_spurious_io_errors():
                 return self._load_overload(sig, target_context)
 

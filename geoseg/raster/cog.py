@@ -26,6 +26,7 @@ from geoseg.files.atomic import publishing, scratch_folder
 from geoseg.files.record import parse_provenance
 from geoseg.files.targets import check_space
 from geoseg.raster.mosaic import TIFF_BLOCK, Parts, RasterSpec, mosaic_vrt, offset_in
+from geoseg.raster.sidecars import raster_sidecars
 
 GDAL_VERSION = str(rasterio.__gdal_version__)
 
@@ -38,8 +39,6 @@ _MIN_CHUNK, _MAX_CHUNK = 16, 512
 each column of the raster."""
 
 _FEW_IDS = 16
-
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 def write_part(path: Path, values: NDArray[Any]) -> None:
@@ -114,11 +113,6 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
     except (RasterioError, CPLE_BaseError) as error:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
     return used
-
-
-def raster_sidecars(path: Path) -> list[Path]:
-    """Return the paths of the files that GDAL or QGIS would read together with a raster, whether they exist or not."""
-    return [*(path.with_name(path.name + suffix) for suffix in _SIDECARS), path.with_suffix(".qml")]
 
 
 def read_small(path: Path, max_side: int) -> NDArray[Any]:

@@ -1,0 +1,37 @@
+"""Libraries that are imported when a name of theirs is first used, so that a command pays only for those it needs.
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class Lazy:
+    """Stands for a module.
+
+    Args:
+        name: Of the module; a submodule that its package does not import has a `Lazy` of its own.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        return import_module(self.__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def lazy(name: str) -> Any:
+    """Return what stands for a module until it is used."""
+    return Lazy(name)
