@@ -8,9 +8,7 @@ else:
 
 from __future__ import annotations
 
-from functools import cached_property
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 
@@ -24,12 +22,8 @@ class Lazy:
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
-    @cached_property
-    def _module(self) -> ModuleType:
-        return import_module(self.__name__)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+        return getattr(import_module(self.__name__), name)
 
 
 def lazy(name: str) -> Any:

@@ -21,7 +21,7 @@ from skimage.measure import label
 
 from geoseg import kernels
 from geoseg.kernels import worker_threads
-from geoseg.segments import nearest_ir
+from geoseg.segments import nearest
 from geoseg.segments.colours import STEPS
 from geoseg.segments.lattice import PASSES, Domain, Lattice, SlicParameters
 from geoseg.segments.superpixels import Superpixels, colour, halo, segment
@@ -335,7 +335,7 @@ def test_nearest_is_the_least_distance_on_every_processor(channels: int, process
     if processor == "avx2" and not cpu_features.get("avx2"):
         pytest.skip("this processor has no AVX2")
     known = {"this one": cpu_features, "avx2": {"avx2": True}, "any": {}}[processor]
-    function = nearest_ir.make_nearest(nearest_ir.multiply_for(known))
+    function = nearest.make_nearest(nearest.multiply_for(known))
 
     @numba.njit
     def choose(pairs: Any, place: Any, coefficients: Any, index: Any) -> None:
