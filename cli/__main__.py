@@ -1,5 +1,5 @@
 """python -m cli, from a checkout."""
 
-from .main import main
+from .start import main
 
 main()

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PACKAGES = (
     "version",
+    "lazy",
     "errors",
     "launch",
     "units",
@@ -51,7 +52,7 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = ("version", "errors", "launch", "units", "location", "bands", "recipes", "config", "classes", "grid")
+LIGHT = ("version", "lazy", "errors", "launch", "units", "location", "bands", "recipes", "config", "classes", "grid")
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {
@@ -98,9 +99,14 @@ ROOMS = {
 }
 """Library -> the only modules that import it."""
 
-LAZY = ("obstore", "sklearn")
-"""Libraries imported inside functions only: importing scikit-learn takes as long as the rest of training; obstore is an
-extra."""
+LAZY = (
+    "PIL", "distributed", "geopandas", "numba", "obstore", "pandas", "pyarrow", "pyogrio", "pyproj", "scipy", "shapely",
+    "skimage", "sklearn", "segmentation_models_pytorch",
+)  # fmt: skip
+"""Libraries that not every command needs, imported inside functions or by `geoseg.lazy` only."""
+
+COMPILED_LATE = ("segments.nearest",)
+"""Modules that are themselves imported inside functions only, and may import what is in LAZY."""
 
 INTERFACES: dict[str, tuple[str, ...]] = {
     "click": (), "tqdm": ("api.calls",), "geoseg.cli": ("__main__",), "cli": ("__main__",),
@@ -112,7 +118,7 @@ MAX_LINES = 350
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name, absolute; lazy: inside a function."""
+    """One imported name, absolute; lazy: inside a function, or for type checkers only."""
 
     name: str
     line: int
@@ -152,6 +158,9 @@ def _imports(node: ast.AST, lazy: bool) -> Iterator[Import]:
         elif isinstance(child, ast.ImportFrom):
             source = "." * child.level + (child.module or "")
             yield from (Import(f"{source}.{alias.name}", child.lineno, lazy) for alias in child.names)
+        elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            for statement in (*child.body, *child.orelse):
+                yield from _imports(ast.Module([statement], []), lazy or statement in child.body)
         else:
             yield from _imports(child, lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
 
@@ -240,8 +249,10 @@ def test_heavy_libraries_stay_in_their_modules() -> None:
     def outside(name: str, imported: Import) -> bool:
         return any(imported.within(library) and name not in allowed for library, allowed in ROOMS.items())
 
-    def hasty(_: str, imported: Import) -> bool:
-        return not imported.lazy and any(imported.within(library) for library in LAZY)
+    def hasty(name: str, imported: Import) -> bool:
+        if target(imported) in COMPILED_LATE:
+            return not imported.lazy
+        return name not in COMPILED_LATE and not imported.lazy and any(imported.within(each) for each in LAZY)
 
     unused = (
         f"geoseg.{name} no longer imports {library}: take it off ROOMS"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.edges import Edges, any_covered, covered, joined
@@ -19,7 +17,15 @@ from geoseg.areas.reading import open_areas
 from geoseg.errors import InputError, SettingError
 from geoseg.files.atomic import sha256
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference
+
+if TYPE_CHECKING:
+    import pyproj
+    import shapely
+else:
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
 
 
 class AreaOfInterest:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.edges import UNIT, Edges, covered
 from geoseg.areas.placing import Placement, flattened
 from geoseg.areas.reading import open_areas
 from geoseg.grid import Span, Window
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference
+
+if TYPE_CHECKING:
+    import shapely
+else:
+    shapely = lazy("shapely")
 
 
 @dataclass(frozen=True)

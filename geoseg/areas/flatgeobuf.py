@@ -6,13 +6,18 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import batches, feature, polygon
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
 _CURVED = (10, 12)

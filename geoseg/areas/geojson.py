@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import batches, feature, polygon
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _WGS84 = "OGC:CRS84"
 _POLYGONAL = ("Polygon", "MultiPolygon")

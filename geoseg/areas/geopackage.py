@@ -8,13 +8,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import BATCH, from_wkb
 from geoseg.errors import InputError, SettingError
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyproj
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from geoseg.areas.shapes import BATCH, from_wkb
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+    from pyarrow import parquet
+else:
+    pyproj = lazy("pyproj")
+    parquet = lazy("pyarrow.parquet")
 
 
 def open_geoparquet(path: Path) -> tuple[pyproj.CRS | None, Iterator[NDArray[Any]]]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyproj
 
 from geoseg.areas.placing import Box, horizontal, period
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _POINTS = 21
 

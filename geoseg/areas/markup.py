@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import batches, polygon
 from geoseg.files.xml import parse_xml
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _GML = "opengis.net/gml"
 _HREF = "{http://www.w3.org/1999/xlink}href"

@@ -9,18 +9,24 @@ modulo the width of the world.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.edges import Edges, edges_of
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.raster.ellipsoid import is_cylindrical
 from geoseg.raster.georeference import Georeference
+
+if TYPE_CHECKING:
+    import pyproj
+    import shapely
+else:
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
 
 TOLERANCE = 2**-8
 """Largest distance, in pixels, of a transformed edge from its true course."""

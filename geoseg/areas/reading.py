@@ -10,11 +10,8 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
-import pyproj
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.flatgeobuf import open_flatgeobuf
@@ -24,18 +21,24 @@ from geoseg.areas.geoparquet import open_geoparquet
 from geoseg.areas.markup import open_markup
 from geoseg.areas.shapefile import open_shapefile
 from geoseg.errors import InputError, SettingError, first_line
+from geoseg.lazy import lazy
 from geoseg.raster.guards import regular_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyproj
+    import shapely
+
+    _Opened = tuple[pyproj.CRS | None, Iterator[NDArray[Any]]]
+else:
+    pa = lazy("pyarrow")
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
 
 MAX_TEXT_BYTES = 256 << 20
 """Largest GeoJSON, KML or GML file, which is parsed in memory."""
 
 _FORMATS = "GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoParquet, KML or GML"
-_MALFORMED = (
-    ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, SyntaxError, OSError,
-    struct.error, sqlite3.Error, shapely.errors.ShapelyError, pa.ArrowException, pyproj.exceptions.CRSError,
-)  # fmt: skip
-
-_Opened = tuple[pyproj.CRS | None, Iterator[NDArray[Any]]]
 
 
 class Areas(NamedTuple):
@@ -76,14 +79,14 @@ def open_areas(path: Path, layer: str | None = None) -> Areas:
             yield from batches
         except InputError:
             raise
-        except _MALFORMED as error:
+        except _malformed() as error:
             raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)})") from error
 
     try:
         crs, batches = open_layer()
     except (InputError, SettingError):
         raise
-    except _MALFORMED as error:
+    except _malformed() as error:
         raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)})") from error
     return Areas(crs, guarded(batches), files)
 
@@ -131,3 +134,12 @@ def _shapefile(path: Path, file: Path) -> tuple[str, tuple[Path, ...], Callable[
             sidecars[suffix] = regular_file(found)
     files = (file, *sidecars.values())
     return "Shapefile", files, lambda: open_shapefile(file, sidecars.get(".prj"), sidecars.get(".dbf"))
+
+
+def _malformed() -> tuple[type[Exception], ...]:
+    """What reading a damaged file may raise."""
+    return (
+        ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, SyntaxError,
+        OSError, struct.error, sqlite3.Error, shapely.errors.ShapelyError, pa.ArrowException,
+        pyproj.exceptions.CRSError,
+    )  # fmt: skip

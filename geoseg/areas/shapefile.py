@@ -5,14 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.shapes import batches, feature, polygon
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+    import shapely
+else:
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
 
 _POLYGONS = (5, 15, 25)
 """Codes of polygons without and with heights and measures."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import shapely
+else:
+    shapely = lazy("shapely")
 
 BATCH = 4096
 """Geometries that are read at a time."""

@@ -10,24 +10,26 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
-import pyogrio
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from geoseg.errors import InputError, first_line
 from geoseg.files.plain import plain_path
+from geoseg.lazy import lazy
 from geoseg.vector.arrow import PARQUET
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+    from pyarrow import parquet
+else:
+    pa = lazy("pyarrow")
+    parquet = lazy("pyarrow.parquet")
+    pyogrio = lazy("pyogrio")
+
 _BATCH_ROWS = 1024
-_ERRORS = (
-    DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, RuntimeError, pa.ArrowException,
-    sqlite3.Error,
-)  # fmt: skip
 
 _HEADER_BYTES = 8
 _ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
@@ -63,7 +65,7 @@ def read_rows(path: Path, driver: str, layer: str | None = None) -> Iterator[Row
         if driver == "GPKG":
             yield from _geopackage_rows(path, layer)
         elif driver == PARQUET:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with parquet.ParquetFile(path) as file:
                 yield from map(_rows, file.iter_batches(_BATCH_ROWS))
         else:
             with (
@@ -84,7 +86,7 @@ def stated_count(path: Path, driver: str, layer: str | None = None) -> int | Non
             with closing(connect(path)) as database:
                 return _geopackage_count(database, _table(path, database, layer)[0])
         if driver == PARQUET:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with parquet.ParquetFile(path) as file:
                 return int(file.metadata.num_rows)
         with plain_path(path) as plain:
             count = int(pyogrio.read_info(plain)["features"])
@@ -100,7 +102,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except _ERRORS as error:
+    except _errors() as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}); write it again") from error
 
 
@@ -155,3 +157,12 @@ def _rows(batch: Any) -> Rows:
     ids = np.asarray(batch.column(0), np.int64) if numbered else np.zeros(batch.num_rows, np.int64)
     names = batch.column("class").to_pylist() if "class" in batch.schema.names else None
     return Rows(ids, names, batch.column(batch.num_columns - 1).to_pylist())
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What reading rows of a damaged file may raise."""
+    e = pyogrio.errors
+    return (
+        e.DataLayerError, e.DataSourceError, e.FeatureError, e.FieldError, e.GeometryError, RuntimeError,
+        pa.ArrowException, sqlite3.Error,
+    )  # fmt: skip

@@ -8,14 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.checks.findings import FileFindings, Finding
 from geoseg.checks.polygon_rows import Rows, connect, read_rows, stated_count
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import shapely
+else:
+    shapely = lazy("shapely")
 
 _PIXEL_TOLERANCE, _RELATIVE_TOLERANCE = 0.25, 1e-8
 """How far the area of a class may be from its pixels: in pixels, and as a share of them."""

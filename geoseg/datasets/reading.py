@@ -6,14 +6,19 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from geoseg.errors import InputError, InputMissingError, first_line
+from geoseg.lazy import lazy
 from geoseg.raster.guards import raster_driver, regular_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = lazy("PIL.Image")
 
 
 def decode_rgb(path: Path) -> NDArray[np.uint8]:

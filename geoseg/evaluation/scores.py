@@ -8,12 +8,18 @@ It names the clusters with the help of the labels, and the more clusters there a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from geoseg.evaluation.confusion import Counts
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    from scipy import optimize
+else:
+    optimize = lazy("scipy.optimize")
 
 UNMATCHED = -1
 """In a match: the cluster is matched to no class."""
@@ -41,7 +47,7 @@ def match_one_to_one(counts: Counts) -> Counts:
     union = rows.sum(axis=1, keepdims=True) + rows.sum(axis=0) - rows
     # Counts are integers: terms that add up to less than one break ties and change nothing else.
     ties = rows / np.maximum(union, 1) / (2 * min(rows.shape))
-    chosen, classes = linear_sum_assignment(rows + ties, maximize=True)
+    chosen, classes = optimize.linear_sum_assignment(rows + ties, maximize=True)
     shared = rows[chosen, classes] > 0
     match[used[chosen[shared]]] = classes[shared]
     return match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.config import Opening
 from geoseg.files.record import Record, find_record
@@ -12,8 +12,10 @@ from geoseg.location import Location, Remote
 from geoseg.model.card_file import read_card
 from geoseg.outputs.names import POLYGONS
 from geoseg.raster.guards import regular_file
-from geoseg.raster.scene import EVERY_BAND, Scene
 from geoseg.vector.description import describe
+
+if TYPE_CHECKING:
+    from geoseg.raster.scene import Scene
 
 
 def file_info(path: Location, opening: Opening | None = None) -> dict[str, Any]:
@@ -36,6 +38,8 @@ def file_info(path: Location, opening: Opening | None = None) -> dict[str, Any]:
         return _model(regular_file(path))
     if isinstance(path, Path) and path.suffix.lower() in POLYGONS:
         return _polygons(regular_file(path))
+    from geoseg.raster.scene import EVERY_BAND, Scene
+
     with Scene(path, EVERY_BAND, opening=opening) as scene:
         facts, provenance = _raster(scene), scene.provenance
         if provenance is None:

@@ -23,12 +23,13 @@ from geoseg.outputs.names import VECTORS, check_segments, run_directory
 from geoseg.outputs.styles import ids_qml, outline_qml, outline_sld
 from geoseg.prediction.plan import default_workers, strip_of
 from geoseg.prediction.segmenter import SUPERPIXEL_LAYER, Segmenter
-from geoseg.raster.cog import GDAL_VERSION, raster_sidecars
+from geoseg.raster.cog import GDAL_VERSION
 from geoseg.raster.cog_writer import write_cog
 from geoseg.raster.georeference import require_rectified
 from geoseg.raster.mosaic import RasterSpec
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import Scene
+from geoseg.raster.sidecars import raster_sidecars
 from geoseg.runs.local import Stages
 from geoseg.runs.parts import VECTOR_PART
 from geoseg.runs.run import Run

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from geoseg.classes import LandClass
+from geoseg.lazy import lazy
 from geoseg.naming.likeness import Tree
 from geoseg.outputs.pictures import Picture, font_for, shorten
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+else:
+    Image = lazy("PIL.Image")
+    ImageDraw = lazy("PIL.ImageDraw")
 
 _ROW, _SWATCH, _GAP, _MARGIN = 22, 24, 10, 12
 _TREE = 460

@@ -6,13 +6,18 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from geoseg.lazy import lazy
 from geoseg.outputs.pictures import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = lazy("PIL.Image")
 
 _SCENE = (
     (1.0, 88), (1.0, 80), (1.0, 70), (1.0, 60), (0.8, 60), (0.64, 60), (0.5, 55), (0.35, 50), (0.2, 40), (0.1, 40),

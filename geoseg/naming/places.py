@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from geoseg.grid import Span, Window
+from geoseg.lazy import lazy
 from geoseg.outputs.survey import Survey
 from geoseg.raster.class_raster import ClassRaster
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:
+    ndimage = lazy("scipy.ndimage")
 
 _CELLS = 48
 """The scene is divided into so many cells along a side; a class has one candidate in each."""

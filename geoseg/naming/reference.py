@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.areas.edges import Edges, any_covered, covered, joined
@@ -24,10 +23,16 @@ from geoseg.config import Opening
 from geoseg.errors import InputError
 from geoseg.evaluation.rasters import check_grid
 from geoseg.grid import Window, partition
+from geoseg.lazy import lazy
 from geoseg.raster.class_raster import ClassRaster, is_own, read_ids
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.scene import Scene
 from geoseg.vector.features import FeatureBatch, Value, open_features
+
+if TYPE_CHECKING:
+    import shapely
+else:
+    shapely = lazy("shapely")
 
 _MAX_VALUES = 200
 """More classes are none: a field of names of owners, or an elevation model."""

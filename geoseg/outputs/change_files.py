@@ -12,7 +12,7 @@ from geoseg.files.record import RASTERS, record_path
 from geoseg.files.targets import check_target
 from geoseg.location import Location, local
 from geoseg.outputs.names import check_polygons, polygon_files, stale_polygon_files
-from geoseg.raster.cog import raster_sidecars
+from geoseg.raster.sidecars import raster_sidecars
 
 
 @dataclass(frozen=True)

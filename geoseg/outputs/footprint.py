@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
-from shapely import Polygon, box, get_parts, union_all
-from shapely.affinity import translate
-from shapely.geometry import mapping
-from shapely.geometry.polygon import orient
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference
+
+if TYPE_CHECKING:
+    import pyproj
+    import shapely
+    from shapely import affinity, geometry
+else:
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
+    affinity = lazy("shapely.affinity")
+    geometry = lazy("shapely.geometry")
 
 _POINTS = 64
 """Points along each side of the raster, before the outline is simplified."""
@@ -51,12 +57,15 @@ def footprint(georeference: Georeference, window: Window) -> tuple[dict[str, Any
     latitude = latitude.clip(-90, 90)
     points = np.stack([longitude, latitude], axis=1)
     west, south, east, north = (round(float(v), _DIGITS) for v in (*points.min(axis=0), *points.max(axis=0)))
-    ring = Polygon(points).simplify(_TOLERANCE * max(east - west, north - south))
+    ring = shapely.Polygon(points).simplify(_TOLERANCE * max(east - west, north - south))
     if east <= 180:
         return _geojson([ring]), [west, south, east, north]
-    sides = [ring.intersection(box(-180, -90, 180, 90)), translate(ring.intersection(box(180, -90, 540, 90)), -360)]
+    sides = [
+        ring.intersection(shapely.box(-180, -90, 180, 90)),
+        affinity.translate(ring.intersection(shapely.box(180, -90, 540, 90)), -360),
+    ]
     # Where the raster goes all the way around, the parts meet at their other ends as well and are joined.
-    polygons = [part for part in get_parts(union_all(sides)) if part.geom_type == "Polygon"]
+    polygons = [part for part in shapely.get_parts(shapely.union_all(sides)) if part.geom_type == "Polygon"]
     bbox = [-180.0, south, 180.0, north] if east - west >= 360 else [west, south, round(east - 360, _DIGITS), north]
     return _geojson(polygons), bbox
 
@@ -83,7 +92,7 @@ def _outline(georeference: Georeference, window: Window) -> tuple[NDArray[np.flo
 
 
 def _geojson(polygons: list[Any]) -> dict[str, Any]:
-    rings = [mapping(orient(polygon))["coordinates"] for polygon in polygons]
+    rings = [geometry.mapping(geometry.polygon.orient(part))["coordinates"] for part in polygons]
     coordinates = [[np.round(ring, _DIGITS).tolist() for ring in polygon] for polygon in rings]
     if len(coordinates) == 1:
         return {"type": "Polygon", "coordinates": coordinates[0]}

@@ -12,7 +12,7 @@ from geoseg.files.atomic import interrupted
 from geoseg.files.record import RASTERS, record_path
 from geoseg.files.targets import check_target
 from geoseg.location import Location, local
-from geoseg.raster.cog import raster_sidecars
+from geoseg.raster.sidecars import raster_sidecars
 from geoseg.vector.writer import companions, vector_sidecars
 
 VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}

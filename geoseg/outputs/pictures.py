@@ -6,14 +6,21 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from geoseg.classes import ClassMap, LandClass
 from geoseg.files.atomic import publish_bytes
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+else:
+    Image = lazy("PIL.Image")
+    ImageDraw = lazy("PIL.ImageDraw")
+    ImageFont = lazy("PIL.ImageFont")
 
 Picture = NDArray[np.uint8]
 """RGB, (rows, cols, 3)."""

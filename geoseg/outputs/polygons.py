@@ -26,7 +26,7 @@ from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
 from geoseg.vector.arrow import PARQUET, Categorical, Column, VectorSpec, record_batch
-from geoseg.vector.globe import WGS84
+from geoseg.vector.globe import wgs84
 from geoseg.vector.polygons import PolygonBatch, Polygonizer, measures
 from geoseg.vector.simplify import simplify
 from geoseg.vector.texts import held_text, shortened_message
@@ -112,7 +112,7 @@ class ClassLayer:
                 f"{out.with_suffix('.gpkg').name} and convert that"
             )
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
-        wkt, epoch = (WGS84.to_wkt(), None) if self._wgs84 else (georeference.wkt, georeference.epoch)
+        wkt, epoch = (wgs84().to_wkt(), None) if self._wgs84 else (georeference.wkt, georeference.epoch)
         self.spec = VectorSpec(driver, CLASS_LAYER, columns, wkt, epoch)
 
     def write(self, path: Path | None = None, parts: Iterable[bytes] | None = None) -> Generator[RowsRead]:

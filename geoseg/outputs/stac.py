@@ -12,17 +12,21 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import pyproj
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.files.record import source_date
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.outputs.footprint import footprint
 from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.units import Period, stamp
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"

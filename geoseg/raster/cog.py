@@ -31,8 +31,6 @@ BLOCK_LAYOUT = {
 }  # fmt: skip
 """How parts and COGs are stored: a COG takes over the blocks of parts as they are."""
 
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
-
 
 def write_part(path: Path, values: NDArray[Any], threads: int = 1) -> None:
     """Write one block as a tiled TIFF, atomically, and verify that it reads back as it was written.
@@ -61,11 +59,6 @@ def write_part(path: Path, values: NDArray[Any], threads: int = 1) -> None:
                     raise corrupted(path)
     except RasterioError as error:
         raise WriteError(f"{path}: cannot be written ({error}); is the disk full?") from error
-
-
-def raster_sidecars(path: Path) -> list[Path]:
-    """Return the paths of the files that GDAL or QGIS would read together with a raster, whether they exist or not."""
-    return [*(path.with_name(path.name + suffix) for suffix in _SIDECARS), path.with_suffix(".qml")]
 
 
 def read_small(path: Path, max_side: int) -> NDArray[Any]:

@@ -30,10 +30,11 @@ from geoseg.errors import WriteError
 from geoseg.files.atomic import publishing, scratch_folder, sha256
 from geoseg.files.targets import check_space
 from geoseg.grid import Block, Window
-from geoseg.raster.cog import BLOCK_LAYOUT, corrupted, open_raster, raster_sidecars, reading_parts
+from geoseg.raster.cog import BLOCK_LAYOUT, corrupted, open_raster, reading_parts
 from geoseg.raster.cog_layout import Blocks, Level, Tags, read_tags, stored_blocks
 from geoseg.raster.mosaic import TIFF_BLOCK, Parts, RasterSpec, mosaic_vrt, offset_in
 from geoseg.raster.overviews import AVERAGE, MODE, Halved, OverviewBlock, Pyramid, halve_pixels, level_shapes
+from geoseg.raster.sidecars import raster_sidecars
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -11,11 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:
+    ndimage = lazy("scipy.ndimage")
 
 _FEW = 0.001
 """Share of the pixels below which a value that is far off stands for itself, as a hot pixel does."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyproj
 from affine import Affine
 
 from geoseg.errors import InputError
 from geoseg.grid import Span, Window
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _SAME_CRS_CONFIDENCE = 70
 """Per cent from which on PROJ's guess of a code counts: all but names agree."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.errors import SettingError
 from geoseg.grid import Span, Window
+from geoseg.lazy import lazy
 from geoseg.raster.ellipsoid import EllipsoidAreas, is_cylindrical
 from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.raster.lines import Floats, Lines
 from geoseg.units import Area
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _FRACTION = 1 << 24
 _MAX_DISTORTION = 0.01

@@ -5,13 +5,18 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from pathlib import Path
-
-import pyproj
+from typing import TYPE_CHECKING
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference, authority_code, crs_name, same_horizontal_crs
 from geoseg.raster.scene import Scene
+
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
 
 _MAX_OFFSET = 0.01
 """Pixels by which the corners of one raster may lie off the lattice of the other."""

@@ -18,12 +18,18 @@ MASK_SUFFIXES = (".msk", ".MSK")
 """What the name of a mask adds to that of its raster, as GDAL looks for it."""
 
 SIDECAR_SUFFIXES = (*MASK_SUFFIXES, ".msk.ovr", ".ovr", ".OVR")
+_WRITTEN = (".aux.xml", ".ovr", ".msk")
 _PRODUCTS = ("metadata.dim", "summary.txt")
 """Names, in lower case, that GDAL looks for beside any raster: metadata of whole products."""
 _PREFIXES = ("dim_", "rpc_", "rpc-", "hdr-")
 """How further names begin that GDAL makes of the raster's: those of Pleiades and ALOS."""
 _SETTLED = 2_000_000_000
 """Age in ns of the last change of a folder, from which on a later change has another time."""
+
+
+def raster_sidecars(path: Path) -> list[Path]:
+    """Return the paths of the files that GDAL or QGIS would read together with a raster, whether they exist or not."""
+    return [*(path.with_name(path.name + suffix) for suffix in _WRITTEN), path.with_suffix(".qml")]
 
 
 def check_sidecars(path: Path) -> tuple[Path, ...]:

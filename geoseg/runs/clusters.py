@@ -6,7 +6,6 @@ only, and speaks TLS with certificates of its own, because other users of the ma
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import multiprocessing
@@ -214,6 +213,8 @@ async def _shield() -> None:
 
 async def _end(cluster: LocalCluster) -> None:
     """End the workers of a cluster, and start no others for them."""
+    import asyncio
+
     await asyncio.gather(*(nanny.close(timeout=_KILL_SECONDS) for nanny in cluster.workers.values()))
 
 

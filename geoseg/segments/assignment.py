@@ -13,14 +13,25 @@ For the arrays see `geoseg.segments.cells`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import compiled, inlined, prefetch, trailing_zeros
+from geoseg.kernels import Kernel, compiled, inlined, prefetch, trailing_zeros
+from geoseg.segments.candidates import CANDIDATES, CHUNK
 from geoseg.segments.cells import NONE
-from geoseg.segments.nearest import CANDIDATES, CHUNK, nearest
+
+
+def _nearest() -> Any:
+    from geoseg.segments.nearest import nearest
+
+    return nearest
+
+
+nearest: Callable[..., None] = Kernel(_nearest)
+"""`geoseg.segments.nearest.nearest`, which only compiling needs."""
 
 _FAR = np.int32(2**31 - CANDIDATES)
 """Stands for the distance to a candidate that does not exist: more than sixteen times any squared distance."""

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.kernels import compiled
+from geoseg.segments.candidates import CHUNK
 from geoseg.segments.colours import STEPS
-from geoseg.segments.nearest import CHUNK
 
 NONE = 9
 OWN = 4

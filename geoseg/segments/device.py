@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.kernels import ParallelMap, Range, worker_threads
+from geoseg.segments.candidates import CANDIDATES
 from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
 from geoseg.segments.lattice import Backend, Domain, SlicParameters, connect, cpu_backend
-from geoseg.segments.nearest import CANDIDATES
 from geoseg.segments.superpixels import Superpixels
 
 log = logging.getLogger(__name__)

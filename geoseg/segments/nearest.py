@@ -27,9 +27,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-CANDIDATES = 9
-CHUNK = 16
-"""Pixels computed at once. LLVM divides them among two or four registers where these are shorter."""
+from geoseg.segments.candidates import CANDIDATES, CHUNK
 
 _SHORT, _INT, _LONG = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _INTS = ir.VectorType(_INT, CHUNK)

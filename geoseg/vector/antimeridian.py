@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.affinity import translate
-from shapely.geometry.polygon import orient
 
+from geoseg.lazy import lazy
 from geoseg.vector.rings import Rings
 from geoseg.vector.wkb import Wkb, encode_points
+
+if TYPE_CHECKING:
+    import shapely
+    from shapely import affinity, geometry
+else:
+    shapely = lazy("shapely")
+    affinity = lazy("shapely.affinity")
+    geometry = lazy("shapely.geometry")
 
 Floats = NDArray[np.float64]
 
@@ -68,14 +74,18 @@ def _cut(outlines: list[Floats]) -> Any:
     parts = []
     for turn in range(int(np.ceil((east - 180) / 360)) + 1):
         side = whole.intersection(shapely.box(-180 + 360 * turn, -90, 180 + 360 * turn, 90))
-        parts += [translate(part, -360 * turn) for part in _polygons(side)]
+        parts += [affinity.translate(part, -360 * turn) for part in _polygons(side)]
     if east - west >= 360:
         # It goes all the way around, so that its ends meet.
         parts = _polygons(shapely.union_all(parts))
     if not parts:
         # Narrower than what can be written: pixels of less than two centimetres.
         return shapely.transform(whole, lambda points: np.clip(points, -180, 180))
-    return shapely.MultiPolygon([orient(part) for part in parts]) if len(parts) > 1 else orient(parts[0])
+    return (
+        shapely.MultiPolygon([geometry.polygon.orient(part) for part in parts])
+        if len(parts) > 1
+        else geometry.polygon.orient(parts[0])
+    )
 
 
 def _polygons(geometry: Any) -> list[Any]:

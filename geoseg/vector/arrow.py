@@ -9,13 +9,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyproj
 from numpy.typing import NDArray
-from pyarrow import parquet
+
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyproj
+    from pyarrow import parquet
+else:
+    pa = lazy("pyarrow")
+    pyproj = lazy("pyproj")
+    parquet = lazy("pyarrow.parquet")
 
 from geoseg.vector.arrow_arrays import number_array, repeated_texts
 

@@ -6,11 +6,17 @@ They are made of buffers: `pyarrow.array` imports pandas if it is installed, whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
+
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 
 def number_array(values: NDArray[Any], kind: Any) -> Any:

@@ -9,24 +9,35 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyogrio
-import pyproj
-from pyogrio.errors import CRSError, DataLayerError, DataSourceError
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.vector.arrow import GEOMETRY, PARQUET
 from geoseg.vector.globe import Globe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+    import pyproj
+else:
+    pa = lazy("pyarrow")
+    pyogrio = lazy("pyogrio")
+    pyproj = lazy("pyproj")
 
 _NAMES = {"ESRI Shapefile": "a Shapefile", "FlatGeobuf": "FlatGeobuf"}
 _MAX_OFFSET = 0.01
 """Pixels by which positions may differ in the CRS that is read back."""
 
-_FAILURES = (CRSError, DataLayerError, DataSourceError, RuntimeError, pa.ArrowException)
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What writing a layer, and reading it, may raise."""
+    found = pyogrio.errors
+    return (found.CRSError, found.DataLayerError, found.DataSourceError, RuntimeError, pa.ArrowException)
 
 
 def check_format(out: Path, driver: str, name: object, georeference: Georeference, shape: tuple[int, int]) -> list[str]:
@@ -167,6 +178,6 @@ def _written(driver: str, crs: str | None) -> str | None:
                 geometry_name=GEOMETRY, geometry_type="Polygon", crs=crs,
             )  # fmt: skip
             found = pyogrio.read_info(path)["crs"]
-        except _FAILURES:
+        except _failures():
             return None
     return None if found is None else str(found)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import InputError, first_line
+from geoseg.lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+    from pyarrow import parquet
+else:
+    pa = lazy("pyarrow")
+    parquet = lazy("pyarrow.parquet")
+    pyogrio = lazy("pyogrio")
 
 MARKS = {
     ".gpkg": (b"SQLite format 3\0", "GeoPackage"),
@@ -45,7 +51,13 @@ def describe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not a {name} file as its name says; give the file itself")
     try:
         facts = _parquet(path) if path.suffix.lower() == ".parquet" else _layer(path)
-    except (DataSourceError, DataLayerError, pyarrow.ArrowException, OSError, *_MALFORMED) as error:
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pa.ArrowException,
+        OSError,
+        *_MALFORMED,
+    ) as error:
         if name == "GeoPackage":
             raise InputError(
                 f"{path}: has no polygons that can be read; if it holds tiles, gdal_translate converts them to a "
@@ -75,7 +87,7 @@ def _layer(path: Path) -> dict[str, Any]:
 
 
 def _parquet(path: Path) -> dict[str, Any]:
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(path) as file:
         geo = json.loads((file.metadata.metadata or {})[b"geo"])
         column = geo["columns"][geo["primary_column"]]
         crs = column.get("crs", "OGC:CRS84")

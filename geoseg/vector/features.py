@@ -7,29 +7,33 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyogrio
-import pyproj
-import shapely
 from numpy.typing import NDArray
-from pyarrow import parquet
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
 
 from geoseg.areas.shapes import BATCH
 from geoseg.errors import InputError, SettingError, first_line
+from geoseg.lazy import lazy
 from geoseg.raster.guards import regular_file
 from geoseg.vector.description import MARKS, STYLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+    import pyproj
+    import shapely
+    from pyarrow import parquet
+else:
+    pa = lazy("pyarrow")
+    pyogrio = lazy("pyogrio")
+    pyproj = lazy("pyproj")
+    shapely = lazy("shapely")
+    parquet = lazy("pyarrow.parquet")
 
 Value = str | int
 """A value of a field that names a class: text without blanks around it, or a whole number."""
 
-_FAILURES = (
-    DataSourceError, DataLayerError, FieldError, GeometryError, pa.ArrowException, shapely.errors.ShapelyError,
-    pyproj.exceptions.CRSError, OSError, KeyError, TypeError, ValueError, RuntimeError,
-)  # fmt: skip
 _SHOWN = 12
 
 
@@ -90,7 +94,7 @@ def open_features(path: Path, field: str, layer: str | None = None) -> Features:
         raise InputError(f"{path}: is not a {kind} file as its name says; give the file itself")
     try:
         opened = _parquet(path, file, field) if suffix == ".parquet" else _layer(path, file, field, layer)
-    except _FAILURES as error:
+    except _failures() as error:
         if isinstance(error, InputError | SettingError):
             raise
         raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)}); save it again") from error
@@ -102,7 +106,7 @@ def _guarded(path: Path, kind: str, batches: Iterator[FeatureBatch]) -> Iterator
         yield from batches
     except InputError:
         raise
-    except _FAILURES as error:
+    except _failures() as error:
         raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)}); save it again") from error
 
 
@@ -171,3 +175,12 @@ def _value(path: Path, field: str, value: Any) -> Value | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     return " ".join(str(value).split()) or None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What reading a damaged file may raise."""
+    e = pyogrio.errors
+    return (
+        e.DataSourceError, e.DataLayerError, e.FieldError, e.GeometryError, pa.ArrowException,
+        shapely.errors.ShapelyError, pyproj.exceptions.CRSError, OSError, KeyError, TypeError, ValueError, RuntimeError,
+    )  # fmt: skip

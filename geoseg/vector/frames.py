@@ -7,17 +7,19 @@ names, types, shapes and contents. The same arrays give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from geoseg.lazy import lazy
 from geoseg.vector.arrow_arrays import binary_array, number_array, text_array
 
-_SCHEMA = pa.schema(
-    [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("content", pa.large_binary())]
-)
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
+
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<i2", "<i4", "<i8", "<f8")}
 _UNIT = 8
 
@@ -31,7 +33,7 @@ class FrameWriter:
     def __init__(self) -> None:
         self._sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1), use_threads=False)
-        self._file = pa.ipc.new_file(self._sink, _SCHEMA, options=options)
+        self._file = pa.ipc.new_file(self._sink, _schema(), options=options)
 
     def add(self, arrays: Arrays) -> None:
         """Add a frame; integers are stored in the smallest type that holds them all."""
@@ -45,7 +47,7 @@ class FrameWriter:
             # Whole units, so that every array begins at an aligned address.
             binary_array([array.tobytes() + bytes(-array.nbytes % _UNIT) for array in stored], pa.large_binary()),
         ]
-        self._file.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+        self._file.write_batch(pa.record_batch(columns, schema=_schema()))
 
     def finish(self) -> bytes:
         """Return all frames; none can be added any more."""
@@ -63,8 +65,8 @@ class Frames:
 
     def __init__(self, content: bytes) -> None:
         self._file = pa.ipc.open_file(pa.py_buffer(content), options=pa.ipc.IpcReadOptions(use_threads=False))
-        if self._file.schema != _SCHEMA:
-            raise ValueError(f"frames have the columns {_SCHEMA.names}, not {self._file.schema.names}")
+        if self._file.schema != _schema():
+            raise ValueError(f"frames have the columns {_schema().names}, not {self._file.schema.names}")
 
     def __len__(self) -> int:
         return int(self._file.num_record_batches)
@@ -93,3 +95,9 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
         if np.iinfo(dtype).min <= bounds[0] and bounds[1] <= np.iinfo(dtype).max:
             return array.astype(dtype)
     return array.astype(np.int64)
+
+
+def _schema() -> pa.Schema:
+    return pa.schema(
+        [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("content", pa.large_binary())]
+    )

@@ -9,20 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.lazy import lazy
 from geoseg.raster.ellipsoid import is_cylindrical
 from geoseg.raster.georeference import Georeference
 from geoseg.vector.antimeridian import cut_at_antimeridian
 from geoseg.vector.rings import Rings, densified
 from geoseg.vector.wkb import Wkb, encode_points
 
-WGS84 = pyproj.CRS.from_epsg(4326)
+if TYPE_CHECKING:
+    import pyproj
+else:
+    pyproj = lazy("pyproj")
+
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +39,11 @@ _MAX_DEPARTURE = 0.1
 _MIN_OFFSET_METRES = 10.0
 _BEYOND = "reaches beyond what its CRS can place on the globe, so not all polygons have coordinates in GeoJSON"
 _POLE = "lies around a pole, so not all polygons have an outline in longitude and latitude, as GeoJSON needs"
+
+
+def wgs84() -> pyproj.CRS:
+    """Return the CRS of GeoJSON: longitude and latitude."""
+    return pyproj.CRS.from_epsg(4326)
 
 
 @dataclass(frozen=True)
@@ -247,7 +256,7 @@ class Globe:
     @cached_property
     def _to_wgs84(self) -> pyproj.Transformer:
         try:
-            return pyproj.Transformer.from_crs(self._crs, WGS84, always_xy=True)
+            return pyproj.Transformer.from_crs(self._crs, wgs84(), always_xy=True)
         except pyproj.exceptions.ProjError as error:
             raise _no_way() from error
 

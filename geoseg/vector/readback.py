@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyogrio
 
 from geoseg.errors import WriteError
 from geoseg.files.plain import plain_path
 from geoseg.kernels import compiled
+from geoseg.lazy import lazy
 from geoseg.vector.arrow import PARQUET, VectorSpec, read_geometries
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+else:
+    pa = lazy("pyarrow")
+    pyogrio = lazy("pyogrio")
 
 _BATCH = 256
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
+from geoseg.lazy import lazy
 from geoseg.vector.wkb import Wkb
+
+if TYPE_CHECKING:
+    import shapely
+else:
+    shapely = lazy("shapely")
 
 
 def simplify(batches: Sequence[Wkb], tolerance: float) -> list[Wkb]:

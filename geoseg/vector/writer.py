@@ -12,20 +12,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
-
-import pyarrow as pa
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from typing import TYPE_CHECKING, Any, cast
 
 from geoseg.errors import OutputError, WriteError, first_line
 from geoseg.files.atomic import publishing, sync
 from geoseg.files.plain import plain_path
 from geoseg.files.record import source_date
 from geoseg.files.targets import check_space
+from geoseg.lazy import lazy
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
 from geoseg.vector.crs import gdal_crs
 from geoseg.vector.readback import Checksum, verify
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyogrio
+else:
+    pa = lazy("pyarrow")
+    pyogrio = lazy("pyogrio")
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,6 @@ _SIDECARS = {
     ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".shp.xml"),
 }
 _WRITTEN_SIDECARS = (".shx", ".dbf", ".prj", ".cpg")
-_FAILURES = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, RuntimeError, pa.ArrowException)
 
 GEOPACKAGE_GEOMETRY = "geom"
 """Name of the geometry column in a GeoPackage."""
@@ -110,7 +113,7 @@ def writing_layer(
             verify(path, temporary, spec, layer.checksum)
             if finish is not None:
                 finish(temporary)
-    except _FAILURES as error:
+    except _failures() as error:
         advice = "; is the disk full?" if path.parent.is_dir() else ", for its folder is gone"
         raise WriteError(f"{path}: cannot be written ({first_line(error)}){advice}") from error
 
@@ -292,3 +295,12 @@ def _check_space(folder: Path, spec: VectorSpec, parts: Sequence[Path]) -> None:
         # GDAL sorts it through a temporary second file.
         needed *= 2
     check_space(folder, needed)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What writing may raise."""
+    e = pyogrio.errors
+    return (
+        e.DataLayerError, e.DataSourceError, e.FeatureError, e.FieldError, e.GeometryError, RuntimeError,
+        pa.ArrowException,
+    )  # fmt: skip
