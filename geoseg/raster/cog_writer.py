@@ -109,12 +109,14 @@ class _Chunk:
 
     Attributes:
         path: The part.
+        part_row: The row of the raster with which the part begins.
         first: (row, col) of its first pixel in the part.
         place: (row, col) of its first pixel in the raster.
         shape: (rows, cols).
     """
 
     path: Path
+    part_row: int
     first: tuple[int, int]
     place: tuple[int, int]
     shape: tuple[int, int]
@@ -149,8 +151,8 @@ def _fill(blocks: Blocks, spec: RasterSpec, parts: Parts) -> NDArray[np.bool_]:
             nonlocal row
             for found in _in_order(pool, lambda chunk: _decode(chunk, spec, how), _chunks(spec, parts), 2 * threads):
                 top, left = found.chunk.place
-                if top > row:
-                    row = top
+                if found.chunk.part_row > row:
+                    row = found.chunk.part_row
                     yield from pyramid.settle(row)
                 for i, j, data in found.blocks:
                     blocks.add(0, i, j, data)
@@ -179,7 +181,7 @@ def _chunks(spec: RasterSpec, parts: Parts) -> Iterator[_Chunk]:
         for top in range(0, rows, _CHUNK_ROWS):
             for left in range(0, cols, _CHUNK_COLS):
                 shape = min(_CHUNK_ROWS, rows - top), min(_CHUNK_COLS, cols - left)
-                yield _Chunk(path, (top, left), (row + top, col + left), shape)
+                yield _Chunk(path, row, (top, left), (row + top, col + left), shape)
 
 
 def _by_place(part: tuple[Block, Path]) -> Window:

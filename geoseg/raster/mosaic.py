@@ -21,8 +21,8 @@ TIFF_BLOCK = 512
 """Pixels along a side of the blocks in which rasters are stored."""
 
 Parts = Iterable[tuple[Block, Path]]
-"""Blocks of a raster and the TIFFs that hold them; pixels of other blocks are nodata. It is iterated several times, and
-need not be a list. Its order makes no difference to what is read; in raster order, reading is fastest."""
+"""Blocks of a raster and the TIFFs that hold them; pixels of other blocks are nodata. It may be iterated several times,
+and need not be a list. Its order makes no difference to what is read; in raster order, reading is fastest."""
 
 _Source = tuple[Window, Path]
 

@@ -2,8 +2,8 @@
 
 An overview of level n is cut into the same blocks as the raster, from its first pixel; a block is made of the four
 blocks of level n - 1 that it covers, as soon as these are complete. So an overview depends on the pixels alone, and
-what is in memory are the blocks that wait for others: about 128 bytes for each column of a raster of one byte whose
-parts have 2048 rows, which are given in raster order.
+what is in memory are the blocks that wait for others: at most 400 bytes for each column of a raster of one byte whose
+parts have 2048 rows and come in raster order.
 """
 
 from __future__ import annotations

@@ -38,16 +38,18 @@ def patches(shape: tuple[int, int] = SHAPE, highest: int = 6) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["classes", "confidence", "superpixels"])
-def test_law_2_neither_chunks_nor_threads_change_a_byte(
+def test_law_2_neither_parts_nor_chunks_nor_threads_change_a_byte(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how: dict[str, Any] = {
         "classes": {}, "confidence": {"classes": None},
         "superpixels": {"classes": None, "dtype": "uint32", "resampling": "NEAREST"},
     }[kind]  # fmt: skip
-    spec, made = spec_of(**how), set()
-    parts = parts_of(tmp_path / "parts", patches().astype(spec.dtype), spec, 1024)
-    for rows, cols, threads, batch in [(2048, 2048, 16, 8), (512, 1024, 1, 1), (1024, 512, 3, 5)]:
+    shape, made = (1600, 2100), set()
+    spec = spec_of(shape, **how)
+    ways = [(512, 2048, 2048, 16, 8), (1536, 512, 1024, 1, 1), (1536, 1024, 512, 3, 5)]
+    for number, (size, rows, cols, threads, batch) in enumerate(ways):
+        parts = parts_of(tmp_path / f"{number}", patches(shape).astype(spec.dtype), spec, size)
         monkeypatch.setattr(cog_writer, "_CHUNK_ROWS", rows)
         monkeypatch.setattr(cog_writer, "_CHUNK_COLS", cols)
         monkeypatch.setattr(cog_writer, "_MAX_THREADS", threads)
