@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,7 +207,12 @@ class Halves:
         """Return what takes the least memory and has exactly the values of `field`."""
         low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
         halves = field.view(np.uint16).reshape(*field.shape, 2)
-        return field if halves[..., low].any() else cls(halves[..., high].copy())
+        if halves[..., low].any() or not field.size:
+            return field
+        # In memory of their own: they stay for many blocks, and would hold up gaps in the heap between what does not.
+        bits = np.frombuffer(mmap(-1, field.nbytes // 2), np.uint16).reshape(field.shape)
+        bits[...] = halves[..., high]
+        return cls(bits)
 
     @property
     def nbytes(self) -> int:

@@ -85,7 +85,7 @@ def write_cog(path: Path, spec: RasterSpec, parts: Parts) -> tuple[int, ...]:
         WriteError: The disk has not enough space, which is checked first, or the file system failed; an older file is
             intact.
     """
-    _check_space(path.parent, spec)
+    _check_space(path.parent, spec, parts)
     options = {
         "COMPRESS": "DEFLATE",
         "BLOCKSIZE": TIFF_BLOCK,
@@ -207,6 +207,8 @@ def _corrupted(path: Path) -> WriteError:
     return WriteError(f"{path}: reads back other pixels than were written; is the disk full or failing?")
 
 
-def _check_space(folder: Path, spec: RasterSpec) -> None:
-    # Overviews add a third, and their temporary copy another; compression is assumed to leave a quarter of all.
-    check_space(folder, spec.extent.pixels * np.dtype(spec.dtype).itemsize * 5 // 12)
+def _check_space(folder: Path, spec: RasterSpec, parts: Parts) -> None:
+    # Overviews add a third, and their temporary copy another; compression is assumed to leave a quarter of all. What
+    # has no part, as over the sea, takes none.
+    pixels = sum(block.window.pixels for block, _ in parts)
+    check_space(folder, pixels * np.dtype(spec.dtype).itemsize * 5 // 12)
