@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ STRIP = 16384
 Memory for what blocks keep for the next row grows with it, and at the edge of two strips some windows are computed
 twice: 5 % of all.
 """
+
+_PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""How memory is mapped for this process alone; Windows has no other."""
 
 _MAX_WORKERS = {"cuda": 16}
 _MAX_WORKERS_ON_CPU = 8
@@ -210,7 +213,7 @@ class Halves:
         if halves[..., low].any() or not field.size:
             return field
         # In memory of their own: they stay for many blocks, and would hold up gaps in the heap between what does not.
-        bits = np.frombuffer(mmap(-1, field.nbytes // 2), np.uint16).reshape(field.shape)
+        bits = np.frombuffer(mmap.mmap(-1, field.nbytes // 2, **_PRIVATE), np.uint16).reshape(field.shape)
         bits[...] = halves[..., high]
         return cls(bits)
 
