@@ -15,6 +15,7 @@ computes them or an earlier one did is the same.
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
@@ -32,6 +33,9 @@ MEMO_BYTES = 512 << 20
 
 CHOICE_BYTES = 128 << 20
 """Memory for the choices of cells that later blocks need: by default enough for a scene 190,000 pixels wide."""
+
+_PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+"""How memory is mapped for this process alone; Windows has no other."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -51,7 +55,12 @@ class Halves:
         """Return what takes the least memory and has exactly the values of `field`."""
         low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
         halves = field.view(np.uint16).reshape(*field.shape, 2)
-        return field if halves[..., low].any() else cls(halves[..., high].copy())
+        if halves[..., low].any() or not field.size:
+            return field
+        # In memory of their own: they stay for many blocks, and would hold up gaps in the heap between what does not.
+        bits = np.frombuffer(mmap.mmap(-1, field.nbytes // 2, **_PRIVATE), np.uint16).reshape(field.shape)
+        bits[...] = halves[..., high]
+        return cls(bits)
 
     @property
     def nbytes(self) -> int:

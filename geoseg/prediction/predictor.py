@@ -99,7 +99,7 @@ class Observed:
         block: The block.
         area: A window that holds all pixels of the superpixels with a pixel in the block.
         labels: int32 (rows, cols) of `area`, in [0, n]; 0 is no superpixel.
-        ids: uint32 (n + 1,), ids of the superpixels in the scene.
+        ids: (n + 1,), ids of the superpixels in the scene.
         features: float32 (n, D), see `geoseg.model.teaching`.
         clusters: float32 (n, K), probabilities of the model's clusters.
     """
@@ -107,7 +107,7 @@ class Observed:
     block: Block
     area: Window
     labels: NDArray[np.int32]
-    ids: NDArray[np.uint32]
+    ids: NDArray[np.unsignedinteger[Any]]
     features: NDArray[np.float32]
     clusters: NDArray[np.float32]
 

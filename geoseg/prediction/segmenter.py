@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config import SegmentConfig
+from geoseg.errors import SettingError
 from geoseg.grid import Block, Window
 from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
@@ -148,7 +149,12 @@ class Segmenter:
         spent = {"read": read.seconds, "superpixels": seconds, "regions": time.perf_counter() - began}
         return BlockSegments(layers, spent)
 
-    def _ids(self, read: BlockPixels, superpixels: Superpixels) -> NDArray[np.uint32]:
+    def _ids(self, read: BlockPixels, superpixels: Superpixels) -> NDArray[np.unsignedinteger[Any]]:
+        if superpixels.ids.dtype != np.uint32:
+            raise SettingError(
+                f"{self.scene.path}: ids of superpixels of size {self.config.size} do not fit into the 32 bits of a "
+                "raster in a scene so large; give a larger --size, or write polygons"
+            )
         return paint(superpixels.ids, superpixels.labels[read.block.window.within(read.area)])
 
     def _polygons(self, read: BlockPixels, superpixels: Superpixels, spec: VectorSpec) -> bytes | None:

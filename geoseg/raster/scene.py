@@ -255,7 +255,7 @@ class Scene:
         self._identity.check(remedy, network)
 
     def caching(self, rows: int, floor: int | None = None, cols: int | None = None) -> AbstractContextManager[Any]:
-        """Return a context in which GDAL's cache has `cache_bytes` bytes; its own default grows with memory."""
+        """Return a context in which GDAL's cache has `cache_bytes`; its own default grows with memory."""
         return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor, cols))  # type: ignore[no-any-return]
 
     def cache_bytes(self, rows: int, floor: int | None = None, cols: int | None = None) -> int:
@@ -273,8 +273,7 @@ class Scene:
             -(-length // stored) * stored + stored
             for length, stored in zip((rows, self.shape[1] if cols is None else cols), self.block_shape, strict=True)
         )
-        per_pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
-        size = height * min(width, self.shape[1]) * per_pixel
+        size = height * min(width, self.shape[1]) * sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
         return int(min(_CACHE_CEILING, max(CACHE_FLOOR if floor is None else floor, size)))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -292,10 +291,8 @@ class Scene:
         """
         if window.intersect(self.extent) != window:
             raise ValueError(f"{window} reaches beyond a scene of {self.shape[0]} x {self.shape[1]} pixels")
-        bands = self._stored_bands
-        unwritten = None
-        if self._page is not None:
-            unwritten = self._page.unwritten_pixels(window, self._deciding_bands)
+        bands, page = self._stored_bands, self._page
+        unwritten = None if page is None else page.unwritten_pixels(window, self._deciding_bands)
         if unwritten is not None and unwritten.all():
             return np.zeros((len(self.bands), *window.shape), self.dtype), ~unwritten
         with self._lock, decoding(self._name, self._raster, window):
@@ -308,7 +305,7 @@ class Scene:
         return pixels if self.palette is None else self.palette.expand(pixels[0]), valid
 
     def unwritten(self, rows: Sequence[Span], cols: Sequence[Span]) -> NDArray[np.bool_] | None:
-        """Return which windows, of each of `rows` and each of `cols`, were never written; None where all were."""
+        """Return which windows, of each of `rows` and `cols`, were never written; see `Page.unwritten_windows`."""
         return None if self._page is None else self._page.unwritten_windows(rows, cols, self._deciding_bands)
 
     def read_stored(self, window: Window) -> NDArray[Any]:

@@ -165,7 +165,7 @@ def connect(
     painted: NDArray[np.int32],
     threads: int,
     parallel_map: ParallelMap,
-) -> NDArray[np.uint32]:
+) -> NDArray[np.unsignedinteger[Any]]:
     """Make connected regions of choices, and paint them as local indices.
 
     Args:
@@ -181,10 +181,7 @@ def connect(
         parallel_map: map that uses them.
 
     Returns:
-        The ids of the regions, uint32 (n + 1,), ascending; ids[0] is 0.
-
-    Raises:
-        ValueError: an id exceeds uint32.
+        The ids of the regions, (n + 1,), ascending; ids[0] is 0. uint32, or uint64 if one of them does not fit there.
     """
     height, width = extent
     pieces = stripes(0, height, threads if height * width > SINGLE_THREAD_PIXELS else 1)
@@ -231,15 +228,11 @@ def _ids(
     rank: NDArray[np.int64],
     size: int,
     scene_shape: tuple[int, int],
-) -> NDArray[np.uint32]:
+) -> NDArray[np.unsignedinteger[Any]]:
     """Return the ids of regions from their cells (row, col) in the scene and their ranks, 0 for that of the seed."""
     cell_rows, cell_cols = (-(-extent // size) for extent in scene_shape)
     ids = rank * (cell_rows * cell_cols) + row * cell_cols + col + 1
-    if ids.size and ids.max() > np.iinfo(np.uint32).max:
-        raise ValueError(
-            f"superpixels of size {size} in a scene of {scene_shape} have no 32-bit ids: use a larger size"
-        )
-    return ids.astype(np.uint32)
+    return ids.astype(np.uint32 if ids.max(initial=0) <= np.iinfo(np.uint32).max else np.uint64)
 
 
 def widen(span: Range, by: int) -> Range:

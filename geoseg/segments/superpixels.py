@@ -67,11 +67,12 @@ class Superpixels:
 
     Attributes:
         labels: int32 (rows, cols): 0 is no superpixel, 1..n are local indices, in the order of the ids.
-        ids: uint32 (n + 1,), strictly ascending, ids[0] == 0; ids[labels] are the ids in the scene.
+        ids: uint32 (n + 1,), strictly ascending, ids[0] == 0; ids[labels] are the ids in the scene. uint64 if one of
+            them does not fit into uint32, which takes tens of gigapixels in cells of 16 pixels.
     """
 
     labels: NDArray[np.int32]
-    ids: NDArray[np.uint32]
+    ids: NDArray[np.unsignedinteger[Any]]
 
 
 def halo(size: int, iterations: int) -> int:
@@ -195,7 +196,7 @@ def segment(
             result does not depend on it.
 
     Raises:
-        ValueError: wrong shapes, dtypes or ranges; or an id exceeds uint32 (billions of pixels in very small cells).
+        ValueError: wrong shapes, dtypes or ranges.
     """
     shape = _check_colours(colours, valid)
 

@@ -33,6 +33,8 @@ def predict_map(
 _PEAK = """
 import re, sys
 from pathlib import Path
+from geoseg.cli.heap import share_one_heap
+share_one_heap()
 from geoseg.raster import cog, scene
 from geoseg.cli.main import main
 cache = int(sys.argv.pop(1)) << 20

@@ -95,3 +95,23 @@ def test_logits_of_half_the_bits_take_half_the_memory_and_come_back_exactly(seed
     assert kept.nbytes == field.nbytes // (1 + halved)
     back = kept.whole() if isinstance(kept, Halves) else kept
     assert np.array_equal(back.view(np.uint32), field.view(np.uint32))
+
+
+def test_law_7_what_is_kept_for_the_next_row_of_blocks_does_not_grow_with_the_width() -> None:
+    most = []
+    for cols in (2048, 16_384):
+        grid = Grid((1000, cols), 64, 8)
+        todo = plan(grid, SuperpixelConfig(size=4, iterations=1), grid.extent, 128, strip=512)
+        memo, kept = WindowMemo(todo), set[_Position]()
+        counts = []
+        for block in Ranked(todo.blocks):
+            for position in todo.windows(block):
+                memo.put(position, np.zeros((1, 1, 1), np.float32))
+                kept.add(position)
+            memo.release(block)
+            kept = {position for position in kept if position in memo}
+            counts.append(len(kept))
+        most.append(max(counts))
+        assert todo.read_cols == 512 + 2 * todo.halo
+    # How the lattice of windows lies on the edges of strips makes a difference of a few.
+    assert most[1] <= 1.1 * most[0]

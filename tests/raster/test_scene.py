@@ -176,6 +176,8 @@ def test_the_cache_is_as_large_as_needed_within_bounds(scene_path: Path, monkeyp
         assert scene.cache_bytes(257, floor=0) == 3 * 256 * 420 * 3
         monkeypatch.setattr(Scene, "shape", (10**6, 10**6))
         assert scene.cache_bytes(100) == 512 << 20
+        # A strip of 300 columns may cut three blocks, whose width is 256 too.
+        assert scene.cache_bytes(257, floor=0, cols=300) == 3 * 256 * 3 * 256 * 3
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 
-from geoseg.grid import Window
+from geoseg.grid import Span, Window
 from geoseg.raster.tiff import MAX_BLOCKS, Header, MalformedError, read_header
 
 
@@ -74,6 +74,11 @@ def test_missing_blocks_are_found_by_pixel(rows: int, cols: int, high: int, wide
         assert not part.any()
     else:
         np.testing.assert_array_equal(found, part)
+    side = data.draw(st.integers(1, 25))
+    spans = [[Span(i, min(i + side, length)) for i in range(0, length, side)] for length in (rows, cols)]
+    empty = page.unwritten_windows(*spans, (1,))
+    wanted = [[expected[y.start : y.stop, x.start : x.stop].all() for x in spans[1]] for y in spans[0]]
+    assert (None if empty is None else empty.tolist()) == (wanted if unwritten.any() else None)
 
 
 def test_overviews_and_masks_are_no_images(tmp_path: Path) -> None:

@@ -443,7 +443,6 @@ def test_scene_without_a_valid_pixel_has_no_superpixels() -> None:
         ({"valid": np.ones((20, 20), np.uint8)}, "valid must be bool"),
         ({"colours": np.zeros((3, 20, 20))}, "colours must be int16"),
         ({"colours": np.zeros((20, 20), np.int16)}, "colours must be int16"),
-        ({"size": 1, "origin": (0, 0), "scene_shape": (1 << 17, 1 << 17), "core": None}, "no 32-bit ids"),
     ],
 )
 def test_segment_refuses(change: dict[str, object], message: str) -> None:
@@ -453,11 +452,18 @@ def test_segment_refuses(change: dict[str, object], message: str) -> None:
         "size": 4,
     }
     arguments |= change
-    if "no 32-bit" in message:
-        arguments["origin"] = (100000, 0)
     colours, valid = arguments.pop("colours"), arguments.pop("valid")
     with pytest.raises(ValueError, match=message):
         segment(colours, valid, **arguments)  # type: ignore[arg-type]
+
+
+def test_ids_beyond_32_bits_are_wider() -> None:
+    colours, valid = np.zeros((3, 20, 20), np.int16), np.ones((20, 20), bool)
+    near = segment(colours, valid, size=1, origin=(0, 0), scene_shape=(1 << 17, 1 << 17))
+    far = segment(colours, valid, size=1, origin=(100_000, 0), scene_shape=(1 << 17, 1 << 17))
+    assert (near.ids.dtype, far.ids.dtype) == (np.uint32, np.uint64)
+    assert np.array_equal(near.labels, far.labels)
+    assert np.array_equal(far.ids[1:].astype(np.int64) - near.ids[1:], np.full(len(near.ids) - 1, 100_000 << 17))
 
 
 def test_colour_refuses() -> None:
