@@ -83,6 +83,7 @@ ROOMS = {
         "areas.reading",
         "checks.polygon_rows",
         "vector.arrow",
+        "vector.arrow_arrays",
         "vector.crs",
         "vector.description",
         "vector.features",

@@ -107,7 +107,9 @@ def label_regions(
             start, stop = starts[run], run_stop(starts, run, end, cols)
             area = (stop - start) * weights[row, 0]
             if weights.shape[1] > 1:
-                area = weights[row, start:stop].sum()
+                area = np.int64(0)
+                for col in range(start, stop):
+                    area += weights[row, col]
             areas[run] = min_area if row == 0 and above else min(area, min_area)
             still_open[run] = row == rows - 1 and not last
         i, j = begin if row == 0 else offsets[row - 1], begin

@@ -184,7 +184,9 @@ def _link_chains(
 @compiled
 def _copy_holes(chains: Any, holes: Any, border_edges: Any, names: Any, edges: Any, labels: Any, counters: Any) -> None:
     """Add the holes of the components of a stripe."""
-    at = chains[:, 2].sum()
+    at: Any = np.int64(0)
+    for count in chains[:, 2]:
+        at += count
     for hole in range(len(holes)):
         component, length = holes[hole, 0], holes[hole, 1]
         first: Any = np.int64(NONE)
