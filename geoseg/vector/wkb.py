@@ -79,7 +79,10 @@ def _encode_vertices(vertices: Any, offsets: Any, holes: Any, reverse: bool, ori
 def _encode(words: Any, offsets: Any, holes: Any, reverse: bool) -> Any:
     """Return the bytes of all polygons, and where each begins; words: int64 (n, 2), the bits of x and y."""
     rings = len(holes)
-    polygons = rings - holes.sum()
+    polygons = 0
+    # A sum of numpy's, which numba writes in Python, would import all of scipy.linalg.
+    for ring in range(rings):
+        polygons += 0 if holes[ring] else 1
     out = np.empty(polygons * 9 + rings * 4 + (len(words) + rings) * 16, np.uint8)
     begins, at, count = np.zeros(polygons + 1, np.int64), 0, 0
     ring = 0
