@@ -208,7 +208,7 @@ def _count_borders(
     stride: int,
 ) -> NDArray[np.int32]:
     """Count the pairs of adjacent pixels of each orphan and the regions whose seeds lie in the 3 x 3 cells from its
-    corner on: int32 (count, 9). orphans: int32 (n,), index of each component among all `count` of them, -1 for others."""
+    corner on: int32 (count, 9). orphans: int32 (n,), index of a component among all `count`, else -1."""
     borders = np.zeros((count, 9), np.int32)
     rows = bounds.shape[0] - 1
     for row in range(rows):
