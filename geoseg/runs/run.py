@@ -23,7 +23,6 @@ from geoseg.files.atomic import publish_bytes
 from geoseg.files.lock import OutputLocks
 from geoseg.grid import Block
 from geoseg.location import Location
-from geoseg.raster.cog import write_part
 from geoseg.runs.ahead import each
 from geoseg.runs.folder import MANIFEST
 from geoseg.runs.manifest import differences, json_object, nodata_of, read_manifest
@@ -315,6 +314,8 @@ def _write(path: Path, values: NDArray[Any] | bytes) -> None:
     if isinstance(values, bytes):
         publish_bytes(path, values, own=True)
     else:
+        from geoseg.raster.cog import write_part
+
         write_part(path, values)
 
 

@@ -203,12 +203,13 @@ def _count_borders(
     component: NDArray[np.int32],
     owner: NDArray[np.int32],
     orphans: NDArray[np.int32],
+    count: int,
     corner: NDArray[np.int32],
     stride: int,
 ) -> NDArray[np.int32]:
     """Count the pairs of adjacent pixels of each orphan and the regions whose seeds lie in the 3 x 3 cells from its
-    corner on: int32 (orphans, 9). orphans: int32 (n,), index of each component among the orphans, -1 for others."""
-    borders = np.zeros((orphans.max() + 1 if orphans.shape[0] else 0, 9), np.int32)
+    corner on: int32 (count, 9). orphans: int32 (n,), index of a component among all `count`, else -1."""
+    borders = np.zeros((count, 9), np.int32)
     rows = bounds.shape[0] - 1
     for row in range(rows):
         for run in range(bounds[row], bounds[row + 1]):
@@ -259,7 +260,7 @@ def merge_orphans(
         if owner[c] < 0:
             orphans[c] = count
             count += 1
-    borders = _count_borders(starts, bounds, width, component, owner, orphans, corner, stride)
+    borders = _count_borders(starts, bounds, width, component, owner, orphans, count, corner, stride)
     for c in range(n):
         if orphans[c] < 0:
             continue
