@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from geoseg.config import TrainConfig, Weights
-from geoseg.launch import Launch
+from geoseg.launch import Launch, passive_waiting
 from geoseg.recipes import RecipeName
 
 from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
@@ -72,6 +72,12 @@ from .usage import Command
     help="Weight of spatial distance against colour distance in superpixels.",
 )
 @device_options
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads that train on a CPU. With the compact encoder, the result does not depend on it.  [default: number "
+    "of cores]",
+)
 @click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="Seed of all random choices.")
 @click.option(
     "--weights",
@@ -104,7 +110,8 @@ def train(context: click.Context, /, **settings: Any) -> None:
     config, launch = TrainConfig(**settings), Launch.of()
     if not launch.first:
         fall_silent(context)
-    from geoseg.jobs.train import TrainJob
+    with passive_waiting():
+        from geoseg.jobs.train import TrainJob
 
     with TrainJob(config, launch=launch) as job:
         run_job(job, context, launched(_resuming(context.obj["command"]), launch))

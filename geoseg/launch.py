@@ -1,4 +1,4 @@
-"""How torchrun, or another launcher that follows its conventions, started this process.
+"""How torchrun, or another launcher that follows its conventions, started this process, and how its threads wait.
 
 A launcher starts one training in several processes and tells each by environment variables who it is: RANK of
 WORLD_SIZE, and LOCAL_RANK of LOCAL_WORLD_SIZE on its machine. They meet at MASTER_ADDR and MASTER_PORT.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from geoseg.errors import SettingError
 
 _MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _NAMELESS = "none"
 """What torchrun calls a launch that nobody named."""
 
@@ -70,6 +72,24 @@ class Launch:
     def first(self) -> bool:
         """Whether this is the process that speaks and writes for all."""
         return self.rank == 0
+
+
+@contextmanager
+def passive_waiting() -> Iterator[None]:
+    """Let the threads of OpenMP libraries that are loaded within this context sleep while they wait for one another.
+
+    By default they spin, and where other programs have the cores, the thread that is waited for gets none of them:
+    torch, which meets its threads some thousand times a step, then takes ten times as long. The libraries read their
+    settings once. A user's own come first, and processes that this one starts do not inherit ours.
+    """
+    if any(name in os.environ for name in _WAITING):
+        yield
+        return
+    os.environ[_WAITING[0]] = "PASSIVE"
+    try:
+        yield
+    finally:
+        del os.environ[_WAITING[0]]
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from geoseg.config import TrainConfig
 from geoseg.jobs.train import TrainJob
-from geoseg.learning.trainer import Step
+from geoseg.learning.step import Step
 from geoseg.recipes import RecipeName
 from gpu_parts.common import Bench, Load, Report
 from gpu_parts.scenes import imagery, make_coco, make_potsdam

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from geoseg.learning.imagery import Crop
 from geoseg.learning.losses import cross_entropy, pool, pool_weights, shares_entropy
 from geoseg.learning.patches import NORMALISATION_STEPS, Batch, PatchSampler
-from geoseg.learning.trainer import StepLoss, Trainer
+from geoseg.learning.step import StepLoss
+from geoseg.learning.trainer import Trainer
 from geoseg.model.mixture import Mixture
 from geoseg.model.network import SegmentationNetwork
 from geoseg.recipes import STRIDE

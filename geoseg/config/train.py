@@ -49,6 +49,7 @@ class TrainConfig(Opening):
         superpixel_size: Side of a superpixel in pixels.
         compactness: See `SuperpixelConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
+        threads: Threads that train on a CPU; None is as many as torch would use.
         precision: Arithmetic of the network.
         seed: Seed of all random choices.
         weights: Which average of the weights is saved: the one with the best criterion, or the last.
@@ -71,6 +72,7 @@ class TrainConfig(Opening):
     superpixel_size: int | None = None
     compactness: float = SuperpixelConfig.compactness
     device: str = "auto"
+    threads: int | None = None
     precision: Precision = "auto"
     seed: int = 0
     weights: Weights = "selected"
@@ -87,6 +89,8 @@ class TrainConfig(Opening):
         check_bands(self.bands)
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_range("max bad", self.max_bad, 0, 2**32 - 1)
+        if self.threads is not None:
+            check_range("threads", self.threads, 1, 1024)
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise SettingError(f"minutes is {self.minutes}; it must be a finite number greater than 0")
         if self.resume and self.overwrite:

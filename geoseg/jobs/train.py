@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from geoseg.classes import ClassMap
 from geoseg.config import TrainConfig
@@ -38,7 +39,9 @@ from geoseg.learning.log import TrainingLog
 from geoseg.learning.loop import train
 from geoseg.learning.meeting import device_name, join
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
-from geoseg.learning.trainer import Step, Trainer
+from geoseg.learning.step import Step
+from geoseg.learning.team import torch_threads
+from geoseg.learning.trainer import Trainer
 from geoseg.location import Location
 from geoseg.model.file import Model, save_model
 from geoseg.model.inference import select_device, select_precision
@@ -79,6 +82,7 @@ class TrainJob(Job[Step]):
 
     Attributes:
         world: The processes that train together.
+        threads: How many threads train here, on a CPU.
         images: The images to learn from, without unusable ones.
 
     Raises:
@@ -127,6 +131,7 @@ class TrainJob(Job[Step]):
         self.precision = select_precision(config.precision, self.device)
         self.bad_images = BadImages(config.max_bad)
         self.world = join(self._launch, self.device)
+        self.threads = torch.get_num_threads() if config.threads is None else config.threads
         with self.world.failing_together(), ExitStack() as stack:
             self._open(scenes, stack)
             self._inputs = stack.pop_all()
@@ -168,7 +173,7 @@ class TrainJob(Job[Step]):
             LockedError: Another process has taken over.
             InputError: More images are damaged than may be left out, or an image has changed since it was opened.
         """
-        with self.world.failing_together():
+        with self.world.failing_together(), torch_threads(self.threads):
             yield from self._run()
             self.world.leave()
 
@@ -185,7 +190,9 @@ class TrainJob(Job[Step]):
             Imagery(self.images.sources, self.images.of_protocol, self.bad_images), stats, self.superpixels,
             colour_scale(stats, dtype), recipe.patch_size, config.seed, self.device, world=world,
         )  # fmt: skip
-        trainer = Trainer(network, sampler, recipe, self.device, self.precision, world)
+        trainer = Trainer(network, sampler, recipe, self.device, self.precision, world, self.threads)
+        if trainer.groups > 1:
+            torch.set_num_threads(1)
         own = self._fingerprint(stats)
         world.agree({**own, "device": self.device.type, "minutes": config.minutes, "weights": config.weights})
         state = world.from_first(lambda: self._kept_state(own, trainer))

@@ -58,6 +58,8 @@ def provenance(
     chosen = trainer.averages.selected
     selected = config.weights == "selected" and chosen is not None
     several = {"processes": trainer.world.size} if trainer.world.size > 1 else {}
+    # Only where another number gives other last bits.
+    threads = {"threads": trainer.threads} if trainer.groups == 1 and trainer.device.type == "cpu" else {}
     return {
         "recipe": {"name": config.recipe, **asdict(recipe)},
         "seed": config.seed,
@@ -68,6 +70,7 @@ def provenance(
         "precision": str(trainer.precision).removeprefix("torch."),
         "device": trainer.device.type,
         **several,
+        **threads,
         "data": {
             "scenes": len(sources),
             "pixels": pixels,

@@ -71,53 +71,57 @@ class _BatchNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, running: tuple[Tensor, Tensor] | None,
         momentum: float, eps: float, world: World,
     ) -> Tensor:  # fmt: skip
-        mean, variance, count = _moments(x, world)
+        mean, variance, unbiased, count = _moments(x, world)
         if running is not None:
-            unbiased = variance * (count / (count - 1).clamp_min(1))
             for value, new in zip(running, (mean, unbiased), strict=True):
                 value.lerp_(new.to(value.dtype), momentum)
-        scale = (variance + eps).rsqrt()
-        ctx.save_for_backward(x, weight, mean, scale, count)
-        ctx.world, ctx.biased = world, bias is not None
+        ctx.save_for_backward(x, weight, mean, variance, count)
+        ctx.world, ctx.biased, ctx.eps = world, bias is not None, eps
         return functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, scale, count = ctx.saved_tensors
-        axes, shape = _axes(x)
-        gradient = gradients[0].to(mean.dtype)
-        centred = x.to(mean.dtype) - mean.view(shape)
-        sums = torch.stack([gradient.sum(axes), (gradient * centred).sum(axes) * scale])
-        of_bias, of_weight = sums.unbind()
-        shift, slope = ctx.world.add_up(sums.clone()) / count
-        factor = scale if weight is None else scale * weight.to(mean.dtype)
-        of_x = factor.view(shape) * (gradient - shift.view(shape) - centred * (slope * scale).view(shape))
+        x, weight, mean, variance, count = ctx.saved_tensors
+        # As of evaluation, whose gradient for the weight is sum_i g_i (x_i - mean) / sqrt(variance + eps).
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, torch.ones_like(mean), mean, variance, None, None, False, ctx.eps, [False, True, True]
+        )
+
+        def slopes(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            """Return a, b and c of the gradient a + b x + c g: factor (g - shift - slope scale (x - mean))."""
+            shift, slope = sums.view(-1, 2, len(mean)).sum(0) / count
+            scale = (variance + ctx.eps).rsqrt()
+            factor = scale if weight is None else scale * weight.to(mean.dtype)
+            of_x = -factor * slope * scale
+            shape = [1, -1, *[1] * (x.ndim - 2)]
+            return (-factor * shift - of_x * mean).view(shape), of_x.view(shape), factor.view(shape)
+
+        a, b, c = ctx.world.meet(torch.cat([of_bias, of_weight]), slopes)
+        of_x = torch.addcmul(a, x.to(mean.dtype), b).addcmul_(gradients[0].to(mean.dtype), c)
         return (
             of_x.to(x.dtype), None if weight is None else of_weight.to(weight.dtype),
             of_bias.to(weight.dtype if weight is not None else x.dtype) if ctx.biased else None, None, None, None, None,
         )  # fmt: skip
 
 
-def _moments(x: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (C,), biased variance (C,) and number of values (1,) of x (B, C, ...) in all processes.
+def _moments(x: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return mean, biased and unbiased variance (C,), and number of values (1,) of x (B, C, ...) in all processes.
 
     The moments of each process are combined as by Chan et al. 1979: differences of sums of squares would cancel.
     """
-    axes, shape = _axes(x)
-    channels = x.shape[1]
-    own = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-    count = own.numel() // channels
-    mean = own.mean(axes) if count else own.new_zeros(channels)
-    squares = (own - mean.view(shape)).square().sum(axes)
-    # A row for each process: a sum with zeros is exact.
-    rows = own.new_zeros(world.size, 2 * channels + 1)
-    rows[world.rank] = torch.cat([own.new_full((1,), count), mean, squares])
-    counts, means, squared = torch.split(world.add_up(rows), [1, channels, channels], dim=1)
-    total = counts.sum(0)
-    mean = (counts * means).sum(0) / total
-    return mean, (squared + counts * (means - mean).square()).sum(0) / total, total
+    dtype, channels = torch.promote_types(x.dtype, torch.float32), x.shape[1]
+    count = x.numel() // channels
+    mean, variance = x.new_zeros(2, channels, dtype=dtype)
+    if count:
+        # torch's own moments, in one pass; without running statistics, it would round them to the type of x.
+        mean, variance = torch.batch_norm_update_stats(x.detach(), mean, variance, 0.0)
 
+    def combine(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        counts, means, variances = rows[:, :1], rows[:, 1 : channels + 1], rows[:, channels + 1 :]
+        total = counts.sum(0)
+        shares = counts / total
+        mean = (shares * means).sum(0)
+        variance = (shares * (variances + (means - mean).square())).sum(0)
+        return mean, variance, variance * (total / (total - 1).clamp_min(1)), total
 
-def _axes(x: Tensor) -> tuple[list[int], list[int]]:
-    """Return the axes that (B, C, ...) is averaged over, and the shape that (C,) is broadcast with."""
-    return [0, *range(2, x.ndim)], [1, -1, *[1] * (x.ndim - 2)]
+    return world.meet(torch.cat([mean.new_tensor([count]), mean, variance]), combine)

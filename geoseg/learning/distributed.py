@@ -92,6 +92,19 @@ class World:
                 dist.all_reduce(tensor)
         return tensor
 
+    def meet(self, row: Tensor, finish: Callable[[Tensor], T]) -> T:
+        """Return what `finish` makes of the rows (n,) of all processes, given as (rows, n); without gradients."""
+        return finish(self.add_rows(row[None]))
+
+    def add_rows(self, rows: Tensor) -> Tensor:
+        """Return the rows (n, m) of all processes, by rank; each has equally many."""
+        if not self.collective:
+            return rows
+        # A sum with zeros is exact.
+        everywhere = rows.new_zeros(self.size, *rows.shape)
+        everywhere[self.rank] = rows
+        return self.add_up(everywhere).flatten(0, 1)
+
     def add_gradients(self, parameters: Iterator[torch.nn.Parameter], values: Tensor) -> Tensor:
         """Replace gradients by their sums over all processes, in one message, and return the sums of `values` (n,).
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from geoseg.errors import WriteError
 from geoseg.files.atomic import publish_bytes
-from geoseg.learning.trainer import Step
+from geoseg.learning.step import Step
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from geoseg.errors import DivergedError, InputError
 from geoseg.learning.mixture import LITTLE_COLOUR, colourfulness, fit_mixture
 from geoseg.learning.patches import MIXTURE_STEPS, VALIDATION_STEPS, Batch
-from geoseg.learning.trainer import Step, Trainer
+from geoseg.learning.step import Step
+from geoseg.learning.trainer import Trainer
 from geoseg.recipes import Start
 from geoseg.segments.views import views_of
 

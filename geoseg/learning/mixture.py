@@ -62,6 +62,7 @@ def fit_mixture(descriptors: NDArray[np.float32], classes: int, seed: int, start
         seed: Seed of the fit.
         start: Kind of descriptors.
     """
+    import threadpoolctl
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -73,7 +74,9 @@ def fit_mixture(descriptors: NDArray[np.float32], classes: int, seed: int, start
     for (view, weight), columns in zip(views, np.split(np.arange(len(offset)), len(views)), strict=True):
         axes[np.ix_(columns, columns)] = weight * _axes(np.cov(samples[:, columns].T), view)
     scaled = (samples - offset) @ axes
-    with warnings.catch_warnings():
+    # Threads of scikit-learn add up in an order of their own, and spin where they find no free core: on a busy machine
+    # they take six times as long as one.
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
         # Fewer distinct colours than classes, or a fit that has not fully converged, is nothing a user has to act on.
         warnings.simplefilter("ignore", ConvergenceWarning)
         members = KMeans(classes, n_init=_INITIALISATIONS, random_state=seed).fit_predict(scaled)

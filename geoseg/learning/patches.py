@@ -8,7 +8,7 @@ of a step (`World.share`), and together those that one process would draw.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,14 +76,17 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
+        return self._with(lambda part: part.to(device))
+
+    def part(self, group: int, groups: int) -> Batch:
+        """Return every `groups`-th patch from number `group` on."""
+        return self._with(lambda part: part[group::groups])
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
-            self.image.to(device),
-            self.labels.to(device),
-            self.moved.to(device),
-            self.moved_labels.to(device),
-            self.descriptors.to(device),
-            self.regions,
-        )
+            change(self.image), change(self.labels), change(self.moved), change(self.moved_labels),
+            change(self.descriptors), self.regions,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

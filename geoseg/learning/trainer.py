@@ -11,10 +11,12 @@ the gradient of the loss of all patches, and so go on with the same state.
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,10 +38,14 @@ from geoseg.learning.losses import (
     shares_entropy,
 )
 from geoseg.learning.patches import Batch, PatchSampler
+from geoseg.learning.step import Step, StepLoss
+from geoseg.learning.team import Team, add_gradients, groups_of, replica
 from geoseg.model.mixture import Mixture
 from geoseg.model.network import SegmentationNetwork
 from geoseg.model.normalisation import frozen_statistics, running_statistics
 from geoseg.recipes import STRIDE, Recipe
+
+log = logging.getLogger(__name__)
 
 _MARGINAL_MEMORY = 0.9
 """Decay of the running class shares p_bar."""
@@ -50,53 +56,6 @@ _WARM_UP_STEPS = 20
 
 _RANKS_APART = 0x1E3779B97F4A7C15
 """Distance between the seeds of dropout in two processes."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """The log entry of one optimiser step.
-
-    Attributes:
-        step: Number of the step, from 1.
-        steps: Number of steps of the whole training.
-        phase: 0, 1 or 2.
-        loss: Loss of the batch; not finite if the step was skipped.
-        information: Mutual information of region and class in the batch, in nats.
-        adversarial: Divergence under adversarial noise, in nats; 0 before phase 2.
-        geometric: Divergence under the spatial transform, in nats; 0 before phase 2.
-        anchor: Cross-entropy to the mixture, in nats.
-        perplexity: exp of the entropy of the running class shares, in [1, K].
-        images_per_second: Patches per second.
-        note: What was done about a collapse or a non-finite step; empty in most cases.
-        criterion: Criterion of the averaged weights after this step (`Trainer.validate`); NaN if not computed.
-    """
-
-    step: int
-    steps: int
-    phase: int
-    loss: float
-    information: float
-    adversarial: float
-    geometric: float
-    anchor: float
-    perplexity: float
-    images_per_second: float
-    note: str = ""
-    criterion: float = math.nan
-
-
-class StepLoss(NamedTuple):
-    """The loss of a step. `share` and `terms` add up over the processes, the others are the same in all of them.
-
-    Attributes:
-        share: This process's share, which has gradients.
-        terms: (5,), the shares of loss, conditional entropy, adversarial, geometric and anchor.
-        p_bar: (K,), the running class shares.
-    """
-
-    share: Tensor
-    terms: Tensor
-    p_bar: Tensor
 
 
 class Trainer:
@@ -111,8 +70,11 @@ class Trainer:
         device: Where the network is trained.
         precision: float32, or the type that autocast computes in.
         world: The processes that train together, each with its share of the sampler's patches.
+        threads: How many threads train here, by default as many as torch would use.
 
     Attributes:
+        threads: How many threads train here.
+        groups: Number of groups that the patches of a step form here (`geoseg.learning.team`).
         step: Number of completed steps.
         progress: Share of the training that is completed, in [0, 1]; by steps or by the clock.
         prior: (K,), expected class shares in descending order.
@@ -130,8 +92,10 @@ class Trainer:
         device: torch.device,
         precision: torch.dtype,
         world: World = ALONE,
+        threads: int | None = None,
     ) -> None:
         self.world = world
+        self.threads = torch.get_num_threads() if threads is None else threads
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.sampler = sampler
         self.recipe = recipe
@@ -147,6 +111,10 @@ class Trainer:
         self.p_bar = self.prior.clone()
         self.averages = Averages(self.network, recipe.averaging)
         self.mixture: Mixture | None = None
+        self.groups = groups_of(network, recipe, device, world.size)
+        self._noise: Tensor | None = None
+        self._team = Team(self.groups, self.threads, world)
+        self._replicas = [replica(self.network) for _ in range(self.groups - 1)]
 
     @property
     def at_checkpoint(self) -> bool:
@@ -164,10 +132,17 @@ class Trainer:
             "p_bar": self.p_bar,
             "averages": self.averages.state(),
             "mixture": dict(vars(self.mixture)) if self.mixture is not None else None,
+            "threads": None if self.groups > 1 or self.device.type != "cpu" else self.threads,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore a state that `state()` returned."""
+        if state["threads"] not in (None, self.threads):
+            log.warning(
+                "trained with %d threads so far, and goes on with %d: sums then have other last bits, and the model "
+                "differs a little from that of an uninterrupted training; --threads %d repeats it exactly",
+                state["threads"], self.threads, state["threads"],
+            )  # fmt: skip
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
@@ -223,13 +198,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
         before = running_statistics(self.network)
-        # Encoders with dropout draw from torch's global generator; a resumed step must draw the same numbers.
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            # With other numbers in each process, as for the patches of one batch.
-            torch.manual_seed((self._seed() + self.world.rank * _RANKS_APART) % (1 << 64))
-            found = self._loss(batch, phase)
-        self.optimiser.zero_grad(set_to_none=True)
-        found.share.backward()  # type: ignore[no-untyped-call]
+        self._noise = self._start_noise(batch.image) if phase == 2 and self.recipe.adversarial_weight > 0 else None
+        found = self._learn(batch, phase) if self.groups == 1 else self._learn_in_groups(batch, phase)
         loss, conditional, adversarial, geometric, anchor = self.world.add_gradients(
             self.network.parameters(), found.terms
         )
@@ -251,6 +221,34 @@ class Trainer:
             float(anchor), perplexity, 0.0, note,
         )  # fmt: skip
 
+    def _learn(self, batch: Batch, phase: int) -> StepLoss:
+        """Return the loss of a batch, whose gradients the network's parameters then have."""
+        # Encoders with dropout draw from torch's global generator; a resumed step must draw the same numbers.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            # With other numbers in each process, as for the patches of one batch.
+            torch.manual_seed((self._seed() + self.world.rank * _RANKS_APART) % (1 << 64))
+            found = self._loss(batch, phase)
+        self.network.zero_grad(set_to_none=True)
+        found.share.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    def _learn_in_groups(self, batch: Batch, phase: int) -> StepLoss:
+        """Return the same as `_learn`, with the groups of patches in threads of their own."""
+        networks = [self.network, *self._replicas]
+
+        def learn(group: int) -> StepLoss:
+            member = copy.copy(self)
+            member.network, member.world = networks[group], self._team.worlds[group]
+            member._noise = None if self._noise is None else self._noise[group :: self.groups]
+            found = member._loss(batch.part(group, self.groups), phase)
+            member.network.zero_grad(set_to_none=True)
+            found.share.backward()  # type: ignore[no-untyped-call]
+            return found
+
+        found = self._team.run(learn)
+        add_gradients(self.network, self._replicas)
+        return found[0]._replace(terms=torch.stack([each.terms for each in found]).sum(0))
+
     def _loss(self, batch: Batch, phase: int) -> StepLoss:
         """Return the loss of a batch, of which this process has its share of the patches."""
         with common_statistics(self.world):
@@ -261,7 +259,9 @@ class Trainer:
         image = batch.image.contiguous(memory_format=torch.channels_last)
         weights, area = pool_weights(batch.labels, batch.regions, STRIDE)
         geometric_due = phase == 2 and recipe.geometric_weight > 0
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        # The cache of autocast is common to all threads, and no weight is used twice.
+        enabled = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled, cache_enabled=False):
             if geometric_due:
                 both = torch.cat([image, batch.moved]).contiguous(memory_format=torch.channels_last)
                 logits, moved_logits = self.network(both).float().chunk(2)
@@ -309,18 +309,24 @@ class Trainer:
 
         All three passes run in float32, on the same patches and without dropout: without noise the divergence is 0.
         """
-        count = self.recipe.batch_size if self.world.collective else len(image)
-        half = -(-count // 2)
-        mine = self.world.share(half)
-        image, weights, area = image[: len(mine)], weights[: len(mine)], area[: len(mine)]
-        generator = torch.Generator().manual_seed(self._seed())
-        noise = torch.randn((half, *image.shape[1:]), generator=generator)[mine.start :: mine.step].to(self.device)
+        assert self._noise is not None
+        noise = self._noise
+        image, weights, area = image[: len(noise)], weights[: len(noise)], area[: len(noise)]
         total = self.world.sum(area.sum())
         with frozen_statistics(self.network), torch.autocast(self.device.type, enabled=False):
             with torch.no_grad():
                 target = pool(self.network(image), weights)
             added = adversarial_noise(self.network, image, target, weights, area, noise, self.recipe.noise, total)
             return divergence(target, pool(self.network(image + added), weights), area, total)
+
+    def _start_noise(self, image: Tensor) -> Tensor:
+        """Return the noise that the adversarial noise is found from, for this process's part of half of the patches."""
+        count = self.recipe.batch_size if self.world.collective else len(image)
+        half = -(-count // 2)
+        mine = self.world.share(half)
+        generator = torch.Generator().manual_seed(self._seed())
+        noise = torch.randn((half, *image.shape[1:]), generator=generator)
+        return noise[mine.start :: mine.step].to(self.device)
 
     def _seed(self) -> int:
         return (self.sampler.seed << 32) + self.step

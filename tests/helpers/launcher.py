@@ -27,7 +27,8 @@ RECIPE = {"checkpoint_every": 2, "mixture_superpixels": 500}
 def trouble(kind: str, rank: int, step: int) -> None:
     """Have the process of a rank killed, or fail, when it comes to a step."""
     from geoseg.errors import InputError
-    from geoseg.learning.trainer import Step, Trainer
+    from geoseg.learning.step import Step
+    from geoseg.learning.trainer import Trainer
 
     advance = Trainer.advance
 

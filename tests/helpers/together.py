@@ -19,7 +19,8 @@ from geoseg.learning.imagery import Crop, Imagery
 from geoseg.learning.loop import train
 from geoseg.learning.meeting import join
 from geoseg.learning.patches import Batch, PatchSampler
-from geoseg.learning.trainer import Step, Trainer
+from geoseg.learning.step import Step
+from geoseg.learning.trainer import Trainer
 from geoseg.model.network import NetworkSpec, build
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats

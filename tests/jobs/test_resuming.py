@@ -26,7 +26,7 @@ from geoseg.jobs import train as training_job
 from geoseg.jobs.train import TrainJob
 from geoseg.learning.checkpoints import Checkpoints, folder_of
 from geoseg.learning.log import TrainingLog
-from geoseg.learning.trainer import Step
+from geoseg.learning.step import Step
 from geoseg.model.file import load_model
 
 SETTINGS: dict[str, Any] = {"steps": 9, "batch_size": 2, "patch_size": 64, "classes": 4, "precision": "float32"}

@@ -37,7 +37,8 @@ from geoseg.jobs.train import TrainJob
 from geoseg.learning import loop
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.patches import NORMALISATION_STEPS, PatchSampler
-from geoseg.learning.trainer import Step, Trainer
+from geoseg.learning.step import Step
+from geoseg.learning.trainer import Trainer
 from geoseg.model.file import load_model
 from geoseg.model.normalisation import settle_statistics
 from geoseg.raster.scene import Scene

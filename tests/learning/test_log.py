@@ -11,7 +11,7 @@ import pytest
 
 from geoseg.errors import WriteError
 from geoseg.learning.log import TrainingLog
-from geoseg.learning.trainer import Step
+from geoseg.learning.step import Step
 
 
 def step(number: int, **more: Any) -> Step:

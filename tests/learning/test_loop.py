@@ -26,7 +26,8 @@ from geoseg.learning.loop import train
 from geoseg.learning.losses import class_prior, marginal_divergence, pool, pool_weights
 from geoseg.learning.mixture import fit_mixture
 from geoseg.learning.patches import Batch, PatchSampler
-from geoseg.learning.trainer import Step, Trainer
+from geoseg.learning.step import Step
+from geoseg.learning.trainer import Trainer
 from geoseg.model.network import NetworkSpec, build
 from geoseg.model.normalisation import frozen_statistics, settle_statistics
 from geoseg.raster.scene import Scene
@@ -158,7 +159,7 @@ def test_a_resumed_training_keeps_its_mixture(trainer: Callable[..., Trainer], m
     first, second = trainer(), trainer()
     next(iter(train(first)))
     state = kept(first.state())
-    assert set(state) == {*(name.partition(".")[0] for name in LEFT_OUT), "mixture"}
+    assert set(state) == {*(name.partition(".")[0] for name in LEFT_OUT), "mixture", "threads"}
     monkeypatch.setattr(loop, "fit_mixture", lambda *_: pytest.fail("a mixture was fitted"))
     second.load(state)
     next(iter(train(second)))
