@@ -91,20 +91,23 @@ def torchgeo(scene: Path, model: Path, out: Path, window: int, overlap: int) -> 
 
 
 def raster_vision(scene: Path, model: Path, out: Path, window: int, overlap: int) -> None:
-    """SemanticSegmentationSlidingWindowGeoDataset and SemanticSegmentationLabels, half of each overlap discarded."""
+    """What its `predict_scene_ss` does, without a learner; half of each overlap is discarded."""
     import torch
     from network import FullResolution
     from rastervision.core.data import ClassConfig, RasterioSource, Scene, SemanticSegmentationLabels
+    from rastervision.core.utils.misc import calculate_required_padding
     from rastervision.pytorch_learner import SemanticSegmentationSlidingWindowGeoDataset
     from torch.utils.data import DataLoader
 
     source = RasterioSource(str(scene), channel_order=[0, 1, 2])
+    stride = window - overlap
+    padding = calculate_required_padding(source.extent.size, window, stride, pad_direction="both", crop_sz=overlap // 2)
     dataset = SemanticSegmentationSlidingWindowGeoDataset(
         scene=Scene(id="scene", raster_source=source),
         size=window,
-        stride=window - overlap,
-        padding=window,
-        pad_direction="end",
+        stride=stride,
+        padding=padding,
+        pad_direction="both",
         normalize=False,
     )
     network = FullResolution(model)
