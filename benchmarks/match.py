@@ -14,7 +14,7 @@ The bands are red, green, blue and near infrared.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 from typing import Any, get_args
@@ -67,14 +67,18 @@ def compare(model: Path, scenes: tuple[Path, Path], match: Match | None, folder:
     )
 
 
-def main(model: str, *scenes: str) -> None:
+def main() -> None:
     """Print a table for each pair of scenes."""
-    for pair in zip(map(Path, scenes[::2]), map(Path, scenes[1::2]), strict=True):
-        print(f"{pair[0].name}, {pair[1].name}, by {Path(model).name}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("scenes", type=Path, nargs="+", metavar="OLD NEW")
+    given = parser.parse_args()
+    for pair in zip(given.scenes[::2], given.scenes[1::2], strict=True):
+        print(f"{pair[0].name}, {pair[1].name}, by {given.model.name}")
         for match in (None, *get_args(Match)):
             with tempfile.TemporaryDirectory() as folder:
-                print("  " + compare(Path(model), pair, match, Path(folder)), flush=True)
+                print("  " + compare(given.model, pair, match, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

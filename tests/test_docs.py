@@ -81,3 +81,15 @@ def test_the_table_of_laws_and_the_names_of_tests_agree() -> None:
         assert named == found[int(number)] - {"tests/test_laws.py", "tests/test_soak.py"}, (
             f"files named for law {number}"
         )
+
+
+def test_every_benchmark_is_in_the_list_of_benchmarks() -> None:
+    listed = (ROOT / "docs" / "performance.md").read_text().split("\n## The benchmarks\n")[1]
+    named = re.findall(r"^\| `([\w/.]+)", listed, re.MULTILINE)
+    folder = ROOT / "benchmarks"
+    programs = {path for path in folder.rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    children = {folder / "peers" / name for name in ("tool.py", "compare.py")}
+    found = {
+        str((path.parent if path.name == "__main__.py" else path).relative_to(folder)) for path in programs - children
+    }
+    assert set(named) == found
