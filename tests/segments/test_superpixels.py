@@ -508,8 +508,19 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyP
             raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
         return lambda function: function
 
-    monkeypatch.setattr(kernels, "njit", njit)
-    assert kernels.compiled(halo) is halo
+    monkeypatch.setattr(numba, "njit", njit)
+    kernel: Any = kernels.compiled(halo)
+    assert kernel.made() is halo
+
+
+def test_a_kernel_is_made_at_its_first_call() -> None:
+    code = (
+        "import sys, numpy as np, geoseg.segments.superpixels as s; print('numba' in sys.modules)\n"
+        "from geoseg.kernels import compiled\n"
+        "inner = compiled(lambda x: x + 1); outer = compiled(lambda x: 2 * inner(x)); print(outer(3), outer(4))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "8", "10"]
 
 
 @pytest.mark.parametrize("compactness", [3.3, 10.0, 200.0])
