@@ -1,5 +1,6 @@
 """Threads that share a step: their number does not change the weights, and their loss is that of all patches."""
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,16 +40,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture
 def learn(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
-    """Train to the end in groups."""
+    """Train in groups, to the end or for some steps."""
 
-    def learn(groups: int, threads: int) -> Trainer:
+    def learn(groups: int, threads: int, steps: int = RECIPE.steps) -> Trainer:
         monkeypatch.setattr(team, "_GROUP_PIXELS", RECIPE.batch_size * RECIPE.patch_size**2 // groups)
         cut = SuperpixelConfig(RECIPE.superpixel_size), (None, None), 64, 11
         sampler = PatchSampler(Imagery([scene]), band_stats([scene]), *cut)
         network = build(NetworkSpec("compact", 3, RECIPE.classes), seed=1)
         trainer = Trainer(network, sampler, RECIPE, CPU, torch.float32, threads=threads)
         assert trainer.groups == groups
-        list(train(trainer))
+        list(itertools.islice(train(trainer), steps))
         return trainer
 
     return learn
@@ -103,3 +104,21 @@ def test_the_error_of_a_group_is_told_and_ends_the_others() -> None:
 
     with pytest.raises(InputError, match="is damaged"):
         members.run(work)
+
+
+def test_law_8_a_training_goes_on_with_another_number_of_threads(learn: Callable[..., Trainer]) -> None:
+    uninterrupted, first, second = learn(3, 1), learn(3, 1, 3), learn(3, 2, 0)
+    second.load(copy.deepcopy(first.state()))
+    list(train(second))
+    assert torch.equal(weights(second), weights(uninterrupted))
+
+
+def test_resuming_with_another_number_of_torchs_own_threads_is_told(
+    learn: Callable[..., Trainer], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = learn(1, 1, 0).state()
+    learn(1, 1, 0).load(state)
+    assert not caplog.messages
+    learn(1, 2, 0).load(state)
+    assert "with 1 threads so far, and goes on with 2" in caplog.text
+    assert "--threads 1 repeats it exactly" in caplog.text
