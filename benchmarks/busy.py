@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -47,8 +48,12 @@ def training(checkout: Path, arguments: list[str]) -> tuple[float, float]:
         environment = {**os.environ, "PYTHONPATH": str(source)}
         command = [sys.executable, "-c", START, "-q", "train", *arguments, "--out", f"{folder}/m.safetensors"]
         began = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, cwd=folder)
-        _, status, used = os.wait4(process.pid, 0)
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"the training in {checkout} failed")
@@ -65,6 +70,8 @@ def main() -> None:
     parser.add_argument("--rival", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    # The programs that keep cores busy end with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     own = ["--data", str(given.data.resolve()), "--steps", str(given.steps)]
     versions = {"this": (HERE, own + (["--threads", str(given.threads)] if given.threads else []))}
     if given.rival:
@@ -74,7 +81,9 @@ def main() -> None:
         for programs in (0, given.busy):
             for name, (checkout, arguments) in versions.items():
                 with busy(programs):
-                    found.setdefault((name, programs), []).append(training(checkout, arguments))
+                    wall, cpu = training(checkout, arguments)
+                found.setdefault((name, programs), []).append((wall, cpu))
+                print(f"{name} beside {programs} busy: wall {wall:.1f} s, CPU {cpu:.1f} s", flush=True)
     medians = {key: [statistics.median(column) for column in zip(*runs, strict=True)] for key, runs in found.items()}
     base = medians["this", 0]
     for (name, programs), (wall, cpu) in medians.items():

@@ -83,9 +83,11 @@ class _BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance, count = ctx.saved_tensors
         # As of evaluation, whose gradient for the weight is sum_i g_i (x_i - mean) / sqrt(variance + eps).
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], x, torch.ones_like(mean), mean, variance, None, None, False, ctx.eps, [False, True, True]
-        )
+        of_weight, of_bias = torch.zeros_like(mean), torch.zeros_like(mean)
+        if x.numel():
+            _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                gradients[0], x, torch.ones_like(mean), mean, variance, None, None, False, ctx.eps, [False, True, True]
+            )
 
         def slopes(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Return a, b and c of the gradient a + b x + c g: factor (g - shift - slope scale (x - mean))."""

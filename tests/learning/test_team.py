@@ -28,7 +28,7 @@ RECIPE = Recipe(
     classes=4, steps=6, start_share=1 / 3, warm_share=2 / 3, batch_size=5, patch_size=64, superpixel_size=8,
     mixture_superpixels=500,
 )  # fmt: skip
-"""Two steps of each phase; in three groups, of which one has one patch, and none of those with adversarial noise."""
+"""Two steps of each phase; in four groups, of which one has two patches, and one none with adversarial noise."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def weights(trainer: Trainer) -> Tensor:
 
 
 def test_the_number_of_threads_does_not_change_the_weights(learn: Callable[..., Trainer]) -> None:
-    one, several = learn(3, 1), learn(3, 3)
+    one, several = learn(4, 1), learn(4, 3)
     assert torch.equal(weights(one), weights(several))
     assert torch.equal(one.p_bar, several.p_bar)
     assert all(torch.equal(value, several.averages.last[name]) for name, value in one.averages.last.items())
@@ -69,7 +69,7 @@ def test_the_number_of_threads_does_not_change_the_weights(learn: Callable[..., 
 
 def test_groups_learn_what_one_learns(learn: Callable[..., Trainer]) -> None:
     """Up to rounding, which the finite difference of the adversarial noise magnifies."""
-    together, alone = weights(learn(3, 2)), weights(learn(1, 1))
+    together, alone = weights(learn(4, 2)), weights(learn(1, 1))
     assert float((together - alone).norm() / alone.norm()) < 1e-4
 
 
@@ -107,7 +107,7 @@ def test_the_error_of_a_group_is_told_and_ends_the_others() -> None:
 
 
 def test_law_8_a_training_goes_on_with_another_number_of_threads(learn: Callable[..., Trainer]) -> None:
-    uninterrupted, first, second = learn(3, 1), learn(3, 1, 3), learn(3, 2, 0)
+    uninterrupted, first, second = learn(4, 1), learn(4, 1, 3), learn(4, 2, 0)
     second.load(copy.deepcopy(first.state()))
     list(train(second))
     assert torch.equal(weights(second), weights(uninterrupted))
