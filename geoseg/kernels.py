@@ -26,6 +26,11 @@ ParallelMap = Callable[[Callable[[Range], Any], Sequence[Range]], list[Any]]
 """Calls a function for each of some ranges, and returns the results in their order."""
 
 _STRIPES_PER_THREAD = 4
+
+SUMS_BYTES = 128 << 20
+"""Memory for the sums that threads add up side by side, each in an array of its own. A block of imagery has a
+superpixel per cell of its lattice and stays far below it; one of noise has seventy."""
+
 _BUILDING = threading.RLock()
 
 
@@ -165,6 +170,11 @@ numba has nothing for it. Without it, cutting superpixels takes 13 % more time o
 def stripes(start: int, stop: int, threads: int) -> list[Range]:
     """Divide [start, stop) into ranges to compute in parallel: one for one thread, otherwise a few for each thread."""
     return pieces(start, stop, 1 if threads == 1 else _STRIPES_PER_THREAD * threads)
+
+
+def summed_stripes(start: int, stop: int, threads: int, nbytes: int) -> list[Range]:
+    """Return `stripes` for work that fills an array of `nbytes` for each: as few as fit into `SUMS_BYTES`, or one."""
+    return pieces(start, stop, min(len(stripes(start, stop, threads)), SUMS_BYTES // max(nbytes, 1)))
 
 
 def pieces(start: int, stop: int, count: int) -> list[Range]:

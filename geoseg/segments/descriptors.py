@@ -7,6 +7,7 @@ contains the region, and for any number of threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoseg.kernels import Range, compiled, inlined, stripes, worker_threads
+from geoseg.kernels import Range, compiled, inlined, summed_stripes, worker_threads
 from geoseg.recipes import Tone
 from geoseg.segments.elementary import log
 
@@ -83,13 +84,15 @@ def region_descriptors(
         pixels = pixels.astype(np.uint8 if pixels.dtype == np.bool_ else np.float32)
     add = _adder(pixels, labels, ends, kind)
 
+    shape = count + 1, _TONES + len(pixels)
+
     def accumulate(rows: Range) -> NDArray[np.int64]:
-        sums = np.zeros((count + 1, _TONES + len(pixels)), np.int64)
+        sums = np.zeros(shape, np.int64)
         add(rows, sums)
         return sums
 
     with worker_threads(threads) as parallel_map:
-        parts = parallel_map(accumulate, stripes(0, labels.shape[0], threads))
+        parts = parallel_map(accumulate, summed_stripes(0, labels.shape[0], threads, 8 * math.prod(shape)))
     sums = parts[0]
     for more in parts[1:]:
         sums += more

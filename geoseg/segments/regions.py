@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.kernels import Range, compiled, inlined, pieces, worker_threads
+from geoseg.kernels import SUMS_BYTES, ParallelMap, Range, compiled, inlined, pieces, worker_threads
 
 FRACTION = float(1 << 14)
 """Steps of the fixed-point numbers in 1."""
@@ -46,7 +46,23 @@ def region_means(
         offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
         threads: number of threads.
     """
-    cell_rows = -(-(offset[0] + labels.shape[0]) // stride)
+    channels = field.shape[2]
+    means = np.empty((count + 1, channels), np.float32)
+    with worker_threads(threads) as parallel_map:
+        # As many channels at a time as there is memory for the sums of all threads.
+        for first, stop in pieces(0, channels, -(-8 * threads * means.size // SUMS_BYTES)):
+            part = np.ascontiguousarray(field[..., first:stop])
+            sums, sizes = _sums(part, labels, count, stride, offset, threads, parallel_map)
+            means[:, first:stop] = sums / (np.maximum(sizes, 1) * FRACTION)[:, None]
+    means[0] = 0
+    return means
+
+
+def _sums(
+    field: NDArray[np.float32], labels: NDArray[np.int32], count: int, stride: int, offset: tuple[int, int],
+    threads: int, parallel_map: ParallelMap,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+    """Return the sums of a field over regions in fixed point, (count + 1, K), and the regions' pixels, (count + 1,)."""
 
     def accumulate(rows: Range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
@@ -54,16 +70,13 @@ def region_means(
         _accumulate(field, labels, *rows, stride, *offset, np.float32(LIMIT), np.float32(FRACTION), sums, sizes)
         return sums, sizes
 
-    with worker_threads(threads) as parallel_map:
-        # One piece for each thread, as each has sums of its own.
-        parts = parallel_map(accumulate, pieces(0, cell_rows, threads))
+    # One piece for each thread, as each has sums of its own.
+    parts = parallel_map(accumulate, pieces(0, -(-(offset[0] + labels.shape[0]) // stride), threads))
     sums, sizes = parts[0]
     for more_sums, more_sizes in parts[1:]:
         sums += more_sums
         sizes += more_sizes
-    means: NDArray[np.float32] = (sums / (np.maximum(sizes, 1) * FRACTION)[:, None]).astype(np.float32)
-    means[0] = 0
-    return means
+    return sums, sizes
 
 
 def classify(means: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoseg.kernels import Range, compiled, stripes, worker_threads
+from geoseg.kernels import Range, compiled, summed_stripes, worker_threads
 
 SIGMAS = (1, 2, 4)
 """Standard deviations of the Gaussians in pixels."""
@@ -80,8 +80,10 @@ def region_textures(
     if pixels.dtype in (np.bool_, np.float16):
         pixels = pixels.astype(np.uint8 if pixels.dtype == np.bool_ else np.float32)
 
+    shape = count + 1, 1 + TEXTURES
+
     def accumulate(rows: Range) -> NDArray[np.int64]:
-        sums = np.zeros((count + 1, 1 + TEXTURES), np.int64)
+        sums = np.zeros(shape, np.int64)
         for first in range(rows[0], rows[1], _ROWS):
             stop = min(first + _ROWS, rows[1])
             above, below = max(first - MARGIN, 0), min(stop + MARGIN, labels.shape[0])
@@ -93,8 +95,13 @@ def region_textures(
         return sums
 
     with worker_threads(threads) as parallel_map:
-        sums = sum(parallel_map(accumulate, stripes(0, labels.shape[0], threads)))
-    found: NDArray[np.float32] = (sums[1:, 1:] / (np.maximum(sums[1:, :1], 1) * _STEPS)).astype(np.float32)
+        parts = parallel_map(accumulate, summed_stripes(0, labels.shape[0], threads, 8 * math.prod(shape)))
+    sums = parts[0]
+    for more in parts[1:]:
+        sums += more
+    found = np.empty((count, TEXTURES), np.float32)
+    for texture in range(TEXTURES):
+        found[:, texture] = sums[1:, 1 + texture] / (np.maximum(sums[1:, 0], 1) * _STEPS)
     return found
 
 
