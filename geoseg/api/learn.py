@@ -28,7 +28,8 @@ def train(
     classes: int | None = None, steps: int | None = None, minutes: float | None = None, batch_size: int | None = None,
     patch_size: int | None = None, encoder: str = TrainConfig.encoder, encoder_weights: str | None = None,
     bands: BandsLike | None = None, superpixel_size: int | None = None,
-    compactness: float = TrainConfig.compactness, device: str = "auto", precision: Precision = "auto", seed: int = 0,
+    compactness: float = TrainConfig.compactness, device: str = "auto", threads: int | None = None,
+    precision: Precision = "auto", seed: int = 0,
     weights: Weights = "selected", max_bad: int = 0, resume: bool = False, overwrite: bool = False,
     allow_vrt: bool = False, allow_remote: bool = False, max_pixels: int = Opening.max_pixels, page: int | None = None,
     nodata: float | None = None, progress: ProgressOption = False,
@@ -51,6 +52,8 @@ def train(
         superpixel_size: Side of a superpixel in pixels.
         compactness: Weight of spatial distance against colour distance.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        threads: Threads that train on a CPU; None is the number of cores. With the compact encoder, the result does
+            not depend on it.
         precision: Arithmetic of the network; "auto" uses bfloat16 where the hardware supports it.
         seed: Seed of all random choices.
         weights: Which weights are saved: "selected" by a criterion without labels, or the "last" ones.
@@ -85,8 +88,8 @@ def train(
         data=scenes[0], out=path_of(out), recipe=recipe, classes=classes,
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
         encoder_weights=encoder_weights, bands=bands_of(bands), superpixel_size=superpixel_size,
-        compactness=compactness, device=device, precision=precision, seed=seed, weights=weights, max_bad=max_bad,
-        resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
+        compactness=compactness, device=device, threads=threads, precision=precision, seed=seed, weights=weights,
+        max_bad=max_bad, resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
         page=page, nodata=nodata,
     )  # fmt: skip
     with TrainJob(config, scenes if several else None, launch=Launch.of()) as job:

@@ -41,7 +41,7 @@ class Categorical(NamedTuple):
     """A column of text with few different values.
 
     Attributes:
-        codes: integers (n,), the index of each row's text in `categories`.
+        codes: integers (n,), the index of each row's text in `categories`; one that is masked has none.
         categories: the different texts.
     """
 

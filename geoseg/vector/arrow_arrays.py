@@ -22,13 +22,18 @@ else:
 def number_array(values: NDArray[Any], kind: Any) -> Any:
     """Return numbers (n,) as an Arrow array of the type `kind`, without a copy where they have it already.
 
+    Those that a mask of numpy's hides are null.
+
     Raises:
         OverflowError: an integer does not fit the type.
     """
     converted = np.ascontiguousarray(values, kind.to_pandas_dtype())
     if converted.dtype.kind == "i" and converted.dtype != values.dtype and (converted != values).any():
         raise OverflowError(f"values do not fit {kind}")
-    return pa.Array.from_buffers(kind, len(converted), [None, pa.py_buffer(converted)])
+    # One bit for each number, from the lowest of each byte on.
+    shown = np.packbits(~np.ma.getmaskarray(values), bitorder="little") if np.ma.isMaskedArray(values) else None
+    valid = None if shown is None else pa.py_buffer(shown)
+    return pa.Array.from_buffers(kind, len(converted), [valid, pa.py_buffer(converted)])
 
 
 def binary_array(contents: Sequence[bytes], kind: Any) -> Any:
@@ -44,5 +49,5 @@ def text_array(texts: Sequence[str]) -> Any:
 
 
 def repeated_texts(codes: NDArray[Any], texts: Sequence[str]) -> Any:
-    """Return texts[code] for each of `codes`, integers (n,), as an Arrow array of strings."""
+    """Return texts[code] for each of `codes`, integers (n,), as an Arrow array of strings; a masked code is null."""
     return pa.DictionaryArray.from_arrays(number_array(codes, pa.int32()), text_array(texts)).dictionary_decode()

@@ -149,7 +149,7 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         written.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoseg.runs.run.write_part", failing)
+        patch.setattr("geoseg.raster.cog.write_part", failing)
         with pytest.raises(WriteError, match="the disk is full"):
             run.keep(BLOCK, layers())
     assert written

@@ -22,6 +22,8 @@ def test_arrays_are_those_of_pyarrow() -> None:
     assert text_array(TEXTS).equals(pa.array(TEXTS))
     codes = np.array([3, 0, 0, 2, 1])
     assert repeated_texts(codes, TEXTS).equals(pa.array([TEXTS[code] for code in codes]))
+    masked = np.ma.masked_array(codes, codes == 0)
+    assert repeated_texts(masked, TEXTS).equals(pa.array([TEXTS[code] if code else None for code in codes]))
     for kind in (pa.binary(), pa.large_binary()):
         assert binary_array([b"ab", b"", b"c"], kind).equals(pa.array([b"ab", b"", b"c"], kind))
     for empty in (number_array(np.empty(0), pa.int32()), text_array([]), repeated_texts(codes[:0], TEXTS)):
