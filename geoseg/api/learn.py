@@ -89,7 +89,8 @@ def train(
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
         encoder_weights=encoder_weights, bands=bands_of(bands), superpixel_size=superpixel_size,
         compactness=compactness, device=device, threads=threads, precision=precision, seed=seed, weights=weights,
-        max_bad=max_bad, resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote, max_pixels=max_pixels,
+        max_bad=max_bad, resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote,
+        max_pixels=max_pixels,
         page=page, nodata=nodata,
     )  # fmt: skip
     with TrainJob(config, scenes if several else None, launch=Launch.of()) as job:
