@@ -238,7 +238,7 @@ class PredictJob(BlockJob):
             self.batch_size, self.workers, self.aoi, self.outputs.confidence is not None,
             conversion=self.fit.conversion, blocks=self._computed,
         )  # fmt: skip
-        with self.scene.caching(self.plan.read_rows, cols=self.plan.read_cols), predictor:
+        with self.scene.caching(self.plan.read_rows, cols=self.plan.cached_cols(self.scene.path)), predictor:
             yield Stages(predictor.prepare, predictor.logits, predictor.finish, self._check_scene, predictor.depth)
 
     def worker_settings(self) -> PredictConfig | None:

@@ -131,7 +131,8 @@ class TeachJob(Job[Looked]):
             WriteError: The file system failed.
         """
         gathering = Gathering(self._reference, self._number, self._lesson.indices)
-        with self.scene.caching(self._plan.read_rows, cols=self._plan.read_cols), self._predictor() as predictor:
+        cols = self._plan.cached_cols(self.scene.path)
+        with self.scene.caching(self._plan.read_rows, cols=cols), self._predictor() as predictor:
             for block, observed in self._observed(predictor):
                 if observed is None:
                     gathering.skip(block)

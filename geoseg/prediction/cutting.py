@@ -109,8 +109,11 @@ class Cutter:
         if fresh.pixels:
             part = read.within(self._deciding(fresh))
             domain = domain_of(fresh, parameters.size, parameters.iterations, extent, part.area)
-            colours = self._stages.colours(part.pixels, part.valid, threads)
-            computed = self._backend(colours, part.valid, domain, parameters, threads, parallel_map)
+            computed = self._backend(
+                # Without a name here, so that the backend can drop the colours once it has packed them.
+                self._stages.colours(part.pixels, part.valid, threads), part.valid, domain, parameters, threads,
+                parallel_map,
+            )  # fmt: skip
         choices = self._memo.completed(cells, fresh, computed)
         self._memo.put(block, cells, choices)
         return choices

@@ -159,7 +159,7 @@ def demand_of(
     return Demand(
         scene.shape, plan.extent.shape, len(scene.bands), scene.dtype.itemsize, model.spec.classes,
         model.superpixels, WindowConfig(grid.tile_size, grid.overlap), block_size, batch_size, workers,
-        device.type == "cpu", scene.cache_bytes(plan.read_rows, cols=plan.read_cols), plan.steps,
+        device.type == "cpu", scene.cache_bytes(plan.read_rows, cols=plan.cached_cols(scene.path)), plan.steps,
         pipeline_depth(device.type, workers, len(plan.blocks)),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from geoseg.grid import Block, Grid, Partition, Span, Window, partition
+from geoseg.location import Location, Remote
 from geoseg.recipes import SuperpixelConfig
 from geoseg.segments.choices import deciding_cells
 from geoseg.segments.superpixels import halo, reach
@@ -105,10 +106,16 @@ class Plan:
         """Largest height of what is read for a block."""
         return self.blocks.block_shape[0] + 2 * self.halo
 
-    @property
-    def read_cols(self) -> int:
-        """Largest width of what is read for a strip of blocks."""
-        return self.blocks.strip_cols + 2 * self.halo
+    def cached_cols(self, scene: Location) -> int:
+        """Return the width over which stored blocks of the scene are kept once decoded: that of what a block reads.
+
+        Those that two rows of blocks share are then decoded twice. From a remote scene they would be fetched twice, so
+        there it is the width of a strip.
+
+        Args:
+            scene: Where the scene is.
+        """
+        return (self.blocks.strip_cols if isinstance(scene, Remote) else self.blocks.block_shape[1]) + 2 * self.halo
 
     def needing(self, position: tuple[int, int]) -> Window:
         """Return the pixels whose blocks need the window at a lattice position."""

@@ -259,12 +259,12 @@ class Scene:
         return rasterio.Env(GDAL_CACHEMAX=self.cache_bytes(rows, floor, cols))  # type: ignore[no-any-return]
 
     def cache_bytes(self, rows: int, floor: int | None = None, cols: int | None = None) -> int:
-        """Return the size of GDAL's cache with which no stored block is decoded twice.
+        """Return the size of GDAL's cache with which no stored block within `cols` is decoded twice.
 
         Args:
             rows: Height of the windows in which the scene is read, in raster order.
             floor: Lower bound; None for CACHE_FLOOR.
-            cols: Width of the strips of the scene that are read one after the other; None for its own.
+            cols: Width within which a stored block is kept for windows further down; None for that of the scene.
 
         Returns:
             Bytes; bounded above, so that memory does not grow with the scene.

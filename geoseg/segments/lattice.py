@@ -67,6 +67,7 @@ def cpu_backend(
 ) -> NDArray[np.uint8]:
     """Return the choices of the domain's cells, computed by the kernels for the CPU; see `Backend`."""
     lattice = Lattice(colours, valid, domain, parameters, threads, parallel_map)
+    del colours  # the lattice has them in its own order
     lattice.run(parameters.iterations, domain.rows, domain.cols)
     return lattice.choice[slice(*domain.rows), slice(*domain.cols)]
 

@@ -1,5 +1,6 @@
 """Blocks take choices of seeds over from their neighbours: the superpixels are the same, and nothing is cut twice."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from geoseg.prediction.plan import Plan, plan
 from geoseg.prediction.stages import Stages
 from geoseg.raster.scene import Scene
 from geoseg.recipes import SuperpixelConfig
-from geoseg.segments.lattice import Domain, cpu_backend
+from geoseg.segments.lattice import Domain, Lattice, cpu_backend
 
 SETTINGS = SuperpixelConfig(size=4, iterations=2)
 ROWS, COLS = 301, 347
@@ -124,3 +125,24 @@ def test_what_is_read_of_a_block_is_less_than_the_block_with_its_halo(scene: Sce
     area, halo = cutter.area(todo.blocks[8], 0), todo.blocks[8].window.expand(todo.halo, scene.extent)
     assert area.intersect(halo) == area
     assert area.pixels < 0.8 * halo.pixels
+
+
+def test_law_7_colours_are_gone_once_they_are_packed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[bool] = []
+    arrays: list[weakref.ref[Any]] = []
+    colour, run = Stages.colours, Lattice.run
+
+    def colours(*arguments: Any) -> Any:
+        made = colour(*arguments)
+        arrays.append(weakref.ref(made))
+        return made
+
+    def watched(*arguments: Any) -> None:
+        alive.append(arrays[-1]() is not None)
+        run(*arguments)
+
+    monkeypatch.setattr(Stages, "colours", colours)
+    monkeypatch.setattr(Lattice, "run", watched)
+    todo = planned(scene, 128)
+    ids_of(cutter_of(scene, todo), scene, todo, todo.blocks[0])
+    assert alive == [False]

@@ -1,12 +1,14 @@
 """The plan of a prediction is arithmetic: it says of any number of blocks what a list of them would say."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Span, Window
+from geoseg.location import Remote
 from geoseg.prediction.memo import Halves, WindowMemo
 from geoseg.prediction.plan import Plan, plan
 from geoseg.recipes import SuperpixelConfig
@@ -112,6 +114,7 @@ def test_law_7_what_is_kept_for_the_next_row_of_blocks_does_not_grow_with_the_wi
             kept = {position for position in kept if position in memo}
             counts.append(len(kept))
         most.append(max(counts))
-        assert todo.read_cols == 512 + 2 * todo.halo
+        assert todo.cached_cols(Path("scene.tif")) == 128 + 2 * todo.halo
+        assert todo.cached_cols(Remote("https://host/scene.tif")) == 512 + 2 * todo.halo
     # How the lattice of windows lies on the edges of strips makes a difference of a few.
     assert most[1] <= 1.1 * most[0]
