@@ -29,6 +29,9 @@ from typing import Any
 _OPTIONAL = {"rasterio": ("boto3",), "pyarrow": ("pandas",), "pyogrio": ("geopandas", "pandas")}
 """Library -> what it also imports if that is installed. Requests to s3:// are signed by GDAL, not by boto3."""
 
+_INTERRUPTED = 130
+"""Status after Ctrl-C, as `cli.interruption` has it, before anything that could be lost."""
+
 _YOUNG = 20_000
 """Objects between two looks for garbage."""
 
@@ -42,8 +45,11 @@ def main() -> None:
             atexit.register(leaving)
         gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
         sys.meta_path.insert(0, _Sparing())
-    from .main import main as run
-
+    try:
+        from .main import main as run
+    except KeyboardInterrupt:
+        leaving.status = _INTERRUPTED
+        raise SystemExit(_INTERRUPTED) from None
     try:
         run()
     except SystemExit as end:
@@ -89,9 +95,13 @@ class _Sparing(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if self._absent[name]:
             raise ModuleNotFoundError(f"{name} is not needed here", name=name)
-        found = PathFinder.find_spec(name, path, target) if name in _OPTIONAL else None
+        hidden = _OPTIONAL.get(name, ())
+        # What is imported already, as pandas that imports pyarrow is, cannot be hidden any more.
+        if not hidden or any(each in sys.modules for each in hidden):
+            return None
+        found = PathFinder.find_spec(name, path, target)
         if found is not None and found.loader is not None:
-            found.loader = _SparingLoader(found.loader, partial(self.without, _OPTIONAL[name]))
+            found.loader = _SparingLoader(found.loader, partial(self.without, hidden))
         return found
 
     @contextmanager

@@ -9,13 +9,16 @@ once, and torch brings an OpenMP pool of its own.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import update_wrapper
 from itertools import pairwise
 from typing import Any, TypeVar, cast
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,15 +110,27 @@ def _loading_lightly(dispatcher: Any) -> Any:
 
     Before it looks into the cache, numba imports and registers all that it can compile, 0.3 s of CPU time. Compiling
     does so again, so here it is left out. What remains is the runtime that kernels call. A numba whose cache has other
-    insides is left as it is.
+    insides is left as it is. What cannot be read is compiled again, and what cannot be kept is no error.
     """
     from numba.core import caching, runtime
 
     class Cache(cast(Any, caching).FunctionCache):  # type: ignore[misc]
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             cast(Any, runtime).rtsys.initialize(target_context)
-            with self._guard_against_spurious_io_errors():
-                return self._load_overload(sig, target_context)
+            try:
+                with self._guard_against_spurious_io_errors():
+                    return self._load_overload(sig, target_context)
+            except Exception as error:  # a damaged file may raise anything
+                log.info("a compiled kernel cannot be read (%s) and is compiled again", error)
+                with suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except Exception as error:  # the disk is full, or the cache is damaged and cannot be emptied
+                log.info("a compiled kernel cannot be kept (%s)", error)
 
     inside = ("_load_overload", "_guard_against_spurious_io_errors")
     if type(dispatcher._cache) is caching.FunctionCache and all(hasattr(Cache, name) for name in inside):

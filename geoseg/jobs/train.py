@@ -191,7 +191,7 @@ class TrainJob(Job[Step]):
             colour_scale(stats, dtype), recipe.patch_size, config.seed, self.device, world=world,
         )  # fmt: skip
         trainer = Trainer(network, sampler, recipe, self.device, self.precision, world, self.threads)
-        if trainer.groups > 1:
+        if trainer.in_groups:
             torch.set_num_threads(1)
         own = self._fingerprint(stats)
         world.agree({**own, "device": self.device.type, "minutes": config.minutes, "weights": config.weights})

@@ -59,7 +59,7 @@ def provenance(
     selected = config.weights == "selected" and chosen is not None
     several = {"processes": trainer.world.size} if trainer.world.size > 1 else {}
     # Only where another number gives other last bits.
-    threads = {"threads": trainer.threads} if trainer.groups == 1 and trainer.device.type == "cpu" else {}
+    threads = {"threads": trainer.threads} if trainer.device.type == "cpu" and not trainer.in_groups else {}
     return {
         "recipe": {"name": config.recipe, **asdict(recipe)},
         "seed": config.seed,

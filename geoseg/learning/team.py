@@ -33,12 +33,17 @@ _GROUP_PIXELS = 2 * 192 * 192
 _MAX_GROUPS = 8
 
 
-def groups_of(network: SegmentationNetwork, recipe: Recipe, device: torch.device, processes: int) -> int:
-    """Return the number of groups of patches in each process; 1 where torch's own threads are used.
+def forms_groups(network: SegmentationNetwork, device: torch.device) -> bool:
+    """Return whether the patches of a step form groups, each with one thread of torch's: one group or more.
 
-    They are beside a GPU, and with an encoder, which may draw random numbers from torch's one generator.
+    They do not beside a GPU, and with an encoder, which may draw random numbers from torch's one generator.
     """
-    if device.type != "cpu" or network.spec.encoder != COMPACT:
+    return device.type == "cpu" and network.spec.encoder == COMPACT
+
+
+def groups_of(network: SegmentationNetwork, recipe: Recipe, device: torch.device, processes: int) -> int:
+    """Return the number of groups of patches in each process; 1 where there are none."""
+    if not forms_groups(network, device):
         return 1
     pixels = recipe.batch_size * recipe.patch_size**2 // processes
     return max(1, min(pixels // _GROUP_PIXELS, _MAX_GROUPS, recipe.batch_size // processes))

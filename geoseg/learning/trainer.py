@@ -39,7 +39,7 @@ from geoseg.learning.losses import (
 )
 from geoseg.learning.patches import Batch, PatchSampler
 from geoseg.learning.step import Step, StepLoss
-from geoseg.learning.team import Team, add_gradients, groups_of, replica
+from geoseg.learning.team import Team, add_gradients, forms_groups, groups_of, replica
 from geoseg.model.mixture import Mixture
 from geoseg.model.network import SegmentationNetwork
 from geoseg.model.normalisation import frozen_statistics, running_statistics
@@ -74,6 +74,7 @@ class Trainer:
 
     Attributes:
         threads: How many threads train here.
+        in_groups: Whether they form groups, one or more, so that the number of threads changes nothing.
         groups: Number of groups that the patches of a step form here (`geoseg.learning.team`).
         step: Number of completed steps.
         progress: Share of the training that is completed, in [0, 1]; by steps or by the clock.
@@ -111,6 +112,7 @@ class Trainer:
         self.p_bar = self.prior.clone()
         self.averages = Averages(self.network, recipe.averaging)
         self.mixture: Mixture | None = None
+        self.in_groups = forms_groups(network, device)
         self.groups = groups_of(network, recipe, device, world.size)
         self._noise: Tensor | None = None
         self._team = Team(self.groups, self.threads, world)
@@ -132,7 +134,7 @@ class Trainer:
             "p_bar": self.p_bar,
             "averages": self.averages.state(),
             "mixture": dict(vars(self.mixture)) if self.mixture is not None else None,
-            "threads": None if self.groups > 1 or self.device.type != "cpu" else self.threads,
+            "threads": None if self.in_groups or self.device.type != "cpu" else self.threads,
         }
 
     def load(self, state: dict[str, Any]) -> None:

@@ -153,3 +153,12 @@ def test_a_library_that_does_need_what_is_hidden_gets_it(tmp_path: Path, monkeyp
     assert import_module("needy").wanted is import_module("wanted")
     for name in ("needy", "content", "wanted"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_library_is_imported_as_it_is_where_pandas_came_first() -> None:
+    """As in training: scikit-learn imports pandas, which imports pyarrow while it is half there itself."""
+    code = (
+        "import sys; from geoseg.cli import start; sys.meta_path.insert(0, start._Sparing()); import pandas, pyarrow;"
+        "assert pyarrow.array([1]).to_pandas().tolist() == [1]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

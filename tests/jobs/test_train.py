@@ -85,6 +85,15 @@ def trained(folder: Path, out: Path, statistics_images: int = 2000, **settings: 
     return dict(load_model(out).provenance)
 
 
+def test_the_number_of_threads_does_not_change_the_model(plain: Path, tmp_path: Path) -> None:
+    """Not even of patches so small that they form one group."""
+    models = []
+    for threads in (1, 3):
+        trained(plain, tmp_path / "m.safetensors", threads=threads, patch_size=128, overwrite=True)
+        models.append((tmp_path / "m.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
 @pytest.mark.parametrize("name", ["potsdam3", "potsdam6", "cocostuff3", "cocostuff15"])
 def test_a_protocol_is_trained_and_scored(
     name: RecipeName, tiles: Path, coco: Path, tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
