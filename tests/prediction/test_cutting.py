@@ -127,7 +127,7 @@ def test_what_is_read_of_a_block_is_less_than_the_block_with_its_halo(scene: Sce
     assert area.pixels < 0.8 * halo.pixels
 
 
-def test_law_7_colours_are_gone_once_they_are_packed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_are_gone_once_they_are_packed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[bool] = []
     arrays: list[weakref.ref[Any]] = []
     colour, run = Stages.colours, Lattice.run
