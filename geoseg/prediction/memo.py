@@ -57,10 +57,7 @@ class Halves:
         halves = field.view(np.uint16).reshape(*field.shape, 2)
         if halves[..., low].any() or not field.size:
             return field
-        # In memory of their own: they stay for many blocks, and would hold up gaps in the heap between what does not.
-        bits = np.frombuffer(mmap.mmap(-1, field.nbytes // 2, **_PRIVATE), np.uint16).reshape(field.shape)
-        bits[...] = halves[..., high]
-        return cls(bits)
+        return cls(_apart(halves[..., high]))
 
     @property
     def nbytes(self) -> int:
@@ -70,6 +67,18 @@ class Halves:
     def whole(self) -> Field:
         """Return the logits, float32 (h, w, K)."""
         return (self._bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _apart(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy in memory of its own.
+
+    What stays for many blocks would hold up gaps in the heap between arrays that do not, and more of them in each row.
+    """
+    if not array.size:
+        return array.copy()
+    copy: NDArray[Any] = np.frombuffer(mmap.mmap(-1, array.nbytes, **_PRIVATE), array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 Kept = TypeVar("Kept", bound="NDArray[Any] | Halves")
@@ -190,4 +199,4 @@ class ChoiceMemo(Memo[Window, NDArray[np.uint8]]):
             (Window(cells.rows, cols), Window(window.rows, beside)),
             (Window(rows, cells.cols), Window(below, around.cols)),
         ):
-            self.add(strip, np.ascontiguousarray(choices[strip.within(cells)]), needing)
+            self.add(strip, _apart(choices[strip.within(cells)]), needing)
