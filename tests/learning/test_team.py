@@ -114,8 +114,10 @@ def test_law_8_a_training_goes_on_with_another_number_of_threads(learn: Callable
 
 
 def test_resuming_with_another_number_of_torchs_own_threads_is_told(
-    learn: Callable[..., Trainer], caplog: pytest.LogCaptureFixture
+    learn: Callable[..., Trainer], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert learn(1, 2, 0).state()["threads"] is None
+    monkeypatch.setattr("geoseg.learning.trainer.forms_groups", lambda *_: False)  # as with another encoder
     state = learn(1, 1, 0).state()
     learn(1, 1, 0).load(state)
     assert not caplog.messages
