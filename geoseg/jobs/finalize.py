@@ -7,8 +7,6 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
 from geoseg.config import FinalizeConfig
 from geoseg.errors import GeosegError, IncompleteError, OutputError, WriteError, raise_together
 from geoseg.jobs.job import Job
@@ -18,7 +16,7 @@ from geoseg.location import Location
 from geoseg.runs.local import Receipt
 from geoseg.runs.run import Run
 from geoseg.runs.status import workers
-from geoseg.runs.stretches import Stretches
+from geoseg.runs.stretches import gaps, shown
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +106,13 @@ def _advising() -> Iterator[None]:
 def _incomplete(run: Run, place: Location, missing: bytearray) -> IncompleteError:
     """The error of a run that lacks blocks, whose byte of `missing` is 1."""
     found, count, total = workers(run.store), missing.count(1), len(missing)
-    names = str(Stretches.of(np.frombuffer(missing, np.bool_))).split(",")
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more stretches" if len(names) > _SHOWN else "")
+    names = list(shown(gaps((index for index, lacks in enumerate(missing) if not lacks), total)))
+    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more stretches" if len(names) > _SHOWN else "")
     if found:
         way_out = f"{found[0]} is at work there: finalize it when all are done"
     else:
         way_out = f"no process is at work there: geoseg work {place} computes them"
-    return IncompleteError(f"{place}: {count} of {total} blocks are missing ({shown}); {way_out}")
+    return IncompleteError(f"{place}: {count} of {total} blocks are missing ({listed}); {way_out}")
 
 
 class Finalizations:
