@@ -33,7 +33,6 @@ myst_dmath_double_inline = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 100
@@ -49,7 +48,7 @@ html_show_sourcelink = False
 html_sidebars = {"index": [], "faq": [], "cite": [], "changelog": [], "alternatives": []}
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo-dark.svg", "alt_text": "geoseg"},
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "icon_links": [
         {"name": "Source", "url": "https://github.com/geoseg/geoseg", "icon": "fa-brands fa-github"},
     ],
@@ -57,7 +56,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_nav_level": 2,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
     "pygments_light_style": "tango",

@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from geoseg.cli.main import geoseg
-from geoseg.cli.usage import group_of
+from geoseg.cli.usage import FEW, group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +46,12 @@ class CommandOptions(SphinxDirective):
         pieces = " ".join(command.collect_usage_pieces(context))
         section += nodes.literal_block(text=f"{words} {pieces}", language="text")
         groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in command.get_params(context):
+        parameters = command.get_params(context)
+        few = sum(isinstance(parameter, click.Option) for parameter in parameters) <= FEW
+        for parameter in parameters:
             record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
             if record:
-                groups.setdefault(group_of(command, parameter), []).append(record)
+                groups.setdefault("Options" if few else group_of(command, parameter), []).append(record)
         for heading, records in groups.items():
             section += nodes.rubric(text=heading)
             section += _table(records)
