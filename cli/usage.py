@@ -34,7 +34,7 @@ _GROUPS = {
 }  # fmt: skip
 """Heading -> names of its options. "command.option" takes an option of one command out of the group of its name."""
 
-_FEW = 6
+FEW = 6
 """Up to so many options stand in one list."""
 
 
@@ -49,7 +49,7 @@ class Command(click.Command):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 rows[group_of(self, parameter)].append(record)
-        if len(parameters) <= _FEW:
+        if len(parameters) <= FEW:
             rows = {"Options": [row for group in rows.values() for row in group]}
         for heading, records in rows.items():
             if records:

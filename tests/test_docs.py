@@ -8,16 +8,20 @@ from pathlib import Path
 import click
 import pytest
 from helpers.commandline import commands
+from helpers.snippets import pages
 
+import geoseg as public
 from geoseg.cli.main import geoseg
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = commands(geoseg)
-COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+COMMANDS = [ROOT / "docs" / "commands.md", *sorted((ROOT / "docs" / "commands").glob("*.md"))]
+"""What commands and options mean is written here by hand; their types and defaults the site takes from click."""
 
 
 def sections() -> dict[str, str]:
-    parts = re.split(r"^##+ geoseg ([a-z -]+)$", COMMANDS, flags=re.MULTILINE)
+    text = "".join(path.read_text() for path in COMMANDS)
+    parts = re.split(r"^#+ geoseg ([a-z -]+)$", text, flags=re.MULTILINE)
     return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -37,10 +41,36 @@ def test_every_option_is_documented_and_every_documented_option_exists(name: str
     assert documented <= known | {"-vv"}, "a word about an option that is not there"
 
 
-def test_relative_links_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings on a repository host, which are those of the site too."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        words = re.sub(r"\]\([^)]*\)", "", heading).lower()
+        anchor = re.sub(r"[^\w -]", "", words).strip().replace(" ", "-")
+        found.append(f"{anchor}-{found.count(anchor)}" if anchor in found else anchor)
+    return set(found)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text().split("currentmodule:: geoseg.jobs")[0]
+    errors = (ROOT / "docs" / "api.md").read_text().split("## Errors")[1]
+    named = set(re.findall(r"^\.\. auto\w+:: (\w+)$", page + errors, re.MULTILINE))
+    assert named == set(public.__all__) - {"__version__"}
+
+
+def test_the_citation_names_this_version() -> None:
+    for path in (ROOT / "CITATION.cff", ROOT / "docs" / "cite.md"):
+        assert re.findall(r"^ *version *[:=] *\{?([\d.]+)", path.read_text(), re.MULTILINE) == [public.__version__]
 
 
 def test_where_things_are() -> None:

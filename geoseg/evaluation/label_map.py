@@ -1,6 +1,6 @@
 """Label maps: which class each value, or colour, of a label raster stands for.
 
-docs/commands.md describes the file formats.
+docs/commands/evaluate.md describes the file formats.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def read_label_map(path: Path) -> LabelMap:
         return _label_map(entries)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
         message = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path}: is not a label map ({message}); docs/commands.md describes both formats") from error
+        raise InputError(
+            f"{path}: is not a label map ({message}); docs/commands/evaluate.md describes both formats"
+        ) from error
 
 
 def _json_entries(text: str) -> Iterator[_Entry]:

@@ -47,7 +47,7 @@ class Regression(NamedTuple):
 
 
 class Strength(NamedTuple):
-    """How much a number of references can decide; measured, see `docs/method.md`.
+    """How much a number of references can decide; measured, see `docs/learning-results.md`.
 
     Attributes:
         inverse_penalty: C of the loss: the sum of the negative log-likelihood and |W|^2 / (2 C).

@@ -85,7 +85,7 @@ def test_a_file_that_is_not_a_label_map_is_refused_in_one_line(
     message = str(raised.value)
     assert message.startswith(f"{path}: is not a label map (")
     assert words in message
-    assert "docs/commands.md" in message
+    assert "docs/commands/evaluate.md" in message
     assert "\n" not in message
 
 
