@@ -1,10 +1,11 @@
-"""What happens on Ctrl-C (SIGINT) and on SIGTERM.
+"""What happens on Ctrl-C (SIGINT) and on SIGTERM; on Windows also on Ctrl-Break, and when the console is closed.
 
 1. The signal raises KeyboardInterrupt in the main thread, as soon as that thread runs Python code. If it is inside a
    call of GDAL or torch, that call finishes first.
 2. `resumable` prints one line: what is kept, and the command that continues the work. On the way out, temporary files
    are removed and locks released; finished blocks and checkpoints stay.
-3. `main` exits with status 130 (SIGINT) or 143 (SIGTERM).
+3. `main` exits with status 130 (SIGINT) or 143 (SIGTERM, and SIGBREAK of Windows, which is what a program can send
+   there: SIGTERM ends the process at once).
 
 A library call may take minutes, and must not delay this. So a second thread, the watcher, is woken by the signal at the
 same moment, whatever the main thread is doing. If steps 1 to 3 take longer than `GRACE_SECONDS`, or if another signal
@@ -35,6 +36,8 @@ INTERRUPTED = 130
 """Exit status after SIGINT."""
 
 _EXIT_STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 143}
+if hasattr(signal, "SIGBREAK"):
+    _EXIT_STATUS[signal.SIGBREAK] = 143
 _NO_MORE_SIGNALS = b"\0"
 """Written to the watcher's pipe, which otherwise gets the number of each signal."""
 
@@ -79,7 +82,8 @@ class Interruption:
     def __enter__(self) -> Interruption:
         _state.received, _state.hint, _state.announced = signal.SIGINT, None, False
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
+        if hasattr(os, "set_blocking"):  # Windows has it for pipes from Python 3.12 on, and does without.
+            os.set_blocking(self._writer, False)
         self._handlers = {number: signal.getsignal(number) for number in _EXIT_STATUS}
         for number, handler in self._handlers.items():
             # A shell that starts a program in the background may have it ignore SIGINT; that stays so.

@@ -64,6 +64,8 @@ def open_missing() -> None:
                 _lead_nowhere(number)
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (open until the process ends)
+        elif mode == "w":
+            _escape_the_unknown(getattr(sys, name))
 
 
 @contextmanager
@@ -127,6 +129,15 @@ def flush() -> None:
             stream.flush()
         except (OSError, ValueError):
             _silence(stream)
+
+
+def _escape_the_unknown(stream: Any) -> None:
+    r"""Write characters that the stream's encoding lacks as \u escapes, instead of failing at them.
+
+    On Windows, pipes and files have the encoding of the system's language, and names of classes may be in any.
+    """
+    if getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _silence(stream: Any) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
 from geoseg.files.folders import names, remove_folder
-from geoseg.files.lock import process_lives
 from geoseg.files.own import create
 from geoseg.files.permissions import Permissions
 from geoseg.files.plain import plain_name
+from geoseg.files.system import process_lives, remove, replace, sync
 
 _MARKER = ".placing"
 """Name of an empty file in a staging folder. It exists while the staged files are moved to their places."""
@@ -48,12 +48,12 @@ def publishing(path: Path, own: bool = False, permissions: Permissions | None = 
     try:
         if os.path.lexists(temporary):
             # Left by an ended process of the same number, or planted.
-            temporary.unlink()
+            remove(temporary)
         yield temporary
         if not own and (permissions := permissions or Permissions.of(target)) is not None:
             permissions.apply(temporary)
         sync(temporary)
-        temporary.replace(target)
+        replace(temporary, target)
         sync(target.parent)
     except OSError as error:
         if isinstance(error, WriteError | OutputError):
@@ -165,15 +165,6 @@ def _own_temporary() -> str:
     return f".{socket.gethostname()}.{os.getpid()}.tmp"
 
 
-def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class Staging:
     """Files that appear together. A context manager.
 
@@ -242,7 +233,7 @@ class Staging:
             for path in stale:
                 if (permissions := Permissions.of(path)) is not None:
                     self._permissions[path] = permissions
-                path.unlink(missing_ok=True)
+                remove(path)
             for place, folder in self._folders.items():
                 for file in sorted(folder.iterdir(), key=lambda file: (file.name != self._target.name, file.name)):
                     # A temporary file that could not be removed is not an output.
@@ -296,7 +287,7 @@ def _place(file: Path, target: Path, permissions: Permissions | None) -> None:
         permissions = permissions or Permissions.of(real)
         if permissions is not None:
             permissions.apply(file)
-        file.replace(real)
+        replace(file, real)
         if real.parent != target.parent:
             sync(real.parent)
         return

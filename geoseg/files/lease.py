@@ -21,7 +21,8 @@ from typing import Any
 
 from geoseg.errors import GeosegError, LockedError, UnavailableError
 from geoseg.files.bucket import Bucket, Stat, beside
-from geoseg.files.lock import DEAD_SECONDS, Holder, process_lives
+from geoseg.files.lock import DEAD_SECONDS, Holder
+from geoseg.files.system import process_lives
 
 BEAT_SECONDS = 15.0
 """Time between two renewals; each is a request."""

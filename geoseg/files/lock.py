@@ -1,8 +1,8 @@
 """A lock file, which one process at a time holds, on this machine or on others that share the folder.
 
-If the file system has advisory locks (flock), the holder has one on the file; it ends with the process. Not every file
-system shares such locks between machines, so the file also names host and process, and the holder keeps updating its
-modification time. A holder on another machine counts as dead when this heartbeat stops.
+If the file system has advisory locks (flock; on Windows, a locked byte), the holder has one on the file; it ends with
+the process. Not every file system shares such locks between machines, so the file also names host and process, and the
+holder keeps updating its modification time. A holder on another machine counts as dead when this heartbeat stops.
 """
 
 from __future__ import annotations
@@ -15,16 +15,10 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from geoseg.errors import LockedError, WriteError
 from geoseg.files.own import check_owner, open_plain, probe, read_plain
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from geoseg.files.system import WINDOWS, process_lives, take_lock
 
 BEAT_SECONDS = 5.0
 """Time between two heartbeats."""
@@ -97,13 +91,11 @@ class Lock:
         self._lost = False
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         try:
-            os.truncate(self._file, 0)
+            os.ftruncate(self._file, 0)
             os.write(self._file, self._content)
             self._pulse.start()
         except (OSError, RuntimeError):
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            os.close(self._file)
+            self._give_up()
             raise
 
     def check(self) -> None:
@@ -116,9 +108,19 @@ class Lock:
         self._released.set()
         self._pulse.join()
         if self._is_held():
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-        os.close(self._file)
+            self._give_up()
+        else:
+            os.close(self._file)
+
+    def _give_up(self) -> None:
+        """Delete the file and close it, or the other way round where an open file cannot be deleted."""
+        if WINDOWS:
+            os.close(self._file)
+        # There, another process may have taken it in between, and has it open: then it stays.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        if not WINDOWS:
+            os.close(self._file)
 
     def _beat(self) -> None:
         while not self._released.wait(self._beat_seconds):
@@ -185,7 +187,7 @@ def _acquire(path: Path, output: Path | None) -> int:
             # Another process finished in between and removed the folder.
             continue
         try:
-            free = _flock(file)
+            free = take_lock(file)
             found = holder(path)
             # If the advisory lock is free, no process of this machine holds it.
             if free is False or (found is not None and found.alive and (free is None or found.running is None)):
@@ -197,19 +199,6 @@ def _acquire(path: Path, output: Path | None) -> int:
             raise
         os.close(file)
     raise LockedError(f"{name}: keeps changing hands; other processes work on the same output, try again later")
-
-
-def _flock(file: int) -> bool | None:
-    """Take the advisory lock; return whether it was free, None if the system has no advisory locks."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _locked(name: Path, found: Holder | None) -> LockedError:
@@ -236,17 +225,6 @@ def _running(host: str, process: int) -> bool | None:
     if host != socket.gethostname():
         return None
     return process_lives(process)
-
-
-def process_lives(process: int) -> bool:
-    """Return whether this machine has a process with that id."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
 
 
 def _now(folder: Path) -> float:

@@ -15,11 +15,12 @@ import threading
 from pathlib import Path
 
 from geoseg.errors import OutputError
+from geoseg.files.system import BINARY
 
 PROBE = ".clock."
 """How the names of probes begin; see `probe`."""
 
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | BINARY  # Windows has no O_NOFOLLOW.
 _MAX_BYTES = 16 << 20
 
 

@@ -1,4 +1,7 @@
-"""Who may read and write a file, to be passed on to the file that replaces it."""
+"""Who may read and write a file, to be passed on to the file that replaces it.
+
+On Windows, a new file inherits the rights of its folder, and the mode tells only whether it is write-protected.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from geoseg.files.system import WINDOWS
 
 _ACCESS_LIST = "system.posix_acl_access"
 
@@ -29,7 +34,9 @@ class Permissions:
 
     @classmethod
     def of(cls, path: Path) -> Permissions | None:
-        """Return the permissions of the file that `path` leads to; None if there is no such file."""
+        """Return the permissions of the file that `path` leads to; None if there is no such file, or on Windows."""
+        if WINDOWS:
+            return None
         try:
             status = path.stat()
         except OSError:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoseg.files.system import WINDOWS, link_folder
+
 _PARSED = re.compile(r"[!;?\x00-\x1f\x7f]|^//")
 
 
@@ -46,15 +48,19 @@ def plain_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _plain_folder(folder: Path) -> Iterator[Path]:
-    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        link = Path(f"/proc/self/fd/{descriptor}")
-        if link.is_dir():  # Linux. Unlike a link in a temporary folder, it is gone with the process.
-            yield link
-            return
-    finally:
-        os.close(descriptor)
+    if not WINDOWS:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            link = Path(f"/proc/self/fd/{descriptor}")
+            if link.is_dir():  # Linux. Unlike a link in a temporary folder, it is gone with the process.
+                yield link
+                return
+        finally:
+            os.close(descriptor)
     with tempfile.TemporaryDirectory(prefix="geoseg-") as temporary:
         other = Path(temporary) / "folder"
-        other.symlink_to(folder.resolve(), target_is_directory=True)
-        yield other
+        link_folder(other, folder.resolve())
+        try:
+            yield other
+        finally:
+            other.unlink()

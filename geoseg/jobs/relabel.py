@@ -104,10 +104,11 @@ class RelabelJob(BlockJob):
         self.found = find_map(path, self._record, None if begun is None else begun.get("taken"))
         self.outputs = self.found.outputs if out is None else relocated(self.found.outputs, out)
         self._in_place = out is None
+        self._inputs: ExitStack | None = None
+        self._check_outputs()
         with ExitStack() as stack:
             self._raster = stack.enter_context(ClassRaster(path, known=self.old))
             self.scene = self._raster.scene
-            self._check_outputs()
             self._confidence = None
             if self.found.outputs.confidence is not None:
                 self._confidence = stack.enter_context(self._open_confidence(self.found.outputs.confidence))
@@ -122,7 +123,8 @@ class RelabelJob(BlockJob):
 
     def close(self) -> None:
         """Close the rasters."""
-        self._inputs.close()
+        if self._inputs is not None:
+            self._inputs.close()
 
     @property
     def result(self) -> MapResult:
@@ -150,7 +152,7 @@ class RelabelJob(BlockJob):
             self.outputs.check(self.overwrite, [self.path, *self._record.files])
             return
         for path in self.main_outputs():
-            check_target(path, overwrite=True, inputs=())
+            check_target(path, overwrite=True, is_open=self._inputs is not None)
 
     def main_outputs(self) -> Iterable[Path]:
         outputs = self.outputs
@@ -199,7 +201,7 @@ class RelabelJob(BlockJob):
         wanted = _Wanted(self.min_area, self.found.sld, self.found.legend)
         files = MapFiles(
             wanted, name, self.scene, self.scene.extent, self.classes, self._provenance(), self.found.taken,
-            self.blocks, len(self.blocks), self.scene.extent,
+            self.blocks, len(self.blocks), self.scene.extent, release=self.close if self._in_place else None,
         )  # fmt: skip
         self._used = files.publish(run, self.outputs)
         if self.outputs.areas is not None and self._record.content.get("settings", {}).get("aoi_sha256"):

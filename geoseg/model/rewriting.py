@@ -53,3 +53,4 @@ def write_with_card(source: Path, card: Mapping[str, Any], out: Path) -> None:
             with temporary.open("wb") as target:
                 target.write(len(text).to_bytes(_LENGTH, "little") + text)
                 shutil.copyfileobj(file, target, 1 << 20)
+            file.close()  # `out` may be `source`, and Windows replaces no open file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +81,7 @@ class MapFiles:
         written: Number of blocks that make up the extent; those that follow lie around it.
         around: The extent with what lies around it.
         features: Features of the area of interest, on the pixels of the scene, for the table of areas.
+        release: Closes what the files replace, before they are put in place: Windows replaces no open file.
     """
 
     config: MapSettings
@@ -94,6 +95,7 @@ class MapFiles:
     written: int
     around: Window
     features: Sequence[Feature] = ()
+    release: Callable[[], None] | None = None
 
     def publish(self, run: Run, outputs: Outputs) -> tuple[LandClass, ...]:
         """Write all files, put them in place together, and discard the run unless `keep_run` is set.
@@ -108,6 +110,8 @@ class MapFiles:
         old = read_intact(outputs.record)
         with Staging(outputs.classes) as staging:
             used = self._write(run, outputs.relocated(staging.path))
+            if self.release is not None:
+                self.release()
             staging.commit(outputs.stale)
             new = self._write_record(outputs, staging)
             if not self.config.keep_run:

@@ -205,9 +205,9 @@ async def _shield() -> None:
 
     They inherit the mask of signals. This process ends them, once it has said what is kept.
     """
-    # Started later, it would take SIGINT off the mask.
-    multiprocessing.resource_tracker.ensure_running()
     if hasattr(signal, "pthread_sigmask"):
+        # Started later, it would take SIGINT off the mask.
+        multiprocessing.resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from geoseg.files.atomic import publish_bytes, remove_leftovers, sha256
 from geoseg.files.folders import names, remove_files, remove_folder
 from geoseg.files.lock import Holder, Lock, holder
 from geoseg.files.own import PROBE, check_owner, is_plain, read_plain
+from geoseg.files.system import WINDOWS
 
 LOCK, MANIFEST = "lock", "manifest.json"
 
@@ -106,7 +108,7 @@ class FolderStore:
     def lock(self) -> Lock:
         """Take the lock of the run."""
         try:
-            return Lock(self.path / LOCK)
+            return _RunLock(self.path / LOCK)
         except OutputError:
             raise
         except OSError as error:
@@ -138,7 +140,8 @@ class FolderStore:
 
     def discard(self) -> None:
         """Delete the folder with its content. A link and the folder that it leads to stay, empty."""
-        if self._is_link:
+        if self._is_link or WINDOWS:
+            # Windows renames no folder in which a file is open, such as the lock; with that, the folder goes.
             self.empty()
             return
         # Renamed first, so that another process finds no directory rather than half of one.
@@ -147,3 +150,13 @@ class FolderStore:
             renamed.unlink()
         self.path.rename(renamed)
         remove_folder(renamed)
+
+
+class _RunLock(Lock):
+    """The lock of a run; on Windows, the folder goes with it if nothing else is left in it."""
+
+    def release(self) -> None:
+        super().release()
+        if WINDOWS and not self.path.parent.is_symlink():
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from geoseg.errors import OutputError, WriteError, first_line
-from geoseg.files.atomic import publishing, sync
+from geoseg.files.atomic import publishing
 from geoseg.files.plain import plain_path
 from geoseg.files.record import source_date
+from geoseg.files.system import remove, replace, sync
 from geoseg.files.targets import check_space
 from geoseg.lazy import lazy
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
@@ -248,9 +249,9 @@ def _family(path: Path, temporary: Path) -> Iterator[None]:
             sync(path)
         for suffix in suffixes:
             if suffix in written:
-                _sidecar(temporary, suffix).replace(_sidecar(target, suffix))
+                replace(_sidecar(temporary, suffix), _sidecar(target, suffix))
             else:
-                _sidecar(target, suffix).unlink(missing_ok=True)
+                remove(_sidecar(target, suffix))
     finally:
         for suffix in suffixes:
             _sidecar(temporary, suffix).unlink(missing_ok=True)

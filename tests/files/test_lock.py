@@ -14,7 +14,8 @@ import pytest
 
 from geoseg.errors import LockedError
 from geoseg.files import lock as lockfile
-from geoseg.files.lock import DEAD_SECONDS, Lock, holder, process_lives
+from geoseg.files.lock import DEAD_SECONDS, Lock, holder
+from geoseg.files.system import process_lives
 
 HOLDING = """
 import os, signal, sys
@@ -98,7 +99,7 @@ def test_a_lock_that_names_nobody_is_free(path: Path, text: str) -> None:
 
 
 def test_where_there_are_no_advisory_locks_the_process_decides(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lockfile, "fcntl", None)
+    monkeypatch.setattr(lockfile, "take_lock", lambda file: None)
     lock = Lock(path)
     with pytest.raises(LockedError, match="is at work there"):
         Lock(path)
