@@ -94,7 +94,8 @@ def mlm_item(path: Path, model: Model, artifact: Artifact, source: Path) -> byte
         },
         "links": [],
         "assets": {
-            "model": _asset(artifact, path.parent, "The model", ("mlm:model",)),
+            # STAC has bands in properties only where an asset has them; MLM looks for them in properties.
+            "model": {**_asset(artifact, path.parent, "The model", ("mlm:model",)), "bands": _bands(model)},
             **({} if artifact.kind == "safetensors" else {
                 "source": _asset(
                     Artifact(source, "safetensors", str(model.sha256)), path.parent,

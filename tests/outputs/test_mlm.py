@@ -52,6 +52,7 @@ def test_the_item_is_by_the_letter(kind: str, tmp_path: Path, monkeypatch: pytes
     (entry,), (output,) = properties["mlm:input"], properties["mlm:output"]
     # Every band of the input is described.
     assert [band["name"] for band in properties["bands"]] == entry["bands"] == ["red", "green", "blue"]
+    assert item["assets"]["model"]["bands"] == properties["bands"]
     for structure in (entry["input"], output["result"]):
         assert set(structure) == {"shape", "dim_order", "data_type"}
         assert len(structure["shape"]) == len(structure["dim_order"])
@@ -99,6 +100,7 @@ def test_any_file_name_makes_a_name_as_the_extension_allows_it(stem: str, tmp_pa
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", name)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["onnx", "safetensors"])
 def test_the_library_of_the_extension_accepts_it(kind: str, tmp_path: Path) -> None:
     schema = pytest.importorskip("stac_model.schema", reason="package stac-model, of the extension, is not installed")
