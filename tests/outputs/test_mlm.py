@@ -106,11 +106,12 @@ def test_the_library_of_the_extension_accepts_it(kind: str, tmp_path: Path) -> N
     schema = pytest.importorskip("stac_model.schema", reason="package stac-model, of the extension, is not installed")
     assert "/mlm/v1." in schema.SCHEMA_URI
     properties = item_of(tmp_path, kind)[1]["properties"]
-    read = json.loads(schema.MLModelProperties.model_validate(properties).model_dump_json(by_alias=True))
-    for name in ("mlm:name", "mlm:tasks", "mlm:framework", "mlm:hyperparameters", "mlm:total_parameters", "file:size"):
-        assert read[name] == properties[name]
-    assert read["mlm:input"][0]["value_scaling"] == properties["mlm:input"][0]["value_scaling"]
-    assert read["mlm:output"][0]["classification:classes"] == properties["mlm:output"][0]["classification:classes"]
+    read = schema.MLModelProperties.model_validate(properties)
+    assert (read.name, read.framework) == (properties["mlm:name"], properties["mlm:framework"])
+    assert read.total_parameters == properties["mlm:total_parameters"]
+    assert read.file_size == properties["file:size"]
+    assert [(scaling.mean, scaling.stddev) for scaling in read.input[0].value_scaling] == [(120, 50)] * 3
+    assert [c.to_dict() for c in read.output[0].classes] == properties["mlm:output"][0]["classification:classes"]
     broken = {**properties, "mlm:input": [{**properties["mlm:input"][0], "value_scaling": [{"type": "z-score"}]}]}
     with pytest.raises(ValueError, match="mean"):
         schema.MLModelProperties.model_validate(broken)
