@@ -22,6 +22,7 @@ from .check import check
 from .classes import classes
 from .evaluate import evaluate
 from .exhaustion import exhaustion
+from .export import export
 from .finalize import finalize
 from .heap import share_one_heap
 from .info import info
@@ -131,6 +132,7 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
     geoseg superpixels SCENE --out s.gpkg    cut a scene into superpixels, as polygons or ids
     geoseg evaluate FILE --labels LABELS     score a model or a map against labels
     geoseg report CLASSES                    show a map and its classes in one HTML file
+    geoseg export MODEL --onnx model.onnx    write a model for Deepness in QGIS, and others
     geoseg plan SCENE --out classes.tif      divide a map among machines: then geoseg work, geoseg finalize
     geoseg info FILE                         describe a scene, a model or a map
     geoseg status RUN                        show the progress of an unfinished run
@@ -154,8 +156,8 @@ def geoseg(context: click.Context, verbose: int, quiet: bool, progress: Display,
 
 
 for command in (
-    train, predict, classes, teach, polygonize, change, superpixels, evaluate, report, plan, work, finalize, info,
-    status, check,
+    train, predict, classes, teach, polygonize, change, superpixels, evaluate, report, export, plan, work, finalize,
+    info, status, check,
 ):  # fmt: skip
     geoseg.add_command(command)
 

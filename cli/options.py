@@ -88,7 +88,18 @@ def _refuse_empty(value: Any, param: click.Parameter | None) -> None:
         raise kind(f"{name}: is empty; give a path")
 
 
-_OUTPUTS = ("--out", "--output", "--confidence", "--polygons", "--picture", "--areas", "--next", "--run")
+_OUTPUTS = (
+    "--out",
+    "--output",
+    "--confidence",
+    "--polygons",
+    "--picture",
+    "--areas",
+    "--next",
+    "--run",
+    "--onnx",
+    "--mlm",
+)
 
 PATH = PathType(path_type=Path)
 LOCATION = LocationType()

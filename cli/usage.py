@@ -20,7 +20,7 @@ _GROUPS = {
         "out", "confidence", "polygons", "areas", "min_area", "simplify", "polygonize.classes", "field", "sld",
         "legend", "stac", "datetime", "format", "tree", "picture",
         "title", "as_json", "json", "maps", "into", "name", "color", "sheet",
-        "suggest.classes", "apply_names", "apply_colors", "next", "suggestions",
+        "suggest.classes", "onnx", "mlm", "apply_names", "apply_colors", "next", "suggestions",
     ),
     "Tiling": ("tile_size", "overlap", "blend", "block_size"),
     "Device": ("device", "precision", "batch_size", "teach.workers"),

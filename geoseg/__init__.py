@@ -19,6 +19,7 @@ _HOMES = {
     "geoseg.api.learn": ("open_model", "train"),
     "geoseg.api.divide": ("finalize", "plan", "work"),
     "geoseg.api.make": ("change", "polygonize", "predict", "superpixels"),
+    "geoseg.api.exporting": ("export",),
     "geoseg.api.look": ("check", "evaluate", "info", "open_scene", "report"),
     "geoseg.api.naming": ("open_classes", "set_classes", "show_classes", "suggest_classes"),
     "geoseg.api.teaching": ("teach",),
@@ -34,13 +35,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Area", "BandError", "DivergedError", "GeosegError", "InputError", "InputMissingError", "LockedError",
     "OutputError", "Period", "Progress", "RunError", "SettingError", "UnavailableError", "WriteError", "__version__",
-    "change", "check", "evaluate", "finalize", "info", "open_classes", "open_model", "open_scene", "plan",
+    "change", "check", "evaluate", "export", "finalize", "info", "open_classes", "open_model", "open_scene", "plan",
     "polygonize", "predict", "report", "set_classes", "show_classes", "suggest_classes", "superpixels", "teach",
     "train", "work",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from geoseg.api.divide import finalize, plan, work
+    from geoseg.api.exporting import export
     from geoseg.api.learn import open_model, train
     from geoseg.api.look import check, evaluate, info, open_scene, report
     from geoseg.api.make import change, polygonize, predict, superpixels

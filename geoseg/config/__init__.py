@@ -21,6 +21,7 @@ from geoseg.config.classes import (
 from geoseg.config.common import Opening, Precision, opening_of
 from geoseg.config.engine import Computing, Engine
 from geoseg.config.evaluate import EvaluateConfig
+from geoseg.config.export import ExportConfig
 from geoseg.config.inspection import CheckConfig, InfoConfig, StatusConfig
 from geoseg.config.polygonize import PolygonFormat, PolygonizeConfig, PolygonizeRastersConfig
 from geoseg.config.predict import ROUNDS, Blend, Match, PredictConfig
@@ -42,6 +43,7 @@ __all__ = [
     "Engine",
     "EvaluateConfig",
     "ExportClassesConfig",
+    "ExportConfig",
     "FinalizeConfig",
     "ImportClassesConfig",
     "InfoConfig",

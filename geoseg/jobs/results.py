@@ -188,6 +188,24 @@ class ReportResult:
         return _legend(self.legend) + _table(self)
 
 
+@dataclass(frozen=True)
+class ExportResult:
+    """A model for other programs.
+
+    Attributes:
+        onnx: ONNX file; None if none was asked for.
+        mlm: STAC Item; None if none was asked for.
+        classes: The classes in the order of the outputs.
+    """
+
+    onnx: Path | None
+    mlm: Path | None
+    classes: tuple[LandClass, ...]
+
+    def _repr_html_(self) -> str:
+        return _legend(self.classes) + _table(self)
+
+
 def _image(path: Path) -> str:
     """The picture, embedded so that a notebook keeps it when it is copied elsewhere."""
     if not path.is_file():

@@ -29,12 +29,12 @@ def inference_copy(network: SegmentationNetwork, device: torch.device, precision
     It maps normalised images (B, bands, H, W) of type `precision` to logits (B, K, H / 4, W / 4) of that type. Batch
     normalisation is folded in float32 before weights are rounded to `precision`, so that nothing is rounded twice.
     """
-    folded = _fold(network)
+    folded = fold_norms(network)
     return folded.to(device=device, dtype=precision).to(memory_format=torch.channels_last).eval()
 
 
-def _fold(network: SegmentationNetwork) -> nn.Module:
-    """Merge batch normalisation into the convolutions before it, or return a plain copy if that alters the logits."""
+def fold_norms(network: SegmentationNetwork) -> nn.Module:
+    """Return a copy with batch normalisation merged into convolutions, or a plain one if that alters the logits."""
     original = copy.deepcopy(network).to("cpu").eval()
     image = torch.randn(1, network.spec.bands, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

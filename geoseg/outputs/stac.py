@@ -38,7 +38,7 @@ _EXTENSIONS = tuple(
 _LEVEL = "L4"
 """CEOS processing level: derived from measurements by a model."""
 
-_MULTIHASH_SHA256 = "1220"
+MULTIHASH_SHA256 = "1220"
 """Prefix of a SHA-256 as a multihash: the code of the hash function and the length, 32 bytes."""
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -131,7 +131,7 @@ def class_band(name: str, dtype: str, classes: Iterable[LandClass], sampling: st
         sampling: 'Area' or 'Point', what a pixel represents.
     """
     nodata = {"value": NODATA, "name": "nodata", "title": "nodata", "nodata": True}
-    return {**_band(name, dtype, sampling), "classification:classes": [nodata, *_classes(classes)]}
+    return {**_band(name, dtype, sampling), "classification:classes": [nodata, *class_entries(classes)]}
 
 
 def confidence_band(name: str, sampling: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _band(name: str, dtype: str, sampling: str) -> dict[str, Any]:
     return {"name": name, "data_type": dtype, "nodata": NODATA, "raster:sampling": sampling.lower()}
 
 
-def _classes(classes: Iterable[LandClass]) -> list[dict[str, Any]]:
+def class_entries(classes: Iterable[LandClass]) -> list[dict[str, Any]]:
     """Describe the classes; STAC's class names have only letters, digits and hyphens here, and are unique."""
     taken = {"nodata"}
     found = []
@@ -185,6 +185,6 @@ def _asset(asset: Asset, folder: Path) -> dict[str, Any]:
         "type": asset.media_type,
         "roles": list(asset.roles),
         "file:size": asset.path.stat().st_size,
-        "file:checksum": _MULTIHASH_SHA256 + asset.sha256,
+        "file:checksum": MULTIHASH_SHA256 + asset.sha256,
         **({"bands": [dict(band) for band in asset.bands]} if asset.bands else {}),
     }

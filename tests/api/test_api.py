@@ -25,6 +25,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import (
     Computing,
     EvaluateConfig,
+    ExportConfig,
     Opening,
     PolygonizeConfig,
     PredictConfig,
@@ -48,6 +49,7 @@ CONFIGS: dict[str, tuple[Any, set[str]]] = {
     "evaluate": (EvaluateConfig, {"json"}),
     "report": (ReportConfig, set()),
     "teach": (TeachConfig, {"json"}),
+    "export": (ExportConfig, set()),
 }
 """Function -> its settings, and those that are about the command line alone."""
 

@@ -41,6 +41,7 @@ from geoseg.cli.classes_edit import merge, order, set_class, split
 from geoseg.cli.classes_files import apply, edit_classes, export_classes, import_classes
 from geoseg.cli.classes_look import show_classes, suggest
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.export import export
 from geoseg.cli.finalize import finalize
 from geoseg.cli.info import info
 from geoseg.cli.main import geoseg as group
@@ -61,6 +62,7 @@ from geoseg.config import (
     EditClassesConfig,
     EvaluateConfig,
     ExportClassesConfig,
+    ExportConfig,
     FinalizeConfig,
     ImportClassesConfig,
     InfoConfig,
@@ -109,6 +111,7 @@ COMMANDS: list[tuple[click.Command, list[str], Any, dict[str, str]]] = [
     ),
     (evaluate, ["m.tif", "--labels", "l.tif"], EvaluateConfig(Path("m.tif"), Path("l.tif")), {"as_json": "json"}),
     (report, ["m.tif"], ReportConfig(Path("m.tif")), {}),
+    (export, ["m.safetensors", "--onnx", "m.onnx"], ExportConfig(Path("m.safetensors"), Path("m.onnx")), {}),
     (info, ["s.tif"], InfoConfig(Path("s.tif")), {"as_json": "json"}),
     (
         teach,
