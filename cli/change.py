@@ -36,7 +36,8 @@ from .usage import Command
 @click.option(
     "--polygons",
     type=PATH,
-    help="Also write the regions that changed as polygons: .gpkg, .fgb, .parquet, .geojson, .geojsonl or .shp.",
+    help="Also write the regions that changed as polygons: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .shp or "
+    ".pmtiles.",
 )
 @min_area_option
 @click.option(

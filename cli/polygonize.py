@@ -29,8 +29,8 @@ from .usage import Command
     "--out",
     type=PATH,
     required=True,
-    help="File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp; "
-    "or a folder.",
+    help="File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons, .shp or "
+    ".pmtiles (vector tiles); or a folder.",
 )
 @click.option(
     "--format",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--polygons",
     type=PATH,
-    help="Also write the regions as polygons: .gpkg, .fgb, .parquet, .geojson, .geojsonl or .shp.",
+    help="Also write the regions as polygons: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .shp or .pmtiles.",
 )
 @areas_option
 @min_area_option

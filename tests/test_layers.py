@@ -76,6 +76,7 @@ ROOMS = {
         "vector.description",
         "vector.features",
         "vector.readback",
+        "vector.tiles",
         "vector.writer",
     ),
     "pyarrow": (

@@ -219,7 +219,8 @@ def polygonize(
 
     Args:
         raster: Class raster of one band.
-        out: File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons or .shp.
+        out: File to write, in the format of its suffix: .gpkg, .fgb, .parquet, .geojson, .geojsonl, .geojsons, .shp or
+            .pmtiles.
         confidence: Raster on the same pixels; its mean is written for each polygon.
         areas: Also write a table of the areas of classes to this CSV file.
         min_area: Merge smaller regions into a neighbour: an `Area`, "50m2" or "12px".

@@ -19,6 +19,7 @@ from geoseg.errors import InputError, first_line
 from geoseg.files.plain import plain_path
 from geoseg.lazy import lazy
 from geoseg.vector.arrow import PARQUET
+from geoseg.vector.tiles import PIECE, PMTILES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(path: Path, driver: str, layer: str | None = None) -> Iterator[Rows]:
-    """Yield the rows of a polygon file in batches.
+    """Yield the rows of a polygon file in batches; of vector tiles, the pieces in those of the largest zoom.
 
     Args:
         path: The file.
@@ -68,10 +69,7 @@ def read_rows(path: Path, driver: str, layer: str | None = None) -> Iterator[Row
             with parquet.ParquetFile(path) as file:
                 yield from map(_rows, file.iter_batches(_BATCH_ROWS))
         else:
-            with (
-                plain_path(path) as plain,
-                pyogrio.open_arrow(plain, batch_size=_BATCH_ROWS, use_pyarrow=True) as (_, stream),
-            ):
+            with plain_path(path) as plain, _opened(plain, driver) as (_, stream):
                 yield from map(_rows, stream)
 
 
@@ -88,9 +86,18 @@ def stated_count(path: Path, driver: str, layer: str | None = None) -> int | Non
         if driver == PARQUET:
             with parquet.ParquetFile(path) as file:
                 return int(file.metadata.num_rows)
+        if driver == PMTILES:
+            return None
         with plain_path(path) as plain:
             count = int(pyogrio.read_info(plain)["features"])
         return count if count >= 0 else None
+
+
+def _opened(path: Path, driver: str) -> Any:
+    fields = None
+    if driver == PMTILES:
+        fields = [field for field in pyogrio.read_info(path)["fields"] if field != PIECE]
+    return pyogrio.open_arrow(path, columns=fields, batch_size=_BATCH_ROWS, use_pyarrow=True)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.checks.findings import FileFindings, Finding
 from geoseg.checks.polygon_rows import Rows, connect, read_rows, stated_count
 from geoseg.lazy import lazy
+from geoseg.vector.tiles import PMTILES, count_polygons
 
 if TYPE_CHECKING:
     import shapely
@@ -75,6 +76,8 @@ def summarise(path: Path, driver: str, layer: str | None = None) -> PolygonSumma
     summary = PolygonSummary(stated_count(path, driver, layer))
     for rows in read_rows(path, driver, layer):
         summary.add(rows)
+    if driver == PMTILES:
+        summary.count = count_polygons(path)
     return summary
 
 

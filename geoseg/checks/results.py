@@ -22,6 +22,7 @@ from geoseg.prediction.segmenter import SUPERPIXEL_LAYER
 from geoseg.raster.class_raster import ClassRaster
 from geoseg.raster.cog import read_provenance
 from geoseg.raster.guards import raster_driver, regular_file
+from geoseg.vector.globe import in_degrees
 from geoseg.vector.texts import held_text
 
 
@@ -148,7 +149,7 @@ class _Contents:
         if self.names:
             held = {value: held_text(name, driver) for value, name in self.names.items()}
             yield from check_names(findings, polygons, held)
-        if self.pixels is not None and not driver.startswith("GeoJSON"):
+        if self.pixels is not None and not in_degrees(driver):
             pixels, pixel_area = self.pixels
             left_out = self.record["settings"].get("polygons_without", ())
             kept = {value: count for value, count in pixels.items() if value not in left_out}

@@ -16,12 +16,12 @@ from geoseg.units import Area
 
 _RESERVED_FIELDS = (
     "fid", "class", "area_m2", "area_px", "planar_m2", "perimeter_m", "perimeter_px", "perim_m", "perim_px",
-    "confidence", "geometry", "geom", "ogc_fid",
+    "confidence", "geometry", "geom", "ogc_fid", "color", "polygon", "mvt_id",
 )  # fmt: skip
 """Names of the other columns, in any of the formats."""
 
 
-PolygonFormat = Literal["gpkg", "fgb", "parquet", "geojson", "geojsonl", "geojsons", "shp"]
+PolygonFormat = Literal["gpkg", "fgb", "parquet", "geojson", "geojsonl", "geojsons", "shp", "pmtiles"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,6 +212,7 @@ _ASSET_KINDS = {
     ".gpkg": ("application/geopackage+sqlite3", ("data",)),
     ".fgb": ("application/vnd.flatgeobuf", ("data",)),
     ".parquet": ("application/vnd.apache.parquet", ("data",)),
+    ".pmtiles": ("application/vnd.pmtiles", ("data",)),
     ".shp": ("application/vnd.shp", ("data",)),
     ".shx": ("application/vnd.shx", ("data",)),
     ".dbf": ("application/vnd.dbf", ("data",)),

@@ -20,7 +20,7 @@ VECTORS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
 
 POLYGONS = {
     **VECTORS, ".parquet": "Parquet", ".geojson": "GeoJSON", ".geojsonl": "GeoJSONSeq", ".geojsons": "GeoJSONSeq",
-    ".shp": "ESRI Shapefile",
+    ".shp": "ESRI Shapefile", ".pmtiles": "PMTiles",
 }  # fmt: skip
 """Suffix -> GDAL driver of the vector formats for the polygons of classes."""
 

@@ -26,10 +26,11 @@ from geoseg.outputs.styles import file_qml, vector_sld
 from geoseg.raster.class_raster import ClassRaster, Confidence
 from geoseg.units import Area
 from geoseg.vector.arrow import PARQUET, Categorical, Column, VectorSpec, record_batch
-from geoseg.vector.globe import wgs84
+from geoseg.vector.globe import in_degrees, wgs84
 from geoseg.vector.polygons import PolygonBatch, Polygonizer, measures
 from geoseg.vector.simplify import simplify
 from geoseg.vector.texts import held_text, shortened_message
+from geoseg.vector.tiles import NUMBER, PMTILES, zooms
 from geoseg.vector.wkb import Wkb
 from geoseg.vector.writer import GEOPACKAGE_GEOMETRY, Batch, LayerWriter, companions, writing_layer
 
@@ -96,8 +97,12 @@ class ClassLayer:
         self._sums: dict[int, tuple[int, int]] = {}
         self._styles: list[Path] = []
         driver = POLYGONS[out.suffix.lower()]
+        self._tiled = driver == PMTILES
+        if self._tiled:
+            # Maps in a browser have no other style.
+            self._texts["color"] = lambda value: raster.land_class(value).colour
         georeference = raster.scene.georeference
-        self._wgs84 = driver.startswith("GeoJSON") and georeference.wkt is not None
+        self._wgs84 = in_degrees(driver) and georeference.wkt is not None
         values = None if classes is None else classes + raster.offset
         noded = self._wgs84 or tolerance is not None
         self._work = Polygonizer(
@@ -106,6 +111,8 @@ class ClassLayer:
             full=1 if confidence is None else confidence.max_value,
         )  # fmt: skip
         self.striped = StripedPolygons(raster, min_area, values, confidence, noded, self._wgs84)
+        if tolerance is not None and self._tiled:
+            raise SettingError(f"{out}: vector tiles are coarser by zoom level already; leave out --simplify")
         if tolerance is not None and self._wgs84:
             raise SettingError(
                 f"{out}: GeoJSON cannot be simplified, as its coordinates are degrees; simplify to "
@@ -113,7 +120,8 @@ class ClassLayer:
             )
         columns = self._columns(driver == _SHAPEFILE, confidence is not None)
         wkt, epoch = (wgs84().to_wkt(), None) if self._wgs84 else (georeference.wkt, georeference.epoch)
-        self.spec = VectorSpec(driver, CLASS_LAYER, columns, wkt, epoch)
+        levels = zooms(georeference, raster.scene.shape) if self._tiled else None
+        self.spec = VectorSpec(driver, CLASS_LAYER, columns, wkt, epoch, levels)
 
     def write(self, path: Path | None = None, parts: Iterable[bytes] | None = None) -> Generator[RowsRead]:
         """Polygonize the raster, yield the progress, and publish the file.
@@ -214,6 +222,7 @@ class ClassLayer:
         }
 
     def _put(self, layer: LayerWriter, polygons: PolygonBatch, wkb: Wkb | None = None) -> None:
+        first = self.count + 1
         self.count += len(polygons)
         values, index = np.unique(polygons.values, return_inverse=True)
         sums = np.zeros((len(values), 2), np.int64)
@@ -221,11 +230,11 @@ class ClassLayer:
         for value, (pixels, weights) in zip(values.tolist(), sums.tolist(), strict=True):
             before = self._sums.get(value, (0, 0))
             self._sums[value] = before[0] + pixels, before[1] + weights
-        layer.put(partial(self._batch, polygons, wkb))
+        layer.put(partial(self._batch, polygons, first, wkb))
 
-    def _batch(self, polygons: PolygonBatch, wkb: Wkb | None) -> Batch:
-        """Return the rows for the file; `wkb` replaces their geometries."""
-        batch = record_batch(self.spec, self._values(polygons), *(wkb or polygons.wkb))
+    def _batch(self, polygons: PolygonBatch, first: int, wkb: Wkb | None) -> Batch:
+        """Return the rows for the file, numbered from `first`; `wkb` replaces their geometries."""
+        batch = record_batch(self.spec, self._values(polygons, first), *(wkb or polygons.wkb))
         return batch, polygons.bounds if self.spec.driver == PARQUET else None
 
     def _keep(self, kept: list[PolygonBatch], polygons: PolygonBatch) -> None:
@@ -251,6 +260,8 @@ class ClassLayer:
         }
         if confidence:
             names["confidence"] = "float64"
+        if self._tiled:
+            names[NUMBER] = "int64"
         if not short:
             return names
         if len(self._field) > _MAX_SHAPEFILE_NAME:
@@ -259,7 +270,7 @@ class ClassLayer:
             )
         return {_SHAPEFILE_NAMES.get(name, name): kind for name, kind in names.items()}
 
-    def _values(self, polygons: PolygonBatch) -> Mapping[str, Column]:
+    def _values(self, polygons: PolygonBatch, first: int) -> Mapping[str, Column]:
         ids = polygons.values - self._raster.offset
         unique, index = np.unique(ids, return_inverse=True)
         self._written_ids |= set(unique.tolist())
@@ -268,5 +279,7 @@ class ClassLayer:
             Categorical(index, [held_text(text(class_id), self.spec.driver) for class_id in unique.tolist()])
             for text in names
         ]
-        columns: list[Any] = [ids, *held, *polygons.measured, polygons.confidence]
-        return dict(zip(self.spec.columns, columns, strict=False))
+        confidence = [] if polygons.confidence is None else [polygons.confidence]
+        numbers = [np.arange(first, first + len(polygons))] if self._tiled else []
+        columns: list[Any] = [ids, *held, *polygons.measured, *confidence, *numbers]
+        return dict(zip(self.spec.columns, columns, strict=True))

@@ -26,6 +26,7 @@ else:
     parquet = lazy("pyarrow.parquet")
 
 from geoseg.vector.arrow_arrays import number_array, repeated_texts
+from geoseg.vector.tiles import Zooms
 
 GEOMETRY = "geometry"
 """Name of the geometry column in a record batch, and in every format that does not set its own."""
@@ -62,6 +63,7 @@ class VectorSpec:
         columns: column name -> numpy dtype, or "string"; the geometry is not among them.
         wkt: CRS as it was read from the raster; None without a CRS.
         epoch: coordinate epoch of a dynamic CRS, in decimal years, which is written if the format has a place for it.
+        zooms: zoom levels of vector tiles; None in other formats.
     """
 
     driver: str
@@ -69,6 +71,7 @@ class VectorSpec:
     columns: Mapping[str, str]
     wkt: str | None
     epoch: float | None = None
+    zooms: Zooms | None = None
 
     @property
     def schema(self) -> Any:

@@ -1,7 +1,8 @@
 """What becomes of a raster's CRS and coordinate epoch in a vector format, found out before any work.
 
 A Shapefile describes a CRS in ESRI's WKT, which has no words for some; GDAL writes FlatGeobuf with the code of the CRS
-that it takes it for; GeoJSON is in longitude and latitude; and few formats have a place for an epoch.
+that it takes it for; GeoJSON is in longitude and latitude, vector tiles in Web Mercator; and few formats have a place
+for an epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from geoseg.grid import Window
 from geoseg.lazy import lazy
 from geoseg.raster.georeference import Georeference, authority_code
 from geoseg.vector.arrow import GEOMETRY, PARQUET
-from geoseg.vector.globe import Globe
+from geoseg.vector.globe import Globe, in_degrees
+from geoseg.vector.tiles import PMTILES, check_driver, zooms
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,17 +59,8 @@ def check_format(out: Path, driver: str, name: object, georeference: Georeferenc
         InputError: The format cannot hold the polygons.
     """
     remarks = []
-    if driver.startswith("GeoJSON"):
-        if georeference.wkt is None:
-            raise InputError(
-                f"{name}: has no CRS, and readers of GeoJSON would take its pixel coordinates for longitude and "
-                f"latitude; give --assume-crs, or write {out.with_suffix('.gpkg').name} instead"
-            )
-        try:
-            Globe(georeference, shape).check()
-        except InputError as error:
-            raise InputError(f"{name}: {error}; write {out.with_suffix('.gpkg').name} instead") from error
-        remarks.append(f"{out}: coordinates are longitude and latitude (EPSG:4326), as GeoJSON requires")
+    if in_degrees(driver):
+        remarks.append(_check_degrees(out, driver, name, georeference, shape))
     elif georeference.wkt is not None and driver in _NAMES:
         _check_crs(out, driver, name, georeference, shape)
         if driver == "ESRI Shapefile" and pyproj.CRS.from_wkt(georeference.wkt).is_bound:
@@ -75,6 +68,31 @@ def check_format(out: Path, driver: str, name: object, georeference: Georeferenc
     if georeference.epoch is not None and not _keeps_epoch(driver, georeference):
         remarks.append(f"{out}: has no place for the coordinate epoch {georeference.epoch!r} of {name}")
     return remarks
+
+
+def _check_degrees(
+    out: Path, driver: str, name: object, georeference: Georeference, shape: tuple[int, int]
+) -> str:  # fmt: skip
+    """Refuse a raster without longitude and latitude for a format that needs them; return what the format does."""
+    if driver == PMTILES:
+        check_driver(out)
+    if georeference.wkt is None:
+        readers = "vector tiles" if driver == PMTILES else "readers of GeoJSON"
+        raise InputError(
+            f"{name}: has no CRS, and {readers} would take its pixel coordinates for longitude and latitude; give "
+            f"--assume-crs, or write {out.with_suffix('.gpkg').name} instead"
+        )
+    try:
+        Globe(georeference, shape).check()
+        levels = zooms(georeference, shape) if driver == PMTILES else None
+    except InputError as error:
+        raise InputError(f"{name}: {error}; write {out.with_suffix('.gpkg').name} instead") from error
+    if levels is None:
+        return f"{out}: coordinates are longitude and latitude (EPSG:4326), as GeoJSON requires"
+    return (
+        f"{out}: vector tiles in Web Mercator (EPSG:3857), zoom {levels.least} to {levels.most}: exact to an eighth of "
+        f"a pixel at zoom {levels.most}, coarser and without the smallest polygons below"
+    )
 
 
 def gdal_crs(driver: str, wkt: str | None, epoch: float | None) -> str | None:

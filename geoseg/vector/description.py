@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import InputError, first_line
 from geoseg.lazy import lazy
+from geoseg.vector.tiles import PIECE, count_polygons
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,7 @@ MARKS = {
     ".geojsonl": (b"{", "newline-delimited GeoJSON"),
     ".geojsons": (b"{", "newline-delimited GeoJSON"),
     ".shp": (b"\0\0\x27\x0a", "Shapefile"),
+    ".pmtiles": (b"PMTiles\3", "PMTiles"),
 }
 """Suffix -> how a file of the format begins, and the format's name."""
 
@@ -79,9 +81,10 @@ def _layer(path: Path) -> dict[str, Any]:
     return {
         "layer": ", ".join(names),
         "crs": info["crs"],
-        "rows": int(info["features"]),
+        # Tiles cut polygons into pieces.
+        "rows": count_polygons(path) if path.suffix.lower() == ".pmtiles" else int(info["features"]),
         "geometry": str(info["geometry_type"]),
-        "columns": [str(column) for column in info["fields"]],
+        "columns": [str(column) for column in info["fields"] if column != PIECE],
         "bounds": None if bounds is None else [float(value) for value in bounds],
     }
 

@@ -1,4 +1,4 @@
-"""Polygons of pixels in longitude and latitude, as GeoJSON has them (RFC 7946): cut at the antimeridian.
+"""Polygons of pixels in longitude and latitude, for GeoJSON (RFC 7946) and vector tiles: cut at the antimeridian.
 
 Edges that are straight in pixels are curves in longitude and latitude. They get so many more vertices that no edge
 departs from its curve by a tenth of a pixel; at fixed rows and columns, so that neighbours share them.
@@ -20,6 +20,7 @@ from geoseg.raster.ellipsoid import is_cylindrical
 from geoseg.raster.georeference import Georeference
 from geoseg.vector.antimeridian import cut_at_antimeridian
 from geoseg.vector.rings import Rings, densified
+from geoseg.vector.tiles import PMTILES
 from geoseg.vector.wkb import Wkb, encode_points
 
 if TYPE_CHECKING:
@@ -37,13 +38,18 @@ _MAX_DEPARTURE = 0.1
 """Pixels by which an edge may depart from its curve."""
 
 _MIN_OFFSET_METRES = 10.0
-_BEYOND = "reaches beyond what its CRS can place on the globe, so not all polygons have coordinates in GeoJSON"
-_POLE = "lies around a pole, so not all polygons have an outline in longitude and latitude, as GeoJSON needs"
+_BEYOND = "reaches beyond what its CRS can place on the globe, so not all polygons have longitude and latitude"
+_POLE = "lies around a pole, so not all polygons have an outline in longitude and latitude"
 
 
 def wgs84() -> pyproj.CRS:
     """Return the CRS of GeoJSON: longitude and latitude."""
     return pyproj.CRS.from_epsg(4326)
+
+
+def in_degrees(driver: str) -> bool:
+    """Return whether a vector format gets longitude and latitude; GDAL makes Web Mercator of these for tiles."""
+    return driver.startswith("GeoJSON") or driver == PMTILES
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Globe:
             self._check_around(positions, longitude, latitude)
         west, east = self._longitudes
         if east - west > 360 * (1 + 1 / max(self.shape)):
-            raise InputError("reaches around the globe more than once, which GeoJSON cannot show")
+            raise InputError("reaches around the globe more than once, which longitude and latitude cannot show")
 
     def encode(self, rings: Rings) -> Wkb:
         """Return the WKB of polygons; exteriors are counter-clockwise, holes clockwise.
@@ -269,4 +275,4 @@ class Globe:
 
 
 def _no_way() -> InputError:
-    return InputError("has a CRS that does not lead to longitude and latitude, in which GeoJSON is")
+    return InputError("has a CRS that does not lead to longitude and latitude")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from geoseg.errors import WriteError
+from geoseg.errors import OutputError, WriteError
 from geoseg.files.plain import plain_path
 from geoseg.kernels import compiled
 from geoseg.lazy import lazy
 from geoseg.vector.arrow import PARQUET, VectorSpec, read_geometries
+from geoseg.vector.tiles import PMTILES, count_polygons
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +66,8 @@ def _sum(octets: Any) -> int:
 def verify(path: Path, written: Path, spec: VectorSpec, checksum: Checksum) -> None:
     """Read a file back and compare it with what was written.
 
-    Formats that round or reproject coordinates are compared by the number of polygons only.
+    Formats that round or reproject coordinates are compared by the number of polygons only, vector tiles by those of
+    their largest zoom.
 
     Args:
         path: the output, for messages.
@@ -75,9 +77,24 @@ def verify(path: Path, written: Path, spec: VectorSpec, checksum: Checksum) -> N
 
     Raises:
         WriteError: they differ, or the spatial index is missing.
+        OutputError: there are polygons that vector tiles do not hold even at the largest zoom.
     """
+    if spec.driver == PMTILES:
+        _verify_tiles(path, written, checksum.polygons)
+        return
     with plain_path(written) as readable:
         _verify(path, readable, spec, checksum)
+
+
+def _verify_tiles(path: Path, written: Path, polygons: int) -> None:
+    found = count_polygons(written)
+    if found > polygons:
+        raise WriteError(f"{path}: reads back other polygons than were written; is the disk full or failing?")
+    if found < polygons:
+        raise OutputError(
+            f"{path}: {polygons - found} of {polygons} polygons do not fit into vector tiles, as too many are small; "
+            f"raise --min-area, or write {path.with_suffix('.gpkg').name} instead"
+        )
 
 
 def _verify(path: Path, written: Path, spec: VectorSpec, checksum: Checksum) -> None:

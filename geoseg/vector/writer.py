@@ -24,6 +24,7 @@ from geoseg.lazy import lazy
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
 from geoseg.vector.crs import gdal_crs
 from geoseg.vector.readback import Checksum, verify
+from geoseg.vector.tiles import tile_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +53,8 @@ GEOPACKAGE_GEOMETRY = "geom"
 """Name of the geometry column in a GeoPackage."""
 
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "GPKG": {"GEOMETRY_NAME": GEOPACKAGE_GEOMETRY},
+    # GDAL 3.11 and newer write version 1.4, of which QGIS 3.22 and ArcGIS warn that they may only know parts.
+    "GPKG": {"GEOMETRY_NAME": GEOPACKAGE_GEOMETRY, "VERSION": "1.2"},
     # Nine decimals of a degree are a tenth of a millimetre. GDAL's option RFC7946 would move what lies close to the
     # antimeridian onto it.
     "GeoJSON": {"COORDINATE_PRECISION": "9"},
@@ -105,7 +107,7 @@ def writing_layer(
 
     Raises:
         WriteError: the file system failed, or the file does not read back as it was written. An old file is intact.
-        OutputError: the geometries are too large for a Shapefile.
+        OutputError: the geometries are too large for a Shapefile, or too many for vector tiles.
     """
     try:
         with publishing(path) as temporary, _family(path, temporary), _configured(), _logged_warnings(path):
@@ -218,7 +220,7 @@ class LayerWriter:
             pyogrio.write_arrow(
                 reader, path, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,
                 geometry_type="Polygon", crs=gdal_crs(spec.driver, spec.wkt, spec.epoch),
-                **_OPTIONS.get(spec.driver, {}),
+                **_OPTIONS.get(spec.driver, {}), **(tile_options(self._path, spec.zooms) if spec.zooms else {}),
             )  # fmt: skip
 
 

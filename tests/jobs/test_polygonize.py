@@ -25,6 +25,7 @@ from helpers.rasters import TRANSFORM, UTM, make_raster
 from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
+from geoseg.classes import LandClass
 from geoseg.config import PolygonizeConfig
 from geoseg.errors import InputError, LockedError, OutputError, SettingError, WriteError
 from geoseg.files.atomic import sha256
@@ -66,6 +67,20 @@ def polygonized(raster: Path, out: Path, **settings: Any) -> geopandas.GeoDataFr
     return geopandas.read_parquet(out) if out.suffix == ".parquet" else geopandas.read_file(out)
 
 
+def assert_tiles_hold(frame: geopandas.GeoDataFrame, values: NDArray[Any]) -> None:
+    """The pieces of the polygons have their areas and colours, and lie where they do, within an eighth of a pixel."""
+    assert frame.crs == "EPSG:3857"
+    assert (frame["color"] == frame["class_id"].map(lambda value: LandClass.default(value).colour)).all()
+    whole = frame.dissolve("polygon", aggfunc="first").to_crs(UTM)
+    exact = rasterio_shapes(values, TRANSFORM)
+    assert len(whole) == len(exact)
+    assert sorted(whole["class_id"]) == [value for value, _ in exact]
+    for value in (1, 2, 3):
+        held = whole.geometry[whole["class_id"] == value].union_all()
+        expected = shapely.union_all(shapely.from_wkb([wkb for known, wkb in exact if known == value]))
+        assert shapely.hausdorff_distance(held, expected) < 0.5 / 8 * 2**0.5 + 1e-3
+
+
 def outlines(frame: geopandas.GeoDataFrame, field: str = "class_id") -> list[tuple[int, bytes]]:
     """(id, normalised WKB) of each feature, sorted."""
     return sorted(zip(frame[field].tolist(), frame.normalize().to_wkb(), strict=True))
@@ -78,9 +93,12 @@ def test_every_format(tmp_path: Path, classes_path: Path, suffix: str) -> None:
     assert frame["class_id"].dtype == np.int32
     assert (frame["class"] == "class " + frame["class_id"].astype(str)).all()
     counts = frame.groupby("class_id")["area_m2"].sum() / 0.25
-    assert counts.to_dict() == {value: (values == value).sum() for value in (1, 2, 3)}
+    if suffix != ".pmtiles":
+        assert counts.to_dict() == {value: (values == value).sum() for value in (1, 2, 3)}
     length = "perim_m" if suffix == ".shp" else "perimeter_m"
-    if "json" in suffix:
+    if suffix == ".pmtiles":
+        assert_tiles_hold(frame, values)
+    elif "json" in suffix:
         assert frame.crs == "EPSG:4326"
         assert shapely.is_ccw(shapely.get_exterior_ring(frame.geometry)).all()
         frame = frame.to_crs(UTM)
@@ -92,7 +110,7 @@ def test_every_format(tmp_path: Path, classes_path: Path, suffix: str) -> None:
         assert outlines(frame) == rasterio_shapes(values, TRANSFORM)
     assert frame.is_valid.all()
     record = json.loads((tmp_path / f"polygons{suffix}.geoseg.json").read_text())
-    assert record["polygons"] == len(frame)
+    assert record["polygons"] == (frame["polygon"].nunique() if suffix == ".pmtiles" else len(frame))
     assert {name: sha256(tmp_path / name) for name in record["files"]} == record["files"]
     assert (tmp_path / "polygons.qml").exists() == (suffix != ".gpkg")
     assert not list(tmp_path.glob(".*"))
@@ -108,6 +126,15 @@ def test_a_geopackage_shows_its_classes_by_itself(tmp_path: Path, classes_path: 
         assert 'attr="code"' in style
         assert file.execute("SELECT count(*) FROM rtree_classes_geom").fetchone()[0] > 0
     file.close()
+
+
+def test_a_geopackage_has_a_version_that_all_know(tmp_path: Path, classes_path: Path) -> None:
+    """GDAL before 3.7, thus QGIS 3.22, warns of every version above 1.3."""
+    polygonized(classes_path, tmp_path / "polygons.gpkg")
+    content = (tmp_path / "polygons.gpkg").read_bytes()
+    # application_id and user_version of the header of an SQLite database.
+    assert content[68:72] == b"GPKG"
+    assert int.from_bytes(content[60:64], "big") == 10200
 
 
 def test_geoparquet_says_where_it_lies(tmp_path: Path, classes_path: Path) -> None:
@@ -148,7 +175,7 @@ LACKS = {
 
 
 @pytest.mark.parametrize("name", sorted(LACKS))
-def test_what_geojson_cannot_hold(
+def test_what_geojson_and_tiles_cannot_hold(
     tmp_path: Path, name: str, scene_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Is refused before any work, by both commands, and other formats take it."""
@@ -157,7 +184,7 @@ def test_what_geojson_cannot_hold(
     with rasterio.open(scene_path) as file:
         scene = make_raster(tmp_path / "scene.tif", file.read(), crs=crs, transform=transform)
     with untouched(tmp_path):
-        for suffix in (".geojson", ".geojsonl", ".geojsons"):
+        for suffix in (".geojson", ".geojsonl", ".geojsons", ".pmtiles"):
             out = tmp_path / f"polygons{suffix}"
             assert_refused(geoseg(capsys, "-q", "polygonize", raster, "-o", out), 65, word, "polygons.gpkg")
         common = ("-q", "predict", scene, "-m", model_path, "-o", tmp_path / "map.tif")
@@ -357,13 +384,16 @@ def test_simplification_has_a_limit(tmp_path: Path, classes_path: Path) -> None:
         list(job.run())
     with untouched(tmp_path), pytest.raises(SettingError, match=r"polygons.gpkg"):
         polygonized(classes_path, tmp_path / "polygons.geojson", simplify=1.0)
+    with untouched(tmp_path), pytest.raises(SettingError, match="leave out --simplify"):
+        polygonized(classes_path, tmp_path / "polygons.pmtiles", simplify=1.0)
 
 
 def test_nothing_to_write_is_a_layer_without_features(tmp_path: Path) -> None:
     raster = make_raster(tmp_path / "classes.tif", np.zeros((1, 20, 30), np.uint8), nodata=0)
     for suffix in sorted(POLYGONS):
         out = tmp_path / f"polygons{suffix}"
-        if suffix.startswith(".geojson") and suffix != ".geojson":
+        if suffix in (".geojsonl", ".geojsons", ".pmtiles"):
+            # GDAL does not open what has no feature.
             continue
         assert len(polygonized(raster, out, overwrite=True, simplify=None)) == 0
     assert len(polygonized(raster, tmp_path / "simple.gpkg", simplify=1.0)) == 0
@@ -432,6 +462,7 @@ def test_a_failure_leaves_the_old_file_intact(
                     polygonized(classes_path, out, overwrite=True)
         monkeypatch.setattr("geoseg.vector.readback.pyogrio.read_info", lambda *_, **__: {"features": 3})
         monkeypatch.setattr("geoseg.vector.readback._geometries", lambda *_: iter(()))
+        monkeypatch.setattr("geoseg.vector.readback.count_polygons", lambda *_: 1 << 40)
         with pytest.raises(WriteError, match="disk full"):
             polygonized(classes_path, out, overwrite=True)
 

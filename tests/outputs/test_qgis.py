@@ -77,6 +77,8 @@ def look(folder: Path, *files: Path) -> Look:
         [python, script, pictures, *files], env=env, capture_output=True, text=True, timeout=240, check=False
     )
     assert found.returncode == 0, found.stderr
+    warned = [line for line in found.stderr.splitlines() if "Warning" in line]
+    assert not warned, warned
     return Look(json.loads(found.stdout.splitlines()[-1]), pictures)
 
 
