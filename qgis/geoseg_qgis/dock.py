@@ -13,13 +13,14 @@ from typing import Any
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsColorDialog, QgsMapToolEmitPoint
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QColor, QCursor, QPixmap
 from qgis.PyQt.QtWidgets import QDockWidget, QMenu, QMessageBox
 
 from .dock_choice import MapChoice, forget_draft
-from .dock_classes import Naming, NamingError, classes_of
+from .dock_classes import LandClass, Naming, NamingError, classes_of
 from .dock_layers import draw, extent_on, maps_of_project, path_of, value_at
-from .dock_map import History, find_scene, read_map
+from .dock_map import History, find_scene, read_map, same_classes
 from .dock_table import ClassModel, swatch
 from .dock_teach import TeachPage
 from .dock_view import NamingView, ask_file, fill, quietly
@@ -183,15 +184,21 @@ class NamingDock(QDockWidget):
             picture = QPixmap(str(sheet))
             folder.cleanup()
             if self.map.record is record and not result.cancelled:
-                self.naming.learn(classes_of(result.json()))
-                self._sheet = picture
-                chosen = self.table.ids()
-                self.classes.refresh()
-                self.table.choose(chosen)
-                self._chosen()
+                self._learn(classes_of(result.json()), picture)
 
         arguments = ["classes", "show", *self.map.files, *scene, "--json"]
         self.work.run(f"Looking at the classes of {self.map.name}", arguments, done)
+
+    def _learn(self, classes: Sequence[LandClass], sheet: QPixmap) -> None:
+        if self.table.is_editing:  # what is being typed would be lost
+            QTimer.singleShot(300, lambda: self._learn(classes, sheet))
+            return
+        if same_classes(classes, self.naming.classes):
+            self.naming.learn(classes)
+            self._sheet, chosen = sheet, self.table.ids()
+            self.classes.refresh()
+            self.table.choose(chosen)
+            self._chosen()
 
     # Edits.
 
@@ -226,11 +233,11 @@ class NamingDock(QDockWidget):
             groups = [(g["ids"], g["into"]) for g in result.json()["groups"] if len(g["ids"]) > 1]
             if self.map.record is record:
                 self.edit("merge_groups", groups)
-                self.tell(f"{len(groups)} groups of like classes are merged, not applied yet: take out what differs")
+                merged = f"{len(groups)} groups of like classes are merged, not applied yet: take out what differs"
+                self.tell(merged if groups else "No classes are alike enough to merge them")
 
-        self.work.run(
-            "Looking for classes that are alike", ["classes", "suggest", *self.map.files, *scene, "--json"], done
-        )
+        arguments = ["classes", "suggest", *self.map.files, *scene, "--json"]
+        self.work.run("Looking for classes that are alike", arguments, done)
 
     def _edited(self) -> None:
         if self.map.record is not None:
@@ -258,7 +265,7 @@ class NamingDock(QDockWidget):
         if answer in (button.Discard, button.Save):
             layer.loadDefaultStyle()
             layer.triggerRepaint()
-        return answer != button.Cancel
+        return bool(answer != button.Cancel)
 
     def closeEvent(self, event: Any) -> None:
         """Ask before the dock is closed."""
@@ -286,11 +293,11 @@ class NamingDock(QDockWidget):
 
     def take_classes_of_model(self) -> None:
         """Give the map the classes that its model has by now."""
-        model, raster = str(self.map.model), str(self.map.record.raster)
-        self._write(["classes", "apply", model, raster], f"Applying {self.map.model.name}")
+        model, raster = str(self.map.model), str(self.map.there.raster)
+        self._write(["classes", "apply", model, raster], f"Applying the classes of {Path(model).name}")
 
     def _write(self, arguments: Sequence[str], title: str, folder: Any = None) -> None:
-        record, model = self.map.record, self.map.model
+        record, model = self.map.there, self.map.model
 
         def done(result: Any) -> None:
             self._writing = False
@@ -303,6 +310,7 @@ class NamingDock(QDockWidget):
             forget_draft(record)
             if self.map.record is record:
                 self.load()
+            self.refill()
             self.tell(f"Applied to {record.raster.name}" + (f" and {model.name}" if model else ""))
 
         self.work.cancel()
@@ -316,7 +324,7 @@ class NamingDock(QDockWidget):
     def go_back(self, *_: bool) -> None:
         """Bring back the map and its model as they were before the last Apply."""
         try:
-            go_back(self.map.record)
+            go_back(self.map.there)
             told = (f"{self.map.name} is as it was before", False)
         except NamingError as error:
             told = (str(error), True)

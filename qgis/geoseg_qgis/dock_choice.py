@@ -35,6 +35,13 @@ class MapChoice:
         return QgsProject.instance().mapLayer(self.layer_id)
 
     @property
+    def there(self) -> MapRecord:
+        """The record, where there is one."""
+        if self.record is None:
+            raise NamingError("there is no map")
+        return self.record
+
+    @property
     def name(self) -> str:
         """The file name of the map."""
         return self.record.raster.name if self.record else ""
@@ -74,22 +81,22 @@ class MapChoice:
 
     def compare(self) -> None:
         """Find out whether the model has other classes."""
-        both = self.record is not None and self.model is not None
-        self.differs = both and not same_classes(read_model(self.model)[0], self.record.classes)
+        record, model = self.record, self.model
+        self.differs = bool(record and model and not same_classes(read_model(model)[0], record.classes))
 
     def changed_on_disk(self) -> bool:
         """Whether another program has changed the classes of the map since they were read."""
-        record = self.record
+        record = self.there
         # A change that was interrupted has taken the record away; the next change goes on from there.
         return record.path.exists() and not same_classes(read_map(record.raster).classes, record.classes)
 
     def kept(self, name: str) -> str:
         """Return what QGIS's settings keep for this map; empty if nothing."""
-        return str(QgsSettings().value(_key(name, self.record), "") or "")
+        return str(QgsSettings().value(_key(name, self.there), "") or "")
 
     def keep(self, name: str, text: str) -> None:
         """Keep something for this map."""
-        QgsSettings().setValue(_key(name, self.record), text)
+        QgsSettings().setValue(_key(name, self.there), text)
 
 
 def forget_draft(record: MapRecord) -> None:

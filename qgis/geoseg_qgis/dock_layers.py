@@ -9,6 +9,7 @@ from typing import Any
 
 from qgis.core import (
     QgsCoordinateTransform,
+    QgsCsException,
     QgsDataProvider,
     QgsFeature,
     QgsField,
@@ -54,7 +55,10 @@ def maps_of_project() -> dict[str, MapRecord]:
 
 def value_at(layer: QgsRasterLayer, point: QgsPointXY, crs: Any) -> int | None:
     """Return the class at a point in a CRS; None where there is none."""
-    place = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
+    try:
+        place = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
+    except QgsCsException:  # a place that the CRS of the map does not have
+        return None
     value, found = layer.dataProvider().sample(place, 1)
     return (int(value) or None) if found and value == value else None
 

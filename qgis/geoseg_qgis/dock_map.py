@@ -150,7 +150,7 @@ class History:
             raise NamingError(
                 f"{step}: the present state cannot be kept there ({error.strerror}); nothing is changed"
             ) from None
-        for old in steps[: len(steps) + 1 - _STEPS]:
+        for old in steps[: max(0, len(steps) + 1 - _STEPS)]:
             shutil.rmtree(old, ignore_errors=True)
         return step
 

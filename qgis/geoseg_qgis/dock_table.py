@@ -198,6 +198,11 @@ class ClassTable(QTableView):
         self.doubleClicked.connect(self._ask)
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit())
 
+    @property
+    def is_editing(self) -> bool:
+        """Whether a name is being typed."""
+        return bool(self.state() == QAbstractItemView.State.EditingState)
+
     def ids(self) -> list[int]:
         """Return the ids of the selected classes."""
         return [self.classes.rows[index.row()].entry.id for index in self.selectionModel().selectedRows()]

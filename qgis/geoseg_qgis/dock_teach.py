@@ -90,7 +90,7 @@ class TeachPage(QWidget):
             lambda url: self.place_wanted.emit(tuple(map(float, url.toString().split(","))))
         )
         self.teach_button.clicked.connect(self.teach)
-        self.map_button.clicked.connect(lambda: self._map_scene(self._dock.scene(), self.model.filePath()))
+        self.map_button.clicked.connect(self._ask_map)
         self.fill()
 
     def fill(self) -> None:
@@ -160,6 +160,10 @@ class TeachPage(QWidget):
         self._dock.tell(
             f"Taught: {Path(report['model']).name}. Fill in the layer 'where to click next', or map the scene."
         )
+
+    def _ask_map(self, *_: bool) -> None:
+        if self._map_scene is not None:
+            self._map_scene(self._dock.scene(), self.model.filePath())
 
     def _layer_changed(self, *_: int) -> None:
         layer = self.layer()

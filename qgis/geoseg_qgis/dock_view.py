@@ -49,7 +49,7 @@ _WIDE = 62
 _ACTIONS = (
     ("pick", "/mActionIdentify.svg", "Pick", "Click classes on the map to choose them", ""),
     ("only", "/mActionShowSelectedLayers.svg", "Only", "Show only the chosen classes on the map; others are pale", ""),
-    ("merge", "/mActionMergeFeatures.svg", "Merge", "Merge the chosen classes into one of them", "Ctrl+M"),
+    ("merge", "/mActionMergeFeatures.svg", "Merge", "Merge the chosen classes into one of them", ""),
     ("out", "/mActionSplitFeatures.svg", "Take out", "Let classes that are merged be classes again", ""),
     ("colour", "/mIconColorBox.svg", "Colour", "Give the chosen classes another colour", ""),
     ("guess", "/mActionLabeling.svg", "Guesses", "Call all classes without a name by their guesses: 'water?'", ""),

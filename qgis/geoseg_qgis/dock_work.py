@@ -9,10 +9,11 @@ from typing import Any
 from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .dock_classes import NamingError
 from .dock_layers import release, reopen, showing
 from .dock_map import History, MapRecord
-from .runner import GeosegError
+from .runner import GeosegError, Result
+
+Done = Callable[[Result], None]
 
 
 class Work(QObject):
@@ -46,7 +47,7 @@ class Work(QObject):
         for task in list(self._tasks.values()):
             task.cancel()
 
-    def run(self, title: str, arguments: Sequence[str], done: Callable[[Any], None]) -> None:
+    def run(self, title: str, arguments: Sequence[str], done: Done) -> None:
         """Run a command.
 
         Args:
@@ -61,15 +62,16 @@ class Work(QObject):
                 arguments, on_progress=lambda p: task.setProgress(100 * p.fraction), cancelled=task.isCanceled
             )
 
-        def finished(error: Exception | None, result: Any = None) -> None:
+        def finished(error: Exception | None, result: Result | None = None) -> None:
             del self._tasks[number]
             self.changed.emit("")
+            if result is None:  # it could not be started, or was cancelled before
+                result = Result(status=1, error=str(error), cancelled=not isinstance(error, GeosegError))
             try:
-                if error is not None:
-                    raise error
                 done(result)
-            except (GeosegError, NamingError) as told:
-                self.failed.emit(str(told))
+            except Exception as told:  # QGIS would drop it without a word
+                if not result.cancelled or result.kept:
+                    self.failed.emit(str(told) or repr(told))
 
         task = QgsTask.fromFunction(f"geoseg: {title}", work, on_finished=finished)
         task.progressChanged.connect(self.progressed.emit)
@@ -78,7 +80,12 @@ class Work(QObject):
         QgsApplication.taskManager().addTask(task)
 
     def change(
-        self, record: MapRecord, model: Path | None, title: str, arguments: Sequence[str], done: Callable[[Any], None]
+        self,
+        record: MapRecord,
+        model: Path | None,
+        title: str,
+        arguments: Sequence[str],
+        done: Done,
     ) -> None:
         """Run a command that changes a map and its model: what was before is kept, and layers show what is then.
 
@@ -93,10 +100,12 @@ class Work(QObject):
         history, shown = History(record.raster), showing(record.files)
         step = history.keep([*([model] if model else []), *record.files])
 
-        def finished(result: Any) -> None:
-            history.close(step)
-            reopen(shown)
-            done(result)
+        def finished(result: Result) -> None:
+            try:
+                history.close(step)
+            finally:
+                reopen(shown)
+                done(result)
 
         release(shown)
         self.run(title, arguments, finished)
