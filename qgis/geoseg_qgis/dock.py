@@ -48,7 +48,7 @@ class NamingDock(QDockWidget):
         self.setObjectName("geoseg_naming")
         self.iface, self.canvas, self._settings = iface, iface.mapCanvas(), settings
         self.map = MapChoice()
-        self._told, self._sheet, self._writing = "", QPixmap(), False
+        self._told, self._sheet, self._writing, self._stale = "", QPixmap(), False, False
         self.work, self.classes = Work(geoseg, self), ClassModel(self)
         self.view = NamingView(self.classes)
         self.table = self.view.table
@@ -84,6 +84,7 @@ class NamingDock(QDockWidget):
         self.work.changed.connect(self._running)
         self.work.progressed.connect(lambda share: view.progress.setValue(int(share)))
         self.work.failed.connect(lambda text: self.tell(text, True))
+        self.visibilityChanged.connect(lambda shown: self.look() if shown and self._stale else None)
         self._tool.canvasClicked.connect(lambda point, _: self.pick(point))
         for name, slot in {
             "pick": lambda: self.canvas.setMapTool(self._tool), "only": self.redraw, "merge": self._ask_merge,
@@ -174,8 +175,9 @@ class NamingDock(QDockWidget):
 
     def look(self, *_: int) -> None:
         """Ask geoseg how large the classes are and what they look like, in the background."""
-        if self.map.record is None:
-            return
+        self._stale = self.map.record is not None and not self.isVisible()
+        if self.map.record is None or self._stale:
+            return  # nothing runs for a dock that nobody sees
         record, folder = self.map.record, tempfile.TemporaryDirectory(prefix="geoseg-")
         sheet = Path(folder.name) / "sheet.png"
         scene = ["--scene", self.scene(), "--sheet", str(sheet)] if self.scene() else []

@@ -16,6 +16,17 @@ from .runner import GeosegError, Result
 Done = Callable[[Result], None]
 
 
+class _Absent:
+    """Stands for a geoseg that was not found."""
+
+    def __init__(self, error: GeosegError) -> None:
+        self._error = error
+
+    def run(self, *_: Any, **__: Any) -> Any:
+        """Raise why."""
+        raise self._error
+
+
 class Work(QObject):
     """The running commands.
 
@@ -57,8 +68,13 @@ class Work(QObject):
         """
         number = max(self._tasks, default=0) + 1
 
+        try:
+            program = self._geoseg()  # here, as it reads QGIS's settings
+        except GeosegError as error:
+            program = _Absent(error)
+
         def work(task: Any) -> Any:
-            return self._geoseg().run(
+            return program.run(
                 arguments, on_progress=lambda p: task.setProgress(100 * p.fraction), cancelled=task.isCanceled
             )
 

@@ -20,6 +20,7 @@ class GeosegPlugin:
         self.iface = iface
         self.provider: GeosegProvider | None = None
         self.actions: list[Any] = []
+        self.dock: Any = None
 
     def initProcessing(self) -> None:
         """Register the algorithms; `qgis_process` calls this alone."""
@@ -34,19 +35,46 @@ class GeosegPlugin:
 
         from .algorithms.base import ICON
 
-        action = QAction(QIcon(ICON), "Settings…", self.iface.mainWindow())
-        action.triggered.connect(self.show_settings)
-        self.iface.addPluginToMenu("geoseg", action)
-        self.actions.append(action)
+        for text, slot in (("Name classes", self.show_dock), ("Settings…", self.show_settings)):
+            action = QAction(QIcon(ICON), text, self.iface.mainWindow())
+            action.triggered.connect(slot)
+            self.iface.addPluginToMenu("geoseg", action)
+            self.actions.append(action)
+        self.iface.addToolBarIcon(self.actions[0])
 
     def unload(self) -> None:
         """Take everything off again."""
         for action in self.actions:
             self.iface.removePluginMenu("geoseg", action)
+            self.iface.removeToolBarIcon(action)
         self.actions.clear()
+        if self.dock is not None:
+            self.dock.unload()
+            self.iface.removeDockWidget(self.dock)
+            self.dock.deleteLater()
+            self.dock = None
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None
+
+    def show_dock(self, *_: bool) -> None:
+        """Show the dock in which classes are named, which is made when it is wanted first."""
+        if self.dock is None:
+            from qgis.PyQt.QtCore import Qt
+
+            from .dock import NamingDock
+            from .settings import geoseg
+
+            self.dock = NamingDock(self.iface, geoseg, self.show_settings, self.map_scene)
+            self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        self.dock.show()
+        self.dock.raise_()
+
+    def map_scene(self, scene: str, model: str) -> None:
+        """Open the algorithm that maps a scene."""
+        import processing
+
+        processing.execAlgorithmDialog("geoseg:predict", {"SCENE": scene, "MODEL": model})
 
     def show_settings(self) -> None:
         """Open the dialog of settings."""

@@ -62,6 +62,20 @@ class Iface:
     def trigger(self):
         self.clicking = True
 
+    def addDockWidget(self, area, dock):  # noqa: N802
+        self.window.addDockWidget(area, dock)
+
+    def removeDockWidget(self, dock):  # noqa: N802
+        self.window.removeDockWidget(dock)
+
+    def addPluginToMenu(self, menu, action):  # noqa: N802
+        self.actions = [*getattr(self, "actions", []), action]
+
+    addToolBarIcon = removeToolBarIcon = lambda self, action: None  # noqa: N815
+
+    def removePluginMenu(self, menu, action):  # noqa: N802
+        self.actions.remove(action)
+
 
 class Trial:
     """A dock on a map."""
@@ -420,6 +434,35 @@ def teaching():
     assert page.layer() == made
     assert page.field.currentField() == "class"
     trial.end()
+
+
+def plugin():
+    """The plugin shows the dock, which runs nothing while nobody sees it, and takes it away again."""
+    from geoseg_qgis.plugin import GeosegPlugin
+
+    iface = Iface()
+    iface.window.show()
+    loaded = GeosegPlugin(iface)
+    loaded.initGui()
+    assert loaded.dock is None
+    next(action for action in iface.actions if action.text() == "Name classes").trigger()
+    dock = loaded.dock
+    assert dock.isVisible()
+    dock.hide()
+    dock.open_map(FOLDER / "map.tif")
+    assert not dock.work.running
+    assert len(dock.naming.classes) == 5
+    QgsSettings().setValue("geoseg/environment", sys.argv[2])
+    dock.show()
+    end = time.monotonic() + SECONDS
+    while dock.naming.classes[0].share is None and time.monotonic() < end:
+        QCoreApplication.processEvents()
+        time.sleep(0.02)
+    assert dock.naming.classes[0].share is not None, [item.text() for item in iface.bar.items()]
+    loaded.unload()
+    assert not iface.actions
+    assert loaded.dock is None
+    QgsProject.instance().clear()
 
 
 faulthandler.enable()

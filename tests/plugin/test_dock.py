@@ -64,6 +64,6 @@ def test_classes_are_picked_named_merged_applied_and_brought_back(made: Path, tm
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("trial", ["keeping", "typing", "failing", "held", "suggesting", "teaching"])
+@pytest.mark.parametrize("trial", ["keeping", "typing", "failing", "held", "suggesting", "teaching", "plugin"])
 def test_the_dock(made: Path, tmp_path: Path, trial: str) -> None:
     use(made, tmp_path, trial)
