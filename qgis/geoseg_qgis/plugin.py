@@ -30,13 +30,14 @@ class GeosegPlugin:
     def initGui(self) -> None:
         """Register the algorithms and add the menu."""
         self.initProcessing()
-        from qgis.PyQt.QtGui import QIcon
-        from qgis.PyQt.QtWidgets import QAction
+        from qgis.PyQt import QtGui, QtWidgets
 
         from .algorithms.base import ICON
 
+        # QAction has moved from Qt 5 to Qt 6.
+        make_action = getattr(QtGui, "QAction", None) or QtWidgets.QAction
         for text, slot in (("Name classes", self.show_dock), ("Settings…", self.show_settings)):
-            action = QAction(QIcon(ICON), text, self.iface.mainWindow())
+            action = make_action(QtGui.QIcon(ICON), text, self.iface.mainWindow())
             action.triggered.connect(slot)
             self.iface.addPluginToMenu("geoseg", action)
             self.actions.append(action)
