@@ -52,14 +52,18 @@ def show_classes(as_json: bool, **settings: Any) -> None:
     from geoseg.jobs.class_edits import is_model
     from geoseg.jobs.class_facts import class_table
 
+    places = None
     if config.sheet is not None:
         from geoseg.jobs.class_sheet import check_sheet, write_class_sheet
 
         raster = check_sheet(config.sheet, config.file, config.map, config.overwrite)
-        write_class_sheet(raster, config.sheet, config.scene, config)
+        places = write_class_sheet(raster, config.sheet, config.scene, config)
     table = class_table(config.file, config.map, config.scene, config)
     if config.json:
-        show(json.dumps([row.to_json() for row in table.rows], indent=1))
+        entries = [row.to_json() for row in table.rows]
+        if places is not None:
+            entries = [entry | {"places": places.get(entry["id"], [])} for entry in entries]
+        show(json.dumps(entries, indent=1))
         return
     for line in _table(table.rows):
         echo(line)

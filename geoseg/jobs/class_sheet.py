@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from geoseg.config import Opening
 from geoseg.errors import OutputError, SettingError
 from geoseg.files.targets import check_target
+from geoseg.grid import Window
 from geoseg.jobs.class_edits import is_model
 from geoseg.location import Location
 from geoseg.naming.origin import find_confidence, open_scene
 from geoseg.naming.page import PAGES, write_sheet
-from geoseg.naming.sheet import class_sheet
+from geoseg.naming.sheet import SheetRow, class_sheet
+from geoseg.outputs.pictures import sheet_boxes
 from geoseg.raster.class_raster import ClassRaster, Confidence
 
 
@@ -32,14 +36,20 @@ def check_sheet(out: Path, file: Path, map_path: Path | None, overwrite: bool) -
     return raster
 
 
-def write_class_sheet(path: Path, out: Path, scene: Location | None = None, opening: Opening | None = None) -> None:
-    """Write the class sheet of a map.
+def write_class_sheet(
+    path: Path, out: Path, scene: Location | None = None, opening: Opening | None = None
+) -> Mapping[int, list[dict[str, Any]]]:
+    """Write the class sheet of a map, and return the places that it shows.
 
     Args:
         path: The class raster.
         out: The file, .png or .html.
         scene: The scene that the map was made from; None looks for it, see `geoseg.naming.origin.open_scene`.
         opening: How the scene is opened.
+
+    Returns:
+        Class id -> its places as JSON values: `extent`, the bounds (least x, least y, greatest x, greatest y) in the
+        CRS of the map, and `box`, where the place is on a sheet that is a picture: left, top, width, height in pixels.
 
     Raises:
         InputMissingError, InputError: The map or its scene is missing or damaged, or they do not belong together.
@@ -51,4 +61,25 @@ def write_class_sheet(path: Path, out: Path, scene: Location | None = None, open
         stack.enter_context(shown)
         beside = find_confidence(path)
         confidence = None if beside is None else stack.enter_context(Confidence(beside, raster.scene))
-        write_sheet(out, class_sheet(raster, shown, confidence, part=part), f"Classes of {shown.path.name}")
+        rows = class_sheet(raster, shown, confidence, part=part)
+        write_sheet(out, rows, f"Classes of {shown.path.name}")
+        return _places(rows, raster.scene.georeference.transform, out.suffix.lower() not in PAGES)
+
+
+def _places(rows: Sequence[SheetRow], transform: Any, boxes: bool) -> dict[int, list[dict[str, Any]]]:
+    """The places of each class: see `write_class_sheet`."""
+    found = {}
+    for row, its_boxes in zip(rows, sheet_boxes([row.patches for row in rows]), strict=True):
+        found[row.entry.id] = [
+            {"extent": _bounds(transform, window)} | ({"box": list(box)} if boxes else {})
+            for window, box in zip(row.windows, its_boxes, strict=True)
+        ]
+    return found
+
+
+def _bounds(transform: Any, window: Window) -> list[float]:
+    """The bounds of a window in the CRS, also where the raster is rotated."""
+    rows, cols = window.rows, window.cols
+    corners = [transform @ (col, row) for col in (cols.start, cols.stop) for row in (rows.start, rows.stop)]
+    xs, ys = zip(*corners, strict=True)
+    return [float(value) for value in (min(xs), min(ys), max(xs), max(ys))]

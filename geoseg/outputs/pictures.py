@@ -29,6 +29,8 @@ _LEGEND_ROWS, _LEGEND_CHARACTERS = 32, 60
 _MATRIX_CHARACTERS = 26
 _FONT_SIZE = 14
 _LINE, _SWATCH, _INDENT = 22, 24, 34
+_GAP, _LABEL = 6, 300
+"""Of a class sheet: pixels between its patches, and left of them for name and note."""
 """A line of a legend: its height, the width of its swatch, and where its text begins, in pixels."""
 _MARGIN, _TITLE = 10, 44
 """Around a table, and for the two lines above it, in pixels."""
@@ -160,14 +162,14 @@ def draw_sheet(classes: Sequence[LandClass], notes: Sequence[str], patches: Sequ
         notes: A line about each of them.
         patches: Square pictures of each, all of one size; the name of a class without any is grey.
     """
-    gap, label = 6, 300
-    side = max([64, *(len(patch) for row in patches for patch in row)])
-    height = max(side, 4 * _LINE) + gap
+    gap, label = _GAP, _LABEL
+    side, height = _row_size(patches)
     columns = max([1, *map(len, patches)])
     size = (label + columns * (side + gap) + gap, len(classes) * height + gap)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font, small = font_for([entry.name for entry in classes]), font_for(notes)
+    boxes = sheet_boxes(patches)
     for i, (entry, note, row) in enumerate(zip(classes, notes, patches, strict=True)):
         top = gap + i * height
         draw.rectangle((gap, top, gap + _SWATCH, top + side - 1), fill=entry.colour, outline="black")
@@ -176,9 +178,24 @@ def draw_sheet(classes: Sequence[LandClass], notes: Sequence[str], patches: Sequ
             (_SWATCH + 3 * gap, top), "\n".join(lines), fill="black" if row else "#767676", font=font, spacing=6
         )
         draw.text((_SWATCH + 3 * gap, top + len(lines) * _LINE), note, fill="#595959", font=small)
-        for j, patch in enumerate(row):
-            sheet.paste(Image.fromarray(patch), (label + j * (side + gap), top))
+        for patch, (left, upper, _, _) in zip(row, boxes[i], strict=True):
+            sheet.paste(Image.fromarray(patch), (left, upper))
     return np.asarray(sheet)
+
+
+def sheet_boxes(patches: Sequence[Sequence[Picture]]) -> list[list[tuple[int, int, int, int]]]:
+    """Return where `draw_sheet` puts each patch: left, top, width and height in pixels, for each class."""
+    side, height = _row_size(patches)
+    return [
+        [(_LABEL + j * (side + _GAP), _GAP + i * height, patch.shape[1], patch.shape[0]) for j, patch in enumerate(row)]
+        for i, row in enumerate(patches)
+    ]
+
+
+def _row_size(patches: Sequence[Sequence[Picture]]) -> tuple[int, int]:
+    """Side of a patch on a sheet, and height of a row."""
+    side = max([64, *(len(patch) for row in patches for patch in row)])
+    return side, max(side, 4 * _LINE) + _GAP
 
 
 def save_png(picture: Picture, path: Path) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from helpers.commandline import assert_refused, contents, geoseg, untouched
 from helpers.models import make_model, with_experts
 from helpers.rasters import landscape, make_raster
 from PIL import Image
+from rasterio.windows import from_bounds
 
 from geoseg.classes import ClassMap
 from geoseg.files.record import read_record
@@ -196,6 +198,32 @@ def test_a_class_sheet_shows_places_of_every_class(folder: Path, name: str, caps
         assert "<c>" not in page
     refused = geoseg(capsys, "classes", "show", folder / "m.tif", "--sheet", out)
     assert_refused(refused, 73, "exists")
+
+
+def test_the_json_of_a_class_sheet_says_where_each_place_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / "sheet.png"
+    said = geoseg(capsys, "classes", "show", folder / "m.tif", "--sheet", out, "--json")
+    assert said.code == 0
+    rows = json.loads(said.out)
+    with (
+        rasterio.open(folder / "m.tif") as raster,
+        Image.open(out) as sheet,
+        rasterio.open(folder / "scene.tif") as scene,
+    ):
+        shown = 0
+        for row in rows:
+            for place in row["places"]:
+                window = from_bounds(*place["extent"], raster.transform).round_offsets().round_lengths()
+                left, top, width, height = place["box"]
+                assert (raster.read(1, window=window) == row["id"]).any()
+                patch = np.asarray(sheet.crop((left, top, left + int(window.width), top + int(window.height))), int)
+                # The imagery of that place, except for outlines and for the tones.
+                pixels = scene.read([1, 2, 3], window=window).transpose(1, 2, 0)
+                inside = (patch.min(axis=2) > 0) & (patch.max(axis=2) < 255)
+                assert np.corrcoef(patch[inside].ravel(), pixels[inside].ravel())[0, 1] > 0.95
+                assert (width, height) >= (window.width, window.height)
+                shown += 1
+    assert shown > len(rows)
 
 
 def test_a_class_sheet_that_cannot_be_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

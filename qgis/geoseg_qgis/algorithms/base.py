@@ -1,0 +1,273 @@
+"""What the algorithms share: parameters, the run of a command, and layers that are loaded with their style."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+    QgsProcessingUtils,
+    QgsProviderRegistry,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from .. import settings
+from ..runner import GeosegError, Progress, Result
+
+ICON = str(Path(__file__).parents[1] / "icon.svg")
+DOCUMENTATION = "https://github.com/geoseg/geoseg/blob/main/docs/qgis.md"
+MODELS = "geoseg models (*.safetensors)"
+TRAINING_SHARE = 0.8
+"""Share of the progress bar that a training takes where a map follows it."""
+
+_CHECKED: set[tuple[str, ...]] = set()
+"""Programs whose version was found to do, in this session."""
+
+
+class GeosegAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm that runs one command of geoseg.
+
+    Attributes:
+        NAME: Its id, and the name of the command.
+        TITLE: What users read.
+        HELP: One paragraph of HTML.
+        TAGS: Further words by which it is found.
+    """
+
+    NAME = TITLE = HELP = ""
+    TAGS = ""
+
+    def createInstance(self) -> GeosegAlgorithm:
+        """Return a new instance, as QGIS asks for."""
+        return type(self)()
+
+    def name(self) -> str:
+        """Return the id."""
+        return self.NAME
+
+    def displayName(self) -> str:
+        """Return the title."""
+        return self.TITLE
+
+    def shortHelpString(self) -> str:
+        """Return the help beside the dialog."""
+        return self.HELP
+
+    def helpUrl(self) -> str:
+        """Return where the documentation is."""
+        return DOCUMENTATION
+
+    def tags(self) -> list[str]:
+        """Return words by which it is found."""
+        return ["geoseg", "segmentation", "land cover", "unsupervised", *self.TAGS.split()]
+
+    def icon(self) -> QIcon:
+        """Return the icon."""
+        return QIcon(ICON)
+
+    def canExecute(self) -> tuple[bool, str]:
+        """Return whether there is a geoseg, and otherwise how to get one."""
+        try:
+            settings.geoseg()
+        except GeosegError as error:
+            return False, str(error)
+        return True, ""
+
+    def advanced(self, parameter: QgsProcessingParameterDefinition, help_text: str = "") -> None:
+        """Add a parameter among the advanced ones."""
+        flag = QgsProcessingParameterDefinition.FlagAdvanced
+        parameter.setFlags(parameter.flags() | flag)
+        self.add(parameter, help_text)
+
+    def add(self, parameter: QgsProcessingParameterDefinition, help_text: str = "") -> None:
+        """Add a parameter with its tooltip."""
+        if help_text:
+            parameter.setHelp(help_text)
+        self.addParameter(parameter)
+
+    def add_extra(self) -> None:
+        """Add what takes any other option of the command."""
+        self.advanced(
+            QgsProcessingParameterString("EXTRA", "Further options", optional=True),
+            f"Options of 'geoseg {self.NAME}' as in a terminal, such as --allow-vrt or --block-size 2048",
+        )
+
+    def add_bands(self) -> None:
+        """Add the choice of bands."""
+        self.advanced(
+            QgsProcessingParameterString("BANDS", "Bands", optional=True),
+            "By number from 1 or by name, in order: 4,3,2 or red,green,blue. Default: all but alpha",
+        )
+
+    def add_min_area(self, what: str) -> None:
+        """Add the smallest area of a region."""
+        self.add(
+            QgsProcessingParameterString("MIN_AREA", "Smallest area of a region (50m2, 0.5ha, 12px)", optional=True),
+            f"Smaller regions are merged into a neighbour, {what}. Empty: none are",
+        )
+
+    def given(self, parameters: dict[str, Any], name: str) -> bool:
+        """Return whether the user gave a parameter a value."""
+        return parameters.get(name) not in (None, "")
+
+    def text_options(self, parameters: dict[str, Any], context: QgsProcessingContext, **names: str) -> list[str]:
+        """Return the options of text parameters and optional numbers that were given: `MIN_AREA="--min-area"`."""
+        words: list[str] = []
+        for name, option in names.items():
+            if not self.given(parameters, name):
+                continue
+            definition = self.parameterDefinition(name)
+            if not isinstance(definition, QgsProcessingParameterNumber):
+                value = self.parameterAsString(parameters, name, context).strip()
+            elif definition.dataType() == QgsProcessingParameterNumber.Integer:
+                value = str(self.parameterAsInt(parameters, name, context))
+            else:
+                value = f"{self.parameterAsDouble(parameters, name, context):.15g}"
+            if value:
+                words += [option, value]
+        return words
+
+    def flags_given(self, parameters: dict[str, Any], context: QgsProcessingContext, **names: str) -> list[str]:
+        """Return the options of switches that are on: `SNAP="--snap"`."""
+        return [option for name, option in names.items() if self.parameterAsBool(parameters, name, context)]
+
+    def extra(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
+        """Return the words of `EXTRA`.
+
+        Raises:
+            QgsProcessingException: A quotation mark is missing.
+        """
+        try:
+            return shlex.split(self.parameterAsString(parameters, "EXTRA", context))
+        except ValueError as error:
+            raise QgsProcessingException(f"Further options: {error}") from None
+
+    def raster(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> str:
+        """Return the file, or the address, of a raster layer.
+
+        Raises:
+            QgsProcessingException: There is no layer, or it is no file that geoseg can open.
+        """
+        layer = self.parameterAsRasterLayer(parameters, name, context)
+        if layer is None:
+            raise QgsProcessingException(self.invalidRasterError(parameters, name))
+        provider = layer.dataProvider().name() if layer.dataProvider() is not None else "none"
+        if provider != "gdal":
+            raise QgsProcessingException(
+                f"{layer.name()}: the layer comes from a service ({provider}), not from a file; export it to a GeoTIFF"
+            )
+        path = str(QgsProviderRegistry.instance().decodeUri("gdal", layer.source()).get("path") or layer.source())
+        if path.startswith("/vsicurl/"):
+            return path[len("/vsicurl/") :]
+        return str(Path(path).absolute()) if Path(path).exists() else path  # else a name that GDAL knows
+
+    def path(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> str:
+        """Return the absolute path of a file or a folder."""
+        return str(Path(self.parameterAsFile(parameters, name, context)).absolute())
+
+    def output(
+        self, parameters: dict[str, Any], name: str, context: QgsProcessingContext, layer: bool = True
+    ) -> str | None:
+        """Return the path of an output, None if it is not wanted; a layer will be loaded with its own style."""
+        if not self.given(parameters, name):
+            return None
+        if layer:
+            path = str(self.parameterAsOutputLayer(parameters, name, context))
+            if context.willLoadLayerOnCompletion(path):
+                context.layerToLoadOnCompletionDetails(path).setPostProcessor(STYLER)
+        else:
+            path = str(self.parameterAsFileOutput(parameters, name, context))
+        return str(Path(path).absolute()) if path else None
+
+    def run_geoseg(
+        self,
+        arguments: list[str],
+        feedback: QgsProcessingFeedback,
+        out: str,
+        first: float = 0.0,
+        last: float = 1.0,
+    ) -> Result:
+        """Run a command, and show its progress and messages.
+
+        Args:
+            arguments: The command and its options.
+            feedback: Where to show it, and what says that it is to end.
+            out: An output; the command works in its folder.
+            first: Share of the progress bar where it begins.
+            last: Share where it ends.
+
+        Returns:
+            The result of a command that has succeeded.
+
+        Raises:
+            QgsProcessingException: It failed, in geoseg's words; or it was cancelled, with what is kept.
+        """
+        feedback.pushCommandInfo("geoseg " + shlex.join(arguments))
+
+        stages: list[str] = []
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in stages:
+                stages.append(progress.stage)
+            share = progress.fraction
+            if self.NAME != "train" and stages[0] == "train":  # a model is learnt first
+                before, part = (TRAINING_SHARE, 1 - TRAINING_SHARE) if len(stages) > 1 else (0.0, TRAINING_SHARE)
+                share = before + part * share
+            feedback.setProgress(100 * (first + (last - first) * share))
+            feedback.setProgressText(f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}s")
+
+        messages = {"note": feedback.pushInfo, "warning": feedback.pushWarning}
+        try:
+            geoseg = settings.geoseg()
+            geoseg.folder = str(Path(out).parent)
+            if tuple(geoseg.program) not in _CHECKED:
+                geoseg.version()
+                _CHECKED.add(tuple(geoseg.program))
+            result = geoseg.run(
+                arguments,
+                show,
+                lambda kind, text: messages.get(kind, feedback.pushDebugInfo)(text),
+                feedback.isCanceled,
+            )
+        except GeosegError as error:
+            raise QgsProcessingException(str(error)) from None
+        if result.cancelled:
+            raise QgsProcessingException(_cancelled(result, out))
+        for line in result.details:
+            feedback.reportError(line)
+        if not result.ok:
+            raise QgsProcessingException(result.error)
+        return result
+
+
+def _cancelled(result: Result, out: str) -> str:
+    kept = result.kept.partition("; to continue")[0] or "nothing is kept"
+    if Path(QgsProcessingUtils.tempFolder()) in Path(out).parents:
+        return (
+            f"Cancelled: {kept}. The output is a temporary file; save it to a file of its own to be able to continue."
+        )
+    return f"Cancelled: {kept}. Running it again with the same settings continues."
+
+
+class Styler(QgsProcessingLayerPostProcessorInterface):
+    """Gives a loaded layer the style that geoseg wrote beside it or into it, which Processing leaves out."""
+
+    def postProcessLayer(self, layer: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
+        """Load the style."""
+        message, well = layer.loadDefaultStyle()
+        if not well and message:
+            feedback.pushWarning(message)
+        layer.triggerRepaint()
+
+
+STYLER = Styler()
+"""QGIS keeps no reference to it, so it must live as long as the module."""

@@ -1,0 +1,156 @@
+"""Map a scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+    QgsProcessingParameterVectorLayer,
+)
+
+from .base import MODELS, GeosegAlgorithm
+
+MATCHES = ["off", "moments", "percentiles"]
+AREA_FORMATS = ["gpkg", "geojson", "fgb", "shp", "kml"]
+
+
+class Predict(GeosegAlgorithm):
+    """`geoseg predict`."""
+
+    NAME, TITLE, TAGS = "predict", "Map a scene", "classify classification predict inference"
+    HELP = (
+        "<p>Maps the land cover of a scene of any size, with a model of <i>Train a model</i>, and loads the map with"
+        " the colours and names of its classes. Without a model, one of eight classes is learnt from the scene first"
+        " (about two minutes) and kept beside the map.</p><p>A map that was cancelled is continued when it is run again"
+        " with the same settings.</p>"
+    )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        integer, double = QgsProcessingParameterNumber.Integer, QgsProcessingParameterNumber.Double
+        self.add(QgsProcessingParameterRasterLayer("SCENE", "Scene"))
+        self.add(
+            QgsProcessingParameterFile("MODEL", "Model", optional=True, fileFilter=MODELS),
+            "Empty: the one beside the map; if there is none, it is learnt from the scene",
+        )
+        self.add_min_area("in the map and in the polygons")
+        self.add(
+            QgsProcessingParameterVectorLayer(
+                "AREA", "Area of interest", [QgsProcessing.TypeVectorPolygon], optional=True
+            ),
+            "What lies outside its polygons becomes nodata",
+        )
+        self.add(
+            QgsProcessingParameterExtent("EXTENT", "Part to map", optional=True),
+            "Its pixels equal those of the full map",
+        )
+        self.add_bands()
+        self.advanced(
+            QgsProcessingParameterEnum(
+                "MATCH", "Match the light of another date", MATCHES, False, MATCHES[0], False, True
+            ),
+            "Gives the scene the statistics of the imagery that the model learnt from; for dates of one place",
+        )
+        self.advanced(
+            QgsProcessingParameterBoolean("RESCALE", "Rescale values to those that the model learnt from", False),
+            "For scenes in other units, or of another bit depth",
+        )
+        self.advanced(QgsProcessingParameterNumber("SMOOTH", "Rounds of smoothing", integer, 3, False, 0, 10))
+        self.advanced(QgsProcessingParameterNumber("NODATA", "Value of invalid pixels", double, None, True))
+        self.advanced(QgsProcessingParameterString("DEVICE", "Device", "auto"), "auto, cpu, cuda, cuda:1 or mps")
+        self.advanced(QgsProcessingParameterBoolean("RELEARN", "Learn the model anew from the scene", False))
+        self.advanced(
+            QgsProcessingParameterBoolean(
+                "RESTART", "Start over, without the blocks of a map that was cancelled", False
+            )
+        )
+        self.add_extra()
+        self.add(QgsProcessingParameterRasterDestination("MAP", "Land cover"))
+        self.add(
+            QgsProcessingParameterRasterDestination("CONFIDENCE", "Confidence", optional=True, createByDefault=False),
+            "Probability of each pixel's class",
+        )
+        self.add(
+            QgsProcessingParameterVectorDestination(
+                "POLYGONS", "Polygons", QgsProcessing.TypeVectorPolygon, optional=True, createByDefault=False
+            )
+        )
+        self.add(
+            QgsProcessingParameterFileDestination(
+                "AREAS", "Table of areas", "CSV files (*.csv)", optional=True, createByDefault=False
+            )
+        )
+        self.addOutput(QgsProcessingOutputFile("MODEL_USED", "Model that was used"))
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Map the scene, and return the outputs."""
+        out = str(self.output(parameters, "MAP", context))
+        results: dict[str, Any] = {"MAP": out}
+        arguments = ["predict", self.raster(parameters, "SCENE", context), "--out", out, "--overwrite"]
+        for name, option in (("CONFIDENCE", "--confidence"), ("POLYGONS", "--polygons"), ("AREAS", "--areas")):
+            path = self.output(parameters, name, context, layer=name != "AREAS")
+            if path is not None:
+                results[name] = path
+                arguments += [option, path]
+        if self.given(parameters, "MODEL"):
+            arguments += ["--model", self.path(parameters, "MODEL", context)]
+        arguments += self.text_options(
+            parameters,
+            context,
+            MIN_AREA="--min-area",
+            BANDS="--bands",
+            SMOOTH="--smooth",
+            NODATA="--nodata",
+            DEVICE="--device",
+        )
+        match = self.parameterAsEnumString(parameters, "MATCH", context)
+        arguments += ["--match", match] if match in MATCHES[1:] else []
+        arguments += self.flags_given(
+            parameters, context, RESCALE="--rescale", RELEARN="--relearn", RESTART="--restart"
+        )
+        arguments += self._part(parameters, context, feedback)
+        self.run_geoseg([*arguments, *self.extra(parameters, context)], feedback, out)
+        results["MODEL_USED"] = self._model(parameters, context, Path(out))
+        return results
+
+    def _part(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> list[str]:
+        """The options of the part of the scene to map."""
+        words: list[str] = []
+        if self.given(parameters, "AREA"):
+            path, layer = self.parameterAsCompatibleSourceLayerPathAndLayerName(
+                parameters, "AREA", context, AREA_FORMATS, "gpkg", feedback
+            )
+            words += ["--aoi", path, *(["--aoi-layer", layer] if layer and path.lower().endswith(".gpkg") else [])]
+        if self.given(parameters, "EXTENT"):
+            crs = self.parameterAsRasterLayer(parameters, "SCENE", context).crs()
+            extent = self.parameterAsExtent(parameters, "EXTENT", context, crs)
+            edges = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+            words += ["--bounds", *(repr(edge) for edge in edges)]
+        return words
+
+    def _model(self, parameters: dict[str, Any], context: QgsProcessingContext, out: Path) -> str:
+        """The model that the map was made with: the given one, or by geoseg's order of places."""
+        if self.given(parameters, "MODEL"):
+            return self.path(parameters, "MODEL", context)
+        beside = out.with_name("geoseg-model.safetensors")
+        learnt = out.with_name(f"{out.stem}-model.safetensors")
+        return str(next((path for path in (beside, learnt) if path.is_file()), ""))

@@ -1,0 +1,153 @@
+"""What the dock does with layers of the project: finds, draws, reloads and exports them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsDataProvider,
+    QgsFeature,
+    QgsField,
+    QgsPalettedRasterRenderer,
+    QgsPointXY,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtGui import QColor
+
+from .dock_classes import NamingError, Row
+from .dock_map import MapRecord, read_map
+
+OPEN_FILES_STAY = sys.platform == "win32"
+"""Whether a file that a layer has open can neither be replaced nor deleted."""
+
+_DIMMED = 30
+"""Opacity, of 255, of classes that are not selected."""
+
+
+def path_of(layer: Any) -> Path | None:
+    """Return the file of a layer; None for a layer that is none."""
+    parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
+    return Path(parts["path"]) if parts.get("path") else None
+
+
+def maps_of_project() -> dict[str, MapRecord]:
+    """Return the maps of geoseg in the project: id of the layer -> record."""
+    found = {}
+    for layer in QgsProject.instance().mapLayers().values():
+        path = path_of(layer) if isinstance(layer, QgsRasterLayer) else None
+        if path is not None and path.is_file():
+            try:
+                found[layer.id()] = read_map(path)
+            except NamingError:
+                continue
+    return found
+
+
+def value_at(layer: QgsRasterLayer, point: QgsPointXY, crs: Any) -> int | None:
+    """Return the class at a point in a CRS; None where there is none."""
+    try:
+        place = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
+    except QgsCsException:  # a place that the CRS of the map does not have
+        return None
+    value, found = layer.dataProvider().sample(place, 1)
+    return (int(value) or None) if found and value == value else None
+
+
+def draw(layer: QgsRasterLayer, rows: Sequence[Row], only: Collection[int] = ()) -> None:
+    """Draw a map with the classes as they will be; with `only`, other classes are pale."""
+    entries = []
+    for row in sorted(rows, key=lambda row: row.entry.id):
+        shown = row if row.into is None else next(each for each in rows if each.entry.id == row.into)
+        colour = QColor(shown.entry.colour)
+        if only and row.entry.id not in only and row.into not in only:
+            colour.setAlpha(_DIMMED)
+        entries.append(QgsPalettedRasterRenderer.Class(row.entry.id, colour, shown.entry.name))
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, entries))
+    layer.triggerRepaint()
+
+
+def showing(files: Collection[Path]) -> dict[str, tuple[str, str]]:
+    """Return the layers that show one of the files: id of the layer -> source and provider."""
+    resolved = {path.resolve() for path in files}
+    found = {}
+    for layer in QgsProject.instance().mapLayers().values():
+        path = path_of(layer)
+        if path is not None and path.resolve() in resolved:
+            found[layer.id()] = (layer.source(), layer.providerType())
+    return found
+
+
+def release(shown: Mapping[str, tuple[str, str]]) -> None:
+    """Close the files of layers where a file that is open cannot be replaced."""
+    if OPEN_FILES_STAY:
+        _set_sources({key: ("", provider) for key, (_, provider) in shown.items()})
+
+
+def reopen(shown: Mapping[str, tuple[str, str]]) -> None:
+    """Open the files of layers, which may have been replaced, anew, and draw them in the styles beside or in them."""
+    # Not by reloadData(): a provider may keep the old file, and what it knows of it.
+    for layer in _set_sources(shown):
+        layer.loadDefaultStyle()
+        layer.triggerRepaint()
+
+
+def _set_sources(sources: Mapping[str, tuple[str, str]]) -> list[Any]:
+    layers = [layer for key in sources if (layer := QgsProject.instance().mapLayer(key)) is not None]
+    for layer in layers:
+        layer.setDataSource(
+            sources[layer.id()][0], layer.name(), sources[layer.id()][1], QgsDataProvider.ProviderOptions()
+        )
+    return layers
+
+
+def extent_on(canvas: Any, layer: Any, extent: Sequence[float]) -> QgsRectangle:
+    """Return bounds in the CRS of a raster as bounds on the canvas: at least 40 pixels, also of a point."""
+    around = max(0.0, 20 * layer.rasterUnitsPerPixelX() - (extent[2] - extent[0]) / 2)
+    transform = QgsCoordinateTransform(layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
+    return transform.transformBoundingBox(QgsRectangle(*extent).buffered(around))
+
+
+def export(layer: QgsVectorLayer, field: str, path: Path) -> int:
+    """Write the features of a layer whose field is not empty, unsaved ones too, to a GeoPackage; return how many.
+
+    Raises:
+        NamingError: There is none, or the file cannot be written.
+    """
+    index = layer.fields().lookupField(field)
+    if index < 0:
+        raise NamingError(f"{layer.name()}: choose the field that names the class")
+    source = layer.fields().at(index)
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName, options.layerName = "GPKG", "references"
+    fields = type(layer.fields())()
+    fields.append(QgsField(field, source.type(), source.typeName()))
+    context = QgsProject.instance().transformContext()
+    writer = QgsVectorFileWriter.create(str(path), fields, layer.wkbType(), layer.crs(), context, options)
+    count = 0
+    for feature in layer.getFeatures():
+        value = feature.attribute(index)
+        if value is None or not str(value).strip() or (hasattr(value, "isNull") and value.isNull()):
+            continue
+        copy = QgsFeature(fields)
+        copy.setGeometry(feature.geometry())
+        copy.setAttribute(0, value)
+        count += bool(writer.addFeature(copy))
+    failed = writer.errorMessage()
+    del writer  # which closes the file
+    if failed:
+        raise NamingError(f"{path}: {failed}")
+    if not count:
+        raise NamingError(
+            f"{layer.name()}: no feature has a class in its field {field}; click some places and name them"
+        )
+    return count
