@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingUtils,
     QgsProviderRegistry,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
@@ -183,7 +184,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         if layer:
             path = str(self.parameterAsOutputLayer(parameters, name, context))
             if context.willLoadLayerOnCompletion(path):
-                context.layerToLoadOnCompletionDetails(path).setPostProcessor(STYLER)
+                context.layerToLoadOnCompletionDetails(path).setPostProcessor(_styler())
         else:
             path = str(self.parameterAsFileOutput(parameters, name, context))
         return str(Path(path).absolute()) if path else None
@@ -214,8 +215,10 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         feedback.pushCommandInfo("geoseg " + shlex.join(arguments))
 
         stages: list[str] = []
+        said = (0, 0)
 
         def show(progress: Progress) -> None:
+            nonlocal said
             if progress.stage not in stages:
                 stages.append(progress.stage)
             share = progress.fraction
@@ -223,7 +226,12 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
                 before, part = (TRAINING_SHARE, 1 - TRAINING_SHARE) if len(stages) > 1 else (0.0, TRAINING_SHARE)
                 share = before + part * share
             feedback.setProgress(100 * (first + (last - first) * share))
-            feedback.setProgressText(f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}s")
+            # Each text becomes a line of the log, so there is one for each tenth of a stage.
+            due = (len(stages), int(10 * progress.fraction))
+            if due != said:
+                said = due
+                text = f"{progress.stage}: {progress.unit} {progress.done} of {progress.total}"
+                feedback.setProgressText(f"{text}, {progress.message}" if progress.message else text)
 
         messages = {"note": feedback.pushInfo, "warning": feedback.pushWarning}
         try:
@@ -269,5 +277,11 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
         layer.triggerRepaint()
 
 
-STYLER = Styler()
-"""QGIS keeps no reference to it, so it must live as long as the module."""
+_STYLERS: list[Styler] = []
+"""Those that QGIS is to call: it deletes them itself, but keeps no reference to their Python half."""
+
+
+def _styler() -> Styler:
+    _STYLERS[:] = [styler for styler in _STYLERS if not sip.isdeleted(styler)]
+    _STYLERS.append(Styler())
+    return _STYLERS[-1]

@@ -70,7 +70,10 @@ class Predict(GeosegAlgorithm):
             QgsProcessingParameterBoolean("RESCALE", "Rescale values to those that the model learnt from", False),
             "For scenes in other units, or of another bit depth",
         )
-        self.advanced(QgsProcessingParameterNumber("SMOOTH", "Rounds of smoothing", integer, 3, False, 0, 10))
+        self.advanced(
+            QgsProcessingParameterNumber("SMOOTH", "Rounds of smoothing", integer, None, True, 0, 10),
+            "0 is off. Empty: 3",
+        )
         self.advanced(QgsProcessingParameterNumber("NODATA", "Value of invalid pixels", double, None, True))
         self.advanced(QgsProcessingParameterString("DEVICE", "Device", "auto"), "auto, cpu, cuda, cuda:1 or mps")
         self.advanced(QgsProcessingParameterBoolean("RELEARN", "Learn the model anew from the scene", False))
