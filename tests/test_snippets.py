@@ -126,6 +126,7 @@ def check_names(node: ast.AST, where: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", sorted({b.page for path in pages() for b in blocks(path) if b.runs}))
 def test_marked_blocks_run_in_their_order(page: str, tmp_path: Path) -> None:
     """Blocks after `<!-- run -->` are one session of a shell in a checkout, in which nothing fails."""
