@@ -48,10 +48,11 @@ def rewritten(text: str, docname: str, home: str) -> str:
 
 
 def without_empty_patterns(text: str, folder: Path, page: Path) -> str:
-    """Return a page without those patterns of its table of contents, such as `install*`, that no other page matches."""
+    """Return a page without those patterns of its table of contents, such as `install*`, that add nothing."""
+    listed = {page, *(folder / f"{line}.md" for line in text.splitlines() if line.isascii() and len(line) < 80)}
 
     def keep(pattern: re.Match[str]) -> str:
-        return pattern[0] if set(folder.glob(f"{pattern[1]}.md")) - {page} else ""
+        return pattern[0] if set(folder.glob(f"{pattern[1]}.md")) - listed else ""
 
     return _PATTERN.sub(keep, text)
 
