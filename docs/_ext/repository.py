@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -20,6 +22,7 @@ SHOWN = {"CONTRIBUTING.md": "contributing", "CHANGELOG.md": "changelog"}
 """File of the repository -> the page that shows it on the site."""
 
 _PATTERN = re.compile(r"^([a-z/]*\*)\n", re.MULTILINE)
+_COMMAND = re.compile(r"^(geoseg|pip|python\d?|torchrun|mkdir|cd|for|seq|find|dask|bash|#|\.) ", re.MULTILINE)
 _LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(\))")
 
 
@@ -48,10 +51,11 @@ def rewritten(text: str, docname: str, home: str) -> str:
 
 
 def without_empty_patterns(text: str, folder: Path, page: Path) -> str:
-    """Return a page without those patterns of its table of contents, such as `install*`, that no other page matches."""
+    """Return a page without those patterns of its table of contents, such as `install*`, that add nothing."""
+    listed = {page, *(folder / f"{line}.md" for line in text.splitlines() if line.isascii() and len(line) < 80)}
 
     def keep(pattern: re.Match[str]) -> str:
-        return pattern[0] if set(folder.glob(f"{pattern[1]}.md")) - {page} else ""
+        return pattern[0] if set(folder.glob(f"{pattern[1]}.md")) - listed else ""
 
     return _PATTERN.sub(keep, text)
 
@@ -67,7 +71,15 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = rewritten(text, docname, posixpath.dirname(f"docs/{docname}"))
 
 
+def _colour(app: Sphinx, doctree: nodes.document) -> None:
+    """Highlight indented blocks that are commands; MyST takes all of them for plain text."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "none" and _COMMAND.search(block.astext()):
+            block["language"] = "bash"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Change links while pages are read."""
+    """Change links and highlight commands while pages are read."""
     app.connect("source-read", _read)
+    app.connect("doctree-read", _colour)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
