@@ -200,7 +200,7 @@ class DevicePredictor(Predictor):
                 windows = sum(self._network(positions, there) for positions in missing)
                 network = time.perf_counter()
                 area = self.plan.pooled(block)
-                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.field, self.space)
+                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get, self.space)
                 mark = self.transfers.mark()
             seconds = {"read": 0.0, "network": network - began, "blend": time.perf_counter() - network}
             return DeviceBlended(field, cells, seconds, windows, mark)

@@ -59,14 +59,21 @@ class Halves:
             return field
         return cls(_apart(halves[..., high]))
 
+    @classmethod
+    def copied(cls, bits: NDArray[np.uint16]) -> Halves:
+        """Return logits of bfloat16, whose bits are given, uint16 (h, w, K)."""
+        return cls(_apart(bits))
+
     @property
     def nbytes(self) -> int:
         """Bytes that they take."""
         return self._bits.nbytes
 
-    def whole(self) -> Field:
-        """Return the logits, float32 (h, w, K)."""
-        return (self._bits.astype(np.uint32) << 16).view(np.float32)
+    def __getitem__(self, rows: slice) -> Field:
+        """Return some rows of the logits, float32 (rows, w, K)."""
+        wide = self._bits[rows].astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
 
 
 def _apart(array: NDArray[Any]) -> NDArray[Any]:
@@ -134,11 +141,6 @@ class WindowMemo(Memo[tuple[int, int], "Field | Halves"]):
 
     def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
         super().__init__(plan, max_bytes, blocks)
-
-    def field(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window in the memo."""
-        found = self.get(position)
-        return found.whole() if isinstance(found, Halves) else found
 
     def put(self, position: tuple[int, int], value: Field | Halves) -> None:
         """Add a window for the block that is being computed."""

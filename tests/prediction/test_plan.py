@@ -95,7 +95,7 @@ def test_logits_of_half_the_bits_take_half_the_memory_and_come_back_exactly(seed
     kept = Halves.of(field)
     assert isinstance(kept, Halves) == halved
     assert kept.nbytes == field.nbytes // (1 + halved)
-    back = kept.whole() if isinstance(kept, Halves) else kept
+    back = kept[0:3]
     assert np.array_equal(back.view(np.uint32), field.view(np.uint32))
 
 
