@@ -26,7 +26,7 @@ from geoseg.model.file import Model
 from geoseg.prediction.blend import Field, blend_windows, cells_of
 from geoseg.prediction.cutting import Cutter, Pixels
 from geoseg.prediction.experts import Described
-from geoseg.prediction.memo import MEMO_BYTES, Halves, WindowMemo
+from geoseg.prediction.memo import FAR_BYTES, MEMO_BYTES, Logits, WindowMemo
 from geoseg.prediction.plan import Plan
 from geoseg.prediction.stages import Edges, Image, Stages
 from geoseg.prediction.taught import margin_of
@@ -118,7 +118,7 @@ class Observed:
 class _Forward:
     """Logits (h, w, K) of some windows, seconds for reading and for the network, and how many windows it computed."""
 
-    fields: list[Field | Halves]
+    fields: list[Logits]
     read: float
     network: float
     computed: int
@@ -148,9 +148,11 @@ class Predictor:
 
     Attributes:
         depth: How many blocks to prepare at the same time, and how many to finish.
+        far_bytes: Of the memory for logits, what those may take that only the next strip needs.
     """
 
     depth = 1
+    far_bytes = FAR_BYTES
 
     def __init__(
         self,
@@ -174,7 +176,7 @@ class Predictor:
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds, teaching)
         self._margin = MARGIN if teaching else margin_of(model)
-        self._memo = WindowMemo(plan, memo_bytes, blocks)
+        self._memo = WindowMemo(plan, memo_bytes, blocks, min(memo_bytes, self.far_bytes))
         self._cutter = Cutter(plan, model.superpixels, self.stages, device, workers, blocks)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -313,14 +315,14 @@ class Predictor:
         fields = self._fields(images, shape, edges) if any_valid else self._without_pixels(len(windows), shape)
         return _Forward(fields, read - began, time.perf_counter() - read, len(windows) if any_valid else 0)
 
-    def _fields(self, images: Sequence[Image], shape: tuple[int, int], edges: Edges) -> list[Field | Halves]:
+    def _fields(self, images: Sequence[Image], shape: tuple[int, int], edges: Edges) -> list[Logits]:
         """Return the logits of windows of one shape with the same edges."""
         logits = self.stages.raw_logits(self.stages.batch(images, edges), shape, edges).cpu()
         if logits.dtype == torch.bfloat16:
-            return [Halves.copied(bits) for bits in logits.view(torch.int16).numpy().view(np.uint16)]
-        return [Halves.of(np.ascontiguousarray(field)) for field in logits.float().numpy()]
+            return [Logits.copied(bits) for bits in logits.view(torch.int16).numpy().view(np.uint16)]
+        return [Logits.of(np.ascontiguousarray(field)) for field in logits.float().numpy()]
 
-    def _without_pixels(self, count: int, shape: tuple[int, int]) -> list[Field | Halves]:
+    def _without_pixels(self, count: int, shape: tuple[int, int]) -> list[Logits]:
         """Return the logits of windows without a valid pixel: 0."""
         rows, cols = (-(-length // STRIDE) for length in shape)
-        return [Halves.of(np.zeros((rows, cols, self.model.spec.classes), np.float32)) for _ in range(count)]
+        return [Logits.of(np.zeros((rows, cols, self.model.spec.classes), np.float32)) for _ in range(count)]

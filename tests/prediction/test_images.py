@@ -8,7 +8,7 @@ import torch
 from helpers.models import make_model
 
 from geoseg.prediction.images import ImageTable
-from geoseg.prediction.memo import Halves
+from geoseg.prediction.memo import Logits
 from geoseg.prediction.stages import Edges, Stages
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import BandStats
@@ -62,4 +62,4 @@ def test_a_batch_has_the_logits_of_its_normalised_windows(holes: bool, conversio
     logits = stages.raw_logits(batch, (40, 52), edges)
     expected = stages.forward(normal, (40, 52), edges)
     for bits, field in zip(logits.view(torch.int16).numpy().view(np.uint16), expected, strict=True):
-        assert np.array_equal(Halves.copied(bits)[0:10], field)
+        assert np.array_equal(Logits.copied(bits)[0:10], field)
