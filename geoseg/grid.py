@@ -275,6 +275,11 @@ class Partition(Sequence[Block]):
         return hull(*self.windows)
 
     @property
+    def strip_blocks(self) -> int:
+        """Number of blocks from one to that below it in the widest strip, by rank."""
+        return max(self._strips, default=0)
+
+    @property
     def strip_cols(self) -> int:
         """Width in pixels of the widest strip."""
         widths = zip(self.windows, self._strips, strict=True)
@@ -295,30 +300,20 @@ class Partition(Sequence[Block]):
         row, col = divmod(rank - first - rows * left, min(strip, width - left))
         return self._block(first + row * width + left + col)
 
-    def last_touching(self, area: Window, among: Sequence[int]) -> int | None:
-        """Return the rank of the last block, by rank, that shares a pixel with `area`; None if none does.
-
-        Args:
-            area: Some pixels.
-            among: Ranks of the blocks that count, in ascending order.
-        """
-        for piece in reversed(range(len(self.windows))):
-            window, strip = self.windows[piece], self._strips[piece]
+    def ranks_touching(self, area: Window) -> list[int]:
+        """Return the ranks of the blocks that share a pixel with `area`, in ascending order."""
+        found: list[int] = []
+        for piece, window in enumerate(self.windows):
             common = area.intersect(window)
-            if not common.pixels:
-                continue
-            rows, cols = (
-                range((span.start - outer.start) // self.block_size, -(-(span.stop - outer.start) // self.block_size))
-                for span, outer in ((common.rows, window.rows), (common.cols, window.cols))
-            )
-            for left in reversed(range(cols.start // strip * strip, cols.stop, strip)):
-                for row in reversed(rows):
-                    first = self._rank(piece, row, max(cols.start, left))
-                    last = self._rank(piece, row, min(cols.stop, left + strip) - 1)
-                    place = bisect_right(among, last)
-                    if place and among[place - 1] >= first:
-                        return among[place - 1]
-        return None
+            if common.pixels:
+                rows, cols = (
+                    range(
+                        (part.start - whole.start) // self.block_size, -(-(part.stop - whole.start) // self.block_size)
+                    )
+                    for part, whole in ((common.rows, window.rows), (common.cols, window.cols))
+                )
+                found += sorted(self._rank(piece, row, col) for row in rows for col in cols)
+        return found
 
     def _rank(self, piece: int, row: int, col: int) -> int:
         """The rank of the block at (row, col) of the grid of blocks of one window."""

@@ -80,13 +80,10 @@ small_partitions = st.builds(
 )
 
 
-@given(small_partitions, small_windows, st.integers(0, 1 << 60))
-def test_the_last_block_that_touches_an_area(made: Partition, area: Window, kept: int) -> None:
-    touching_it = [made.rank(block.index) for block in made if block.window.intersect(area).pixels]
-    among = [rank for rank in range(len(made)) if kept & 1 << rank]
-    for ranks in (range(len(made)), among, *(range(i, i + 3) for i in range(len(made)))):
-        expected = max((rank for rank in touching_it if rank in ranks), default=None)
-        assert made.last_touching(area, ranks) == expected
+@given(small_partitions, small_windows)
+def test_the_blocks_that_touch_an_area(made: Partition, area: Window) -> None:
+    expected = sorted(made.rank(block.index) for block in made if block.window.intersect(area).pixels)
+    assert made.ranks_touching(area) == expected
 
 
 @given(small_partitions)

@@ -23,7 +23,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
 from geoseg.segments.device import TorchBackend, segment_iterations
-from geoseg.segments.lattice import Domain, SlicParameters, connect, cpu_backend
+from geoseg.segments.lattice import Domain, SlicParameters, colours_of, connect, cpu_backend
 from geoseg.segments.regions import paint, region_means
 from geoseg.segments.superpixels import colour
 from gpu_parts.common import Bench, Report, rounded
@@ -98,11 +98,11 @@ def superpixels(bench: Bench) -> Report:
     domain = Domain((0, 0), valid.shape, valid.shape, (0, cells[0]), (0, cells[1]))
     backend = TorchBackend(bench.device)
     with worker_threads(1) as serial:
-        with_copies = bench.seconds_of(lambda: backend(colours, valid, domain, parameters, 1, serial), 3)
+        with_copies = bench.seconds_of(lambda: backend(colours_of(colours), valid, domain, parameters, 1, serial), 3)
         began = time.perf_counter()
-        expected = cpu_backend(colours, valid, domain, parameters, 1, serial)
+        expected = cpu_backend(colours_of(colours), valid, domain, parameters, 1, serial)
         cpu = time.perf_counter() - began
-        theirs = backend(colours, valid, domain, parameters, 1, serial)
+        theirs = backend(colours_of(colours), valid, domain, parameters, 1, serial)
     return {
         "megapixels": round(megapixels, 1), "peak_mib": bench.peak_mib(),
         "mpx_per_second": round(megapixels / seconds, 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -72,16 +72,15 @@ def blend_windows(
         stride: Pixels per cell along each axis.
         blend: See `ramp`.
         logits: Function from a lattice position to the logits of its window, float32
-            (ceil(rows / stride), ceil(cols / stride), K). It is called once for each window that touches `area`, in
-            raster order.
+            (ceil(rows / stride), ceil(cols / stride), K), or what returns these for a slice of rows. It is called once
+            for each window that touches `area`, in raster order.
         space: Where the logits are, and the field is to be.
 
     Returns:
         The field, float32 (rows, cols, K), and the cells that it covers.
     """
-    cells = Window(_cells(area.rows, stride), _cells(area.cols, stride))
-    rows = tuple(_cells(span, stride) for span in grid.row_spans)
-    cols = tuple(_cells(span, stride) for span in grid.col_spans)
+    cells = cells_of(area, stride)
+    rows, cols = _lattice(grid, stride)
     field: Any = None
     covered = cells.rows.start
     for i in touching(rows, cells.rows):
@@ -93,6 +92,13 @@ def blend_windows(
         covered = max(covered, keep.stop)
     assert field is not None
     return field, cells
+
+
+@lru_cache(maxsize=2)
+def _lattice(grid: Grid, stride: int) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The cells of all rows of windows, and of all columns."""
+    rows, cols = (tuple(_cells(span, stride) for span in spans) for spans in (grid.row_spans, grid.col_spans))
+    return rows, cols
 
 
 def _blend_row(
@@ -142,6 +148,11 @@ def _at(logits: Callable[[tuple[int, int]], Any], i: int, j: int) -> Any:
 def _overlap(spans: tuple[Span, ...], index: int) -> Span:
     """The cells that span `index` shares with the one before it."""
     return spans[index - 1].intersect(spans[index]) if index else Span(spans[0].start, spans[0].start)
+
+
+def cells_of(area: Window, stride: int) -> Window:
+    """Return the cells that `blend_windows` covers."""
+    return Window(_cells(area.rows, stride), _cells(area.cols, stride))
 
 
 def _cells(span: Span, stride: int) -> Span:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,16 +108,17 @@ class Cutter:
         cells, extent = self._plan.cells(block), self._plan.grid.extent
         fresh, computed = self._memo.fresh(cells), None
         if fresh.pixels:
-            part = read.within(self._deciding(fresh))
-            domain = domain_of(fresh, parameters.size, parameters.iterations, extent, part.area)
-            computed = self._backend(
-                # Without a name here, so that the backend can drop the colours once it has packed them.
-                self._stages.colours(part.pixels, part.valid, threads), part.valid, domain, parameters, threads,
-                parallel_map,
-            )  # fmt: skip
+            domain = domain_of(fresh, parameters.size, parameters.iterations, extent, read.area)
+            colours = partial(self._colours, read)
+            computed = self._backend(colours, read.valid, domain, parameters, threads, parallel_map)
         choices = self._memo.completed(cells, fresh, computed)
         self._memo.put(block, cells, choices)
         return choices
+
+    def _colours(self, read: Pixels, part: tuple[slice, slice]) -> NDArray[np.int16]:
+        # Kernels are faster with contiguous arrays.
+        pixels, valid = np.ascontiguousarray(read.pixels[(slice(None), *part)]), np.ascontiguousarray(read.valid[part])
+        return self._stages.colours(pixels, valid)
 
     def _deciding(self, cells: Window) -> Window:
         return deciding_pixels(cells, self._settings.size, self._settings.iterations, self._plan.grid.extent)

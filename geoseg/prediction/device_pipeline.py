@@ -29,6 +29,7 @@ from geoseg.grid import Block, Span, Window
 from geoseg.kernels import ParallelMap
 from geoseg.prediction.blend import Space, blend_windows, ramp
 from geoseg.prediction.cutting import Pixels
+from geoseg.prediction.memo import MEMO_BYTES
 from geoseg.prediction.plan import pipeline_depth
 from geoseg.prediction.predictor import Blended, Predictor, Prepared
 from geoseg.prediction.stages import Edges
@@ -111,7 +112,10 @@ class DevicePredictor(Predictor):
     Attributes:
         transfers: The copies to and from the device.
         depth: How many blocks to prepare at the same time, and how many to finish.
+        far_bytes: As for `Predictor`, with no limit of its own: what was dropped would be read alone.
     """
+
+    far_bytes = MEMO_BYTES
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -200,7 +204,7 @@ class DevicePredictor(Predictor):
                 windows = sum(self._network(positions, there) for positions in missing)
                 network = time.perf_counter()
                 area = self.plan.pooled(block)
-                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.field, self.space)
+                field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.get, self.space)
                 mark = self.transfers.mark()
             seconds = {"read": 0.0, "network": network - began, "blend": time.perf_counter() - network}
             return DeviceBlended(field, cells, seconds, windows, mark)

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import mmap
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid import Block, Span, Window
+from geoseg.grid import Block, Span, Window, hull
 from geoseg.prediction.blend import Field
 from geoseg.prediction.plan import Plan
+from geoseg.recipes import STRIDE
 from geoseg.segments.superpixels import LABEL_REACH
 
 MEMO_BYTES = 512 << 20
@@ -34,39 +36,81 @@ MEMO_BYTES = 512 << 20
 CHOICE_BYTES = 128 << 20
 """Memory for the choices of cells that later blocks need: by default enough for a scene 190,000 pixels wide."""
 
+FAR_BYTES = 32 << 20
+"""Of these, memory for what no block needs before the row of blocks below is done, but the next strip does. It grows
+with the height of the scene; what does not fit is computed again: with the default windows and 24 classes, a part of
+those at the edges of strips where the scene is higher than some 20,000 pixels."""
+
 _PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 """How memory is mapped for this process alone; Windows has no other."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Halves:
-    """Logits that a network computed in bfloat16, as the half of their bits that are not 0.
+class Logits:
+    """Logits of a window, or those of them that are still needed, in memory of their own.
 
     Args:
-        bits: uint16 (h, w, K).
+        values: (h, w, K), float32, or uint16, which is the half of the bits that are not 0 after a network computed in
+            bfloat16.
+        corner: (row, col) of the first of them within the window.
+        shape: (h, w) of the window; None if they are all of it.
     """
 
-    def __init__(self, bits: NDArray[np.uint16]) -> None:
-        self._bits = bits
+    def __init__(
+        self, values: NDArray[Any], corner: tuple[int, int] = (0, 0), shape: tuple[int, int] | None = None
+    ) -> None:
+        self._values, self._corner = values, corner
+        self._shape = (values.shape[0], values.shape[1]) if shape is None else shape
 
     @classmethod
-    def of(cls, field: Field) -> Halves | Field:
+    def of(cls, field: Field) -> Logits:
         """Return what takes the least memory and has exactly the values of `field`."""
         low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
         halves = field.view(np.uint16).reshape(*field.shape, 2)
-        if halves[..., low].any() or not field.size:
-            return field
-        return cls(_apart(halves[..., high]))
+        return cls(_apart(field if halves[..., low].any() else halves[..., high]))
+
+    @classmethod
+    def copied(cls, bits: NDArray[np.uint16]) -> Logits:
+        """Return logits of bfloat16, whose bits are given, uint16 (h, w, K)."""
+        return cls(_apart(bits))
 
     @property
     def nbytes(self) -> int:
         """Bytes that they take."""
-        return self._bits.nbytes
+        return self._values.nbytes
 
-    def whole(self) -> Field:
-        """Return the logits, float32 (h, w, K)."""
-        return (self._bits.astype(np.uint32) << 16).view(np.float32)
+    def only(self, rows: Span, cols: Span) -> Logits:
+        """Return those of some rows and columns of the window: themselves, where that would spare little."""
+        (top, left), (height, width) = self._corner, self._values.shape[:2]
+        own = Window.of(top, left, height, width)
+        part = Window(rows, cols).intersect(own)
+        if 4 * part.pixels > 3 * own.pixels:
+            return self
+        corner = part.rows.start, part.cols.start
+        return Logits(_apart(self._values[part.within(own)]), corner, self._shape)
+
+    def __getitem__(self, rows: slice) -> Field:
+        """Return some rows of the logits, float32 (rows, w, K); those that are not needed any more have no meaning."""
+        values, (top, left), (height, width) = self._values, self._corner, self._values.shape[:2]
+        if (height, width) == self._shape:
+            return _floats(values[rows])
+        first, stop, _ = rows.indices(self._shape[0])
+        field = np.empty((stop - first, self._shape[1], values.shape[2]), np.float32)
+        there = Span(first, stop).intersect(Span(top, top + height))
+        if there:
+            found = values[there.start - top : there.stop - top]
+            field[there.start - first : there.stop - first, left : left + width] = _floats(found)
+        return field
+
+
+def _floats(values: NDArray[Any]) -> Field:
+    """Return the logits that `Logits` keeps as `values`."""
+    if values.dtype == np.float32:
+        return values
+    wide = values.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def _apart(array: NDArray[Any]) -> NDArray[Any]:
@@ -81,7 +125,7 @@ def _apart(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-Kept = TypeVar("Kept", bound="NDArray[Any] | Halves")
+Kept = TypeVar("Kept", bound="NDArray[Any] | Logits")
 
 
 class Memo(Generic[Key, Kept]):
@@ -91,14 +135,18 @@ class Memo(Generic[Key, Kept]):
         plan: The plan.
         max_bytes: Memory for arrays between blocks.
         blocks: Numbers of the blocks that this process computes; None for all of the plan.
+        far_bytes: Memory for those of them that no block needs before the one below is computed.
     """
 
-    def __init__(self, plan: Plan, max_bytes: int, blocks: Sequence[int] | None = None) -> None:
-        self._plan, self._max_bytes = plan, max_bytes
+    def __init__(
+        self, plan: Plan, max_bytes: int, blocks: Sequence[int] | None = None, far_bytes: int = FAR_BYTES
+    ) -> None:
+        self._plan, self._max_bytes, self._far_bytes = plan, max_bytes, far_bytes
         every = range(len(plan.blocks))
         self._ranks = every if blocks is None or blocks == every else sorted(map(plan.blocks.rank, blocks))
         self._arrays: dict[Key, Kept] = {}
-        self._last: dict[Key, int] = {}
+        self._needed: dict[Key, list[int]] = {}
+        """For each array, the ranks of the blocks that need it, ascending."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._arrays
@@ -109,40 +157,69 @@ class Memo(Generic[Key, Kept]):
 
     def add(self, key: Key, value: Kept, needing: Window) -> None:
         """Add an array for the block that is being computed, and for those that share a pixel with `needing`."""
-        last = self._plan.blocks.last_touching(needing, self._ranks)
-        self._arrays[key], self._last[key] = value, -1 if last is None else last
+        self._arrays[key] = value
+        self._needed[key] = [rank for rank in self._plan.blocks.ranks_touching(needing) if self._computes(rank)]
 
     def release(self, block: Block) -> None:
         """Drop what no block after `block` needs, then what is needed last until the rest fits."""
         rank = self._plan.blocks.rank(block.index)
-        for key in [key for key in self._arrays if self._last[key] <= rank]:
-            self._drop(key)
-        excess = sum(value.nbytes for value in self._arrays.values()) - self._max_bytes
-        for key in sorted(self._arrays, key=lambda key: (-self._last[key], key)):
+        for key, needed in [*self._needed.items()]:
+            later = needed[bisect_right(needed, rank) :]
+            if not later:
+                self._drop(key)
+            elif later != needed:
+                self._needed[key] = later
+                self._arrays[key] = self._left(key, self._arrays[key], later)
+        far = rank + self._plan.blocks.strip_blocks
+        self._fit([key for key, needed in self._needed.items() if needed[0] > far], self._far_bytes)
+        self._fit([*self._arrays], self._max_bytes)
+
+    def _computes(self, rank: int) -> bool:
+        """Whether this process computes the block of a rank."""
+        place = bisect_left(self._ranks, rank)
+        return place < len(self._ranks) and self._ranks[place] == rank
+
+    def _left(self, key: Key, value: Kept, ranks: Sequence[int]) -> Kept:
+        """Return what the blocks of some ranks need of an array; here all of it."""
+        return value
+
+    def _fit(self, keys: Sequence[Key], max_bytes: int) -> None:
+        """Drop those of some arrays that are needed last, until the rest fits."""
+        excess = sum(self._arrays[key].nbytes for key in keys) - max_bytes
+        for key in sorted(keys, key=lambda key: (-self._needed[key][-1], key)):
             if excess <= 0:
                 break
             excess -= self._drop(key)
 
     def _drop(self, key: Key) -> int:
         """Drop an array; return the bytes that it took."""
-        del self._last[key]
+        del self._needed[key]
         return self._arrays.pop(key).nbytes
 
 
-class WindowMemo(Memo[tuple[int, int], "Field | Halves"]):
+class WindowMemo(Memo[tuple[int, int], "Field | Logits"]):
     """Logits (h, w, K) of windows by their lattice position; the arguments are those of `Memo`."""
 
-    def __init__(self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None) -> None:
-        super().__init__(plan, max_bytes, blocks)
+    def __init__(
+        self, plan: Plan, max_bytes: int = MEMO_BYTES, blocks: Sequence[int] | None = None,
+        far_bytes: int = FAR_BYTES,
+    ) -> None:  # fmt: skip
+        super().__init__(plan, max_bytes, blocks, far_bytes)
 
-    def field(self, position: tuple[int, int]) -> Field:
-        """Return the logits (h, w, K) of a window in the memo."""
-        found = self.get(position)
-        return found.whole() if isinstance(found, Halves) else found
-
-    def put(self, position: tuple[int, int], value: Field | Halves) -> None:
+    def put(self, position: tuple[int, int], value: Field | Logits) -> None:
         """Add a window for the block that is being computed."""
         self.add(position, value, self._plan.needing(position))
+
+    def _left(self, key: tuple[int, int], value: Field | Logits, ranks: Sequence[int]) -> Field | Logits:
+        if not isinstance(value, Logits):
+            return value
+        plan, window = self._plan, self._plan.grid.window(key)
+        part = hull(*(plan.pooled(plan.blocks.at_rank(rank)).intersect(window) for rank in ranks))
+        rows, cols = (
+            Span(own.start // STRIDE - whole.start // STRIDE, -(-own.stop // STRIDE) - whole.start // STRIDE)
+            for own, whole in ((part.rows, window.rows), (part.cols, window.cols))
+        )
+        return value.only(rows, cols)
 
 
 class ChoiceMemo(Memo[Window, NDArray[np.uint8]]):

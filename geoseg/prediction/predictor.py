@@ -20,20 +20,21 @@ from numpy.typing import NDArray
 
 from geoseg.areas.aoi import AreaOfInterest
 from geoseg.config import Blend
-from geoseg.grid import Block, Window
+from geoseg.grid import Block, Span, Window
+from geoseg.kernels import Range
 from geoseg.model.file import Model
-from geoseg.prediction.blend import Field, blend_windows
+from geoseg.prediction.blend import Field, blend_windows, cells_of
 from geoseg.prediction.cutting import Cutter, Pixels
 from geoseg.prediction.experts import Described
-from geoseg.prediction.memo import MEMO_BYTES, Halves, WindowMemo
+from geoseg.prediction.memo import FAR_BYTES, MEMO_BYTES, Logits, WindowMemo
 from geoseg.prediction.plan import Plan
-from geoseg.prediction.stages import Edges, Stages
+from geoseg.prediction.stages import Edges, Image, Stages
 from geoseg.prediction.taught import margin_of
 from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.scene import Scene
 from geoseg.recipes import STRIDE
-from geoseg.segments.regions import paint
+from geoseg.segments.regions import FieldRows, paint
 from geoseg.segments.superpixels import Superpixels
 from geoseg.segments.texture import MARGIN
 
@@ -79,13 +80,14 @@ class Blended:
     """The blended logits of a block.
 
     Attributes:
-        field: float32 (h, w, K), one value per cell of `STRIDE` pixels.
+        field: Blends rows of the logits, float32 (rows, w, K), one value per cell of `STRIDE` pixels. To make all of
+            them at once would take more memory than anything else of a block.
         cells: The cells that `field` covers.
         seconds: Time per stage, added up over threads.
         windows: Number of windows that the network computed for the block.
     """
 
-    field: Field
+    field: FieldRows
     cells: Window
     seconds: Mapping[str, float]
     windows: int
@@ -116,7 +118,7 @@ class Observed:
 class _Forward:
     """Logits (h, w, K) of some windows, seconds for reading and for the network, and how many windows it computed."""
 
-    fields: list[Field | Halves]
+    fields: list[Logits]
     read: float
     network: float
     computed: int
@@ -146,9 +148,11 @@ class Predictor:
 
     Attributes:
         depth: How many blocks to prepare at the same time, and how many to finish.
+        far_bytes: Of the memory for logits, what those may take that only the next strip needs.
     """
 
     depth = 1
+    far_bytes = FAR_BYTES
 
     def __init__(
         self,
@@ -172,7 +176,7 @@ class Predictor:
         self.batch_size, self.workers, self.aoi, self.confidence = batch_size, workers, aoi, confidence
         self.stages = Stages(model, scene.dtype, device, precision, conversion, plan.rounds, teaching)
         self._margin = MARGIN if teaching else margin_of(model)
-        self._memo = WindowMemo(plan, memo_bytes, blocks)
+        self._memo = WindowMemo(plan, memo_bytes, blocks, min(memo_bytes, self.far_bytes))
         self._cutter = Cutter(plan, model.superpixels, self.stages, device, workers, blocks)
         self._pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
         self._torch_threads = torch.get_num_threads()
@@ -227,12 +231,19 @@ class Predictor:
             for position, field in zip(positions, result.fields, strict=True):
                 self._memo.put(position, field)
             read, network, windows = read + result.read, network + result.network, windows + result.computed
-        began = time.perf_counter()
-        area = self.plan.pooled(block)
-        field, cells = blend_windows(self.plan.grid, area, STRIDE, self.blend, self._memo.field)
+        fields = {position: self._memo.get(position) for position in self.plan.windows(block)}
         self._memo.release(block)
-        seconds = {"read": read, "network": network, "blend": time.perf_counter() - began}
-        return Blended(field, cells, seconds, windows)
+        area = self.plan.pooled(block)
+        cells = cells_of(area, STRIDE)
+
+        def blended(rows: Range) -> Field:
+            first, stop = (STRIDE * (cells.rows.start + row) for row in rows)
+            part = Window(Span(first, stop).intersect(area.rows), area.cols)
+            field, _ = blend_windows(self.plan.grid, part, STRIDE, self.blend, fields.__getitem__)
+            found: Field = field
+            return found
+
+        return Blended(blended, cells, {"read": read, "network": network}, windows)
 
     def finish(self, prepared: Prepared, blended: Blended | None) -> BlockResult:
         """Average the logits over each superpixel, classify it, and write its class and confidence to its pixels."""
@@ -256,9 +267,8 @@ class Predictor:
         if blended is None or superpixels is None or described is None:
             return None
         assert described.features is not None
-        area, labels, offset = prepared.area, superpixels.labels, self._offset(prepared, blended)
-        count = len(superpixels.ids) - 1
-        clusters = self.stages.observe(blended.field, labels, count, described, offset, self.workers)
+        area, labels = prepared.area, superpixels.labels
+        clusters = self.stages.observe_means(self._means(prepared, blended, labels), described, self.workers)
         return Observed(prepared.block, area, labels, superpixels.ids, described.features, clusters[1:])
 
     def _values(self, prepared: Prepared, blended: Blended | None) -> dict[str, NDArray[Any]]:
@@ -277,7 +287,7 @@ class Predictor:
         """Return the mean logits of the superpixels, (count + 1, K); see `Stages.means`."""
         assert prepared.superpixels is not None
         count, offset = len(prepared.superpixels.ids) - 1, self._offset(prepared, blended)
-        return self.stages.means(blended.field, labels, count, offset, self.workers)
+        return self.stages.means_of(blended.field, labels, count, offset, self.workers)
 
     def _offset(self, prepared: Prepared, blended: Blended) -> tuple[int, int]:
         """Return (row, col) of the first pooled pixel within the first cell of the field."""
@@ -299,21 +309,20 @@ class Predictor:
         began = time.perf_counter()
         windows = [self.plan.grid.window(position) for position in positions]
         shape, edges = windows[0].shape, Edges.of(windows[0], self.plan.grid.extent)
-        images, any_valid = [], False
-        for window in windows:
-            pixels, valid = self.scene.read(window)
-            any_valid = any_valid or bool(valid.any())
-            images.append(self.stages.normalise(pixels, valid, edges))
+        images = [self.scene.read(window) for window in windows]
+        any_valid = any(valid.any() for _, valid in images)
         read = time.perf_counter()
-        if any_valid:
-            # One image is not copied.
-            batch = images[0][None] if len(images) == 1 else np.stack(images)
-            fields = self.stages.forward(batch, shape, edges)
-        else:
-            rows, cols = (-(-length // STRIDE) for length in shape)
-            fields = np.zeros((len(windows), rows, cols, self.model.spec.classes), np.float32)
-        computed = len(windows) if any_valid else 0
-        done = time.perf_counter()
-        return _Forward(
-            [Halves.of(np.ascontiguousarray(field)) for field in fields], read - began, done - read, computed
-        )
+        fields = self._fields(images, shape, edges) if any_valid else self._without_pixels(len(windows), shape)
+        return _Forward(fields, read - began, time.perf_counter() - read, len(windows) if any_valid else 0)
+
+    def _fields(self, images: Sequence[Image], shape: tuple[int, int], edges: Edges) -> list[Logits]:
+        """Return the logits of windows of one shape with the same edges."""
+        logits = self.stages.raw_logits(self.stages.batch(images, edges), shape, edges).cpu()
+        if logits.dtype == torch.bfloat16:
+            return [Logits.copied(bits) for bits in logits.view(torch.int16).numpy().view(np.uint16)]
+        return [Logits.of(np.ascontiguousarray(field)) for field in logits.float().numpy()]
+
+    def _without_pixels(self, count: int, shape: tuple[int, int]) -> list[Logits]:
+        """Return the logits of windows without a valid pixel: 0."""
+        rows, cols = (-(-length // STRIDE) for length in shape)
+        return [Logits.of(np.zeros((rows, cols, self.model.spec.classes), np.float32)) for _ in range(count)]

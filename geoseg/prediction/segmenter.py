@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ from geoseg.grid import Block, Window
 from geoseg.raster.ground import Ground
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import band_stats, colour_scale, is_srgb
+from geoseg.segments.lattice import CpuBackend, Domain
 from geoseg.segments.regions import first_pixels, paint, region_statistics, region_sums
-from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment
+from geoseg.segments.superpixels import Superpixels, colour, halo, reach, segment_by
 from geoseg.vector.arrow import VectorSpec, ipc_stream
 from geoseg.vector.tracing import trace
 from geoseg.vector.wkb import encode
@@ -86,6 +87,7 @@ class Segmenter:
         self.scene, self.config, self.workers = scene, config, workers
         self.halo = halo(config.size, config.iterations)
         self._reach = reach(config.size)
+        self._backend = CpuBackend()
         self._names = column_names(scene.band_names)
         self._ground = Ground(scene.georeference, scene.shape)
         self.spec = None if driver is None else self._spec(driver)
@@ -123,10 +125,14 @@ class Segmenter:
         core = read.block.window.within(read.area)
         if not read.valid[core].any():
             return None
-        config, (offset, scale) = self.config, self._colours
-        superpixels = segment(
-            colour(read.pixels, read.valid, offset=offset, scale=scale, threads=self.workers),
-            read.valid,
+        config = self.config
+
+        def choose(domain: Domain, *how: Any) -> NDArray[np.uint8]:
+            return self._backend(partial(self._made, read), read.valid, domain, *how)
+
+        superpixels = segment_by(
+            choose,
+            read.valid.shape,
             size=config.size,
             compactness=config.compactness,
             iterations=config.iterations,
@@ -137,6 +143,13 @@ class Segmenter:
             threads=self.workers,
         )
         return superpixels, time.perf_counter() - began
+
+    def _made(self, read: BlockPixels, part: tuple[slice, slice]) -> NDArray[np.int16]:
+        """Return the colours of a part of a block."""
+        offset, scale = self._colours
+        # Kernels are faster with contiguous arrays.
+        pixels, valid = np.ascontiguousarray(read.pixels[(slice(None), *part)]), np.ascontiguousarray(read.valid[part])
+        return colour(pixels, valid, offset=offset, scale=scale)
 
     def finish(self, read: BlockPixels, cut: tuple[Superpixels, float] | None) -> BlockSegments:
         """Return the ids of the block's pixels, or the polygons that belong to the block."""

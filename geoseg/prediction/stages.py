@@ -6,6 +6,7 @@ Images are (bands, rows, cols), validity and superpixels (rows, cols); logits ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,17 @@ from geoseg.grid import Window
 from geoseg.model.file import Model
 from geoseg.model.inference import inference_copy
 from geoseg.prediction.experts import Combination, Described
+from geoseg.prediction.images import ImageTable
 from geoseg.prediction.taught import Featured, Taught, start_of
 from geoseg.raster.matching import Curve
 from geoseg.raster.scaling import Conversion
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
-from geoseg.segments.regions import classify, region_means
+from geoseg.segments.regions import FieldRows, classify, region_means, region_means_of
 from geoseg.segments.superpixels import Superpixels, colour, segment
+
+Image = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Pixels (bands, rows, cols), and validity, bool (rows, cols)."""
 
 
 class Edges(NamedTuple):
@@ -83,6 +88,7 @@ class Stages:
         self._featured: Featured | None = self._taught
         if teaching:
             self._featured = Featured(self._experts, model.stats, start_of(model))
+        self._table = ImageTable(model.stats, dtype) if ImageTable.suits(dtype, device, precision) else None
         self._class_ids = np.array(model.classes.class_of_cluster(), np.int64)
         self.dtype, self.colour_scale = dtype, colour_scale(model.stats, _colour_dtype(model.dtype, dtype))
 
@@ -105,6 +111,24 @@ class Stages:
         image, pads = self._model.stats.normalise(self.converted(pixels), valid), self.pads(valid.shape, edges)
         # Most windows of a large scene lie inside it; np.pad would copy them.
         return np.pad(image, ((0, 0), *pads), mode="edge") if any(map(any, pads)) else image
+
+    def batch(self, windows: Sequence[Image], edges: Edges) -> torch.Tensor:
+        """Return what `logits` takes of windows of one shape with the same edges.
+
+        Args:
+            windows: Pixels (bands, rows, cols) and validity, bool (rows, cols), of each.
+            edges: As for `normalise`.
+
+        Returns:
+            (B, bands, H, W) on the device, in the network's precision.
+        """
+        images = [self._image(pixels, valid, edges) for pixels, valid in windows]
+        return images[0] if len(images) == 1 else torch.cat(images)
+
+    def _image(self, pixels: NDArray[Any], valid: NDArray[np.bool_], edges: Edges) -> torch.Tensor:
+        if self._table is not None and valid.all():
+            return self._table.image(self.converted(pixels), self.pads(valid.shape, edges))
+        return torch.from_numpy(self.normalise(pixels, valid, edges)[None]).to(self._device, self._precision)
 
     def pads(self, shape: tuple[int, ...], edges: Edges) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the pixels to add before and after the rows, and the columns, of a window."""
@@ -156,13 +180,17 @@ class Stages:
 
     def logits(self, batch: torch.Tensor, shape: tuple[int, int], edges: Edges = ALL_EDGES) -> torch.Tensor:
         """Return what `forward` does as a tensor on the device, of a batch that is there in the network's precision."""
+        return self.raw_logits(batch, shape, edges).float()
+
+    def raw_logits(self, batch: torch.Tensor, shape: tuple[int, int], edges: Edges = ALL_EDGES) -> torch.Tensor:
+        """Return what `logits` does in the network's precision."""
         with torch.inference_mode():
             logits: torch.Tensor = self._network(batch.contiguous(memory_format=torch.channels_last))  # (B, K, h, w)
             rows, cols = (
                 slice(before // STRIDE, before // STRIDE - -length // STRIDE)
                 for (before, _), length in zip(self.pads(shape, edges), shape, strict=True)
             )
-            return logits[..., rows, cols].permute(0, 2, 3, 1).float()
+            return logits[..., rows, cols].permute(0, 2, 3, 1)
 
     def describe(
         self,
@@ -213,8 +241,12 @@ class Stages:
 
         The arguments are those of `classify`, for stages that describe superpixels for teaching.
         """
+        return self.observe_means(self.means(logits, labels, count, offset, threads), described, threads)
+
+    def observe_means(self, means: NDArray[np.float32], described: Described, threads: int = 1) -> NDArray[np.float32]:
+        """Return what `observe` does, of the mean logits of superpixels, float32 (count + 1, K)."""
         assert self._featured is not None
-        return self._featured.clusters(self.means(logits, labels, count, offset, threads), described, threads)
+        return self._featured.clusters(means, described, threads)
 
     def classify(
         self,
@@ -251,7 +283,14 @@ class Stages:
         threads: int = 1,
     ) -> NDArray[np.float32]:  # fmt: skip
         """Return the mean logits of superpixels, float32 (count + 1, K); the arguments are those of `classify`."""
-        return region_means(np.ascontiguousarray(logits), labels, count, STRIDE, offset, threads)
+        return region_means(logits, labels, count, STRIDE, offset, threads)
+
+    def means_of(
+        self, logits: FieldRows, labels: NDArray[np.int32], count: int, offset: tuple[int, int], threads: int = 1
+    ) -> NDArray[np.float32]:
+        """Return what `means` does, of logits that are made row by row."""
+        classes = self._model.spec.classes
+        return region_means_of(logits, classes, labels, count, STRIDE, offset, threads)
 
     def classify_means(
         self, means: NDArray[np.float32], described: Described | None, threads: int = 1

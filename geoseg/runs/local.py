@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from geoseg.grid import Block
+from geoseg.runs.gaps import EVERY, return_gaps
 from geoseg.runs.run import Run, claim_name
 
 log = logging.getLogger(__name__)
@@ -196,7 +197,9 @@ def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Genera
                 preparing.append((block, ahead.submit(stages.before, block)))
 
         prepare()
+        number = 0
         while preparing:
+            number += 1
             block, future = preparing.popleft()
             prepared = future.result()
             prepare()
@@ -204,6 +207,10 @@ def _pipeline(stages: Stages[Before, Middle], run: Run, queue: _Queue) -> Genera
             if len(finishing) == stages.depth:
                 yield finishing.popleft().result()
             finishing.append(behind.submit(_finish, stages, run, block, prepared, computed))
+            if number % EVERY == 0:
+                behind.submit(return_gaps)
+            # While the next block is waited for, nothing here keeps this one.
+            del future, prepared, computed
         while finishing:
             yield finishing.popleft().result()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ LEVELS = 65536
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
+@cache
 def root_table() -> NDArray[np.float32]:
     """Return f(t) of CIELAB (CIE 15) for t = 0, 1 / (LEVELS - 1), .., 1: the cube root, linear near black."""
     t = np.arange(LEVELS) / (LEVELS - 1)
@@ -39,6 +41,19 @@ def xyz_table(srgb: NDArray[np.float64]) -> NDArray[np.float32]:
     white = _XYZ / _XYZ.sum(axis=1, keepdims=True)
     table[..., :3] = linear[..., None] * white.T[:, None, :] * (LEVELS - 1)
     return table
+
+
+@lru_cache(maxsize=4)
+def table_of_bytes(offset: tuple[float, ...], scale: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return `xyz_table` of the bytes 0..255 with an offset and a scale for each band; (byte - offset) * scale."""
+    levels = (np.arange(256) - np.array(offset)[:, None]) * np.array(scale)[:, None]
+    return xyz_table(np.clip(levels, 0, 1))
+
+
+@cache
+def table_of_levels() -> NDArray[np.float32]:
+    """Return `xyz_table` of all LEVELS."""
+    return xyz_table(np.broadcast_to(np.linspace(0, 1, LEVELS), (3, LEVELS)))
 
 
 @compiled

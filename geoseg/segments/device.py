@@ -23,7 +23,7 @@ from torch.nn import functional
 from geoseg.kernels import ParallelMap, Range, worker_threads
 from geoseg.segments.candidates import CANDIDATES
 from geoseg.segments.cells import NONE, OWN, places, scale, tile_pixels
-from geoseg.segments.lattice import Backend, Domain, SlicParameters, connect, cpu_backend
+from geoseg.segments.lattice import Backend, Colours, CpuBackend, Domain, SlicParameters, connect
 from geoseg.segments.superpixels import Superpixels
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class TorchBackend:
 
     def __call__(
         self,
-        colours: NDArray[np.int16],
+        colours: Colours,
         valid: NDArray[np.bool_],
         domain: Domain,
         parameters: SlicParameters,
@@ -73,7 +73,8 @@ class TorchBackend:
         _parallel_map: ParallelMap,
     ) -> NDArray[np.uint8]:
         """Return the choices of the domain's cells, uint8 (cell rows, cell cols, T)."""
-        there = torch.from_numpy(colours).to(self.device), torch.from_numpy(valid).to(self.device)
+        every = np.ascontiguousarray(colours((slice(None), slice(None))))
+        there = torch.from_numpy(every).to(self.device), torch.from_numpy(valid).to(self.device)
         result: NDArray[np.uint8] = choices(*there, domain, parameters).cpu().numpy()
         return result
 
@@ -102,7 +103,7 @@ def choices(
 
 def backend_for(device: torch.device) -> Backend:
     """Return the backend to use with a network on `device`: a CUDA device itself, the kernels on the CPU for others."""
-    return TorchBackend(device) if device.type == "cuda" else cpu_backend
+    return TorchBackend(device) if device.type == "cuda" else CpuBackend()
 
 
 def segment_iterations(

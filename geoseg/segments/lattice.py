@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from geoseg.kernels import ParallelMap, Range, stripes
 from geoseg.segments import assignment, cells, connection
 
+_CHUNK_PIXELS = 1 << 17
+"""Pixels whose colours are made at a time: they are packed while they are in the processor's cache."""
+
 PASSES = 3
 """Number of passes in which orphans may join a region."""
 
@@ -52,53 +55,91 @@ class SlicParameters:
     iterations: int
 
 
-Backend = Callable[[NDArray[np.int16], NDArray[np.bool_], Domain, SlicParameters, int, ParallelMap], NDArray[np.uint8]]
+Colours = Callable[[tuple[slice, slice]], NDArray[np.int16]]
+"""Returns the colours of a part (rows, cols) of an array, int16 (channels, rows, cols)."""
+
+Backend = Callable[[Colours, NDArray[np.bool_], Domain, SlicParameters, int, ParallelMap], NDArray[np.uint8]]
 """Computes the choices of the cells of a domain, uint8 (cell rows, cell cols, T), from colours, validity, domain,
 parameters, number of threads, and the map that uses these."""
 
 
+def colours_of(colours: NDArray[np.int16]) -> Colours:
+    """Return the colours of an array, int16 (channels, rows, cols), that were all made before."""
+    return lambda part: colours[(slice(None), *part)]
+
+
+class CpuBackend:
+    """The kernels for the CPU; see `Backend`. It keeps the memory of its largest array from call to call.
+
+    To map that memory anew for each block took five times as long as to fill it. Threads may share a backend.
+    """
+
+    def __init__(self) -> None:
+        self._spare: list[NDArray[np.int16]] = []
+
+    def __call__(
+        self,
+        colours: Colours,
+        valid: NDArray[np.bool_],
+        domain: Domain,
+        parameters: SlicParameters,
+        threads: int,
+        parallel_map: ParallelMap,
+    ) -> NDArray[np.uint8]:
+        """Return the choices of the domain's cells."""
+        memory = self._spare.pop() if self._spare else np.empty(0, np.int16)
+        lattice = Lattice(colours, valid, domain, parameters, threads, parallel_map, memory)
+        lattice.run(parameters.iterations, domain.rows, domain.cols)
+        self._spare.append(lattice.memory)
+        return lattice.choice[slice(*domain.rows), slice(*domain.cols)]
+
+
 def cpu_backend(
-    colours: NDArray[np.int16],
+    colours: Colours,
     valid: NDArray[np.bool_],
     domain: Domain,
     parameters: SlicParameters,
     threads: int,
     parallel_map: ParallelMap,
 ) -> NDArray[np.uint8]:
-    """Return the choices of the domain's cells, computed by the kernels for the CPU; see `Backend`."""
-    lattice = Lattice(colours, valid, domain, parameters, threads, parallel_map)
-    del colours  # the lattice has them in its own order
-    lattice.run(parameters.iterations, domain.rows, domain.cols)
-    return lattice.choice[slice(*domain.rows), slice(*domain.cols)]
+    """Return the choices of the domain's cells, computed by the kernels for the CPU; it keeps no memory."""
+    return CpuBackend()(colours, valid, domain, parameters, threads, parallel_map)
 
 
 class Lattice:
     """The cells of an array and their centres: the state of the iterations. For the arrays see `geoseg.segments.cells`.
 
     Args:
-        colours: int16 (channels, rows, cols).
-        valid: bool (rows, cols).
-        domain: the part of these arrays to compute.
+        colours: of an array; each part is asked for once, with the pixels beside it.
+        valid: bool (rows, cols), of the array.
+        domain: the part of it to compute.
         parameters: of the segmentation.
         threads: number of threads.
         parallel_map: map that uses them.
+        memory: int16 (n,), of any length: where `tiles` may lie.
+
+    Attributes:
+        memory: int16 (n,), where they lie.
     """
 
     def __init__(
         self,
-        colours: NDArray[np.int16],
+        colours: Colours,
         valid: NDArray[np.bool_],
         domain: Domain,
         parameters: SlicParameters,
         threads: int,
         parallel_map: ParallelMap,
+        memory: NDArray[np.int16],
     ) -> None:
-        (H, W), size, pairs = domain.shape, parameters.size, -(-len(colours) // 2)
-        shape, pixels = (-(-H // size), -(-W // size)), cells.tile_pixels(size)
+        (H, W), size, channels = domain.shape, parameters.size, len(colours((slice(0, 1), slice(0, 1))))
+        shape, pixels, pairs = (-(-H // size), -(-W // size)), cells.tile_pixels(size), -(-channels // 2)
         self.size, self.shape, self._map = size, shape, parallel_map
-        self.pitch, factor, bound = cells.scale(parameters.compactness, len(colours))
+        self.pitch, factor, bound = cells.scale(parameters.compactness, channels)
         self.place = cells.places(size, self.pitch)
-        self.tiles = np.empty((*shape, pairs, pixels, 2), np.int16)
+        length = 2 * shape[0] * shape[1] * pairs * pixels
+        self.memory = memory if len(memory) >= length else np.empty(length, np.int16)
+        self.tiles = self.memory[:length].reshape(*shape, pairs, pixels, 2)
         joined = self.tiles.view(np.int32)[..., 0]
         self.choice = np.empty((*shape, pixels), np.uint8)
         self.holes = np.empty(shape, np.bool_)
@@ -110,12 +151,18 @@ class Lattice:
         self.edges = np.array([0, *(stop for _, stop in self.bands)])
         self.sums = np.zeros((shape[0] + 2 * len(self.bands), shape[1], 2 * pairs + 3), np.int64)
 
+        step = max(1, _CHUNK_PIXELS // (size * W))
+
         def fill(band: int) -> None:
             rows, slot = self.bands[band], int(self.slots[band])
-            measures = size, factor, bound, rows
-            cells.pack(colours, valid, domain.corner, domain.shape, *measures, joined, self.choice, self.holes)
-            seeds = self.sums, self.centres, self.alive
-            cells.start(joined, self.choice, self.holes, self.place, size, rows, domain.inside, slot, *seeds)
+            for first in range(rows[0], rows[1], step):
+                chunk = first, min(first + step, rows[1])
+                part, corner = _around(domain, chunk, size)
+                near, ok = np.ascontiguousarray(colours(part)), np.ascontiguousarray(valid[part])
+                measures = size, factor, bound, chunk
+                cells.pack(near, ok, corner, domain.shape, *measures, joined, self.choice, self.holes)
+                seeds = self.sums, self.centres, self.alive
+                cells.start(joined, self.choice, self.holes, self.place, size, chunk, domain.inside, slot, *seeds)
 
         self._each_band(fill)
         self.started = False
@@ -153,6 +200,15 @@ class Lattice:
             self._each_band(move)
         self._each_band(assign)
         self.started = True
+
+
+def _around(domain: Domain, rows: Range, size: int) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """Return the part of the array that holds some cell rows of the domain with a pixel around them, and (row, col) of
+    the first pixel of the domain, counted from the first of that part."""
+    (top, left), (height, width) = domain.corner, domain.shape
+    above, before = max(top + rows[0] * size - 1, 0), max(left - 1, 0)
+    part = slice(above, top + min(rows[1] * size, height) + 1), slice(before, left + width + 1)
+    return part, (top - above, left - before)
 
 
 def connect(

@@ -12,7 +12,7 @@ Sums are integers (fixed point), so a mean is the same to the last bit for any b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,12 @@ FRACTION = float(1 << 14)
 
 LIMIT = float(1 << 16)
 """Largest absolute value of a field."""
+
+_CHUNK_BYTES = 1 << 20
+"""Bytes of a field that are made at a time: they are added up while they are in the processor's cache."""
+
+FieldRows = Callable[[Range], NDArray[np.float32]]
+"""Makes some rows of a field, float32 (rows, w, K)."""
 
 
 def region_means(
@@ -46,28 +52,55 @@ def region_means(
         offset: (row, col) of the first pixel of `labels` within the first cell of `field`, each in [0, stride).
         threads: number of threads.
     """
-    channels = field.shape[2]
+    return region_means_of(lambda rows: field[slice(*rows)], field.shape[2], labels, count, stride, offset, threads)
+
+
+def region_means_of(
+    field: FieldRows,
+    channels: int,
+    labels: NDArray[np.int32],
+    count: int,
+    stride: int,
+    offset: tuple[int, int],
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Return `region_means` of a field that is made row by row and never whole.
+
+    Args:
+        field: makes rows of the field; from several threads, and more than once where memory is short.
+        channels: K.
+        labels, count, stride, offset, threads: as for `region_means`.
+    """
     means = np.empty((count + 1, channels), np.float32)
     with worker_threads(threads) as parallel_map:
         # As many channels at a time as there is memory for the sums of all threads.
-        for first, stop in pieces(0, channels, -(-8 * threads * means.size // SUMS_BYTES)):
-            part = np.ascontiguousarray(field[..., first:stop])
-            sums, sizes = _sums(part, labels, count, stride, offset, threads, parallel_map)
-            means[:, first:stop] = sums / (np.maximum(sizes, 1) * FRACTION)[:, None]
+        for part in pieces(0, channels, -(-8 * threads * means.size // SUMS_BYTES)):
+            sums, sizes = _sums(field, part, labels, count, stride, offset, threads, parallel_map)
+            means[:, slice(*part)] = sums / (np.maximum(sizes, 1) * FRACTION)[:, None]
     means[0] = 0
     return means
 
 
 def _sums(
-    field: NDArray[np.float32], labels: NDArray[np.int32], count: int, stride: int, offset: tuple[int, int],
+    field: FieldRows, channels: Range, labels: NDArray[np.int32], count: int, stride: int, offset: tuple[int, int],
     threads: int, parallel_map: ParallelMap,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
-    """Return the sums of a field over regions in fixed point, (count + 1, K), and the regions' pixels, (count + 1,)."""
+    """Return the sums of some channels of a field over regions in fixed point, (count + 1, channels), and the regions'
+    pixels, (count + 1,)."""
+    width = -(-(offset[1] + labels.shape[1]) // stride)
+    height = max(1, _CHUNK_BYTES // (4 * width * (channels[1] - channels[0])))
 
     def accumulate(rows: Range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        sums = np.zeros((count + 1, field.shape[2]), dtype=np.int64)
+        sums = np.zeros((count + 1, channels[1] - channels[0]), dtype=np.int64)
         sizes = np.zeros(count + 1, dtype=np.int64)
-        _accumulate(field, labels, *rows, stride, *offset, np.float32(LIMIT), np.float32(FRACTION), sums, sizes)
+        for first in range(rows[0], rows[1], height):
+            stop = min(first + height, rows[1])
+            values = np.ascontiguousarray(field((first, stop))[..., slice(*channels)])
+            # Only the first cell of all may begin above the first label.
+            above = max(first * stride - offset[0], 0)
+            here, begin = labels[above : max(stop * stride - offset[0], 0)], offset[0] if first == 0 else 0
+            steps = np.float32(LIMIT), np.float32(FRACTION)
+            _accumulate(values, here, 0, stop - first, stride, begin, offset[1], *steps, sums, sizes)
         return sums, sizes
 
     # One piece for each thread, as each has sums of its own.

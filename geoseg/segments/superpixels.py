@@ -37,7 +37,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geoseg.kernels import ParallelMap, Range, stripes, worker_threads
-from geoseg.segments.colours import LEVELS, STEPS, lab_of_bytes, lab_of_numbers, root_table, scaled, xyz_table
+from geoseg.segments.colours import (
+    STEPS,
+    lab_of_bytes,
+    lab_of_numbers,
+    root_table,
+    scaled,
+    table_of_bytes,
+    table_of_levels,
+)
 from geoseg.segments.lattice import (
     PASSES,
     SINGLE_THREAD_PIXELS,
@@ -45,6 +53,7 @@ from geoseg.segments.lattice import (
     Domain,
     SlicParameters,
     clip,
+    colours_of,
     connect,
     cpu_backend,
     widen,
@@ -155,11 +164,10 @@ def colour(
             return colours
         root = root_table()
         if pixels.dtype == np.uint8:
-            levels = (np.arange(256) - offsets[:, None]) * scales[:, None]
-            table = xyz_table(np.clip(levels, 0, 1))
+            table = table_of_bytes(tuple(offsets), tuple(scales))
             parallel_map(lambda r: lab_of_bytes(pixels, valid, table, root, r, colours), pieces)
         else:
-            table = xyz_table(np.broadcast_to(np.linspace(0, 1, LEVELS), (3, LEVELS)))
+            table = table_of_levels()
             parallel_map(lambda r: lab_of_numbers(pixels, valid, offsets, scales, table, root, r, colours), pieces)
     return colours
 
@@ -203,7 +211,7 @@ def segment(
     def choose(
         domain: Domain, parameters: SlicParameters, threads: int, parallel_map: ParallelMap
     ) -> NDArray[np.uint8]:
-        return backend(colours, valid, domain, parameters, threads, parallel_map)
+        return backend(colours_of(colours), valid, domain, parameters, threads, parallel_map)
 
     return segment_by(
         choose, shape, size=size, compactness=compactness, iterations=iterations, min_size=min_size, origin=origin,

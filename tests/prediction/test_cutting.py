@@ -19,6 +19,7 @@ from geoseg.prediction.plan import Plan, plan
 from geoseg.prediction.stages import Stages
 from geoseg.raster.scene import Scene
 from geoseg.recipes import SuperpixelConfig
+from geoseg.segments import lattice
 from geoseg.segments.lattice import Domain, Lattice, cpu_backend
 
 SETTINGS = SuperpixelConfig(size=4, iterations=2)
@@ -127,22 +128,40 @@ def test_what_is_read_of_a_block_is_less_than_the_block_with_its_halo(scene: Sce
     assert area.pixels < 0.8 * halo.pixels
 
 
-def test_colours_are_gone_once_they_are_packed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    alive: list[bool] = []
+def test_colours_are_made_piece_by_piece_and_are_gone_once_they_are_packed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int] = []
     arrays: list[weakref.ref[Any]] = []
+    pixels: list[int] = []
     colour, run = Stages.colours, Lattice.run
 
     def colours(*arguments: Any) -> Any:
         made = colour(*arguments)
         arrays.append(weakref.ref(made))
+        pixels.append(made[0].size)
         return made
 
     def watched(*arguments: Any) -> None:
-        alive.append(arrays[-1]() is not None)
+        alive.append(sum(array() is not None for array in arrays))
         run(*arguments)
 
     monkeypatch.setattr(Stages, "colours", colours)
     monkeypatch.setattr(Lattice, "run", watched)
+    monkeypatch.setattr(lattice, "_CHUNK_PIXELS", 4000)
     todo = planned(scene, 128)
     ids_of(cutter_of(scene, todo), scene, todo, todo.blocks[0])
-    assert alive == [False]
+    assert alive == [0]
+    assert max(pixels[1:]) < 6000 < sum(pixels)
+
+
+def test_law_2_superpixels_do_not_depend_on_the_pieces_whose_colours_are_made(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = planned(scene, 128)
+    whole = ids_of(cutter_of(scene, todo), scene, todo, todo.blocks[4])
+    monkeypatch.setattr(lattice, "_CHUNK_PIXELS", 1)
+    pieces = ids_of(cutter_of(scene, todo), scene, todo, todo.blocks[4])
+    assert whole is not None
+    assert pieces is not None
+    assert np.array_equal(whole, pieces)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Span, Window
 from geoseg.location import Remote
-from geoseg.prediction.memo import Halves, WindowMemo
+from geoseg.prediction.memo import Logits, WindowMemo
 from geoseg.prediction.plan import Plan, plan
-from geoseg.recipes import SuperpixelConfig
+from geoseg.recipes import STRIDE, SuperpixelConfig
 from geoseg.runs.ranked import Ranked
 
 _Position = tuple[int, int]
@@ -59,7 +60,7 @@ def test_the_memo_drops_a_window_after_the_last_block_that_needs_it(todo: Plan, 
     chosen = data.draw(st.none() | st.sets(st.integers(0, len(todo.blocks) - 1)).map(sorted))
     blocks = list(Ranked(todo.blocks, chosen))
     fits = data.draw(st.integers(0, 9))
-    memo = WindowMemo(todo, max_bytes=4 * fits, blocks=chosen)
+    memo = WindowMemo(todo, max_bytes=4 * fits, blocks=chosen, far_bytes=4 * fits)
     kept: list[_Position] = []
     last = {position: todo.blocks.rank(block.index) for block in blocks for position in todo.windows(block)}
     for block in blocks:
@@ -92,11 +93,62 @@ def test_logits_of_half_the_bits_take_half_the_memory_and_come_back_exactly(seed
     bits = np.random.default_rng(seed).integers(0, 1 << 32, (3, 4, 5), np.uint32)
     bits[0, 0, 0] |= 1
     field = (bits & (0xFFFF0000 if halved else 0xFFFFFFFF)).astype(np.uint32).view(np.float32)
-    kept = Halves.of(field)
-    assert isinstance(kept, Halves) == halved
+    kept = Logits.of(field)
     assert kept.nbytes == field.nbytes // (1 + halved)
-    back = kept.whole() if isinstance(kept, Halves) else kept
+    back = kept[0:3]
     assert np.array_equal(back.view(np.uint32), field.view(np.uint32))
+    some = kept.only(Span(1, 3), Span(0, 3)).only(Span(0, 2), Span(2, 9))
+    assert some.nbytes == kept.nbytes // 12
+    assert np.array_equal(some[1:3][:1, 2:3].view(np.uint32), field[1:2, 2:3].view(np.uint32))
+
+
+@pytest.mark.parametrize("strip", [96, 1000])
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 16), (50, 9)])
+def test_the_memo_has_what_a_block_needs_of_a_window_and_less_and_less_of_it(
+    tile: int, overlap: int, strip: int
+) -> None:
+    grid = Grid((205, 310), tile, overlap)
+    settings, extent = SuperpixelConfig(size=4, iterations=1), Window.of(10, 3, 190, 300)
+    todo = plan(grid, settings, extent, 48, extent.expand(8, grid.extent), strip=strip)
+    memo, sizes = WindowMemo(todo), dict[_Position, int]()
+    rows, cols = (np.arange(length, dtype=np.float32) for length in todo.grid.shape)
+    field = np.stack(np.broadcast_arrays(rows[::STRIDE, None], cols[::STRIDE]), axis=-1)
+    for block in Ranked(todo.blocks):
+        pooled = _cells(todo.pooled(block))
+        for position in todo.windows(block):
+            window = _cells(todo.grid.window(position))
+            if position not in memo:
+                memo.put(position, Logits.of(np.ascontiguousarray(field[window.within(_cells(todo.grid.extent))])))
+                sizes.pop(position, None)
+            kept, part = memo.get(position)[0 : len(window.rows)], pooled.intersect(window)
+            assert kept.shape[:2] == window.shape
+            assert np.array_equal(kept[part.within(window)], field[part.within(_cells(todo.grid.extent))])
+            assert memo.get(position).nbytes <= sizes.get(position, 1 << 30)
+            sizes[position] = memo.get(position).nbytes
+        memo.release(block)
+    assert min(sizes.values()) < max(sizes.values()) / 2
+
+
+def _cells(pixels: Window) -> Window:
+    """The cells of the logits of some pixels."""
+    return Window(*(Span(span.start // STRIDE, -(-span.stop // STRIDE)) for span in (pixels.rows, pixels.cols)))
+
+
+def test_law_7_what_is_kept_for_the_next_strip_does_not_grow_with_the_height() -> None:
+    most = []
+    for rows in (512, 2048):
+        grid = Grid((rows, 1024), 64, 8)
+        todo = plan(grid, SuperpixelConfig(size=4, iterations=1), grid.extent, 128, strip=512)
+        memo, kept = WindowMemo(todo, far_bytes=4 * 6 * 1024), list[int]()
+        for block in Ranked(todo.blocks):
+            for position in todo.windows(block):
+                if position not in memo:
+                    memo.put(position, Logits(np.zeros((16, 16, 12), np.uint16)))
+            memo.release(block)
+            found = [(i, j) for i in range(len(grid.row_spans)) for j in range(len(grid.col_spans))]
+            kept.append(sum(memo.get(position).nbytes for position in found if position in memo))
+        most.append(max(kept))
+    assert most[1] <= 1.1 * most[0]
 
 
 def test_law_7_what_is_kept_for_the_next_row_of_blocks_does_not_grow_with_the_width() -> None:

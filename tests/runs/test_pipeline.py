@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from geoseg.grid import Block, Window
+from geoseg.runs.gaps import _malloc_trim, return_gaps
 from geoseg.runs.local import Stages, compute
 from geoseg.runs.run import Run
 
@@ -84,3 +87,54 @@ def test_a_pipeline_that_is_closed_finishes_what_is_under_way_and_no_more(tmp_pa
         assert not list(run.store.names("claim-"))
     assert kept == list(range(len(kept)))
     assert 1 <= len(kept) < len(BLOCKS)
+
+
+class Large:
+    """What a stage returns of a block; a weak reference says whether it is still kept."""
+
+
+def test_a_finished_block_is_not_kept_while_the_next_one_is_prepared(tmp_path: Path) -> None:
+    kept: dict[int, list[weakref.ref[Large]]] = {}
+    gone = []
+
+    def noted(index: int) -> Large:
+        value = Large()
+        kept.setdefault(index, []).append(weakref.ref(value))
+        return value
+
+    def before(block: Block) -> Large:
+        if block.index:
+            until = time.monotonic() + 5
+            earlier = kept.get(block.index - 1, [])
+            while (len(earlier) < 2 or any(each() for each in earlier)) and time.monotonic() < until:
+                time.sleep(0.005)
+            gone.append([each() is None for each in earlier])
+        kept[block.index] = []
+        return noted(block.index)
+
+    def middle(prepared: Large) -> Large:
+        return noted(next(index for index, values in kept.items() if values and values[0]() is prepared))
+
+    def after(_: Large, __: Large) -> Computed:
+        return Computed({"classes": np.ones((8, 8), np.uint8)})
+
+    with Run(tmp_path / "map.tif.run", {"scene": "a"}, blocks=3) as run:
+        assert len(list(compute(Stages(before, middle, after), run, BLOCKS[:3]))) == 3
+    assert gone == [[True, True]] * 2
+
+
+@pytest.mark.skipif(_malloc_trim() is None, reason="the C library is not glibc")
+def test_memory_that_is_free_is_returned_to_the_system() -> None:
+    # Small enough to lie in the heap, each between two that stay.
+    arrays = [np.ones(20_000, np.uint8) for _ in range(3000)]
+    del arrays[::2]
+    full = _resident()
+    return_gaps()
+    assert full - _resident() > 0.7 * 1500 * 20_000
+    assert len(arrays) == 1500
+
+
+def _resident() -> int:
+    """Memory that this process has, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * mmap.PAGESIZE

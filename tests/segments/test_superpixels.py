@@ -23,7 +23,7 @@ from geoseg import kernels
 from geoseg.kernels import worker_threads
 from geoseg.segments import nearest
 from geoseg.segments.colours import STEPS
-from geoseg.segments.lattice import PASSES, Domain, Lattice, SlicParameters
+from geoseg.segments.lattice import PASSES, Domain, Lattice, SlicParameters, colours_of
 from geoseg.segments.superpixels import Superpixels, colour, halo, segment
 
 connected: Any = label  # typed too narrowly by scikit-image
@@ -247,7 +247,8 @@ def test_shrinking_work_leaves_the_choices_exact() -> None:
 
     def choices(rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
         with worker_threads(1) as serial_map:
-            lattice = Lattice(colours, valid, domain, SlicParameters(5, 1.0, 6), 1, serial_map)
+            given = colours_of(colours), valid, domain, SlicParameters(5, 1.0, 6)
+            lattice = Lattice(*given, 1, serial_map, np.empty(0, np.int16))
         lattice.run(6, rows, cols)
         return lattice.choice[rows[0] : rows[1], cols[0] : cols[1]]
 
