@@ -7,13 +7,16 @@ import json
 import os
 import re
 import shutil
-import subprocess  # nosec B404: it runs Python interpreters that the user chose or has on the search path
+
+# For Python interpreters that the user chose or has on the search path:
+import subprocess  # nosec B404
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .runner import Geoseg, GeosegError, Process, clean_environment
+from .process import GeosegError, Process, clean_environment
+from .runner import Geoseg
 
 VARIABLE = "GEOSEG_ENVIRONMENT"
 """Environment variable that chooses an environment before every setting, for `qgis_process` on a server."""
@@ -225,7 +228,7 @@ def _candidates() -> Iterator[tuple[str]]:
 def _version(python: Sequence[str]) -> tuple[int, int] | None:
     """Version of a Python; None if it does not start, as the placeholder on Windows, or cannot make environments."""
     try:
-        found = subprocess.run(  # nosec B603: no shell, and a fixed program text
+        found = subprocess.run(  # nosec B603
             [*python, "-I", "-c", _PROBE],
             env=clean_environment(os.environ),
             stdin=subprocess.DEVNULL,
