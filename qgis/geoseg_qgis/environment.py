@@ -101,7 +101,7 @@ class Installation:
     Attributes:
         source: What pip installs: a name on a package index, a wheel, or a folder with pyproject.toml.
         index: Address of a package index, or folder of wheels, instead of PyPI.
-        cpu_only: Whether to take PyTorch for CPUs alone, which is about a tenth of the size.
+        cpu_only: Whether to take PyTorch for CPUs alone, which is gigabytes smaller.
         python: Python to make the environment with; empty looks for one.
         variables: Variables to add to the environment of the installer, such as proxies.
     """

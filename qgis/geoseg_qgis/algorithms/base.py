@@ -315,9 +315,11 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
 
 def _cancelled(result: Result, out: str) -> str:
     kept = result.kept.partition("; to continue")[0] or "nothing is kept"
+    if kept.startswith("nothing"):
+        return f"Cancelled: {kept}. Running it again starts over."
     if Path(QgsProcessingUtils.tempFolder()) in Path(out).parents:
         return (
-            f"Cancelled: {kept}. The output is a temporary file; save it to a file of its own to be able to continue."
+            f"Cancelled: {kept}, but with a temporary output, which cannot be continued; save it to a file of its own."
         )
     return f"Cancelled: {kept}. Running it again with the same settings continues."
 
