@@ -20,6 +20,8 @@ VARIABLE = "GEOSEG_ENVIRONMENT"
 """Environment variable that chooses an environment before every setting, for `qgis_process` on a server."""
 
 OLDEST_PYTHON = (3, 11)
+WANTED_PYTHONS = ">=3.11,<3.14"
+"""What uv is asked for, which can download any: newer ones may lack wheels of PyTorch and numba."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RECORD = "geoseg-environment.json"
 """Says that `create` made an environment, and, once it is complete, which geoseg it has."""
@@ -166,9 +168,8 @@ def commands(folder: Path, installation: Installation, uv: str | None, base: str
         base: Otherwise, the Python to make the environment with.
     """
     python = str(folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
-    wanted = ">=" + ".".join(map(str, OLDEST_PYTHON))
     if uv:
-        yield [uv, "venv", "--python", wanted, str(folder)]
+        yield [uv, "venv", "--python", WANTED_PYTHONS, str(folder)]
         install = [uv, "pip", "install", "--python", python]
     else:
         yield [base, "-I", "-m", "venv", str(folder)]

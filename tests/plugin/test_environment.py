@@ -150,7 +150,7 @@ def test_commands_name_the_index_of_torch_for_cpus_alone(tmp_path: Path, monkeyp
     with_uv = list(commands(tmp_path / "e", wanted, "/bin/uv", ""))
     python = str(tmp_path / "e" / "bin" / "python")
     assert with_uv == [
-        ["/bin/uv", "venv", "--python", ">=3.11", str(tmp_path / "e")],
+        ["/bin/uv", "venv", "--python", ">=3.11,<3.14", str(tmp_path / "e")],
         [
             "/bin/uv",
             "pip",
