@@ -75,7 +75,7 @@ def said(folder: Path) -> dict[str, Any]:
     broken.mkdir(parents=True)
     (broken / "python").write_text("#!/bin/sh\necho 'ImportError: libcudart.so.12: no such file' >&2\nexit 1\n")
     (broken / "python").chmod(0o755)
-    given = {"SCENE": scene, "MODEL": model, **outputs}
+    given = {"SCENE": scene, "MODEL": model, "BANDS": None, "NODATA": None, "EXTRA": None, **outputs}
     predict = {"algorithm": "geoseg:predict", "parameters": given}
     (folder / "torn.safetensors").write_bytes(b"torn")
     torn = {"algorithm": "geoseg:predict", "parameters": {**given, "MODEL": str(folder / "torn.safetensors")}}

@@ -28,6 +28,7 @@ from qgis.core import (
     QgsProviderRegistry,
 )
 from qgis.PyQt import sip
+from qgis.PyQt.QtCore import QVariant
 from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
@@ -174,7 +175,8 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
 
     def given(self, parameters: dict[str, Any], name: str) -> bool:
         """Return whether the user gave a parameter a value."""
-        return parameters.get(name) not in (None, "")
+        value = parameters.get(name)
+        return not (value is None or value == "" or (isinstance(value, QVariant) and value.isNull()))
 
     def text_options(self, parameters: dict[str, Any], context: QgsProcessingContext, **names: str) -> list[str]:
         """Return the options of text parameters and optional numbers that were given: `MIN_AREA="--min-area"`."""
@@ -203,6 +205,8 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         Raises:
             QgsProcessingException: A quotation mark is missing.
         """
+        if not self.given(parameters, "EXTRA"):
+            return []
         try:
             return shlex.split(self.parameterAsString(parameters, "EXTRA", context))
         except ValueError as error:

@@ -77,8 +77,9 @@ class Evaluate(GeosegAlgorithm):
                 arguments += ["--labels", self.path(parameters, "LABEL_FOLDER", context)]
         if self.given(parameters, "LABEL_MAP"):
             arguments += ["--label-map", self.path(parameters, "LABEL_MAP", context)]
-        for value in self.parameterAsString(parameters, "IGNORE", context).replace(",", " ").split():
-            arguments += ["--ignore", value]
+        if self.given(parameters, "IGNORE"):
+            values = self.parameterAsString(parameters, "IGNORE", context).replace(",", " ").split()
+            arguments += [word for value in values for word in ("--ignore", value)]
         arguments += [
             *self.text_options(parameters, context, BANDS="--bands"),
             *self.further_options(parameters, context),

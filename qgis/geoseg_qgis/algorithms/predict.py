@@ -8,10 +8,11 @@ from typing import Any
 from qgis.core import (
     QgsProcessing,
     QgsProcessingContext,
+    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputFile,
     QgsProcessingParameterExtent,
-    QgsProcessingParameterVectorLayer,
+    QgsProcessingParameterFeatureSource,
 )
 
 from .base import MODELS, TABLES, GeosegAlgorithm
@@ -39,7 +40,7 @@ class Predict(GeosegAlgorithm):
         self.add_file("MODEL", "Model", text, MODELS)
         self.add_min_area("in the map and in the polygons")
         kinds = [QgsProcessing.TypeVectorPolygon]
-        area = QgsProcessingParameterVectorLayer("AREA", "Area of interest", kinds, optional=True)
+        area = QgsProcessingParameterFeatureSource("AREA", "Area of interest", kinds, optional=True)
         self.add(area, "What lies outside its polygons becomes nodata")
         extent = QgsProcessingParameterExtent("EXTENT", "Part to map", optional=True)
         self.add(extent, "Its pixels equal those of the full map")
@@ -98,9 +99,12 @@ class Predict(GeosegAlgorithm):
         if self.given(parameters, "AREA"):
             # Exported GeoJSON has the same bytes each time, so that a map that was cancelled is continued; but it holds
             # no CRS that has no code.
-            known = self.parameterAsVectorLayer(parameters, "AREA", context).crs().authid()
+            source = self.parameterAsSource(parameters, "AREA", context)
+            if source is None:
+                raise QgsProcessingException(self.invalidSourceError(parameters, "AREA"))
+            kind = "geojson" if source.sourceCrs().authid() else "gpkg"
             path, layer = self.parameterAsCompatibleSourceLayerPathAndLayerName(
-                parameters, "AREA", context, AREA_FORMATS, "geojson" if known else "gpkg", feedback
+                parameters, "AREA", context, AREA_FORMATS, kind, feedback
             )
             words += ["--aoi", path, *(["--aoi-layer", layer] if layer and path.lower().endswith(".gpkg") else [])]
         if self.given(parameters, "EXTENT"):

@@ -36,7 +36,7 @@ class Train(GeosegAlgorithm):
         self.add_number("MINUTES", "Time limit in minutes", low=0, whole=False)
         self.add_number("STEPS", "Steps", "Empty: the recipe's", low=1)
         self.add_number("SUPERPIXEL_SIZE", "Side of a superpixel in pixels", "Empty: the recipe's", low=2)
-        self.add_number("SEED", "Seed of random choices", low=0)
+        self.add_number("SEED", "Seed of random choices", "Empty: 0", low=0)
         title = "Continue a training of this model that was cancelled"
         self.add_switch("CONTINUE", title, "Off: it is discarded, and the training starts over", on=True)
         self.add_common(device=True)
