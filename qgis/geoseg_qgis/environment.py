@@ -7,18 +7,21 @@ import json
 import os
 import re
 import shutil
-import subprocess  # nosec B404: it runs Python interpreters that the user chose or has on the search path
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .runner import Geoseg, GeosegError, Process, clean_environment
+from .process import GeosegError, Process, clean_environment
+from .runner import Geoseg
 
 VARIABLE = "GEOSEG_ENVIRONMENT"
 """Environment variable that chooses an environment before every setting, for `qgis_process` on a server."""
 
 OLDEST_PYTHON = (3, 11)
+WANTED_PYTHONS = ">=3.11,<3.14"
+"""What uv is asked for, which can download any: newer ones may lack wheels of PyTorch and numba."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RECORD = "geoseg-environment.json"
 """Says that `create` made an environment, and, once it is complete, which geoseg it has."""
@@ -98,7 +101,7 @@ class Installation:
     Attributes:
         source: What pip installs: a name on a package index, a wheel, or a folder with pyproject.toml.
         index: Address of a package index, or folder of wheels, instead of PyPI.
-        cpu_only: Whether to take PyTorch for CPUs alone, which is about a tenth of the size.
+        cpu_only: Whether to take PyTorch for CPUs alone, which is gigabytes smaller.
         python: Python to make the environment with; empty looks for one.
         variables: Variables to add to the environment of the installer, such as proxies.
     """
@@ -165,9 +168,8 @@ def commands(folder: Path, installation: Installation, uv: str | None, base: str
         base: Otherwise, the Python to make the environment with.
     """
     python = str(folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
-    wanted = ">=" + ".".join(map(str, OLDEST_PYTHON))
     if uv:
-        yield [uv, "venv", "--python", wanted, str(folder)]
+        yield [uv, "venv", "--python", WANTED_PYTHONS, str(folder)]
         install = [uv, "pip", "install", "--python", python]
     else:
         yield [base, "-I", "-m", "venv", str(folder)]
@@ -196,11 +198,11 @@ def find_python() -> str:
     for candidate in _candidates():
         version = _version(candidate)
         if version is None:
-            found.append(f"{' '.join(candidate)} (has no venv or pip)")
+            found.append(f"{candidate} (has no venv or pip)")
         elif version < OLDEST_PYTHON:
-            found.append(f"{' '.join(candidate)} ({'.'.join(map(str, version))})")
+            found.append(f"{candidate} ({'.'.join(map(str, version))})")
         else:
-            return candidate[0]
+            return candidate
     seen = f"; not usable: {', '.join(found)}" if found else ""
     wanted = ".".join(map(str, OLDEST_PYTHON))
     raise GeosegError(
@@ -209,34 +211,36 @@ def find_python() -> str:
     )
 
 
-def _candidates() -> Iterator[tuple[str]]:
+def _candidates() -> Iterator[str]:
     """Pythons on this machine, the best first, each once."""
     path = clean_environment(os.environ).get("PATH")
     names = [shutil.which(name, path=path) for name in _PYTHONS]
+    launcher = shutil.which("py", path=path)  # on Windows, it knows Pythons that are not on the search path
+    if launcher:
+        names.insert(0, _answer([launcher, "-3", "-I", "-c", "import sys; print(sys.executable)"]))
     bundled = "python.exe" if sys.platform == "win32" else "bin/python3"
     names += [sys.executable, str(Path(sys.base_prefix) / bundled)]
-    seen = set()
-    for name in names:
-        if name and Path(name).name.lower().startswith("python") and name not in seen and Path(name).is_file():
-            seen.add(name)
-            yield (name,)
+    for name in dict.fromkeys(names):
+        if name and Path(name).name.lower().startswith("python") and Path(name).is_file():
+            yield name
 
 
-def _version(python: Sequence[str]) -> tuple[int, int] | None:
+def _version(python: str) -> tuple[int, int] | None:
     """Version of a Python; None if it does not start, as the placeholder on Windows, or cannot make environments."""
+    words = (_answer([python, "-I", "-c", _PROBE]) or "").split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
+
+
+def _answer(command: Sequence[str]) -> str | None:
+    """What a program prints; None if it fails."""
     try:
-        found = subprocess.run(  # nosec B603: no shell, and a fixed program text
-            [*python, "-I", "-c", _PROBE],
-            env=clean_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=True,
-        )
-        major, minor = found.stdout.split()
-        return int(major), int(minor)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        with Process(command) as process:
+            end = time.monotonic() + _PROBE_SECONDS
+            for _ in process.lines(lambda: time.monotonic() > end):
+                pass
+    except GeosegError:
         return None
+    return process.output.strip() if process.status == 0 else None
 
 
 def _stream(

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from qgis.core import (
+    NULL,
     QgsApplication,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -118,7 +119,9 @@ def perform(task):
         os.environ["GEOSEG_ENVIRONMENT"] = task["environment"]
     algorithm = chain() if task["algorithm"] == "model" else task["algorithm"]
     try:
-        results = processing.runAndLoadResults(algorithm, task["parameters"], feedback=feedback)
+        # What is left empty in a dialog is NULL, which is not None.
+        parameters = {name: NULL if value is None else value for name, value in task["parameters"].items()}
+        results = processing.runAndLoadResults(algorithm, parameters, feedback=feedback)
     except QgsProcessingException as failure:
         error = str(failure)
     project = QgsProject.instance()
@@ -153,7 +156,7 @@ def main():
     said["cannot_execute"] = provider.algorithm("predict").canExecute()
     plugin.unload()
     said["unloaded"] = application.processingRegistry().providerById("geoseg") is None
-    print(json.dumps(said))
+    print(json.dumps(said, default=str))
     application.exitQgis()
 
 

@@ -5,6 +5,7 @@ GEOSEG_QGIS_PICTURES names a folder in which the pictures that QGIS rendered are
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -74,7 +75,7 @@ def said(folder: Path) -> dict[str, Any]:
     broken.mkdir(parents=True)
     (broken / "python").write_text("#!/bin/sh\necho 'ImportError: libcudart.so.12: no such file' >&2\nexit 1\n")
     (broken / "python").chmod(0o755)
-    given = {"SCENE": scene, "MODEL": model, **outputs}
+    given = {"SCENE": scene, "MODEL": model, "BANDS": None, "NODATA": None, "EXTRA": None, **outputs}
     predict = {"algorithm": "geoseg:predict", "parameters": given}
     (folder / "torn.safetensors").write_bytes(b"torn")
     torn = {"algorithm": "geoseg:predict", "parameters": {**given, "MODEL": str(folder / "torn.safetensors")}}
@@ -263,3 +264,25 @@ def test_a_model_of_the_designer_maps_a_part_and_draws_polygons(trained: Path) -
     assert drawn["error"] is None
     assert (pictures / "map.png").stat().st_size > 10_000
     assert "area" in elsewhere["error"], "an area that is not in the scene is geoseg's error"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("qt", ["qt5", "qt6"])
+def test_the_dialog_of_settings_finds_and_tests_geoseg(tmp_path: Path, qt: str) -> None:
+    if qt == "qt6" and importlib.util.find_spec("PyQt6") is None:
+        pytest.skip("PyQt6 is not here (pip install PyQt6)")
+    python = require_qgis_python() if qt == "qt5" else sys.executable
+    pictures = Path(os.environ.get("GEOSEG_QGIS_PICTURES", tmp_path))
+    script = Path(__file__).with_name("dialog_session.py")
+    # There, settings choose the environment; the chosen folder has spaces.
+    (tmp_path / "my environment").symlink_to(sys.prefix)
+    chosen = str(tmp_path / "my environment")
+    env = {name: value for name, value in variables(tmp_path).items() if name != "GEOSEG_ENVIRONMENT"}
+    command = [python, script, pictures / f"dialog {qt}.png", qt, chosen]
+    found = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 0, found.stderr
+    said = json.loads(found.stdout.splitlines()[-1])
+    assert said["kept"] == chosen
+    assert [line.partition(":")[0] for line in said["log"]] == ["error", "found", "works"]
+    assert said["log"][1] == f"found: {chosen}/bin/python -P -m geoseg"
+    assert (pictures / f"dialog {qt}.png").stat().st_size > 5_000
