@@ -176,7 +176,7 @@ def naming():
     one, two, three = seen[:3]
     trial.type_name(one, "Meadow & <Heath>")
     trial.type_name(two, "Meadow & <Heath>")  # which merges
-    dock.edit("recolour", [three], "#123456")
+    dock.table.change("recolour", [three], "#123456")
     colour = dock.naming.row(one).entry.colour
     assert trial.legend()[two] == ("Meadow & <Heath>", colour) == trial.legend()[one], "drawn before it is applied"
     assert trial.legend()[three][1] == "#123456"
@@ -208,7 +208,7 @@ def keeping():
     """Edits that are not applied are never lost: crashes, other maps, closing, other programs."""
     trial = Trial().open()
     trial.type_name(1, "Lake")
-    trial.dock.edit("merge", [2], 3)
+    trial.dock.table.change("merge", [2], 3)
     trial.dock.unload()  # and no more: QGIS crashed
     QgsProject.instance().clear()
     trial = Trial().open(scene=False)
