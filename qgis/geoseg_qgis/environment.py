@@ -7,13 +7,16 @@ import json
 import os
 import re
 import shutil
-import subprocess  # nosec B404: it runs Python interpreters that the user chose or has on the search path
+
+# For Python interpreters that the user chose or has on the search path:
+import subprocess  # nosec B404
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .runner import Geoseg, GeosegError, Process, clean_environment
+from .process import GeosegError, Process, clean_environment
+from .runner import Geoseg
 
 VARIABLE = "GEOSEG_ENVIRONMENT"
 """Environment variable that chooses an environment before every setting, for `qgis_process` on a server."""
@@ -98,7 +101,7 @@ class Installation:
     Attributes:
         source: What pip installs: a name on a package index, a wheel, or a folder with pyproject.toml.
         index: Address of a package index, or folder of wheels, instead of PyPI.
-        cpu_only: Whether to take PyTorch for CPUs alone, which is about a tenth of the size.
+        cpu_only: Whether to take PyTorch for CPUs alone, which is gigabytes smaller.
         python: Python to make the environment with; empty looks for one.
         variables: Variables to add to the environment of the installer, such as proxies.
     """
@@ -225,7 +228,7 @@ def _candidates() -> Iterator[tuple[str]]:
 def _version(python: Sequence[str]) -> tuple[int, int] | None:
     """Version of a Python; None if it does not start, as the placeholder on Windows, or cannot make environments."""
     try:
-        found = subprocess.run(  # nosec B603: no shell, and a fixed program text
+        found = subprocess.run(  # nosec B603
             [*python, "-I", "-c", _PROBE],
             env=clean_environment(os.environ),
             stdin=subprocess.DEVNULL,

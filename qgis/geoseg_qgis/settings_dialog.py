@@ -51,9 +51,7 @@ class SettingsDialog(QDialog):
         self.source.setToolTip("geoseg from PyPI; or the path of a wheel, or of a folder with pyproject.toml")
         self.index = QLineEdit(settings.value(settings.INDEX))
         self.index.setPlaceholderText("empty: PyPI; otherwise the address of an index, or a folder of wheels")
-        self.cpu_only = QCheckBox(
-            "PyTorch for CPUs only (a tenth of the size; without it, a GPU is used if there is one)"
-        )
+        self.cpu_only = QCheckBox("PyTorch for CPUs only (gigabytes smaller; otherwise a GPU is used if there is one)")
         self.cpu_only.setChecked(settings.value(settings.CPU_ONLY) == "true")
         self.log = QPlainTextEdit()
         self.log.setReadOnly(True)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 from helpers.commandline import first_band
 from helpers.models import make_model
+from helpers.qgis import qgis_variables, require_qgis_python
 from helpers.rasters import UTM, landscape, make_raster
 from numpy.typing import NDArray
 from PIL import Image
@@ -40,17 +39,6 @@ CLASSES = ClassMap(
 LEGEND = [[entry.id, entry.name, entry.colour] for entry in CLASSES.classes]
 
 
-@cache
-def qgis_python() -> str | None:
-    """The system's Python, where it has QGIS's modules."""
-    # Not the one this runs with: those modules are installed for the system's own.
-    python = shutil.which("python3", path=os.defpath)
-    if python is None:
-        return None
-    found = subprocess.run([python, "-I", "-c", "import qgis.core"], capture_output=True, timeout=120, check=False)
-    return python if found.returncode == 0 else None
-
-
 @dataclass(frozen=True)
 class Look:
     """What QGIS said of each file, and the folder of what it rendered."""
@@ -64,17 +52,17 @@ class Look:
 
 
 def look(folder: Path, *files: Path) -> Look:
-    python = qgis_python()
-    if python is None:
-        pytest.skip("QGIS's Python modules are not here (Debian: apt-get install python3-qgis)")
+    python = require_qgis_python()
     pictures = Path(os.environ.get("GEOSEG_QGIS_PICTURES", folder / "pictures"))
     pictures.mkdir(parents=True, exist_ok=True)
-    # Neither this environment's libraries, nor the user's settings.
-    env = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "LC_ALL": "C.UTF-8"}
-    env |= {name: str(folder) for name in ("HOME", "XDG_RUNTIME_DIR", "QGIS_CUSTOM_CONFIG_PATH")}
     script = Path(__file__).with_name("qgis_look.py")
     found = subprocess.run(
-        [python, script, pictures, *files], env=env, capture_output=True, text=True, timeout=240, check=False
+        [python, script, pictures, *files],
+        env=qgis_variables(folder),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert found.returncode == 0, found.stderr
     return Look(json.loads(found.stdout.splitlines()[-1]), pictures)

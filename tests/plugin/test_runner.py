@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from geoseg_qgis.runner import Geoseg, GeosegError, Progress, clean_environment
+from geoseg_qgis.process import clean_environment
+from geoseg_qgis.runner import Geoseg, GeosegError, Progress
 
 Fake = Callable[..., Geoseg]
 

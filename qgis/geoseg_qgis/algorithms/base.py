@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
     QgsProcessingUtils,
     QgsProviderRegistry,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
@@ -26,9 +36,11 @@ from ..runner import GeosegError, Progress, Result
 ICON = str(Path(__file__).parents[1] / "icon.svg")
 DOCUMENTATION = "https://github.com/geoseg/geoseg/blob/main/docs/qgis.md"
 MODELS = "geoseg models (*.safetensors)"
+TABLES = "CSV files (*.csv)"
 TRAINING_SHARE = 0.8
 """Share of the progress bar that a training takes where a map follows it."""
 
+_LOWEST, _HIGHEST = -sys.float_info.max, sys.float_info.max  # what QGIS takes for no limit
 _CHECKED: set[tuple[str, ...]] = set()
 """Programs whose version was found to do, in this session."""
 
@@ -82,38 +94,83 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
             return False, str(error)
         return True, ""
 
-    def advanced(self, parameter: QgsProcessingParameterDefinition, help_text: str = "") -> None:
-        """Add a parameter among the advanced ones."""
-        flag = QgsProcessingParameterDefinition.FlagAdvanced
-        parameter.setFlags(parameter.flags() | flag)
-        self.add(parameter, help_text)
-
-    def add(self, parameter: QgsProcessingParameterDefinition, help_text: str = "") -> None:
-        """Add a parameter with its tooltip."""
-        if help_text:
-            parameter.setHelp(help_text)
+    def add(self, parameter: QgsProcessingParameterDefinition, help_text: str = "", advanced: bool = False) -> None:
+        """Add a parameter with its tooltip, among the advanced ones or before them."""
+        parameter.setHelp(help_text)
+        if advanced:
+            parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.FlagAdvanced)
         self.addParameter(parameter)
 
-    def add_extra(self) -> None:
-        """Add what takes any other option of the command."""
-        self.advanced(
-            QgsProcessingParameterString("EXTRA", "Further options", optional=True),
-            f"Options of 'geoseg {self.NAME}' as in a terminal, such as --allow-vrt or --block-size 2048",
-        )
+    def add_raster(self, name: str, title: str, help_text: str = "", optional: bool = False) -> None:
+        """Add a raster layer to read."""
+        self.add(QgsProcessingParameterRasterLayer(name, title, optional=optional), help_text)
 
-    def add_bands(self) -> None:
-        """Add the choice of bands."""
-        self.advanced(
-            QgsProcessingParameterString("BANDS", "Bands", optional=True),
-            "By number from 1 or by name, in order: 4,3,2 or red,green,blue. Default: all but alpha",
-        )
+    def add_file(self, name: str, title: str, help_text: str = "", kinds: str = "") -> None:
+        """Add a file, of these kinds, or a folder, which may be left out."""
+        behaviour = QgsProcessingParameterFile.File if kinds else QgsProcessingParameterFile.Folder
+        parameter = QgsProcessingParameterFile(name, title, behaviour, optional=True)
+        if kinds:
+            parameter.setFileFilter(kinds)
+        self.add(parameter, help_text)
+
+    def add_number(
+        self,
+        name: str,
+        title: str,
+        help_text: str = "",
+        default: float | None = None,
+        low: float = _LOWEST,
+        high: float = _HIGHEST,
+        whole: bool = True,
+        advanced: bool = True,
+    ) -> None:
+        """Add a number; without a default it may be left out."""
+        kind = QgsProcessingParameterNumber.Integer if whole else QgsProcessingParameterNumber.Double
+        number = QgsProcessingParameterNumber(name, title, kind, default, default is None, low, high)
+        self.add(number, help_text, advanced)
+
+    def add_text(self, name: str, title: str, help_text: str = "", advanced: bool = False) -> None:
+        """Add a text that may be left out."""
+        self.add(QgsProcessingParameterString(name, title, optional=True), help_text, advanced)
+
+    def add_switch(self, name: str, title: str, help_text: str = "", on: bool = False, advanced: bool = True) -> None:
+        """Add something that is on or off."""
+        self.add(QgsProcessingParameterBoolean(name, title, on), help_text, advanced)
+
+    def add_choice(self, name: str, title: str, help_text: str, options: list[str], advanced: bool = False) -> None:
+        """Add one of several words, of which the first is the default."""
+        choice = QgsProcessingParameterEnum(name, title, options, False, options[0], usesStaticStrings=True)
+        self.add(choice, help_text, advanced)
+
+    def add_common(self, bands: bool = True, nodata: bool = False, device: bool = False) -> None:
+        """Add what several commands have alike, and what takes any other option."""
+        if bands:
+            text = "By number from 1 or by name, in order: 4,3,2 or red,green,blue. Default: all but alpha"
+            self.add_text("BANDS", "Bands", text, advanced=True)
+        if nodata:
+            self.add_number("NODATA", "Value of invalid pixels", "Empty: as the file declares", whole=False)
+        if device:
+            self.add_text("DEVICE", "Device", "cpu, cuda, cuda:1 or mps. Empty: the best there is", advanced=True)
+        text = f"Options of 'geoseg {self.NAME}' as in a terminal, such as --allow-vrt or --page 2"
+        self.add_text("EXTRA", "Further options", text, advanced=True)
 
     def add_min_area(self, what: str) -> None:
         """Add the smallest area of a region."""
-        self.add(
-            QgsProcessingParameterString("MIN_AREA", "Smallest area of a region (50m2, 0.5ha, 12px)", optional=True),
-            f"Smaller regions are merged into a neighbour, {what}. Empty: none are",
-        )
+        title = "Smallest area of a region (50m2, 0.5ha, 12px)"
+        self.add_text("MIN_AREA", title, f"Smaller regions are merged into a neighbour, {what}. Empty: none are")
+
+    def add_raster_output(self, name: str, title: str, optional: bool = False) -> None:
+        """Add a raster to write; an optional one only where it is asked for."""
+        self.add(QgsProcessingParameterRasterDestination(name, title, None, optional, not optional))
+
+    def add_polygons_output(self, title: str, optional: bool = False, default: bool = True) -> None:
+        """Add polygons to write."""
+        kind = QgsProcessing.TypeVectorPolygon
+        self.add(QgsProcessingParameterVectorDestination("POLYGONS", title, kind, None, optional, default))
+
+    def add_file_output(self, name: str, title: str, kinds: str, optional: bool = False) -> None:
+        """Add a file to write; an optional one only where it is asked for."""
+        self.add(QgsProcessingParameterFileDestination(name, title, kinds, None, optional, not optional))
 
     def given(self, parameters: dict[str, Any], name: str) -> bool:
         """Return whether the user gave a parameter a value."""
@@ -140,7 +197,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         """Return the options of switches that are on: `SNAP="--snap"`."""
         return [option for name, option in names.items() if self.parameterAsBool(parameters, name, context)]
 
-    def extra(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
+    def further_options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
         """Return the words of `EXTRA`.
 
         Raises:
@@ -183,7 +240,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         if layer:
             path = str(self.parameterAsOutputLayer(parameters, name, context))
             if context.willLoadLayerOnCompletion(path):
-                context.layerToLoadOnCompletionDetails(path).setPostProcessor(STYLER)
+                context.layerToLoadOnCompletionDetails(path).setPostProcessor(_styler())
         else:
             path = str(self.parameterAsFileOutput(parameters, name, context))
         return str(Path(path).absolute()) if path else None
@@ -214,8 +271,10 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         feedback.pushCommandInfo("geoseg " + shlex.join(arguments))
 
         stages: list[str] = []
+        said = (0, 0)
 
         def show(progress: Progress) -> None:
+            nonlocal said
             if progress.stage not in stages:
                 stages.append(progress.stage)
             share = progress.fraction
@@ -223,7 +282,12 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
                 before, part = (TRAINING_SHARE, 1 - TRAINING_SHARE) if len(stages) > 1 else (0.0, TRAINING_SHARE)
                 share = before + part * share
             feedback.setProgress(100 * (first + (last - first) * share))
-            feedback.setProgressText(f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}s")
+            # Each text becomes a line of the log, so there is one for each tenth of a stage.
+            due = (len(stages), int(10 * progress.fraction))
+            if due != said:
+                said = due
+                text = f"{progress.stage}: {progress.unit} {progress.done} of {progress.total}"
+                feedback.setProgressText(f"{text}, {progress.message}" if progress.message else text)
 
         messages = {"note": feedback.pushInfo, "warning": feedback.pushWarning}
         try:
@@ -251,9 +315,11 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
 
 def _cancelled(result: Result, out: str) -> str:
     kept = result.kept.partition("; to continue")[0] or "nothing is kept"
+    if kept.startswith("nothing"):
+        return f"Cancelled: {kept}. Running it again starts over."
     if Path(QgsProcessingUtils.tempFolder()) in Path(out).parents:
         return (
-            f"Cancelled: {kept}. The output is a temporary file; save it to a file of its own to be able to continue."
+            f"Cancelled: {kept}, but with a temporary output, which cannot be continued; save it to a file of its own."
         )
     return f"Cancelled: {kept}. Running it again with the same settings continues."
 
@@ -269,5 +335,11 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
         layer.triggerRepaint()
 
 
-STYLER = Styler()
-"""QGIS keeps no reference to it, so it must live as long as the module."""
+_STYLERS: list[Styler] = []
+"""Those that QGIS is to call: it deletes them itself, but keeps no reference to their Python half."""
+
+
+def _styler() -> Styler:
+    _STYLERS[:] = [styler for styler in _STYLERS if not sip.isdeleted(styler)]
+    _STYLERS.append(Styler())
+    return _STYLERS[-1]

@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputFile,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterRasterDestination,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterVectorDestination,
 )
 
 from .base import GeosegAlgorithm
@@ -32,20 +27,14 @@ class Change(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        self.add(QgsProcessingParameterRasterLayer("OLD", "Older map"))
-        self.add(QgsProcessingParameterRasterLayer("NEW", "Newer map"))
+        self.add_raster("OLD", "Older map")
+        self.add_raster("NEW", "Newer map")
         self.add_min_area("whether they changed or not")
-        self.add(
-            QgsProcessingParameterBoolean("SNAP", "Compare the nearest pixels", False),
-            "For maps whose pixels are of one size, but shifted by part of a pixel",
-        )
-        self.add_extra()
-        self.add(QgsProcessingParameterRasterDestination("CHANGE", "Change"))
-        self.add(
-            QgsProcessingParameterVectorDestination(
-                "POLYGONS", "Changed regions", QgsProcessing.TypeVectorPolygon, optional=True, createByDefault=False
-            )
-        )
+        text = "For maps whose pixels are of one size, but shifted by part of a pixel"
+        self.add_switch("SNAP", "Compare the nearest pixels", text, advanced=False)
+        self.add_common(bands=False)
+        self.add_raster_output("CHANGE", "Change")
+        self.add_polygons_output("Changed regions", optional=True, default=False)
         self.addOutput(QgsProcessingOutputFile("MATRIX", "Matrix of areas (CSV)"))
         self.addOutput(QgsProcessingOutputFile("AREAS", "Table of transitions (CSV)"))
         self.addOutput(QgsProcessingOutputNumber("PIXELS", "Pixels that were compared"))
@@ -63,7 +52,7 @@ class Change(GeosegAlgorithm):
             arguments += ["--polygons", polygons]
         arguments += self.text_options(parameters, context, MIN_AREA="--min-area")
         arguments += self.flags_given(parameters, context, SNAP="--snap")
-        found = self.run_geoseg([*arguments, *self.extra(parameters, context)], feedback, out).json()
+        found = self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, out).json()
         base = Path(out)
         return {
             "CHANGE": out,

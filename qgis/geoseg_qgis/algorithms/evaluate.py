@@ -13,10 +13,6 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingOutputHtml,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
     QgsProcessingUtils,
 )
 
@@ -37,30 +33,19 @@ class Evaluate(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        folder = QgsProcessingParameterFile.Folder
-        self.add(QgsProcessingParameterRasterLayer("MAP", "Map", optional=True), "A class raster of any program")
-        self.add(QgsProcessingParameterRasterLayer("LABELS", "Labels", optional=True))
-        self.add(
-            QgsProcessingParameterFile("MODEL", "Or a model", optional=True, fileFilter=MODELS),
-            "The images of a folder are mapped in memory, and scored together",
+        self.add_raster("MAP", "Map", "A class raster of any program", optional=True)
+        self.add_raster("LABELS", "Labels", "A raster on the pixels of the map", optional=True)
+        self.add_file("MODEL", "Or a model", "The images of a folder are mapped in memory, and scored together", MODELS)
+        self.add_file("DATA", "Folder of its images")
+        text = (
+            "The label of tile.tif is tile.tif or tile.png, also with _label or _gt. Potsdam and COCO-Stuff need none"
         )
-        self.add(QgsProcessingParameterFile("DATA", "Folder of its images", behavior=folder, optional=True))
-        self.add(
-            QgsProcessingParameterFile("LABEL_FOLDER", "Folder of their labels", behavior=folder, optional=True),
-            "The label of tile.tif is tile.tif or tile.png, also with _label or _gt. Not for Potsdam and COCO-Stuff,"
-            " whose protocols come with labels",
-        )
-        self.add(
-            QgsProcessingParameterFile("LABEL_MAP", "Label map", optional=True, fileFilter="Tables (*.csv *.json)"),
-            "Names the values, or the colours, of the labels",
-        )
-        self.add(
-            QgsProcessingParameterString("IGNORE", "Label values to leave out", optional=True),
-            "For example: 0 or 0,255",
-        )
-        self.add_bands()
-        self.add_extra()
-        self.add(QgsProcessingParameterFileDestination("REPORT", "Report", "HTML files (*.html)"))
+        self.add_file("LABEL_FOLDER", "Folder of their labels", text)
+        text = "Names the values, or the colours, of the labels"
+        self.add_file("LABEL_MAP", "Label map", text, "Tables (*.csv *.json)")
+        self.add_text("IGNORE", "Label values to leave out", "For example: 0 or 0,255")
+        self.add_common()
+        self.add_file_output("REPORT", "Report", "HTML files (*.html)")
         self.addOutput(QgsProcessingOutputHtml("HTML", "Report"))
         for name, title in (("ACCURACY", "accuracy"), ("MEAN_IOU", "mean IoU")):
             for prefix, match in (("", "one to one"), ("MANY_", "many to one")):
@@ -94,7 +79,10 @@ class Evaluate(GeosegAlgorithm):
             arguments += ["--label-map", self.path(parameters, "LABEL_MAP", context)]
         for value in self.parameterAsString(parameters, "IGNORE", context).replace(",", " ").split():
             arguments += ["--ignore", value]
-        arguments += [*self.text_options(parameters, context, BANDS="--bands"), *self.extra(parameters, context)]
+        arguments += [
+            *self.text_options(parameters, context, BANDS="--bands"),
+            *self.further_options(parameters, context),
+        ]
         command = ["evaluate", *arguments, "--json", "--picture", str(picture)]
         found = self.run_geoseg(command, feedback, str(report)).json()
         try:

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import (
-    QgsProcessing,
-    QgsProcessingContext,
-    QgsProcessingFeedback,
-    QgsProcessingParameterDistance,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
-    QgsProcessingParameterVectorDestination,
-)
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback, QgsProcessingParameterDistance
 
-from .base import GeosegAlgorithm
+from .base import TABLES, GeosegAlgorithm
 
 
 class Polygonize(GeosegAlgorithm):
@@ -31,29 +21,16 @@ class Polygonize(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        double = QgsProcessingParameterNumber.Double
-        self.add(QgsProcessingParameterRasterLayer("RASTER", "Class raster"))
+        self.add_raster("RASTER", "Class raster")
         self.add_min_area("before polygons are drawn")
-        self.add(
-            QgsProcessingParameterDistance("SIMPLIFY", "Simplify outlines by", None, "RASTER", True, 0),
-            "Vertices that stand out less are removed; neighbours keep their common edges",
-        )
-        self.add(
-            QgsProcessingParameterString("CLASSES", "Classes", optional=True),
-            "Ids or names of the classes to write: 1,3 or water,trees. Empty: all",
-        )
-        self.add(
-            QgsProcessingParameterRasterLayer("CONFIDENCE", "Confidence", optional=True),
-            "Raster on the same pixels, of which each polygon gets the mean",
-        )
-        self.advanced(QgsProcessingParameterNumber("NODATA", "Value of invalid pixels", double, None, True))
-        self.add_extra()
-        self.add(QgsProcessingParameterVectorDestination("POLYGONS", "Polygons", QgsProcessing.TypeVectorPolygon))
-        self.add(
-            QgsProcessingParameterFileDestination(
-                "AREAS", "Table of areas", "CSV files (*.csv)", optional=True, createByDefault=False
-            )
-        )
+        distance = QgsProcessingParameterDistance("SIMPLIFY", "Simplify outlines by", None, "RASTER", True, 0)
+        self.add(distance, "Vertices that stand out less are removed; neighbours keep their common edges")
+        self.add_text("CLASSES", "Classes", "Ids or names of the classes to write: 1,3 or water,trees. Empty: all")
+        text = "Raster on the same pixels, of which each polygon gets the mean"
+        self.add_raster("CONFIDENCE", "Confidence", text, optional=True)
+        self.add_common(bands=False, nodata=True)
+        self.add_polygons_output("Polygons")
+        self.add_file_output("AREAS", "Table of areas", TABLES, optional=True)
 
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -71,5 +48,5 @@ class Polygonize(GeosegAlgorithm):
         arguments += self.text_options(
             parameters, context, MIN_AREA="--min-area", SIMPLIFY="--simplify", CLASSES="--classes", NODATA="--nodata"
         )
-        self.run_geoseg([*arguments, *self.extra(parameters, context)], feedback, out)
+        self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, out)
         return results

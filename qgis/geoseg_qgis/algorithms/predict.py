@@ -10,20 +10,11 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputFile,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterDestination,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
-    QgsProcessingParameterVectorDestination,
     QgsProcessingParameterVectorLayer,
 )
 
-from .base import MODELS, GeosegAlgorithm
+from .base import MODELS, TABLES, GeosegAlgorithm
 
 MATCHES = ["off", "moments", "percentiles"]
 AREA_FORMATS = ["gpkg", "geojson", "fgb", "shp", "kml"]
@@ -42,59 +33,27 @@ class Predict(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        integer, double = QgsProcessingParameterNumber.Integer, QgsProcessingParameterNumber.Double
-        self.add(QgsProcessingParameterRasterLayer("SCENE", "Scene"))
-        self.add(
-            QgsProcessingParameterFile("MODEL", "Model", optional=True, fileFilter=MODELS),
-            "Empty: the one beside the map; if there is none, it is learnt from the scene",
-        )
+        self.add_raster("SCENE", "Scene")
+        text = "Empty: the one beside the map; if there is none, it is learnt from the scene"
+        self.add_file("MODEL", "Model", text, MODELS)
         self.add_min_area("in the map and in the polygons")
-        self.add(
-            QgsProcessingParameterVectorLayer(
-                "AREA", "Area of interest", [QgsProcessing.TypeVectorPolygon], optional=True
-            ),
-            "What lies outside its polygons becomes nodata",
-        )
-        self.add(
-            QgsProcessingParameterExtent("EXTENT", "Part to map", optional=True),
-            "Its pixels equal those of the full map",
-        )
-        self.add_bands()
-        self.advanced(
-            QgsProcessingParameterEnum(
-                "MATCH", "Match the light of another date", MATCHES, False, MATCHES[0], False, True
-            ),
-            "Gives the scene the statistics of the imagery that the model learnt from; for dates of one place",
-        )
-        self.advanced(
-            QgsProcessingParameterBoolean("RESCALE", "Rescale values to those that the model learnt from", False),
-            "For scenes in other units, or of another bit depth",
-        )
-        self.advanced(QgsProcessingParameterNumber("SMOOTH", "Rounds of smoothing", integer, 3, False, 0, 10))
-        self.advanced(QgsProcessingParameterNumber("NODATA", "Value of invalid pixels", double, None, True))
-        self.advanced(QgsProcessingParameterString("DEVICE", "Device", "auto"), "auto, cpu, cuda, cuda:1 or mps")
-        self.advanced(QgsProcessingParameterBoolean("RELEARN", "Learn the model anew from the scene", False))
-        self.advanced(
-            QgsProcessingParameterBoolean(
-                "RESTART", "Start over, without the blocks of a map that was cancelled", False
-            )
-        )
-        self.add_extra()
-        self.add(QgsProcessingParameterRasterDestination("MAP", "Land cover"))
-        self.add(
-            QgsProcessingParameterRasterDestination("CONFIDENCE", "Confidence", optional=True, createByDefault=False),
-            "Probability of each pixel's class",
-        )
-        self.add(
-            QgsProcessingParameterVectorDestination(
-                "POLYGONS", "Polygons", QgsProcessing.TypeVectorPolygon, optional=True, createByDefault=False
-            )
-        )
-        self.add(
-            QgsProcessingParameterFileDestination(
-                "AREAS", "Table of areas", "CSV files (*.csv)", optional=True, createByDefault=False
-            )
-        )
+        kinds = [QgsProcessing.TypeVectorPolygon]
+        area = QgsProcessingParameterVectorLayer("AREA", "Area of interest", kinds, optional=True)
+        self.add(area, "What lies outside its polygons becomes nodata")
+        extent = QgsProcessingParameterExtent("EXTENT", "Part to map", optional=True)
+        self.add(extent, "Its pixels equal those of the full map")
+        text = "Gives the scene the statistics of the imagery that the model learnt from; for dates of one place"
+        self.add_choice("MATCH", "Match the light of another date", text, MATCHES, advanced=True)
+        title = "Rescale values to those that the model learnt from"
+        self.add_switch("RESCALE", title, "For scenes in other units, or of another bit depth")
+        self.add_number("SMOOTH", "Rounds of smoothing", "0 is off. Empty: 3", low=0, high=10)
+        self.add_switch("RELEARN", "Learn the model anew from the scene")
+        self.add_switch("RESTART", "Start over, without the blocks of a map that was cancelled")
+        self.add_common(nodata=True, device=True)
+        self.add_raster_output("MAP", "Land cover")
+        self.add_raster_output("CONFIDENCE", "Confidence", optional=True)
+        self.add_polygons_output("Polygons", optional=True, default=False)
+        self.add_file_output("AREAS", "Table of areas", TABLES, optional=True)
         self.addOutput(QgsProcessingOutputFile("MODEL_USED", "Model that was used"))
 
     def processAlgorithm(
@@ -126,7 +85,7 @@ class Predict(GeosegAlgorithm):
             parameters, context, RESCALE="--rescale", RELEARN="--relearn", RESTART="--restart"
         )
         arguments += self._part(parameters, context, feedback)
-        self.run_geoseg([*arguments, *self.extra(parameters, context)], feedback, out)
+        self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, out)
         results["MODEL_USED"] = self._model(parameters, context, Path(out))
         return results
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import (
-    QgsProcessing,
-    QgsProcessingContext,
-    QgsProcessingException,
-    QgsProcessingFeedback,
-    QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterDestination,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterVectorDestination,
-)
+from qgis.core import QgsProcessingContext, QgsProcessingException, QgsProcessingFeedback
 
 from .base import GeosegAlgorithm
 
@@ -29,27 +20,16 @@ class Superpixels(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        integer, double = QgsProcessingParameterNumber.Integer, QgsProcessingParameterNumber.Double
-        self.add(QgsProcessingParameterRasterLayer("SCENE", "Scene"))
-        self.add(QgsProcessingParameterNumber("SIZE", "Side of a superpixel in pixels", integer, 16, False, 4))
-        self.add(
-            QgsProcessingParameterNumber("COMPACTNESS", "Compactness", double, 10.0, False, 0),
-            "Weight of distance against colour: higher values make rounder superpixels",
-        )
-        self.advanced(QgsProcessingParameterNumber("ITERATIONS", "Iterations", integer, 5, False, 1))
-        self.advanced(
-            QgsProcessingParameterNumber("MIN_SIZE", "Smallest superpixel in pixels", integer, None, True, 0),
-            "Smaller ones are merged into a neighbour. Empty: a quarter of the side, squared",
-        )
-        self.add_bands()
-        self.advanced(QgsProcessingParameterNumber("NODATA", "Value of invalid pixels", double, None, True))
-        self.add_extra()
-        self.add(
-            QgsProcessingParameterVectorDestination(
-                "POLYGONS", "Superpixels", QgsProcessing.TypeVectorPolygon, optional=True
-            )
-        )
-        self.add(QgsProcessingParameterRasterDestination("IDS", "Raster of ids", optional=True, createByDefault=False))
+        self.add_raster("SCENE", "Scene")
+        self.add_number("SIZE", "Side of a superpixel in pixels", default=16, low=2, advanced=False)
+        text = "Weight of distance against colour: higher values make rounder superpixels"
+        self.add_number("COMPACTNESS", "Compactness", text, 10.0, low=0, whole=False, advanced=False)
+        self.add_number("ITERATIONS", "Iterations", "Empty: 5", low=1)
+        text = "Smaller ones are merged into a neighbour. Empty: a quarter of the side, squared"
+        self.add_number("MIN_SIZE", "Smallest superpixel in pixels", text, low=0)
+        self.add_common(nodata=True)
+        self.add_polygons_output("Superpixels", optional=True)
+        self.add_raster_output("IDS", "Raster of ids", optional=True)
 
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -69,7 +49,7 @@ class Superpixels(GeosegAlgorithm):
             BANDS="--bands",
             NODATA="--nodata",
         )
-        options += self.extra(parameters, context)
+        options += self.further_options(parameters, context)
         scene = self.raster(parameters, "SCENE", context)
         for i, out in enumerate(results.values()):
             arguments = ["superpixels", scene, "--out", out, "--overwrite", *options]

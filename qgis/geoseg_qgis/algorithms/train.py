@@ -5,22 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qgis.core import (
-    QgsProcessingContext,
-    QgsProcessingFeedback,
-    QgsProcessingOutputFile,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterEnum,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
-    QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
-)
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback, QgsProcessingOutputFile
 
 from .base import MODELS, GeosegAlgorithm
-
-RECIPES = ["orthophoto", "quick"]
 
 
 class Train(GeosegAlgorithm):
@@ -36,35 +23,24 @@ class Train(GeosegAlgorithm):
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        folder = QgsProcessingParameterFile.Folder
-        integer, double = QgsProcessingParameterNumber.Integer, QgsProcessingParameterNumber.Double
-        self.add(
-            QgsProcessingParameterFile("DATA", "Folder of images", behavior=folder, optional=True),
+        self.add_file(
+            "DATA",
+            "Folder of images",
             "GeoTIFF, JPEG, PNG or JPEG 2000, searched with its subfolders; or choose one image below",
         )
-        self.add(QgsProcessingParameterRasterLayer("SCENE", "Or one image", optional=True))
-        self.add(
-            QgsProcessingParameterEnum("RECIPE", "Recipe", RECIPES, False, RECIPES[0], usesStaticStrings=True),
-            "orthophoto: 24 classes, 600 steps; quick: 8 classes, 300 steps",
-        )
-        self.add(
-            QgsProcessingParameterNumber("CLASSES", "Classes", integer, None, True, 2, 255),
-            "Up to 12 are meant as land-cover classes; more divide these further. Empty: the recipe's",
-        )
-        self.advanced(QgsProcessingParameterNumber("MINUTES", "Time limit in minutes", double, None, True, 0))
-        self.advanced(QgsProcessingParameterNumber("STEPS", "Steps", integer, None, True, 1))
-        self.advanced(
-            QgsProcessingParameterNumber("SUPERPIXEL_SIZE", "Side of a superpixel in pixels", integer, None, True, 4)
-        )
-        self.add_bands()
-        self.advanced(QgsProcessingParameterNumber("SEED", "Seed of random choices", integer, 0, False, 0))
-        self.advanced(QgsProcessingParameterString("DEVICE", "Device", "auto"), "auto, cpu, cuda, cuda:1 or mps")
-        self.advanced(
-            QgsProcessingParameterBoolean("CONTINUE", "Continue a training of this model that was cancelled", True),
-            "Off: it is discarded, and the training starts over",
-        )
-        self.add_extra()
-        self.add(QgsProcessingParameterFileDestination("MODEL", "Model", MODELS))
+        self.add_raster("SCENE", "Or one image", optional=True)
+        recipes = "orthophoto: 24 classes, 600 steps; quick: 8 classes, 300 steps"
+        self.add_choice("RECIPE", "Recipe", recipes, ["orthophoto", "quick"])
+        classes = "Up to 12 are meant as land-cover classes; more divide these further. Empty: the recipe's"
+        self.add_number("CLASSES", "Classes", classes, low=2, high=255, advanced=False)
+        self.add_number("MINUTES", "Time limit in minutes", low=0, whole=False)
+        self.add_number("STEPS", "Steps", "Empty: the recipe's", low=1)
+        self.add_number("SUPERPIXEL_SIZE", "Side of a superpixel in pixels", "Empty: the recipe's", low=2)
+        self.add_number("SEED", "Seed of random choices", low=0)
+        title = "Continue a training of this model that was cancelled"
+        self.add_switch("CONTINUE", title, "Off: it is discarded, and the training starts over", on=True)
+        self.add_common(device=True)
+        self.add_file_output("MODEL", "Model", MODELS)
         self.addOutput(QgsProcessingOutputFile("PICTURE", "Picture of the classes"))
 
     def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
@@ -97,8 +73,8 @@ class Train(GeosegAlgorithm):
             SEED="--seed",
             DEVICE="--device",
         )
-        started = out.with_name(f"{out.name}.training").is_dir()
+        started = any(out.with_suffix(".training").glob("step-*.json"))
         wanted = self.parameterAsBool(parameters, "CONTINUE", context)
         arguments += ["--resume"] if started and wanted else ["--overwrite"]
-        self.run_geoseg([*arguments, *self.extra(parameters, context)], feedback, str(out))
+        self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, str(out))
         return {"MODEL": str(out), "PICTURE": str(out.with_suffix(".png"))}
