@@ -190,6 +190,8 @@ class NamingDock(QDockWidget):
             self._sheet = sheet
             self.naming.learn(classes)
             self.table.refresh()
+            if not self.table.ids():
+                self.table.choose([self.naming.rows()[0].entry.id])
             self._chosen()
 
     def suggest(self) -> None:
