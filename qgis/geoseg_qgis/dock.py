@@ -160,8 +160,7 @@ class NamingDock(QDockWidget):
     def _show_model(self) -> None:
         model = str(self.map.model or "")
         quietly(self.view.model, lambda widget: widget.setFilePath(model))
-        if model and not self.teach.model.filePath():
-            self.teach.model.setFilePath(model)
+        self.teach.follow(model)
         self._show_state()
 
     def look(self, *_: int) -> None:

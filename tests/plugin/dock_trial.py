@@ -407,13 +407,19 @@ def teaching():
     layer.dataProvider().addFeatures(features[:18])
     layer.startEditing()
     layer.addFeatures(features[18:])
+    assert page.model.filePath() == str(FOLDER / "m.safetensors")
     page.teach_button.click()
+    assert not page.teach_button.isEnabled()
     trial.wait()
+    assert page.teach_button.isEnabled()
     model = FOLDER / "m-taught.safetensors"
     assert model.is_file(), trial.errors()
     assert {c.name for c in read_model(model)[0]} == {"north", "south"}
     assert "north" in page.report.toPlainText()
     assert page.model.filePath() == str(model)
+    dock.load()
+    trial.wait()
+    assert page.model.filePath() == str(model), "that of the map is not wanted any more"
     following = page.layer()
     assert following.name() == "where to click next"
     assert following.featureCount() > 0
