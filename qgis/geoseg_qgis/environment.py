@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-
-# For Python interpreters that the user chose or has on the search path:
-import subprocess  # nosec B404
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,11 +197,11 @@ def find_python() -> str:
     for candidate in _candidates():
         version = _version(candidate)
         if version is None:
-            found.append(f"{' '.join(candidate)} (has no venv or pip)")
+            found.append(f"{candidate} (has no venv or pip)")
         elif version < OLDEST_PYTHON:
-            found.append(f"{' '.join(candidate)} ({'.'.join(map(str, version))})")
+            found.append(f"{candidate} ({'.'.join(map(str, version))})")
         else:
-            return candidate[0]
+            return candidate
     seen = f"; not usable: {', '.join(found)}" if found else ""
     wanted = ".".join(map(str, OLDEST_PYTHON))
     raise GeosegError(
@@ -212,34 +210,36 @@ def find_python() -> str:
     )
 
 
-def _candidates() -> Iterator[tuple[str]]:
+def _candidates() -> Iterator[str]:
     """Pythons on this machine, the best first, each once."""
     path = clean_environment(os.environ).get("PATH")
     names = [shutil.which(name, path=path) for name in _PYTHONS]
+    launcher = shutil.which("py", path=path)  # on Windows, it knows Pythons that are not on the search path
+    if launcher:
+        names.insert(0, _answer([launcher, "-3", "-I", "-c", "import sys; print(sys.executable)"]))
     bundled = "python.exe" if sys.platform == "win32" else "bin/python3"
     names += [sys.executable, str(Path(sys.base_prefix) / bundled)]
-    seen = set()
-    for name in names:
-        if name and Path(name).name.lower().startswith("python") and name not in seen and Path(name).is_file():
-            seen.add(name)
-            yield (name,)
+    for name in dict.fromkeys(names):
+        if name and Path(name).name.lower().startswith("python") and Path(name).is_file():
+            yield name
 
 
-def _version(python: Sequence[str]) -> tuple[int, int] | None:
+def _version(python: str) -> tuple[int, int] | None:
     """Version of a Python; None if it does not start, as the placeholder on Windows, or cannot make environments."""
+    words = (_answer([python, "-I", "-c", _PROBE]) or "").split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
+
+
+def _answer(command: Sequence[str]) -> str | None:
+    """What a program prints; None if it fails."""
     try:
-        found = subprocess.run(  # nosec B603
-            [*python, "-I", "-c", _PROBE],
-            env=clean_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=True,
-        )
-        major, minor = found.stdout.split()
-        return int(major), int(minor)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        with Process(command) as process:
+            end = time.monotonic() + _PROBE_SECONDS
+            for _ in process.lines(lambda: time.monotonic() > end):
+                pass
+    except GeosegError:
         return None
+    return process.output.strip() if process.status == 0 else None
 
 
 def _stream(

@@ -147,10 +147,13 @@ class Process:
             self._kill()
 
     def _tell_to_end(self) -> None:
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
+        if sys.platform == "win32":
+            try:
                 self._process.send_signal(signal.CTRL_BREAK_EVENT)
-            else:
+            except OSError:  # without a console, as in QGIS itself, there is nothing to send it by
+                self._kill()
+        else:
+            with contextlib.suppress(OSError):
                 self._process.terminate()
 
     def _kill(self) -> None:

@@ -153,7 +153,7 @@ def main():
     said["cannot_execute"] = provider.algorithm("predict").canExecute()
     plugin.unload()
     said["unloaded"] = application.processingRegistry().providerById("geoseg") is None
-    print(json.dumps(said))
+    print(json.dumps(said, default=str))
     application.exitQgis()
 
 

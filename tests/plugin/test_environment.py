@@ -180,6 +180,10 @@ def test_a_python_that_is_too_old_or_cannot_start_is_passed_over(
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "bundle"))
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b"), "/usr/bin", "/bin"]))
     assert find_python() == str(good)
+    best = program(tmp_path / "c" / "python.exe", "echo 3 14\n")
+    program(tmp_path / "a" / "py", f'[ "$1" = -3 ] && echo "{best}"\n')
+    assert find_python() == str(best), "the launcher of Windows knows best"
+    (tmp_path / "a" / "py").unlink()
     monkeypatch.setenv("PATH", str(tmp_path / "a"))
     program(tmp_path / "a" / "cat", "exit 1\n")
     with pytest.raises(

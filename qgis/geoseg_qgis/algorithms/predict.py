@@ -18,6 +18,7 @@ from .base import MODELS, TABLES, GeosegAlgorithm
 
 MATCHES = ["off", "moments", "percentiles"]
 AREA_FORMATS = ["gpkg", "geojson", "fgb", "shp", "kml"]
+"""What geoseg reads as it is; layers of other kinds are exported."""
 
 
 class Predict(GeosegAlgorithm):
@@ -95,8 +96,11 @@ class Predict(GeosegAlgorithm):
         """The options of the part of the scene to map."""
         words: list[str] = []
         if self.given(parameters, "AREA"):
+            # Exported GeoJSON has the same bytes each time, so that a map that was cancelled is continued; but it holds
+            # no CRS that has no code.
+            known = self.parameterAsVectorLayer(parameters, "AREA", context).crs().authid()
             path, layer = self.parameterAsCompatibleSourceLayerPathAndLayerName(
-                parameters, "AREA", context, AREA_FORMATS, "gpkg", feedback
+                parameters, "AREA", context, AREA_FORMATS, "geojson" if known else "gpkg", feedback
             )
             words += ["--aoi", path, *(["--aoi-layer", layer] if layer and path.lower().endswith(".gpkg") else [])]
         if self.given(parameters, "EXTENT"):
