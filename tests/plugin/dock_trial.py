@@ -181,6 +181,7 @@ def naming():
     assert trial.legend()[two] == ("Meadow & <Heath>", colour) == trial.legend()[one], "drawn before it is applied"
     assert trial.legend()[three][1] == "#123456"
     assert state() == before, "nothing is written before Apply"
+    dock.hide()  # so that it need not look at the classes again
     trial.view.apply.click()
     assert not trial.view.pages.isEnabled()
     trial.wait()
