@@ -37,8 +37,8 @@ def use(made: Path, folder: Path, *trials: str) -> None:
     work = Path(shutil.copytree(made, folder / made.name))
     script = Path(__file__).with_name("dock_trial.py")
     found = subprocess.run(
-        [python, script, PLUGIN, sys.executable, work, *trials], env=qgis_variables(folder), capture_output=True, text=True, timeout=290,
-        check=False,
+        [python, script, PLUGIN, sys.executable, work, *trials], env=qgis_variables(folder), capture_output=True,
+        text=True, timeout=290, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr[-3000:]
     assert "Traceback" not in found.stderr, found.stderr[-3000:]
