@@ -15,6 +15,8 @@ from geoseg_qgis import environment
 from geoseg_qgis.environment import RECORD, Installation, commands, create, find, find_python, interpreter, is_finished
 from geoseg_qgis.runner import GeosegError
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fake programs are scripts of Unix")
+
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
