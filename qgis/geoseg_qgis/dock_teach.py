@@ -237,5 +237,5 @@ def _report(report: Mapping[str, Any]) -> str:
         place = (doubt["x"], doubt["y"]) * 2
         link = text if doubt["x"] is None else f"<a href='{','.join(map(repr, place))}'>{text}</a>"
         lines.append(f"Check: {link}")
-    heads = "<tr><th align=left>Class</th><th>Superpixels</th><th>Recall</th><th>Precision</th></tr>"
+    heads = "<tr><th align=left>Class</th><th>Taught</th><th>Recall</th><th>Precision</th></tr>"
     return f"<table cellspacing=6>{heads}{rows}</table>" + "".join(f"<p>{line}</p>" for line in lines)

@@ -120,7 +120,7 @@ class NamingView(QWidget):
         """Say what to do next: whether there is a map, its model, and whether this has other classes."""
         hints = [] if there else [_NO_MAP]
         if there:
-            hints += [_HELP] if all(entry.unnamed for entry in naming.classes) else []
+            hints += [] if naming.edits or any(not entry.unnamed for entry in naming.classes) else [_HELP]
             hints += [_OTHERS] if others else [] if model else [_NO_MODEL]
         self.hint.setText("<br>".join(hints))
         self.hint.setVisible(bool(hints))
