@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsProject, QgsRasterLayer
-from qgis.gui import QgsColorDialog, QgsMapToolEmitPoint
+from qgis.core import QgsProject
+from qgis.gui import QgsMapToolEmitPoint
 from qgis.PyQt.QtCore import QTimer
-from qgis.PyQt.QtGui import QColor, QCursor, QPixmap
-from qgis.PyQt.QtWidgets import QDockWidget, QMenu, QMessageBox
+from qgis.PyQt.QtGui import QPixmap
+from qgis.PyQt.QtWidgets import QDockWidget, QMessageBox
 
 from .dock_choice import MapChoice, forget_draft
 from .dock_classes import LandClass, Naming, NamingError, classes_of
-from .dock_layers import draw, extent_on, maps_of_project, path_of, value_at
-from .dock_map import History, find_scene, read_map, same_classes
-from .dock_table import ClassModel, swatch
+from .dock_layers import add_map, draw, maps_of_project, show_on, value_at
+from .dock_map import History, find_scene, same_classes
+from .dock_table import ClassModel
 from .dock_teach import TeachPage
 from .dock_view import NamingView, ask_file, fill, quietly
 from .dock_work import Work, go_back
@@ -38,12 +38,9 @@ class NamingDock(QDockWidget):
     """
 
     def __init__(
-        self,
-        iface: Any,
-        geoseg: Callable[[], Any],
-        settings: Callable[[], None] | None = None,
+        self, iface: Any, geoseg: Callable[[], Any], settings: Callable[[], None] | None = None,
         map_scene: Callable[[str, str], None] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__("geoseg: classes", iface.mainWindow())
         self.setObjectName("geoseg_naming")
         self.iface, self.canvas, self._settings = iface, iface.mapCanvas(), settings
@@ -68,14 +65,12 @@ class NamingDock(QDockWidget):
         view.maps.currentIndexChanged.connect(self._map_chosen)
         view.scenes.currentIndexChanged.connect(self.look)
         view.model.fileChanged.connect(self._model_chosen)
-        view.open_map.clicked.connect(self._ask_map)
+        view.open_map.clicked.connect(lambda *_: self.open_map())
         view.open_scene.clicked.connect(self._ask_scene)
-        view.hint.linkActivated.connect(lambda link: self._ask_map() if link == "map" else self.take_classes_of_model())
+        view.hint.linkActivated.connect(lambda link: self.open_map() if link == "map" else self.take_classes_of_model())
         self.classes.edited.connect(self._edited)
         self.classes.said.connect(self.tell)
         view.table.chosen.connect(self._chosen)
-        view.table.colour_wanted.connect(self._ask_colour)
-        view.table.guess_wanted.connect(lambda: self.edit("accept_guesses", self.table.ids()))
         view.examples.place_wanted.connect(self.go_to)
         self.teach.place_wanted.connect(self.go_to)
         view.apply.clicked.connect(self.apply)
@@ -87,10 +82,11 @@ class NamingDock(QDockWidget):
         self.visibilityChanged.connect(lambda shown: self.look() if shown and self._stale else None)
         self._tool.canvasClicked.connect(lambda point, _: self.pick(point))
         for name, slot in {
-            "pick": lambda: self.canvas.setMapTool(self._tool), "only": self.redraw, "merge": self._ask_merge,
-            "out": lambda: self.edit("take_out", self.table.ids()), "colour": self._ask_colour,
-            "guess": lambda: self.edit("accept_guesses"), "suggest": self.suggest, "undo": lambda: self.edit("undo"),
-            "redo": lambda: self.edit("redo"), "revert": lambda: self.edit("revert"),
+            "pick": lambda: self.canvas.setMapTool(self._tool), "only": self.redraw, "suggest": self.suggest,
+            "merge": self.table.ask_merge, "colour": self.table.ask_colour,
+            "out": lambda: self.table.change("take_out", self.table.ids()),
+            "guess": lambda: self.table.change("accept_guesses"), "undo": lambda: self.table.change("undo"),
+            "redo": lambda: self.table.change("redo"), "revert": lambda: self.table.change("revert"),
         }.items():  # fmt: skip
             view.actions_by_name[name].triggered.connect(lambda *_, slot=slot: slot())
 
@@ -100,8 +96,6 @@ class NamingDock(QDockWidget):
         QgsProject.instance().layersRemoved.disconnect(self.refill)
         self.work.cancel()
         self.canvas.unsetMapTool(self._tool)
-
-    # The map, its model and its scene.
 
     @property
     def naming(self) -> Naming:
@@ -116,12 +110,9 @@ class NamingDock(QDockWidget):
         """List the maps and scenes of the project again."""
         if self._writing:
             return
-        maps, layers = maps_of_project(), QgsProject.instance().mapLayers()
-        fill(self.view.maps, [(layers[key].name(), key) for key in maps], self.map.layer_id)
-        rasters = {
-            path_of(layer) for key, layer in layers.items() if isinstance(layer, QgsRasterLayer) and key not in maps
-        }
-        self._rasters = sorted(path for path in rasters if path is not None and path.is_file())
+        maps, others = maps_of_project()
+        fill(self.view.maps, maps, self.map.layer_id)
+        self._rasters = others
         self._list_scenes(self.scene())
         self.teach.fill()
         self._map_chosen()
@@ -169,8 +160,7 @@ class NamingDock(QDockWidget):
     def _show_model(self) -> None:
         model = str(self.map.model or "")
         quietly(self.view.model, lambda widget: widget.setFilePath(model))
-        if model and not self.teach.model.filePath():
-            self.teach.model.setFilePath(model)
+        self.teach.follow(model)
         self._show_state()
 
     def look(self, *_: int) -> None:
@@ -189,43 +179,19 @@ class NamingDock(QDockWidget):
                 self._learn(classes_of(result.json()), picture)
 
         arguments = ["classes", "show", *self.map.files, *scene, "--json"]
-        self.work.run(f"Looking at the classes of {self.map.name}", arguments, done)
+        self.work.run(f"Looking at the classes of {self.map.name}", arguments, done, minor=True)
 
     def _learn(self, classes: Sequence[LandClass], sheet: QPixmap) -> None:
         if self.table.is_editing:  # what is being typed would be lost
             QTimer.singleShot(300, lambda: self._learn(classes, sheet))
             return
         if same_classes(classes, self.naming.classes):
+            self._sheet = sheet
             self.naming.learn(classes)
-            self._sheet, chosen = sheet, self.table.ids()
-            self.classes.refresh()
-            self.table.choose(chosen)
+            self.table.refresh()
+            if not self.table.ids():
+                self.table.choose([self.naming.rows()[0].entry.id])
             self._chosen()
-
-    # Edits.
-
-    def edit(self, name: str, *arguments: Any) -> None:
-        """Make an edit, by the name of a method of `Naming`. The chosen classes stay chosen."""
-        chosen = self.table.ids()
-        if getattr(self.naming, f"can_{name}", True):
-            self.classes.change(lambda: getattr(self.naming, name)(*arguments))
-            self.table.choose(chosen)
-
-    def _ask_merge(self) -> None:
-        ids, menu = self.table.ids(), QMenu(self)
-        for row in (self.naming.row(class_id) for class_id in ids):
-            if row.into is None:
-                action = menu.addAction(swatch(row.entry.colour), f"into {row.entry.name}")
-                action.triggered.connect(lambda _=False, into=row.entry.id: self.edit("merge", ids, into))
-        menu.popup(QCursor.pos())
-
-    def _ask_colour(self) -> None:
-        ids = [class_id for class_id in self.table.ids() if self.naming.row(class_id).into is None]
-        if ids:
-            first = self.naming.row(ids[0]).entry
-            colour = QgsColorDialog.getColor(QColor(first.colour), self, f"Colour of {first.name}")
-            if colour.isValid():
-                self.edit("recolour", ids, colour.name())
 
     def suggest(self) -> None:
         """Merge the classes that geoseg finds alike. Nothing is applied."""
@@ -234,7 +200,7 @@ class NamingDock(QDockWidget):
         def done(result: Any) -> None:
             groups = [(g["ids"], g["into"]) for g in result.json()["groups"] if len(g["ids"]) > 1]
             if self.map.record is record:
-                self.edit("merge_groups", groups)
+                self.table.change("merge_groups", groups)
                 merged = f"{len(groups)} groups of like classes are merged, not applied yet: take out what differs"
                 self.tell(merged if groups else "No classes are alike enough to merge them")
 
@@ -263,7 +229,7 @@ class NamingDock(QDockWidget):
         if answer == button.Apply:
             self.apply()
         elif answer == button.Discard:
-            self.edit("revert")
+            self.table.change("revert")
         if answer in (button.Discard, button.Save):
             layer.loadDefaultStyle()
             layer.triggerRepaint()
@@ -271,21 +237,19 @@ class NamingDock(QDockWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Ask before the dock is closed."""
-        if not self.leave():
+        if self.leave():
+            self.canvas.unsetMapTool(self._tool)
+            super().closeEvent(event)
+        else:
             event.ignore()
-            return
-        self.canvas.unsetMapTool(self._tool)
-        super().closeEvent(event)
-
-    # Writing.
 
     def apply(self, *_: bool) -> None:
         """Write the edits to the map and its model, in the background."""
         if self.map.record is None or not self.naming.edits or self._writing:
             return
-        if self.map.changed_on_disk():
+        if changed := self.map.changed_on_disk():
             self.load()
-            self.tell(f"{self.map.name} was changed by another program: look at its classes, and apply again", True)
+            self.tell(changed, True)
             return
         folder = tempfile.TemporaryDirectory(prefix="geoseg-")
         legend = Path(folder.name) / "classes.json"
@@ -315,7 +279,6 @@ class NamingDock(QDockWidget):
             self.refill()
             self.tell(f"Applied to {record.raster.name}" + (f" and {model.name}" if model else ""))
 
-        self.work.cancel()
         self._writing = True
         try:
             self.work.change(record, model, title, arguments, done)
@@ -325,15 +288,13 @@ class NamingDock(QDockWidget):
 
     def go_back(self, *_: bool) -> None:
         """Bring back the map and its model as they were before the last Apply."""
+        told, failed = f"{self.map.name} is as it was before", False
         try:
             go_back(self.map.there)
-            told = (f"{self.map.name} is as it was before", False)
         except NamingError as error:
-            told = (str(error), True)
+            told, failed = str(error), True
         self.load()
-        self.tell(*told)
-
-    # What the user sees.
+        self.tell(told, failed)
 
     def tell(self, text: str, failed: bool = False) -> None:
         """Tell the user something; errors in QGIS's message bar too."""
@@ -361,35 +322,24 @@ class NamingDock(QDockWidget):
 
     def pick(self, point: Any) -> None:
         """Choose the class at a point of the canvas."""
-        layer = self.map.layer
-        value = value_at(layer, point, self.canvas.mapSettings().destinationCrs()) if layer is not None else None
-        if value is None:
-            self.tell("There is no class at this place")
-        else:
-            self.view.pages.setCurrentIndex(0)
-            self.table.choose([value])
+        value = value_at(self.map.layer, point, self.canvas.mapSettings().destinationCrs())
+        self.view.pages.setCurrentIndex(0)
+        self.table.choose([value] if value else [])
+        self.tell("" if value else "There is no class at this place")
 
     def go_to(self, extent: Sequence[float]) -> None:
         """Show a place, by its bounds in the CRS of the map."""
         if self.map.layer is not None:
-            self.canvas.setExtent(extent_on(self.canvas, self.map.layer, extent))
-            self.canvas.zoomByFactor(2)
+            show_on(self.canvas, self.map.layer, extent)
 
-    def _ask_map(self, *_: bool) -> None:
-        path = ask_file(self, "Open a map", "Class rasters (*.tif *.tiff)")
-        if path is not None:
-            self.open_map(path)
-
-    def open_map(self, path: Path) -> None:
-        """Add a map to the project, and choose it."""
+    def open_map(self, path: Path | None = None) -> None:
+        """Add a map to the project, and choose it. Without a path, the user is asked for one."""
+        path = path or ask_file(self, "Open a map", "Class rasters (*.tif *.tiff)")
         try:
-            read_map(path)
+            if path is not None:
+                self.view.maps.setCurrentIndex(self.view.maps.findData(add_map(path)))
         except NamingError as error:
             self.tell(str(error), True)
-            return
-        layer = QgsRasterLayer(str(path), path.stem)
-        QgsProject.instance().addMapLayer(layer)
-        self.view.maps.setCurrentIndex(self.view.maps.findData(layer.id()))
 
     def _ask_scene(self, *_: bool) -> None:
         path = ask_file(self, "Open the scene", "Rasters (*.tif *.tiff *.vrt *.jp2);;All files (*)")

@@ -84,11 +84,16 @@ class MapChoice:
         record, model = self.record, self.model
         self.differs = bool(record and model and not same_classes(read_model(model)[0], record.classes))
 
-    def changed_on_disk(self) -> bool:
-        """Whether another program has changed the classes of the map since they were read."""
+    def changed_on_disk(self) -> str:
+        """Return what another program did to the classes of the map since they were read; empty if nothing."""
         record = self.there
-        # A change that was interrupted has taken the record away; the next change goes on from there.
-        return record.path.exists() and not same_classes(read_map(record.raster).classes, record.classes)
+        try:
+            # A change that was interrupted has taken the record away; the next change goes on from there.
+            if record.path.exists() and not same_classes(read_map(record.raster).classes, record.classes):
+                return f"{self.name} was changed by another program: look at its classes, and apply again"
+        except NamingError as error:
+            return str(error)
+        return ""
 
     def kept(self, name: str) -> str:
         """Return what QGIS's settings keep for this map; empty if nothing."""

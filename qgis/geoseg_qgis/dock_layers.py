@@ -25,7 +25,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from .dock_classes import NamingError, Row
-from .dock_map import MapRecord, read_map
+from .dock_map import read_map
 
 OPEN_FILES_STAY = sys.platform == "win32"
 """Whether a file that a layer has open can neither be replaced nor deleted."""
@@ -40,21 +40,24 @@ def path_of(layer: Any) -> Path | None:
     return Path(parts["path"]) if parts.get("path") else None
 
 
-def maps_of_project() -> dict[str, MapRecord]:
-    """Return the maps of geoseg in the project: id of the layer -> record."""
-    found = {}
+def maps_of_project() -> tuple[list[tuple[str, str]], list[Path]]:
+    """Return the maps of geoseg in the project, as names and ids of layers, and the files of its other rasters."""
+    maps, others = [], set()
     for layer in QgsProject.instance().mapLayers().values():
         path = path_of(layer) if isinstance(layer, QgsRasterLayer) else None
         if path is not None and path.is_file():
             try:
-                found[layer.id()] = read_map(path)
+                read_map(path)
+                maps.append((layer.name(), layer.id()))
             except NamingError:
-                continue
-    return found
+                others.add(path)
+    return maps, sorted(others)
 
 
-def value_at(layer: QgsRasterLayer, point: QgsPointXY, crs: Any) -> int | None:
+def value_at(layer: QgsRasterLayer | None, point: QgsPointXY, crs: Any) -> int | None:
     """Return the class at a point in a CRS; None where there is none."""
+    if layer is None:
+        return None
     try:
         place = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
     except QgsCsException:  # a place that the CRS of the map does not have
@@ -110,11 +113,24 @@ def _set_sources(sources: Mapping[str, tuple[str, str]]) -> list[Any]:
     return layers
 
 
-def extent_on(canvas: Any, layer: Any, extent: Sequence[float]) -> QgsRectangle:
-    """Return bounds in the CRS of a raster as bounds on the canvas: at least 40 pixels, also of a point."""
-    around = max(0.0, 20 * layer.rasterUnitsPerPixelX() - (extent[2] - extent[0]) / 2)
+def add_map(raster: Path) -> str:
+    """Add a map to the project; return the id of its layer.
+
+    Raises:
+        NamingError: It is no map of geoseg.
+    """
+    read_map(raster)
+    layer = QgsRasterLayer(str(raster), raster.stem)
+    QgsProject.instance().addMapLayer(layer)
+    return str(layer.id())
+
+
+def show_on(canvas: Any, layer: Any, extent: Sequence[float]) -> None:
+    """Show bounds in the CRS of a raster, and what lies around them: at least 80 pixels, also of a point."""
+    more = max(0.0, 20 * layer.rasterUnitsPerPixelX() - (extent[2] - extent[0]) / 2)
     transform = QgsCoordinateTransform(layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
-    return transform.transformBoundingBox(QgsRectangle(*extent).buffered(around))
+    canvas.setExtent(transform.transformBoundingBox(QgsRectangle(*extent).buffered(more)))
+    canvas.zoomByFactor(2)
 
 
 def export(layer: QgsVectorLayer, field: str, path: Path) -> int:

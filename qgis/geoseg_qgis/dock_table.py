@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from qgis.gui import QgsColorDialog
 from qgis.PyQt.QtCore import QAbstractTableModel, QModelIndex, QRect, QSize, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QBrush, QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap
-from qgis.PyQt.QtWidgets import QAbstractItemView, QHeaderView, QListWidget, QListWidgetItem, QTableView
+from qgis.PyQt.QtGui import QBrush, QColor, QCursor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap
+from qgis.PyQt.QtWidgets import QAbstractItemView, QHeaderView, QListWidget, QListWidgetItem, QMenu, QTableView
 
 from .dock_classes import LandClass, Naming, NamingError, Row
 
@@ -36,7 +37,9 @@ def swatch(colour: str, size: int = 16) -> QIcon:
     painter.setPen(QPen(QColor(0, 0, 0, 110)))
     painter.drawRect(0, 0, size - 1, size - 1)
     painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # which is tinted otherwise
+    return icon
 
 
 class ClassModel(QAbstractTableModel):
@@ -168,12 +171,9 @@ class ClassTable(QTableView):
 
     Signals:
         chosen: Other classes are selected.
-        colour_wanted, guess_wanted: The cell of a class was double-clicked.
     """
 
     chosen = pyqtSignal()
-    colour_wanted = pyqtSignal()
-    guess_wanted = pyqtSignal()
 
     def __init__(self, model: ClassModel, parent: Any = None) -> None:
         super().__init__(parent)
@@ -219,6 +219,37 @@ class ClassTable(QTableView):
                 self.selectionModel().setCurrentIndex(index, flags.NoUpdate)
                 self.scrollTo(index)
 
+    def refresh(self) -> None:
+        """Show the classes as they are by now. The selected ones stay selected."""
+        chosen = self.ids()
+        self.classes.refresh()
+        self.choose(chosen)
+
+    def change(self, name: str, *arguments: Any) -> None:
+        """Make an edit, by the name of a method of `Naming`. The selected classes stay selected."""
+        naming, chosen = self.classes.naming, self.ids()
+        if getattr(naming, f"can_{name}", True):
+            self.classes.change(lambda: getattr(naming, name)(*arguments))
+            self.choose(chosen)
+
+    def ask_merge(self) -> None:
+        """Ask which of the selected classes the others become part of."""
+        ids, menu = self.ids(), QMenu(self)
+        for row in (self.classes.naming.row(class_id) for class_id in ids):
+            if row.into is None:
+                action = menu.addAction(swatch(row.entry.colour), f"into {row.entry.name}")
+                action.triggered.connect(lambda _=False, into=row.entry.id: self.change("merge", ids, into))
+        menu.popup(QCursor.pos())
+
+    def ask_colour(self) -> None:
+        """Ask for another colour of the selected classes."""
+        rows = [row for row in map(self.classes.naming.row, self.ids()) if row.into is None]
+        if rows:
+            first = rows[0].entry
+            colour = QgsColorDialog.getColor(QColor(first.colour), self, f"Colour of {first.name}")
+            if colour.isValid():
+                self.change("recolour", [row.entry.id for row in rows], colour.name())
+
     def resizeEvent(self, event: Any) -> None:
         """Leave the names room in a narrow dock."""
         for column, characters in _ROOM.items():
@@ -227,9 +258,9 @@ class ClassTable(QTableView):
 
     def _ask(self, index: QModelIndex) -> None:
         if index.column() == COLOUR:
-            self.colour_wanted.emit()
+            self.ask_colour()
         elif index.column() == GUESS:
-            self.guess_wanted.emit()
+            self.change("accept_guesses", self.ids())
 
 
 class Examples(QListWidget):

@@ -58,7 +58,7 @@ class TeachPage(QWidget):
 
     def __init__(self, dock: Any, map_scene: Callable[[str, str], None] | None = None) -> None:
         super().__init__(dock)
-        self._dock, self._map_scene = dock, map_scene
+        self._dock, self._map_scene, self._followed = dock, map_scene, ""
         self.model = QgsFileWidget()
         self.model.setFilter("Models of geoseg (*.safetensors)")
         self.points, self.field = QComboBox(), QgsFieldComboBox()
@@ -93,6 +93,12 @@ class TeachPage(QWidget):
         self.map_button.clicked.connect(self._ask_map)
         self.fill()
 
+    def follow(self, model: str) -> None:
+        """Teach the model of the map that is shown, unless another one was chosen here."""
+        if self.model.filePath() in ("", self._followed):
+            self.model.setFilePath(model)
+            self._followed = model
+
     def fill(self) -> None:
         """List the vector layers of the project."""
         chosen = self.points.currentData()
@@ -112,13 +118,10 @@ class TeachPage(QWidget):
     def teach(self) -> None:
         """Teach the model, in the background."""
         layer, scene, model, field = self.layer(), self._dock.scene(), self.model.filePath(), self.field.currentField()
+        needed = {"points: make a layer of them with New": layer is not None, "a model": model, "the scene": scene}
         try:
-            for value, what in (
-                (layer, "points: make a layer of them with New"),
-                (model, "a model"),
-                (scene, "the scene"),
-            ):
-                if not value:
+            for what, there in needed.items():
+                if not there:
                     raise NamingError(f"to teach, choose {what}")
             folder = tempfile.TemporaryDirectory(prefix="geoseg-")
             reference = Path(folder.name) / "references.gpkg"
@@ -127,25 +130,17 @@ class TeachPage(QWidget):
             self._dock.tell(str(error), True)
             return
         out = _free(Path(model))
-        arguments = [
-            "teach",
-            model,
-            "--scene",
-            scene,
-            "--reference",
-            str(reference),
-            "--field",
-            field,
-            "-o",
-            str(out),
-            "--json",
-        ]
+        arguments = ["teach", model, "--scene", scene, "--reference", str(reference), "--field", field]
+        self.teach_button.setEnabled(False)
         self._dock.work.run(
-            f"Teaching {Path(model).name}", arguments, lambda result: self._taught(result, field, folder)
+            f"Teaching {Path(model).name}",
+            [*arguments, "-o", str(out), "--json"],
+            lambda result: self._taught(result, field, folder),
         )
 
     def _taught(self, result: Any, field: str, folder: Any) -> None:
         folder.cleanup()
+        self.teach_button.setEnabled(True)
         if result.cancelled:
             return
         report = result.json()
@@ -242,5 +237,5 @@ def _report(report: Mapping[str, Any]) -> str:
         place = (doubt["x"], doubt["y"]) * 2
         link = text if doubt["x"] is None else f"<a href='{','.join(map(repr, place))}'>{text}</a>"
         lines.append(f"Check: {link}")
-    heads = "<tr><th align=left>Class</th><th>Superpixels</th><th>Recall</th><th>Precision</th></tr>"
+    heads = "<tr><th align=left>Class</th><th>Taught</th><th>Recall</th><th>Precision</th></tr>"
     return f"<table cellspacing=6>{heads}{rows}</table>" + "".join(f"<p>{line}</p>" for line in lines)

@@ -43,19 +43,19 @@ _OTHERS = (
     " model those of the map."
 )
 
-_LABELLED = ("pick", "merge", "guess", "suggest")
-_WIDE = 62
+_LABELLED = ("pick", "merge")
+_WIDE = 64
 """Characters' room that their texts need."""
 _ACTIONS = (
     ("pick", "/mActionIdentify.svg", "Pick", "Click classes on the map to choose them", ""),
     ("only", "/mActionShowSelectedLayers.svg", "Only", "Show only the chosen classes on the map; others are pale", ""),
+    ("undo", "/mActionUndo.svg", "Undo", "Undo the last change", "Ctrl+Z"),
+    ("redo", "/mActionRedo.svg", "Redo", "Do it again", "Ctrl+Shift+Z"),
     ("merge", "/mActionMergeFeatures.svg", "Merge", "Merge the chosen classes into one of them", ""),
     ("out", "/mActionSplitFeatures.svg", "Take out", "Let classes that are merged be classes again", ""),
     ("colour", "/mIconColorBox.svg", "Colour", "Give the chosen classes another colour", ""),
     ("guess", "/mActionLabeling.svg", "Guesses", "Call all classes without a name by their guesses: 'water?'", ""),
     ("suggest", "/mActionMergeFeatureAttributes.svg", "Suggest", "Merge classes that look alike, to look at", ""),
-    ("undo", "/mActionUndo.svg", "Undo", "Undo the last change", "Ctrl+Z"),
-    ("redo", "/mActionRedo.svg", "Redo", "Do it again", "Ctrl+Shift+Z"),
     ("revert", "/mActionReload.svg", "Revert", "Undo all changes that are not applied", ""),
 )
 """Name, icon, text, tool tip and key of the actions."""
@@ -102,7 +102,8 @@ class NamingView(QWidget):
             writing: Whether it is being changed.
             steps: Whether there is a change to go back from.
         """
-        edits, rows = bool(naming.edits), [naming.row(class_id) for class_id in self.table.ids()]
+        edits, chosen = bool(naming.edits), set(self.table.ids())
+        rows = [row for row in naming.rows() if row.entry.id in chosen]
         self.pages.setEnabled(not writing)
         for widget in (self.maps, self.model, self.scenes):
             widget.setEnabled(there and not writing)
@@ -119,7 +120,7 @@ class NamingView(QWidget):
         """Say what to do next: whether there is a map, its model, and whether this has other classes."""
         hints = [] if there else [_NO_MAP]
         if there:
-            hints += [_HELP] if all(entry.unnamed for entry in naming.classes) else []
+            hints += [] if naming.edits or any(not entry.unnamed for entry in naming.classes) else [_HELP]
             hints += [_OTHERS] if others else [] if model else [_NO_MODEL]
         self.hint.setText("<br>".join(hints))
         self.hint.setVisible(bool(hints))
@@ -178,9 +179,9 @@ class NamingView(QWidget):
 
     def _toolbar(self) -> QToolBar:
         self._bar = bar = QToolBar()
-        bar.setIconSize(bar.iconSize() * 0.75)
+        bar.setIconSize(bar.iconSize() * 0.67)
         for name, icon, text, tip, key in _ACTIONS:
-            if name in ("merge", "guess", "undo"):
+            if name in ("undo", "merge", "guess", "revert"):
                 bar.addSeparator()
             action = bar.addAction(QgsApplication.getThemeIcon(icon), text)
             action.setToolTip(f"{tip} ({key})" if key else tip)

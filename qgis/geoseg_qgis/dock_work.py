@@ -46,7 +46,7 @@ class Work(QObject):
     def __init__(self, geoseg: Callable[[], Any], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._geoseg = geoseg
-        self._tasks: dict[int, Any] = {}
+        self._tasks: dict[int, tuple[Any, bool]] = {}
 
     @property
     def running(self) -> bool:
@@ -55,16 +55,17 @@ class Work(QObject):
 
     def cancel(self) -> None:
         """Tell all commands to end."""
-        for task in list(self._tasks.values()):
+        for task, _ in list(self._tasks.values()):
             task.cancel()
 
-    def run(self, title: str, arguments: Sequence[str], done: Done) -> None:
+    def run(self, title: str, arguments: Sequence[str], done: Done, minor: bool = False) -> None:
         """Run a command.
 
         Args:
             title: What it does, for the user.
             arguments: The command and its options.
             done: Called with its `Result` when it has ended, however it ended; what it raises is told the user.
+            minor: Whether it only reads, so that it may be cancelled when files are to be changed.
         """
         number = max(self._tasks, default=0) + 1
 
@@ -91,7 +92,7 @@ class Work(QObject):
 
         task = QgsTask.fromFunction(f"geoseg: {title}", work, on_finished=finished)
         task.progressChanged.connect(self.progressed.emit)
-        self._tasks[number] = task
+        self._tasks[number] = (task, minor)
         self.changed.emit(title)
         QgsApplication.taskManager().addTask(task)
 
@@ -123,6 +124,9 @@ class Work(QObject):
                 reopen(shown)
                 done(result)
 
+        for task, minor in list(self._tasks.values()):
+            if minor:
+                task.cancel()
         release(shown)
         self.run(title, arguments, finished)
 

@@ -176,11 +176,12 @@ def naming():
     one, two, three = seen[:3]
     trial.type_name(one, "Meadow & <Heath>")
     trial.type_name(two, "Meadow & <Heath>")  # which merges
-    dock.edit("recolour", [three], "#123456")
+    dock.table.change("recolour", [three], "#123456")
     colour = dock.naming.row(one).entry.colour
     assert trial.legend()[two] == ("Meadow & <Heath>", colour) == trial.legend()[one], "drawn before it is applied"
     assert trial.legend()[three][1] == "#123456"
     assert state() == before, "nothing is written before Apply"
+    dock.hide()  # so that it need not look at the classes again
     trial.view.apply.click()
     assert not trial.view.pages.isEnabled()
     trial.wait()
@@ -208,7 +209,7 @@ def keeping():
     """Edits that are not applied are never lost: crashes, other maps, closing, other programs."""
     trial = Trial().open()
     trial.type_name(1, "Lake")
-    trial.dock.edit("merge", [2], 3)
+    trial.dock.table.change("merge", [2], 3)
     trial.dock.unload()  # and no more: QGIS crashed
     QgsProject.instance().clear()
     trial = Trial().open(scene=False)
@@ -407,13 +408,19 @@ def teaching():
     layer.dataProvider().addFeatures(features[:18])
     layer.startEditing()
     layer.addFeatures(features[18:])
+    assert page.model.filePath() == str(FOLDER / "m.safetensors")
     page.teach_button.click()
+    assert not page.teach_button.isEnabled()
     trial.wait()
+    assert page.teach_button.isEnabled()
     model = FOLDER / "m-taught.safetensors"
     assert model.is_file(), trial.errors()
     assert {c.name for c in read_model(model)[0]} == {"north", "south"}
     assert "north" in page.report.toPlainText()
     assert page.model.filePath() == str(model)
+    dock.load()
+    trial.wait()
+    assert page.model.filePath() == str(model), "that of the map is not wanted any more"
     following = page.layer()
     assert following.name() == "where to click next"
     assert following.featureCount() > 0

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 from helpers.models import make_model
+from helpers.qgis import qgis_variables, require_qgis_python
 from helpers.rasters import landscape, make_raster
 
 from geoseg.cli.main import main
 from geoseg.model.file import save_model
 
 PLUGIN = Path(__file__).resolve().parents[2] / "qgis"
-
-
-@cache
-def qgis_python() -> str | None:
-    """The system's Python, where it has QGIS's modules."""
-    python = shutil.which("python3", path=os.defpath)
-    if python is None:
-        return None
-    found = subprocess.run([python, "-I", "-c", "import qgis.gui"], capture_output=True, timeout=120, check=False)
-    return python if found.returncode == 0 else None
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +33,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def use(made: Path, folder: Path, *trials: str) -> None:
-    python = qgis_python()
-    if python is None:
-        pytest.skip("QGIS's Python modules are not here (Debian: apt-get install python3-qgis)")
+    python = require_qgis_python()
     work = Path(shutil.copytree(made, folder / made.name))
-    env = {"PATH": os.defpath, "QT_QPA_PLATFORM": "offscreen", "LC_ALL": "C.UTF-8"}
-    env |= {name: str(folder) for name in ("HOME", "XDG_RUNTIME_DIR", "QGIS_CUSTOM_CONFIG_PATH")}
     script = Path(__file__).with_name("dock_trial.py")
     found = subprocess.run(
-        [python, script, PLUGIN, sys.executable, work, *trials], env=env, capture_output=True, text=True, timeout=290,
-        check=False,
+        [python, script, PLUGIN, sys.executable, work, *trials], env=qgis_variables(folder), capture_output=True,
+        text=True, timeout=290, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr[-3000:]
     assert "Traceback" not in found.stderr, found.stderr[-3000:]
