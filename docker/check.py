@@ -3,9 +3,9 @@
     python docker/check.py --base ROOT --scratch FOLDER [--replace OLD NEW]... [--run ARGUMENT]...
 
 ROOT is the root folder of a system with Python, such as one that debootstrap makes; a copy of it stands for the base
-image. Each stage is a folder of SCRATCH, in which RUN is carried out by chroot, so this needs root. `--replace` replaces a
-part of RUN lines, for a network in which an index of packages has another place; every replacement is printed. `--run`
-gives the arguments of the entry point; they run as the user of the image, in its folder, which is checked to be writable.
+image. Each stage is a folder of SCRATCH, in which RUN is carried out by chroot, so this needs root. `--replace` puts
+one text for another in RUN lines, where an index of packages has another place; each is printed. `--run`
+gives the arguments of the entry point; they run as the user of the image, in its folder, which must be writable.
 """
 
 from __future__ import annotations
