@@ -24,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "docker" / "Dockerfile"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the base image has its programs."""
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Stage:
     """One stage of the image: its folder, and what its instructions have set."""
 
     folder: Path
-    env: dict[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root"})
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": PATH, "HOME": "/root"})
     args: dict[str, str] = field(default_factory=dict)
     user: str = "0:0"
     place: str = "/"
