@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -132,7 +131,8 @@ def test_the_wheel_holds_everything_and_runs_by_itself(tmp_path: Path) -> None:
     python = tmp_path / "clean" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True)
     site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
-    (Path(site.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    dependencies = [path for path in sys.path if path.endswith("site-packages")]
+    (Path(site.strip()) / "dependencies.pth").write_text("\n".join(dependencies))
     bare = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     script = "import geoseg, sys; print(geoseg.__file__)"
     place = subprocess.check_output([python, "-c", script], cwd=tmp_path, env=bare, text=True)
