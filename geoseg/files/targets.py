@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from geoseg.errors import OutputError, WriteError
@@ -112,10 +113,12 @@ def _target(path: Path) -> Path:
     Raises:
         OutputError: Links lead back to themselves.
     """
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        raise OutputError(f"{path}: is a link that leads back to itself; remove it") from None
+    with suppress(OSError, RuntimeError):
+        found = path.resolve()
+        # From Python 3.13 on, such links are no error, but left as they are.
+        if not os.path.islink(found):  # noqa: PTH114 (also false where a name is too long)
+            return found
+    raise OutputError(f"{path}: is a link that leads back to itself; remove it")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -45,6 +45,9 @@ class FolderStore:
             check_owner(path)
         try:
             self.path = path.resolve() if self._is_link else path
+            if self._is_link and self.path.is_symlink():
+                # From Python 3.13 on, links that lead back to themselves are no error, but left as they are.
+                raise OSError(f"{path}: leads back to itself")
         except (OSError, RuntimeError) as error:
             raise OutputError(f"{path}: is a link that leads nowhere; remove it") from error
         self.location = self.scratch = self.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from helpers.rasters import landscape, make_raster
 
+from geoseg.cli import streams
 from geoseg.cli.main import main
 from geoseg.files.record import read_record
 
@@ -136,3 +138,13 @@ def test_a_process_whose_streams_are_closed_ends_in_silence(arguments: str) -> N
     script = f"{{ {command}; echo status $? >&3; }} 3>&2 2>&1 | true; {command} >&- 2>&-; echo status $? >&2"
     done = subprocess.run(["bash", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.stderr.splitlines() == ["status 0", "status 0"]
+
+
+def test_characters_that_an_encoding_lacks_are_written_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe on Windows has the encoding of the system's language."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252", errors="strict"))
+    streams.open_missing()
+    streams.show("Größe, 水")
+    sys.stdout.flush()
+    assert raw.getvalue().decode("cp1252").splitlines() == [r"Größe, \u6c34"]

@@ -143,7 +143,8 @@ def _refusing(act: Callable[..., Any], count: int, renames: bool = False) -> Cal
 
 def _opening(act: Callable[..., int]) -> Callable[..., int]:
     def opening(path: Any, flags: int, *more: Any, **others: Any) -> int:
-        if not others and Path(path).is_dir():
+        unnamed = flags & os.O_TMPFILE == os.O_TMPFILE  # How tempfile makes a file without a name, on Linux.
+        if not others and not unnamed and Path(path).is_dir():
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return act(path, flags, *more, **others)
 
