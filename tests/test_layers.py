@@ -95,6 +95,8 @@ ROOMS = {
     "geopandas": ("vector.geodataframe",),
     "sklearn": ("learning.mixture",),
     "obstore": ("files.bucket",),
+    "onnx": ("model.onnx",),
+    "onnxruntime": (),
     "fiona": (),
     "distributed": ("api.make", "jobs.engines", "runs.clusters", "runs.dask", "runs.tasks"),
     "dask": ("runs.clusters",),
@@ -102,8 +104,8 @@ ROOMS = {
 """Library -> the only modules that import it."""
 
 LAZY = (
-    "PIL", "distributed", "geopandas", "numba", "obstore", "pandas", "pyarrow", "pyogrio", "pyproj", "scipy", "shapely",
-    "skimage", "sklearn", "segmentation_models_pytorch",
+    "PIL", "distributed", "geopandas", "numba", "obstore", "onnx", "pandas", "pyarrow", "pyogrio", "pyproj", "scipy",
+    "shapely", "skimage", "sklearn", "segmentation_models_pytorch",
 )  # fmt: skip
 """Libraries that not every command needs, imported inside functions or by `geoseg.lazy` only."""
 

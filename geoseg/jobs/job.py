@@ -24,12 +24,12 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: The job: train, predict, superpixels, polygonize, change, evaluate or report.
+        stage: The job: train, predict, superpixels, polygonize, change, evaluate, report or export.
         kind: start, before the work; step, after each unit; note, a message for the user, to be shown in every display;
             end, after the work.
         done: Number of finished units. A resumed training begins at the step that was kept.
         total: Number of all units. In a training with a time limit it is an estimate, made anew with each step.
-        unit: What is counted: block, step or image.
+        unit: What is counted: block, step, image or file.
         seconds: Wall time since the job started.
         message: Description of the unit, or the note; may be empty.
     """

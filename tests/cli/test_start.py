@@ -20,7 +20,7 @@ from geoseg.version import __version__
 
 HEAVY = {
     "PIL", "asyncio", "boto3", "distributed", "geopandas", "matplotlib", "networkx", "numba", "numpy", "obstore",
-    "pandas", "pyarrow", "pyogrio", "pyproj", "rasterio", "safetensors", "scipy.ndimage", "scipy.optimize",
+    "onnx", "pandas", "pyarrow", "pyogrio", "pyproj", "rasterio", "safetensors", "scipy.ndimage", "scipy.optimize",
     "segmentation_models_pytorch", "shapely", "skimage", "sklearn", "sqlite3", "sympy", "timm", "torch",
     "torch._dynamo", "torchvision",
 }  # fmt: skip

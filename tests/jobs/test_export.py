@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from helpers.commandline import assert_refused, contents, geoseg, untouched
 from helpers.models import make_model
@@ -48,7 +52,7 @@ def test_a_file_of_any_size_says_what_deepness_needs(
 def test_a_card_of_the_model_alone_needs_no_package(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     result = api.export(model_path, mlm=tmp_path / "card.json")
     assert (result.onnx, result.mlm) == (None, tmp_path / "card.json")
     assert json.loads((tmp_path / "card.json").read_text())["properties"]["mlm:framework"] == "PyTorch"
@@ -124,3 +128,18 @@ def test_what_a_file_cannot_have_is_told(tmp_path: Path, caplog: pytest.LogCaptu
         ExportJob(config).close()
     (message,) = caplog.messages
     assert message.startswith(f"{tmp_path / 'm.onnx'}: its scenes declare scale and offset")
+
+
+def test_the_snippet_of_the_page_about_onnx_runs(
+    scene_path: Path, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="package onnxruntime is not installed")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "onnx.md").read_text()
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    api.export(model_path, onnx="model.onnx", tile_size=128)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "docs/onnx.md", "exec"), names)
+    ids = set(np.unique(names["ids"]).tolist())
+    assert ids <= {1, 2, 3, 4, 5}
+    assert len(ids) > 1
