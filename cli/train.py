@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from geoseg.config import TrainConfig, Weights
+from geoseg.indices import FORMULAS
 from geoseg.launch import Launch, passive_waiting
 from geoseg.recipes import RecipeName
 
@@ -59,6 +60,13 @@ from .usage import Command
     help="Initial weights of the encoder: imagenet (downloaded), or a file.  [default: random]",
 )
 @bands_option
+@click.option(
+    "--index",
+    multiple=True,
+    metavar="NAME[=BAND,BAND...]",
+    help=f"Spectral index to learn from as a further band: {', '.join(FORMULAS)}; can be repeated. Its bands are found "
+    "by their names, or given in the order of the formula: ndvi=4,1.",
+)
 @click.option(
     "--superpixel-size",
     type=int,

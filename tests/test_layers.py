@@ -26,6 +26,7 @@ PACKAGES = (
     "units",
     "location",
     "bands",
+    "indices",
     "recipes",
     "config",
     "classes",
@@ -52,7 +53,20 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = ("version", "lazy", "errors", "launch", "units", "location", "bands", "recipes", "config", "classes", "grid")
+LIGHT = (
+    "version",
+    "lazy",
+    "errors",
+    "launch",
+    "units",
+    "location",
+    "bands",
+    "indices",
+    "recipes",
+    "config",
+    "classes",
+    "grid",
+)
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {

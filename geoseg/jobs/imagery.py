@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from geoseg.errors import InputError, InputMissingError
+from geoseg.indices import IndexBand
+from geoseg.raster.derived import DerivedScene
 from geoseg.raster.fills import Fill, undeclared_fill
 from geoseg.raster.ground import Ground
 from geoseg.raster.sample import sample
@@ -29,6 +31,12 @@ def scaling_of(sources: Sequence[ImageSource]) -> Scaling | None:
     """Return the scale and offset that the first scene declares; None where it declares none."""
     first = next(iter(_scenes(sources)), None)
     return first.scaling if first is not None and first.scaling.declared else None
+
+
+def indices_of(sources: Sequence[ImageSource]) -> tuple[IndexBand, ...]:
+    """Return the indices that follow the bands of the scenes; empty where there are none."""
+    first = next(iter(_scenes(sources)), None)
+    return first.indices if isinstance(first, DerivedScene) else ()
 
 
 def pixel_size_of(sources: Sequence[ImageSource]) -> tuple[float, float] | None:

@@ -119,6 +119,7 @@ def _model(path: Path) -> dict[str, Any]:
         "format": card["format"],
         "network": card["network"],
         "bands": card["bands"],
+        **({"indices": [entry["name"] for entry in card["indices"]]} if "indices" in card else {}),
         "dtype": card["dtype"],
         "range": {
             name: f"{low:.6g} to {high:.6g}"

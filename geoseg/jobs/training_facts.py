@@ -36,6 +36,7 @@ def fingerprint(
     return {
         "recipe": asdict(recipe),
         "encoder": config.encoder,
+        **({"index": list(config.index)} if config.index else {}),
         "superpixels": asdict(superpixels),
         "seed": config.seed,
         "precision": str(precision),

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
+from geoseg.indices import FORMULAS
 from geoseg.recipes import Start, SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
@@ -77,6 +78,19 @@ def _bands(card: Mapping[str, Any]) -> bool:
         isinstance(bands, list)
         and len(bands) == card["network"]["bands"]
         and all(isinstance(name, str) and name.isprintable() for name in bands)
+    )
+
+
+def _indices(card: Mapping[str, Any]) -> bool:
+    entries, bands = card.get("indices", []), card["bands"]
+    own = len(bands) - len(entries)
+    return isinstance(entries, list) and all(
+        set(entry) == {"name", "bands"}
+        and entry["name"] in FORMULAS
+        and entry["name"] == bands[own + i]
+        and len(entry["bands"]) == len(FORMULAS[entry["name"]].roles)
+        and all(_is_integer(place, 0, own - 1) for place in entry["bands"])
+        for i, entry in enumerate(entries)
     )
 
 
@@ -198,6 +212,7 @@ def _appearance(card: Mapping[str, Any]) -> bool:
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
+    "the indices": _indices,
     "the pixel type": lambda card: card["dtype"] in _DTYPES,
     "the statistics": _statistics,
     "the pixel size": _pixel_size,
