@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands
 from geoseg.errors import SettingError
+from geoseg.extras import Extra, check_extras
 from geoseg.indices import IndexRequest, parse_indices
 from geoseg.location import Location
 from geoseg.recipes import (
@@ -49,6 +50,7 @@ class TrainConfig(Opening):
         bands: Band numbers, counted from 1, or names; None is all bands except alpha.
         index: Spectral indices that become further bands: 'ndvi', or with the bands to compute it from, 'ndvi=4,1'; see
             `geoseg.indices`.
+        extra: Rasters whose bands are added to those of the images.
         superpixel_size: Side of a superpixel in pixels.
         compactness: See `SuperpixelConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -73,6 +75,7 @@ class TrainConfig(Opening):
     encoder_weights: str | None = None
     bands: Bands | None = None
     index: tuple[str, ...] = ()
+    extra: tuple[Extra, ...] = ()
     superpixel_size: int | None = None
     compactness: float = SuperpixelConfig.compactness
     device: str = "auto"
@@ -91,6 +94,7 @@ class TrainConfig(Opening):
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("weights", self.weights, get_args(Weights))
         check_bands(self.bands)
+        check_extras(self.extra)
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_range("max bad", self.max_bad, 0, 2**32 - 1)
         if self.threads is not None:

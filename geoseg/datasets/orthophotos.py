@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from geoseg.datasets.agreement import Opened, agree, warn_of_sizes
 from geoseg.datasets.bad_images import BadImages
 from geoseg.datasets.dataset import Labels
 from geoseg.errors import InputError, InputMissingError
+from geoseg.extras import Extra
 from geoseg.indices import IndexRequest
 from geoseg.location import Location, local
 from geoseg.raster.derived import open_bands
@@ -34,6 +36,7 @@ class Orthophotos:
         bad_images: Takes scenes that cannot be used, which are then left out; None makes any of them an error.
         opening: See `Scene`.
         indices: Bands to compute from those of the scenes.
+        extras: Rasters that add their bands to the scenes.
 
     Raises:
         InputMissingError, InputError, BandError: See `Scene`. All scenes that cannot be used are reported together.
@@ -50,9 +53,12 @@ class Orthophotos:
         bad_images: BadImages | None = None,
         opening: Opening | None = None,
         indices: Sequence[IndexRequest] = (),
+        extras: Sequence[Extra] = (),
     ) -> None:
         bad = BadImages() if bad_images is None else bad_images
-        self.sources = _open_all(paths, bands, bad, opening, indices)
+        self.sources = _open_all(
+            paths, bands, bad, partial(open_bands, opening=opening, quiet=True, indices=indices, extras=extras)
+        )
         self.files = (*local(*paths), *(file for scene in self.sources for file in scene.files))
         warn_of_sizes(self.sources)
         warn_of_orientation(self.sources)
@@ -109,9 +115,11 @@ def _warn_of_custom(scenes: Sequence[Scene], indices: Sequence[IndexRequest]) ->
 
 
 def _open_all(
-    paths: Sequence[Location], bands: Sequence[int | str] | None, bad_images: BadImages, opening: Opening | None,
-    indices: Sequence[IndexRequest],
-) -> list[Scene]:  # fmt: skip
+    paths: Sequence[Location],
+    bands: Sequence[int | str] | None,
+    bad_images: BadImages,
+    opened_with: Callable[[Location, Sequence[int | str] | None], Scene],
+) -> list[Scene]:
     """Open all scenes that can be used."""
     scenes: list[Scene] = []
     opened: dict[Location, Location] = {}
@@ -123,7 +131,7 @@ def _open_all(
                 if other is not None:
                     # The same picture in another format, or a preview of it: it would be learnt twice.
                     raise InputError(f"{path}: is a duplicate of {other.name}; keep one of them")
-                scenes.append(open_bands(path, bands, opening=opening, quiet=True, indices=indices))
+                scenes.append(opened_with(path, bands))
                 opened[picture] = path
             except (InputError, InputMissingError) as error:
                 bad_images.add(path, error)
@@ -131,7 +139,7 @@ def _open_all(
         def reopen(scene: Scene, order: tuple[int, ...]) -> Scene:
             scene.close()
             own = [band for band in order if band in scene.file_bands]
-            return open_bands(scene.path, own, opening=opening, quiet=True, indices=indices)
+            return opened_with(scene.path, own)
 
         named = [Opened(path, scene) for path, scene in zip(opened.values(), scenes, strict=True)]
         return agree(named, bands is not None, bad_images.add, reopen)

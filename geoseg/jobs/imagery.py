@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from geoseg.errors import InputError, InputMissingError
-from geoseg.indices import IndexBand
 from geoseg.raster.derived import DerivedScene
 from geoseg.raster.fills import Fill, undeclared_fill
 from geoseg.raster.ground import Ground
@@ -33,10 +33,12 @@ def scaling_of(sources: Sequence[ImageSource]) -> Scaling | None:
     return first.scaling if first is not None and first.scaling.declared else None
 
 
-def indices_of(sources: Sequence[ImageSource]) -> tuple[IndexBand, ...]:
-    """Return the indices that follow the bands of the scenes; empty where there are none."""
+def added_bands(sources: Sequence[ImageSource]) -> dict[str, Any]:
+    """Return what follows the own bands of the scenes, `extras` and `indices` of a `Model`; empty for nothing."""
     first = next(iter(_scenes(sources)), None)
-    return first.indices if isinstance(first, DerivedScene) else ()
+    if not isinstance(first, DerivedScene):
+        return {}
+    return {"indices": first.indices, "extras": tuple(extra.bands for extra in first.extras)}
 
 
 def pixel_size_of(sources: Sequence[ImageSource]) -> tuple[float, float] | None:

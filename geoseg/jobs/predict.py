@@ -95,7 +95,7 @@ class PredictJob(BlockJob):
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
         self.workers = config.threads_with(self.device.type == "cuda") or default_workers(self.device.type)
-        self.scene = open_for(model, path, config.bands, config.assume_crs, config)
+        self.scene = open_for(model, path, config.bands, config.assume_crs, config, extras=config.extra)
         try:
             self.extent = extent_of(self.scene, config.bounds)
             self._check(path)

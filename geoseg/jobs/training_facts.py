@@ -37,6 +37,7 @@ def fingerprint(
         "recipe": asdict(recipe),
         "encoder": config.encoder,
         **({"index": list(config.index)} if config.index else {}),
+        **({"extra": [extra.title for extra in config.extra]} if config.extra else {}),
         "superpixels": asdict(superpixels),
         "seed": config.seed,
         "precision": str(precision),

@@ -83,15 +83,28 @@ def _bands(card: Mapping[str, Any]) -> bool:
 
 def _indices(card: Mapping[str, Any]) -> bool:
     entries, bands = card.get("indices", []), card["bands"]
-    own = len(bands) - len(entries)
+    computed = len(bands) - len(entries)
+    own = computed - sum(entry["bands"] for entry in card.get("extras", []))
     return isinstance(entries, list) and all(
         set(entry) == {"name", "bands"}
         and entry["name"] in FORMULAS
-        and entry["name"] == bands[own + i]
+        and entry["name"] == bands[computed + i]
         and len(entry["bands"]) == len(FORMULAS[entry["name"]].roles)
         and all(_is_integer(place, 0, own - 1) for place in entry["bands"])
         for i, entry in enumerate(entries)
     )
+
+
+def _extras(card: Mapping[str, Any]) -> bool:
+    entries = card.get("extras", [])
+    known = isinstance(entries, list) and all(
+        set(entry) == {"name", "bands"}
+        and isinstance(entry["name"], str)
+        and entry["name"].isprintable()
+        and _is_integer(entry["bands"], 1, _MAX_BANDS)
+        for entry in entries
+    )
+    return known and sum(entry["bands"] for entry in entries) + len(card.get("indices", [])) < len(card["bands"])
 
 
 def _statistics(card: Mapping[str, Any]) -> bool:
@@ -212,6 +225,7 @@ def _appearance(card: Mapping[str, Any]) -> bool:
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
+    "the extra bands": _extras,
     "the indices": _indices,
     "the pixel type": lambda card: card["dtype"] in _DTYPES,
     "the statistics": _statistics,

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
+from geoseg.extras import ExtraBands
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
 from geoseg.indices import IndexBand
@@ -56,6 +57,7 @@ class Model:
         teaching: Named classes that the model was taught with references; None where it was not.
         appearance: What the network's outputs look like; None in older models. Prediction does not read it.
         indices: The last of `bands`, which are computed from the first ones.
+        extras: The rasters that the bands before these come from.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -74,6 +76,7 @@ class Model:
     teaching: Teaching | None = None
     appearance: Appearance | None = None
     indices: tuple[IndexBand, ...] = ()
+    extras: tuple[ExtraBands, ...] = ()
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
@@ -84,8 +87,8 @@ class Model:
 
     @property
     def file_bands(self) -> tuple[str, ...]:
-        """Names of the bands that a scene has to have: all but the indices."""
-        return self.bands[: len(self.bands) - len(self.indices)]
+        """Names of the bands that a scene itself has to have."""
+        return self.bands[: len(self.bands) - len(self.indices) - sum(extra.bands for extra in self.extras)]
 
     @property
     def spec(self) -> NetworkSpec:
@@ -127,6 +130,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["appearance"] = model.appearance.to_json()
     if model.indices:
         card["indices"] = [index.to_json() for index in model.indices]
+    if model.extras:
+        card["extras"] = [extra.to_json() for extra in model.extras]
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -168,6 +173,7 @@ def load_model(path: Path) -> Model:
             teaching=teaching,
             appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
             indices=tuple(map(IndexBand.from_json, card.get("indices", ()))),
+            extras=tuple(map(ExtraBands.from_json, card.get("extras", ()))),
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")

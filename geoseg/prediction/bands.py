@@ -9,6 +9,7 @@ from typing import Any
 from geoseg.bands import advise_bands, band_list, differ, match_bands, read_names
 from geoseg.config import Opening
 from geoseg.errors import BandError
+from geoseg.extras import Extra, extras_for
 from geoseg.location import Location
 from geoseg.model.file import Model
 from geoseg.raster.derived import open_bands
@@ -25,6 +26,7 @@ def open_for(
     assume_crs: str | None = None,
     opening: Opening | None = None,
     quiet: bool = False,
+    extras: Sequence[Extra] = (),
 ) -> Scene:
     """Open a scene with the bands that `model` expects.
 
@@ -39,13 +41,15 @@ def open_for(
         assume_crs: CRS of a scene that has none.
         opening: Which rasters may be opened, and how.
         quiet: Do not warn; see `Scene`.
+        extras: The rasters that the model expects beside the scene.
 
     Raises:
         InputMissingError, InputError: See `Scene`.
         BandError: The bands do not match; the message names those of both sides.
     """
+    rasters = extras_for(path, model.extras, extras)
     try:
-        scene = open_bands(path, bands, assume_crs, opening=opening, quiet=quiet, indices=model.indices)
+        scene = open_bands(path, bands, assume_crs, opening=opening, quiet=quiet, indices=model.indices, extras=rasters)
     except BandError as error:
         raise _with_advice(error, model, path, bands, opening) from None
     try:
@@ -59,7 +63,9 @@ def open_for(
                 numbers = tuple(scene.bands[i] for i in order)
                 scene.close()
                 log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, numbers)))
-                scene = open_bands(path, numbers, assume_crs, opening=opening, quiet=True, indices=model.indices)
+                scene = open_bands(
+                    path, numbers, assume_crs, opening=opening, quiet=True, indices=model.indices, extras=rasters
+                )
             if not certain and not quiet:
                 _warn_of_names(model, scene)
         elif not quiet:
@@ -73,9 +79,9 @@ def open_for(
 
 
 def recorded_bands(scene: Scene) -> dict[str, Any]:
-    """Return what a record says of the bands of a scene: the numbers of those of its file, the names of indices."""
-    indices = scene.band_names[len(scene.file_bands) :]
-    return {"bands": list(scene.file_bands), **({"indices": list(indices)} if indices else {})}
+    """Return what a record says of the bands of a scene: the numbers of those of its file, the names of others."""
+    more = scene.band_names[len(scene.file_bands) :]
+    return {"bands": list(scene.file_bands), **({"more_bands": list(more)} if more else {})}
 
 
 def _warn_of_names(model: Model, scene: Scene) -> None:

@@ -1,17 +1,20 @@
-"""A scene with further bands that are computed from its own, pixel by pixel, when it is read."""
+"""A scene with further bands: those of other rasters on its pixels, and such as are computed from its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config import Opening
+from geoseg.extras import Extra
 from geoseg.grid import Window
 from geoseg.indices import FORMULAS, IndexBand, IndexRequest, place_index
 from geoseg.location import Location
+from geoseg.raster.extra import ExtraRaster
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.scene import Scene
 
@@ -41,39 +44,78 @@ def index_values(
 
 
 class DerivedScene(Scene):
-    """A scene whose indices follow its bands. Its pixels are floating-point; which are valid is as without indices.
+    """A scene whose bands are followed by those of other rasters, and by indices. Its pixels are floating-point.
 
-    `bands` and `band_names` are those of all bands; a number above those of the file is that of an index.
+    A pixel is valid where it is without these, and where every raster has a value. `bands` and `band_names` are those
+    of all bands; a number above those of the file is that of a further one.
 
     Args:
         path, bands, assume_crs, opening, quiet: See `Scene`.
         indices: The indices, as they are asked for, or as a model has them.
+        extras: The rasters.
 
     Attributes:
         indices: With the places of their bands among those of the file.
+        extras: The rasters, on the pixels of the scene.
 
     Raises:
+        InputMissingError, InputError: See `Scene` and `ExtraRaster`.
         BandError: See `Scene`; or a band of an index is not among those that are read.
     """
 
     def __init__(
         self, path: Location, bands: Sequence[int | str] | None = None, assume_crs: str | None = None, *,
-        opening: Opening | None = None, quiet: bool = False, indices: Sequence[IndexRequest | IndexBand],
+        opening: Opening | None = None, quiet: bool = False, indices: Sequence[IndexRequest | IndexBand] = (),
+        extras: Sequence[Extra] = (),
     ) -> None:  # fmt: skip
         super().__init__(path, bands, assume_crs, opening=opening, quiet=quiet)
         names = self.band_names
+        self.extras: list[ExtraRaster] = []
         try:
             self.indices = tuple(
                 each if isinstance(each, IndexBand) else place_index(path, each, self.file_bands, names)
                 for each in indices
             )
+            for extra in extras:
+                self.extras.append(ExtraRaster(extra, self, opening or Opening(), quiet))
         except BaseException:
             self.close()
             raise
         self._file_scaling = super().scaling
+        added = [name for extra in self.extras for name in extra.bands.band_names]
+        added += [index.name for index in self.indices]
         first = self.count + 1
-        self.bands = (*self.file_bands, *range(first, first + len(self.indices)))
-        self.band_names = (*names, *(index.name for index in self.indices))
+        self.bands = (*self.file_bands, *range(first, first + len(added)))
+        self.band_names = (*names, *added)
+
+    def close(self) -> None:
+        """Close all files."""
+        for extra in self.extras:
+            extra.scene.close()
+        super().close()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All local files that are read, those of the rasters too."""
+        return (*super().files, *(file for extra in self.extras for file in extra.scene.files))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a record says of the scene, and of the rasters."""
+        return {**super().summary(), **self._of_extras([extra.scene.summary() for extra in self.extras])}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes the scene and its rasters from others, and from themselves after a change."""
+        return {**super().identity(), **self._of_extras([extra.scene.identity() for extra in self.extras])}
+
+    def _of_extras(self, facts: list[dict[str, Any]]) -> dict[str, Any]:
+        named = [extra.bands.to_json() | fact for extra, fact in zip(self.extras, facts, strict=True)]
+        return {"extras": named} if named else {}
+
+    def check_unchanged(self, remedy: str, network: bool = True) -> None:
+        """Raise InputError if the scene or a raster has changed; see `Scene.check_unchanged`."""
+        super().check_unchanged(remedy, network)
+        for extra in self.extras:
+            extra.scene.check_unchanged(remedy, network)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -82,8 +124,8 @@ class DerivedScene(Scene):
 
     @property
     def scaling(self) -> Scaling:
-        """As of `Scene`; indices have none."""
-        own, none = self._file_scaling, Scaling.none(len(self.indices))
+        """As of `Scene`; further bands have none."""
+        own, none = self._file_scaling, Scaling.none(len(self.bands) - len(self.file_bands))
         return Scaling((*own.scale, *none.scale), (*own.offset, *none.offset))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -92,23 +134,32 @@ class DerivedScene(Scene):
         pixels = np.zeros((len(self.bands), *window.shape), self.dtype)
         if not valid.any():
             return pixels, valid
-        pixels[: len(self.file_bands)] = own
+        place = len(self.file_bands)
+        pixels[:place] = own
+        for extra in self.extras:
+            values, known = extra.read(window)
+            pixels[place : place + len(values)] = values
+            place += len(values)
+            if (valid & ~known).any():
+                extra.tell_of_holes()
+            valid = valid & known
         scaling = self._file_scaling
-        for place, index in enumerate(self.indices, start=len(self.file_bands)):
+        for number, index in enumerate(self.indices, start=place):
             with np.errstate(invalid="ignore", over="ignore"):
-                pixels[place] = index_values(index, own, scaling.scale, scaling.offset)
+                pixels[number] = index_values(index, own, scaling.scale, scaling.offset)
         return pixels, valid
 
     def read_stored(self, window: Window) -> NDArray[Any]:
-        """Raise ValueError: indices are stored nowhere."""
-        raise ValueError(f"{self.path} has bands that are computed")
+        """Raise ValueError: not all bands are stored in the file."""
+        raise ValueError(f"{self.path} has bands that are not its own")
 
 
 def open_bands(
     path: Location, bands: Sequence[int | str] | None = None, assume_crs: str | None = None, *,
     opening: Opening | None = None, quiet: bool = False, indices: Sequence[IndexRequest | IndexBand] = (),
+    extras: Sequence[Extra] = (),
 ) -> Scene:  # fmt: skip
-    """Open a scene, with indices where there are any. For the parameters see `DerivedScene`."""
-    if indices:
-        return DerivedScene(path, bands, assume_crs, opening=opening, quiet=quiet, indices=indices)
+    """Open a scene, with further bands where there are any. For the parameters see `DerivedScene`."""
+    if indices or extras:
+        return DerivedScene(path, bands, assume_crs, opening=opening, quiet=quiet, indices=indices, extras=extras)
     return Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
