@@ -74,8 +74,9 @@ def test_law_5_where_there_is_no_height_there_is_no_class(
     dsm = heights(tmp_path / "dsm.tif", 300, 420)
     with rasterio.open(dsm, "r+") as file:
         values = file.read(1)
-        values[50:70, 80:120] = np.nan
+        values[50:70, 80:120] = -9999
         file.write(values, 1)
+        file.nodata = -9999
     out = tmp_path / "map.tif"
     outcome = geoseg(capsys, "predict", scene, "-m", with_heights, "-o", out, "--extra", dsm)
     assert outcome.code == 0, outcome.err
