@@ -11,6 +11,7 @@ import click
 from geoseg.bands import Bands, parse_bands
 from geoseg.config import Engine, Opening, Precision, PredictConfig
 from geoseg.errors import InputError, OutputError, SettingError
+from geoseg.extras import Extra, parse_extra
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     _AreaType = click.ParamType[Area]
     _PeriodType = click.ParamType[Period]
     _LocationType = click.ParamType[Location]
+    _ExtraType = click.ParamType[Extra]
 else:  # older releases of click do not subscript it
-    _BandType = _AreaType = _PeriodType = _LocationType = click.ParamType
+    _BandType = _AreaType = _PeriodType = _LocationType = _ExtraType = click.ParamType
 
 
 class BandList(_BandType):
@@ -33,6 +35,17 @@ class BandList(_BandType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Bands:
         """Return numbers and names as a tuple."""
         return value if isinstance(value, tuple) else parse_bands(str(value))
+
+
+class ExtraType(_ExtraType):
+    """A raster that adds bands: 'dsm.tif', a folder, or either with a name, 'dsm=tile_7.tif'."""
+
+    name = "[NAME=]PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Extra:
+        """Return the raster and its name."""
+        _refuse_empty(value, param)
+        return value if isinstance(value, Extra) else parse_extra(str(value))
 
 
 class AreaType(_AreaType):
@@ -158,6 +171,15 @@ def bands_option(function: F) -> F:
         "-b", "--bands", type=BandList(), default=None,
         help="Bands to use, by number from 1 or by name, in this order: 4,3,2 or red,green,blue. Required for more "
         "than four bands.  [default: all bands except alpha]",
+    )(function)  # fmt: skip
+
+
+def extra_option(function: F) -> F:
+    """Add --extra."""
+    return click.option(
+        "--extra", type=ExtraType(), multiple=True,
+        help="Raster whose bands are added to those of the images, such as a surface model, resampled to their pixels; "
+        "or a folder of them, one for each image. Can be repeated.",
     )(function)  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from .options import (
     block_size_option,
     device_options,
     engine_options,
+    extra_option,
     min_area_option,
     opening_options,
     overwrite_option,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     "[default: the time in the file]",
 )
 @bands_option
+@extra_option
 @rescale_option
 @click.option(
     "--match",

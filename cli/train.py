@@ -8,10 +8,11 @@ from typing import Any, get_args
 import click
 
 from geoseg.config import TrainConfig, Weights
+from geoseg.indices import FORMULAS
 from geoseg.launch import Launch, passive_waiting
 from geoseg.recipes import RecipeName
 
-from .options import LOCATION, PATH, bands_option, device_options, opening_options, overwrite_option
+from .options import LOCATION, PATH, bands_option, device_options, extra_option, opening_options, overwrite_option
 from .processes import fall_silent, launched
 from .progress import run_job
 from .streams import announce
@@ -59,6 +60,14 @@ from .usage import Command
     help="Initial weights of the encoder: imagenet (downloaded), or a file.  [default: random]",
 )
 @bands_option
+@click.option(
+    "--index",
+    multiple=True,
+    metavar="NAME[=BAND,BAND...]",
+    help=f"Spectral index to learn from as a further band: {', '.join(FORMULAS)}; can be repeated. Its bands are found "
+    "by their names, or given in the order of the formula: ndvi=4,1.",
+)
+@extra_option
 @click.option(
     "--superpixel-size",
     type=int,

@@ -9,7 +9,8 @@ import click
 
 _GROUPS = {
     "Input": (
-        "data", "labels", "label_map", "protocol", "ignore", "bands", "nodata", "page", "assume_crs", "rescale",
+        "data", "labels", "label_map", "protocol", "ignore", "bands", "index", "extra",
+        "nodata", "page", "assume_crs", "rescale",
         "match", "aoi", "aoi_layer", "bounds", "polygonize.confidence", "report.confidence", "scene", "map", "snap",
         "reference", "teach.field", "reference_layer", "known_only",
     ),

@@ -218,6 +218,15 @@ def match_bands(expected: Sequence[str], found: Sequence[str]) -> tuple[tuple[in
     return tuple(moved.get(i, i) for i in stay), certain
 
 
+def customary_names(names: Sequence[str]) -> Sequence[str]:
+    """Return red, green, blue and, of four, near infrared for bands whose names say nothing, as in most aerial surveys.
+
+    Other names are returned as they are.
+    """
+    unnamed = not any(entry.named for entry in read_names(names))
+    return ("red", "green", "blue", "nir")[: len(names)] if unnamed and len(names) in (3, 4) else names
+
+
 def find_bands(name: str, names: Sequence[str]) -> list[int]:
     """Return the indices of the bands that `name` may mean: those of that very name, else those that say the same."""
     wanted, present = read_name(name), read_names(names)

@@ -26,6 +26,8 @@ PACKAGES = (
     "units",
     "location",
     "bands",
+    "extras",
+    "indices",
     "recipes",
     "config",
     "classes",
@@ -52,7 +54,21 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = ("version", "lazy", "errors", "launch", "units", "location", "bands", "recipes", "config", "classes", "grid")
+LIGHT = (
+    "version",
+    "lazy",
+    "errors",
+    "launch",
+    "units",
+    "location",
+    "bands",
+    "extras",
+    "indices",
+    "recipes",
+    "config",
+    "classes",
+    "grid",
+)
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {
@@ -62,6 +78,7 @@ ROOMS = {
         "raster.compression",
         "raster.decoding",
         "raster.epoch",
+        "raster.extra",
         "raster.header",
         "raster.masks",
         "raster.opening",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.bands import Bands, parse_bands
 from geoseg.errors import SettingError
+from geoseg.extras import Extra, parse_extra
 from geoseg.location import Location, Remote, locate
 from geoseg.units import Area, Period
 
@@ -148,6 +149,12 @@ def bands_of(values: BandsLike | None) -> Bands | None:
         return tuple(_one_band(value) if isinstance(value, str) else index(value) for value in given)
     except TypeError:
         raise SettingError(f"bands is {values!r}; give whole numbers or names, such as (4, 3, 2)") from None
+
+
+def extras_of(values: Sequence[PathLike] | PathLike) -> tuple[Extra, ...]:
+    """Return rasters that add bands, each given as on the command line: "dsm.tif", "heights/" or "dsm=heights/"."""
+    several = [values] if isinstance(values, str | os.PathLike) else values
+    return tuple(parse_extra(os.fspath(each)) for each in several)
 
 
 def names_of(values: Names | None) -> tuple[str, ...] | None:

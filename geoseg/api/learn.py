@@ -6,7 +6,16 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from geoseg.api.calls import BandsLike, PathLike, ProgressOption, bands_of, location_of, path_of, run
+from geoseg.api.calls import (
+    BandsLike,
+    PathLike,
+    ProgressOption,
+    bands_of,
+    extras_of,
+    location_of,
+    path_of,
+    run,
+)
 from geoseg.config import (
     MODEL_NAME,
     Opening,
@@ -27,7 +36,8 @@ def train(
     data: PathLike | Sequence[PathLike], out: PathLike = MODEL_NAME, *, recipe: RecipeName | None = None,
     classes: int | None = None, steps: int | None = None, minutes: float | None = None, batch_size: int | None = None,
     patch_size: int | None = None, encoder: str = TrainConfig.encoder, encoder_weights: str | None = None,
-    bands: BandsLike | None = None, superpixel_size: int | None = None,
+    bands: BandsLike | None = None, index: Sequence[str] | str = (),
+    extra: Sequence[PathLike] | PathLike = (), superpixel_size: int | None = None,
     compactness: float = TrainConfig.compactness, device: str = "auto", threads: int | None = None,
     precision: Precision = "auto", seed: int = 0,
     weights: Weights = "selected", max_bad: int = 0, resume: bool = False, overwrite: bool = False,
@@ -49,6 +59,10 @@ def train(
         encoder: "compact", or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name such as "imagenet", or a file; None is random.
         bands: Band numbers, counted from 1, or names, in this order; None is all bands except alpha.
+        index: Spectral indices to learn from as further bands, such as "ndvi" or ["ndvi", "ndwi"]; "ndvi=4,1" names
+            the bands of the formula.
+        extra: Rasters whose bands are added to those of the images, such as a surface model: "dsm.tif", a folder of
+            them, or "dsm=tile_7.tif" to name it.
         superpixel_size: Side of a superpixel in pixels.
         compactness: Weight of spatial distance against colour distance.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -88,6 +102,7 @@ def train(
         data=scenes[0], out=path_of(out), recipe=recipe, classes=classes,
         steps=steps, minutes=minutes, batch_size=batch_size, patch_size=patch_size, encoder=encoder,
         encoder_weights=encoder_weights, bands=bands_of(bands), superpixel_size=superpixel_size,
+        index=(index,) if isinstance(index, str) else tuple(index), extra=extras_of(extra),
         compactness=compactness, device=device, threads=threads, precision=precision, seed=seed, weights=weights,
         max_bad=max_bad, resume=resume, overwrite=overwrite, allow_vrt=allow_vrt, allow_remote=allow_remote,
         max_pixels=max_pixels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geoseg.api.calls import (
@@ -12,6 +13,7 @@ from geoseg.api.calls import (
     ProgressOption,
     area_of,
     bands_of,
+    extras_of,
     location_of,
     names_of,
     optional_path,
@@ -46,7 +48,8 @@ def predict(
     confidence: PathLike | None = None, polygons: PathLike | None = None, areas: PathLike | None = None,
     min_area: AreaLike | None = None, sld: bool = False, legend: bool = False, stac: bool = False,
     datetime: Period | str | None = None,
-    bands: BandsLike | None = None, rescale: bool = False, match: Match | None = None, smooth: int | None = None,
+    bands: BandsLike | None = None, extra: Sequence[PathLike] | PathLike = (), rescale: bool = False,
+    match: Match | None = None, smooth: int | None = None,
     aoi: PathLike | None = None, aoi_layer: str | None = None, bounds: tuple[float, float, float, float] | None = None,
     tile_size: int | None = None, overlap: int | None = None, blend: Blend = "hann",
     block_size: int = PredictConfig.block_size, batch_size: int | None = None, workers: int | None = None,
@@ -74,6 +77,7 @@ def predict(
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scene, for the STAC Item: a `Period` or "2020-07-14".
         bands: Band numbers, counted from 1, or names, in the model's order.
+        extra: The rasters that the model learnt from beside the imagery; see `train`.
         rescale: Map the values of each band onto the range that the model learnt from: the 2nd and 98th percentiles of
             the scene onto those of the model.
         match: Give the bands of the scene, as a whole, the statistics of the imagery that the model learnt from:
@@ -123,7 +127,7 @@ def predict(
         scenes=(location_of(scene),), out=path_of(out), model=optional_path(model), relearn=relearn,
         confidence=optional_path(confidence), polygons=optional_path(polygons), areas=optional_path(areas),
         min_area=area_of(min_area), sld=sld, legend=legend, stac=stac, datetime=period_of(datetime),
-        bands=bands_of(bands), rescale=rescale, match=match, smooth=smooth,
+        bands=bands_of(bands), extra=extras_of(extra), rescale=rescale, match=match, smooth=smooth,
         aoi=optional_path(aoi), aoi_layer=aoi_layer, bounds=bounds, tile_size=tile_size, overlap=overlap,
         blend=blend,
         block_size=block_size, batch_size=batch_size, workers=workers, **engine_settings(client, threads),

@@ -16,6 +16,7 @@ from geoseg.config.polygonize import PolygonizeConfig
 from geoseg.config.predict import PredictConfig
 from geoseg.config.superpixels import SegmentConfig
 from geoseg.errors import SettingError
+from geoseg.extras import Extra
 from geoseg.location import Remote, target
 from geoseg.units import Area, Period
 
@@ -60,6 +61,8 @@ def _encoded(value: Any) -> Any:
         return {"path": str(value if target(value) else value.absolute())}
     if isinstance(value, Remote):
         return {"url": value.url}
+    if isinstance(value, Extra):
+        return {"extra": value.title, "at": _encoded(value.path)}
     if isinstance(value, Area):
         return {"area": value.value, "unit": value.unit}
     if isinstance(value, Period):
@@ -78,6 +81,8 @@ def _decoded(value: Any) -> Any:
         if "\0" in value["path"]:
             raise SettingError("a path with a character that no path has")
         return Path(value["path"])
+    if "extra" in value:
+        return Extra(value["extra"], _decoded(value["at"]))
     if "url" in value:
         return Remote(value["url"])
     if "area" in value:

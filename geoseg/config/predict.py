@@ -11,6 +11,7 @@ from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands, check_blocks
 from geoseg.config.engine import Computing
 from geoseg.errors import SettingError
+from geoseg.extras import Extra, check_extras
 from geoseg.location import Location
 from geoseg.recipes import WindowConfig, check_choice, check_range
 from geoseg.units import Area, Period
@@ -44,6 +45,7 @@ class PredictConfig(Opening, Computing):
         stac: Also write a STAC Item.
         datetime: Acquisition time of the scenes, for `stac`; None reads it from each scene.
         bands: Band numbers, counted from 1, or names, in the model's order.
+        extra: The rasters whose bands the model learnt from beside those of the scenes.
         rescale: Map the values of each band onto the model's range: percentiles of the scene onto those of the model.
         match: Give the bands of each scene, as a whole, the statistics of the imagery that the model learnt from: mean
             and standard deviation ('moments'), or 2nd percentile, mean and 98th percentile ('percentiles'). None is
@@ -83,6 +85,7 @@ class PredictConfig(Opening, Computing):
     stac: bool = False
     datetime: Period | None = None
     bands: Bands | None = None
+    extra: tuple[Extra, ...] = ()
     rescale: bool = False
     match: Match | None = None
     smooth: int | None = None
@@ -110,6 +113,7 @@ class PredictConfig(Opening, Computing):
         check_choice("blend", self.blend, get_args(Blend))
         check_choice("precision", self.precision, get_args(Precision))
         check_bands(self.bands)
+        check_extras(self.extra)
         if self.match is not None:
             check_choice("match", self.match, get_args(Match))
             if self.rescale:

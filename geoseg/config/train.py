@@ -10,6 +10,8 @@ from typing import Literal, get_args
 from geoseg.bands import Bands
 from geoseg.config.common import Opening, Precision, check_bands
 from geoseg.errors import SettingError
+from geoseg.extras import Extra, check_extras
+from geoseg.indices import IndexRequest, parse_indices
 from geoseg.location import Location
 from geoseg.recipes import (
     COMPACT,
@@ -46,6 +48,9 @@ class TrainConfig(Opening):
         encoder: `compact`, or an encoder of segmentation-models-pytorch.
         encoder_weights: Initial weights of the encoder: a name that the library knows, or a file; None is random.
         bands: Band numbers, counted from 1, or names; None is all bands except alpha.
+        index: Spectral indices that become further bands: 'ndvi', or with the bands to compute it from, 'ndvi=4,1'; see
+            `geoseg.indices`.
+        extra: Rasters whose bands are added to those of the images.
         superpixel_size: Side of a superpixel in pixels.
         compactness: See `SuperpixelConfig`.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -69,6 +74,8 @@ class TrainConfig(Opening):
     encoder: str = COMPACT
     encoder_weights: str | None = None
     bands: Bands | None = None
+    index: tuple[str, ...] = ()
+    extra: tuple[Extra, ...] = ()
     superpixel_size: int | None = None
     compactness: float = SuperpixelConfig.compactness
     device: str = "auto"
@@ -87,6 +94,7 @@ class TrainConfig(Opening):
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("weights", self.weights, get_args(Weights))
         check_bands(self.bands)
+        check_extras(self.extra)
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_range("max bad", self.max_bad, 0, 2**32 - 1)
         if self.threads is not None:
@@ -95,7 +103,7 @@ class TrainConfig(Opening):
             raise SettingError(f"minutes is {self.minutes}; it must be a finite number greater than 0")
         if self.resume and self.overwrite:
             raise SettingError("resume continues a training and overwrite starts over: choose one")
-        _ = self.settled, self.superpixels
+        _ = self.settled, self.superpixels, self.indices
 
     @property
     def settled(self) -> Recipe:
@@ -109,6 +117,11 @@ class TrainConfig(Opening):
         names = ("classes", "steps", "batch_size", "patch_size", "superpixel_size")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return Recipe(**{**base.__dict__, **given})
+
+    @property
+    def indices(self) -> tuple[IndexRequest, ...]:
+        """What `index` asks for."""
+        return parse_indices(self.index)
 
     @property
     def superpixels(self) -> SuperpixelConfig:

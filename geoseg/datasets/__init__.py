@@ -14,6 +14,8 @@ from geoseg.datasets.imagery import select_imagery
 from geoseg.datasets.orthophotos import Orthophotos
 from geoseg.datasets.potsdam import Potsdam, is_label_raster, is_potsdam
 from geoseg.errors import InputError, SettingError
+from geoseg.extras import Extra
+from geoseg.indices import IndexRequest
 from geoseg.location import Location, Remote, local
 from geoseg.raster.folders import find_rasters
 from geoseg.recipes import ProtocolName
@@ -56,6 +58,8 @@ def open_dataset(
     bands: Sequence[int | str] | None = None,
     bad_images: BadImages | None = None,
     opening: Opening | None = None,
+    indices: Sequence[IndexRequest] = (),
+    extras: Sequence[Extra] = (),
 ) -> Dataset:
     """Open the data in a folder.
 
@@ -66,16 +70,19 @@ def open_dataset(
         bands: Of imagery; a protocol has its own.
         bad_images: Takes images that cannot be used, which are then left out; None makes any of them an error.
         opening: Of imagery.
+        indices: Bands to compute from those of imagery.
+        extras: Rasters that add their bands to imagery.
 
     Raises:
         InputMissingError, InputError, BandError: Something is missing, still packed, damaged, or does not fit together.
-        SettingError: Bands were chosen for a protocol.
+        SettingError: Bands, indices or rasters were chosen for a protocol.
     """
     if recipe not in get_args(ProtocolName):
-        return Orthophotos(_find_imagery(folder), bands, bad_images, opening)
-    if bands is not None:
+        return Orthophotos(_find_imagery(folder), bands, bad_images, opening, indices, extras)
+    if bands is not None or indices or extras:
+        option = "--bands" if bands is not None else "--index" if indices else "--extra"
         raise SettingError(
-            f"recipe {recipe} has bands of its own; leave --bands out, or take any imagery with --recipe orthophoto"
+            f"recipe {recipe} has bands of its own; leave {option} out, or take any imagery with --recipe orthophoto"
         )
     if isinstance(folder, Remote):
         raise InputError(f"{folder}: recipe {recipe} needs a local folder; copy the data set")

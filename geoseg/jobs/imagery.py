@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from geoseg.errors import InputError, InputMissingError
+from geoseg.raster.derived import DerivedScene
 from geoseg.raster.fills import Fill, undeclared_fill
 from geoseg.raster.ground import Ground
 from geoseg.raster.sample import sample
@@ -29,6 +31,14 @@ def scaling_of(sources: Sequence[ImageSource]) -> Scaling | None:
     """Return the scale and offset that the first scene declares; None where it declares none."""
     first = next(iter(_scenes(sources)), None)
     return first.scaling if first is not None and first.scaling.declared else None
+
+
+def added_bands(sources: Sequence[ImageSource]) -> dict[str, Any]:
+    """Return what follows the own bands of the scenes, `extras` and `indices` of a `Model`; empty for nothing."""
+    first = next(iter(_scenes(sources)), None)
+    if not isinstance(first, DerivedScene):
+        return {}
+    return {"indices": first.indices, "extras": tuple(extra.bands for extra in first.extras)}
 
 
 def pixel_size_of(sources: Sequence[ImageSource]) -> tuple[float, float] | None:

@@ -119,6 +119,8 @@ def _model(path: Path) -> dict[str, Any]:
         "format": card["format"],
         "network": card["network"],
         "bands": card["bands"],
+        **({"indices": [entry["name"] for entry in card["indices"]]} if "indices" in card else {}),
+        **({"extras": [entry["name"] for entry in card["extras"]]} if "extras" in card else {}),
         "dtype": card["dtype"],
         "range": {
             name: f"{low:.6g} to {high:.6g}"

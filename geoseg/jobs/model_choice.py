@@ -10,6 +10,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import MODEL_NAME, PredictConfig, TrainConfig, opening_of
 from geoseg.errors import InputError, InputMissingError
 from geoseg.files.record import MALFORMED
+from geoseg.jobs.imagery import added_bands
 from geoseg.learning.checkpoints import has_checkpoint
 from geoseg.location import local
 from geoseg.model.card_file import read_card
@@ -17,6 +18,7 @@ from geoseg.model.file import Model
 from geoseg.model.mixture import Experts
 from geoseg.model.network import NetworkSpec, build
 from geoseg.outputs.names import is_folder
+from geoseg.raster.derived import open_bands
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import RecipeName, WindowConfig
@@ -42,7 +44,8 @@ class ModelChoice:
         """Return the settings of the training. It continues an interrupted one."""
         resume = has_checkpoint(self.path)
         return TrainConfig(
-            data=config.scenes[0], out=self.path, recipe=_RECIPE, bands=config.bands, device=config.device,
+            data=config.scenes[0], out=self.path, recipe=_RECIPE, bands=config.bands, extra=config.extra,
+            device=config.device,
             precision=config.precision, max_bad=len(config.scenes) - 1, resume=resume,
             overwrite=self.path.exists() and not resume, **opening_of(config),
         )  # fmt: skip
@@ -104,7 +107,10 @@ def unlearnt(config: PredictConfig) -> Model:
     """
     settings = ModelChoice(learnt_path(config.out), learn=True).training(config)
     recipe = settings.settled
-    with Scene(config.scenes[0], config.bands, config.assume_crs, opening=config, quiet=True) as scene:
+    scene = open_bands(
+        config.scenes[0], config.bands, config.assume_crs, opening=config, quiet=True, extras=config.extra
+    )  # fmt: skip
+    with scene:
         bands, dtype = scene.band_names, str(scene.dtype)
     count = len(bands)
     return Model(
@@ -116,6 +122,7 @@ def unlearnt(config: PredictConfig) -> Model:
         windows=WindowConfig(),
         classes=ClassMap.default(recipe.classes),
         provenance={},
+        **added_bands([scene]),
         experts=Experts.untrained(count, recipe.classes, "surroundings"),
     )
 
@@ -157,5 +164,5 @@ def _band_change(config: PredictConfig, model: Path) -> str:
             chosen = list(scene.band_names)
     except (InputError, InputMissingError):
         return ""
-    known = list(read_card(model)["bands"])
+    known = list(read_card(model)["bands"])[: len(chosen)]
     return "" if chosen == known else f"{model} was learnt from the bands {', '.join(known)}"

@@ -28,7 +28,7 @@ from geoseg.model.inference import device_class, select_device, select_precision
 from geoseg.outputs.delivery import PREDICTED, Delivery, undelivered
 from geoseg.outputs.map import MapFiles, check_item
 from geoseg.outputs.names import POLYGONS, Outputs
-from geoseg.prediction.bands import open_for
+from geoseg.prediction.bands import open_for, recorded_bands
 from geoseg.prediction.device_pipeline import DevicePredictor
 from geoseg.prediction.experts import rounds_of, steps_of
 from geoseg.prediction.fit import Fit, fit
@@ -95,7 +95,7 @@ class PredictJob(BlockJob):
         self.precision = select_precision(config.precision, self.device)
         self.batch_size = config.batch_size or default_batch_size(self.device.type)
         self.workers = config.threads_with(self.device.type == "cuda") or default_workers(self.device.type)
-        self.scene = open_for(model, path, config.bands, config.assume_crs, config)
+        self.scene = open_for(model, path, config.bands, config.assume_crs, config, extras=config.extra)
         try:
             self.extent = extent_of(self.scene, config.bounds)
             self._check(path)
@@ -148,7 +148,7 @@ class PredictJob(BlockJob):
             "rows": len(self.extent.rows),
             "cols": len(self.extent.cols),
             "megapixels": round(self.extent.pixels / 1e6, 1),
-            "bands": list(self.scene.bands),
+            "bands": list(self.scene.file_bands),
             "blocks": self.total,
             "block_size": self.plan.blocks.block_shape[1],
             "windows": self.plan.window_count,
@@ -263,7 +263,7 @@ class PredictJob(BlockJob):
     def _settings(self) -> dict[str, Any]:
         config, superpixels = self.config, self.model.superpixels
         return {
-            "bands": list(self.scene.bands),
+            **recorded_bands(self.scene),
             "tile_size": self.plan.grid.tile_size,
             "overlap": self.plan.grid.overlap,
             "blend": config.blend,

@@ -34,7 +34,7 @@ from geoseg.naming.suggestions import Suggestion, suggest
 from geoseg.naming.teach_report import TeachReport, report_of
 from geoseg.naming.validation import validate
 from geoseg.outputs.suggestions import Outlined, write_suggestions
-from geoseg.prediction.bands import open_for
+from geoseg.prediction.bands import open_for, recorded_bands
 from geoseg.prediction.experts import steps_of
 from geoseg.prediction.fit import fit
 from geoseg.prediction.memory import check_memory, demand_of
@@ -198,7 +198,7 @@ class TeachJob(Job[Looked]):
 
     def _digest(self) -> str:
         """What distinguishes the scene, and how it is read, from others."""
-        facts: dict[str, Any] = {"scene": self.scene.summary(), "bands": list(self.scene.bands)}
+        facts: dict[str, Any] = {"scene": self.scene.summary(), **recorded_bands(self.scene)}
         if self._fit.conversion is not None:
             facts["conversion"] = self._fit.conversion.to_json()
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -25,7 +25,7 @@ from geoseg.files.atomic import remove_leftovers
 from geoseg.files.lock import BEAT_SECONDS, DEAD_SECONDS
 from geoseg.files.targets import check_target
 from geoseg.jobs.colouring import in_own_colours
-from geoseg.jobs.imagery import pixel_size_of, scaling_of, warn_of_fills
+from geoseg.jobs.imagery import added_bands, pixel_size_of, scaling_of, warn_of_fills
 from geoseg.jobs.job import Job
 from geoseg.jobs.results import TrainResult
 from geoseg.jobs.training_facts import fingerprint, provenance
@@ -269,8 +269,10 @@ class TrainJob(Job[Step]):
     def _dataset(self, scenes: Sequence[Location] | None) -> Dataset:
         config = self.config
         if scenes is not None:
-            return Orthophotos(scenes, config.bands, self.bad_images, config)
-        return open_dataset(config.data, config.recipe or "", config.bands, self.bad_images, config)
+            return Orthophotos(scenes, config.bands, self.bad_images, config, config.indices, config.extra)
+        return open_dataset(
+            config.data, config.recipe or "", config.bands, self.bad_images, config, config.indices, config.extra
+        )  # fmt: skip
 
     def _check(self) -> None:
         # A training that is resumed was allowed to replace the model when it started.
@@ -335,6 +337,7 @@ class TrainJob(Job[Step]):
             provenance=provenance(self.config, self.recipe, trainer, self.images.sources, pixels),
             pixel_size=pixel_size_of(self.images.sources),
             scaling=scaling_of(self.images.sources),
+            **added_bands(self.images.sources),
         )
         model = in_own_colours(judged(model, trainer, self.out))
         save_png(training_picture(trainer, model.classes), self.picture)

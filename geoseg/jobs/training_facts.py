@@ -36,6 +36,8 @@ def fingerprint(
     return {
         "recipe": asdict(recipe),
         "encoder": config.encoder,
+        **({"index": list(config.index)} if config.index else {}),
+        **({"extra": [extra.title for extra in config.extra]} if config.extra else {}),
         "superpixels": asdict(superpixels),
         "seed": config.seed,
         "precision": str(precision),

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
+from geoseg.indices import FORMULAS
 from geoseg.recipes import Start, SuperpixelConfig, WindowConfig
 
 _CHECKSUM = "card_sha256"
@@ -78,6 +79,32 @@ def _bands(card: Mapping[str, Any]) -> bool:
         and len(bands) == card["network"]["bands"]
         and all(isinstance(name, str) and name.isprintable() for name in bands)
     )
+
+
+def _indices(card: Mapping[str, Any]) -> bool:
+    entries, bands = card.get("indices", []), card["bands"]
+    computed = len(bands) - len(entries)
+    own = computed - sum(entry["bands"] for entry in card.get("extras", []))
+    return isinstance(entries, list) and all(
+        set(entry) == {"name", "bands"}
+        and entry["name"] in FORMULAS
+        and entry["name"] == bands[computed + i]
+        and len(entry["bands"]) == len(FORMULAS[entry["name"]].roles)
+        and all(_is_integer(place, 0, own - 1) for place in entry["bands"])
+        for i, entry in enumerate(entries)
+    )
+
+
+def _extras(card: Mapping[str, Any]) -> bool:
+    entries = card.get("extras", [])
+    known = isinstance(entries, list) and all(
+        set(entry) == {"name", "bands"}
+        and isinstance(entry["name"], str)
+        and entry["name"].isprintable()
+        and _is_integer(entry["bands"], 1, _MAX_BANDS)
+        for entry in entries
+    )
+    return known and sum(entry["bands"] for entry in entries) + len(card.get("indices", [])) < len(card["bands"])
 
 
 def _statistics(card: Mapping[str, Any]) -> bool:
@@ -198,6 +225,8 @@ def _appearance(card: Mapping[str, Any]) -> bool:
 _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the network": _network,
     "the bands": _bands,
+    "the extra bands": _extras,
+    "the indices": _indices,
     "the pixel type": lambda card: card["dtype"] in _DTYPES,
     "the statistics": _statistics,
     "the pixel size": _pixel_size,

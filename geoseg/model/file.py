@@ -19,8 +19,10 @@ from safetensors.torch import save
 
 from geoseg.classes import ClassMap
 from geoseg.errors import InputError, first_line
+from geoseg.extras import ExtraBands
 from geoseg.files.atomic import publish_bytes, sha256
 from geoseg.files.stamps import Stamps
+from geoseg.indices import IndexBand
 from geoseg.model.appearance import Appearance
 from geoseg.model.card import ALTERED, sealed
 from geoseg.model.card_file import EXPERTS, FORMAT, TEACHING, read_card
@@ -54,6 +56,8 @@ class Model:
             mixture and in older models, whose network alone tells the classes.
         teaching: Named classes that the model was taught with references; None where it was not.
         appearance: What the network's outputs look like; None in older models. Prediction does not read it.
+        indices: The last of `bands`, which are computed from the first ones.
+        extras: The rasters that the bands before these come from.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -71,6 +75,8 @@ class Model:
     experts: Experts | None = None
     teaching: Teaching | None = None
     appearance: Appearance | None = None
+    indices: tuple[IndexBand, ...] = ()
+    extras: tuple[ExtraBands, ...] = ()
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
@@ -78,6 +84,11 @@ class Model:
     def changed(self) -> bool:
         """Whether tensors were changed in place since the model was loaded or saved, so that `sha256` is not theirs."""
         return self._saved is not None and self._saved != _digest(_state(self))
+
+    @property
+    def file_bands(self) -> tuple[str, ...]:
+        """Names of the bands that a scene itself has to have."""
+        return self.bands[: len(self.bands) - len(self.indices) - sum(extra.bands for extra in self.extras)]
 
     @property
     def spec(self) -> NetworkSpec:
@@ -117,6 +128,10 @@ def save_model(model: Model, path: Path) -> Model:
         card["teaching"] = model.teaching.to_json()
     if model.appearance is not None:
         card["appearance"] = model.appearance.to_json()
+    if model.indices:
+        card["indices"] = [index.to_json() for index in model.indices]
+    if model.extras:
+        card["extras"] = [extra.to_json() for extra in model.extras]
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -157,6 +172,8 @@ def load_model(path: Path) -> Model:
             experts=experts,
             teaching=teaching,
             appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
+            indices=tuple(map(IndexBand.from_json, card.get("indices", ()))),
+            extras=tuple(map(ExtraBands.from_json, card.get("extras", ()))),
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")

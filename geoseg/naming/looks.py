@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.bands import read_names
+from geoseg.bands import customary_names, read_names
+from geoseg.indices import FORMULAS
 from geoseg.model.appearance import Appearance
 from geoseg.raster.scaling import Scaling
 from geoseg.raster.statistics import BandStats
@@ -38,15 +39,13 @@ class Roles:
         Without names, the first three bands are red, green and blue, as pictures show them, and the fourth of four is
         near infrared, as in NAIP and most aerial surveys.
         """
-        read = read_names(names)
+        names = [name for name in names if name not in FORMULAS]
+        read = read_names(customary_names(names))
         meanings = [name.meaning for name in read]
         if all(meaning in meanings for meaning in ("red", "green", "blue")):
             rgb = (meanings.index("red"), meanings.index("green"), meanings.index("blue"))
             return cls(rgb, True, meanings.index("nir") if "nir" in meanings else None)
-        unnamed = not any(name.named for name in read)
-        if len(names) < 3:
-            return cls((0, 0, 0), False, None)
-        return cls((0, 1, 2), unnamed and len(names) in (3, 4), 3 if unnamed and len(names) == 4 else None)
+        return cls((0, 1, 2) if len(names) >= 3 else (0, 0, 0), False, None)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from geoseg.bands import advise_bands, band_list, differ, match_bands, read_names
 from geoseg.config import Opening
 from geoseg.errors import BandError
+from geoseg.extras import Extra, extras_for
 from geoseg.location import Location
 from geoseg.model.file import Model
+from geoseg.raster.derived import open_bands
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import EVERY_BAND, Scene
 
@@ -23,6 +26,7 @@ def open_for(
     assume_crs: str | None = None,
     opening: Opening | None = None,
     quiet: bool = False,
+    extras: Sequence[Extra] = (),
 ) -> Scene:
     """Open a scene with the bands that `model` expects.
 
@@ -37,27 +41,31 @@ def open_for(
         assume_crs: CRS of a scene that has none.
         opening: Which rasters may be opened, and how.
         quiet: Do not warn; see `Scene`.
+        extras: The rasters that the model expects beside the scene.
 
     Raises:
         InputMissingError, InputError: See `Scene`.
         BandError: The bands do not match; the message names those of both sides.
     """
+    rasters = extras_for(path, model.extras, extras)
     try:
-        scene = Scene(path, bands, assume_crs, opening=opening, quiet=quiet)
+        scene = open_bands(path, bands, assume_crs, opening=opening, quiet=quiet, indices=model.indices, extras=rasters)
     except BandError as error:
         raise _with_advice(error, model, path, bands, opening) from None
     try:
-        if len(scene.bands) != len(model.bands):
+        if len(scene.file_bands) != len(model.file_bands):
             raise _misfit(model, scene, opening)
         if bands is None:
-            order, certain = match_bands(model.bands, scene.band_names)
+            order, certain = match_bands(model.file_bands, _own_names(scene))
             if order is None:
                 raise _misfit(model, scene, opening)
             if order != tuple(range(len(order))):
                 numbers = tuple(scene.bands[i] for i in order)
                 scene.close()
                 log.info("%s: bands taken in the model's order, %s", path, ", ".join(map(str, numbers)))
-                scene = Scene(path, numbers, assume_crs, opening=opening, quiet=True)
+                scene = open_bands(
+                    path, numbers, assume_crs, opening=opening, quiet=True, indices=model.indices, extras=rasters
+                )
             if not certain and not quiet:
                 _warn_of_names(model, scene)
         elif not quiet:
@@ -70,22 +78,33 @@ def open_for(
     return scene
 
 
+def recorded_bands(scene: Scene) -> dict[str, Any]:
+    """Return what a record says of the bands of a scene: the numbers of those of its file, the names of others."""
+    more = scene.band_names[len(scene.file_bands) :]
+    return {"bands": list(scene.file_bands), **({"more_bands": list(more)} if more else {})}
+
+
 def _warn_of_names(model: Model, scene: Scene) -> None:
     log.warning(
         "%s: its bands %s are taken for the model's %s in this order, as these names cannot be compared; "
         "if the order is another, give --bands",
-        scene.path, band_list(scene.band_names), band_list(model.bands),
+        scene.path, band_list(_own_names(scene)), band_list(model.file_bands),
     )  # fmt: skip
 
 
 def _warn_of_choice(model: Model, scene: Scene) -> None:
     """Warn where chosen bands are not those of the model by their names. What is tagged alpha may well be infrared."""
-    pairs = zip(read_names(model.bands), read_names(scene.band_names), strict=True)
+    pairs = zip(read_names(model.file_bands), read_names(_own_names(scene)), strict=True)
     if any(differ(wanted, chosen) and chosen.meaning != "alpha" for wanted, chosen in pairs):
         log.warning(
             "%s: --bands takes %s for the model's %s",
-            scene.path, band_list(scene.band_names), band_list(model.bands),
+            scene.path, band_list(_own_names(scene)), band_list(model.file_bands),
         )  # fmt: skip
+
+
+def _own_names(scene: Scene) -> tuple[str, ...]:
+    """The names of the bands that the file has."""
+    return scene.band_names[: len(scene.file_bands)]
 
 
 def _all_names(path: Location, opening: Opening | None) -> tuple[str, ...]:
@@ -95,7 +114,7 @@ def _all_names(path: Location, opening: Opening | None) -> tuple[str, ...]:
 
 def _misfit(model: Model, scene: Scene, opening: Opening | None) -> BandError:
     """The error for a scene whose bands are not those of the model."""
-    found, expected = scene.band_names, model.bands
+    found, expected = _own_names(scene), model.file_bands
     names = found if scene.palette is not None else _all_names(scene.path, opening)
     beside = " beside an alpha band" if "alpha" in names and "alpha" not in found else ""
     return BandError(
@@ -109,11 +128,11 @@ def _with_advice(
 ) -> BandError:
     """The error of a scene from whose bands some have to be chosen, with those of the model."""
     names = _all_names(path, opening) if bands is None else ()
-    if len([name for name in names if name != "alpha"]) <= len(model.bands) or "cyan" in str(error):
+    if len([name for name in names if name != "alpha"]) <= len(model.file_bands) or "cyan" in str(error):
         return error
     return BandError(
-        f"{path}: has {len(names)} bands ({band_list(names)}); the model expects {len(model.bands)} "
-        f"({band_list(model.bands)}): {_way_out(model.bands, names)}"
+        f"{path}: has {len(names)} bands ({band_list(names)}); the model expects {len(model.file_bands)} "
+        f"({band_list(model.file_bands)}): {_way_out(model.file_bands, names)}"
     )
 
 

@@ -69,6 +69,7 @@ class Scene:
     Attributes:
         path: Where the raster is, with links resolved.
         bands: Numbers of the selected bands, from 1.
+        file_bands: Those of `bands` that the file has; a `DerivedScene` has more.
         palette: Of a palette image that is read as colours, else None.
         band_names: Colour or description of each selected band, else 'band N'. They are read at once: GDAL's error of
             a block that cannot be decoded would come up again.
@@ -107,7 +108,7 @@ class Scene:
             self.palette = None if stored else read_palette(path, self._file)
             if self.palette is not None and not inspecting:
                 remarks.append("is a palette image, read as red, green and blue")
-            self.bands = select_bands(path, self._file, bands, self.palette is not None)
+            self.bands = self.file_bands = select_bands(path, self._file, bands, self.palette is not None)
             names = tuple(band_name(self._file, band) for band in self.bands) if self.palette is None else _COLOURS
             self.band_names: tuple[str, ...] = names
             self._stored_bands = self.bands if self.palette is None else (self.palette.band,)

@@ -1,0 +1,102 @@
+"""Rasters that add bands to a scene, such as a surface model: what a user gives, and what a model knows of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.errors import BandError, SettingError
+from geoseg.location import Location, locate
+
+_NAMED = re.compile(r"([^\W\d][\w-]*)=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A raster that adds its bands to a scene.
+
+    Attributes:
+        name: What its bands are called; empty for the name of its file or folder.
+        path: The raster, or a folder of rasters, of which each scene gets the one that covers most of it.
+    """
+
+    name: str
+    path: Location
+
+    @property
+    def title(self) -> str:
+        """The name, or that of the file."""
+        return self.name or (self.path.stem if self.path.suffix else self.path.name)
+
+
+@dataclass(frozen=True)
+class ExtraBands:
+    """What a model knows of a raster that adds bands.
+
+    Attributes:
+        name: What its bands are called.
+        bands: How many they are.
+    """
+
+    name: str
+    bands: int
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """A name for each band: 'dsm', or 'radar 1' and 'radar 2'."""
+        return (self.name,) if self.bands == 1 else tuple(f"{self.name} {i + 1}" for i in range(self.bands))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {"name": self.name, "bands": self.bands}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ExtraBands:
+        """Return what `to_json` described."""
+        return cls(str(data["name"]), int(data["bands"]))
+
+
+def parse_extra(text: str) -> Extra:
+    """Return what 'dsm.tif', 'heights/' or, with a name, 'dsm=tile_7_surface.tif' stands for."""
+    named = _NAMED.fullmatch(text)
+    return Extra(named[1], locate(named[2])) if named else Extra("", locate(text))
+
+
+def check_extras(extras: Sequence[Extra]) -> None:
+    """Raise SettingError where two rasters have the same name."""
+    titles = [extra.title for extra in extras]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise SettingError(
+                f"extra {title!r} is given twice; name them apart: --extra first=FILE --extra second=FILE"
+            )
+
+
+def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Extra]) -> tuple[Extra, ...]:
+    """Return the rasters that a model expects, in its order and under its names.
+
+    Rasters are told by their names; where these are others, as many as are expected are taken in the order in which
+    they are given.
+
+    Args:
+        name: What messages call the scene.
+        expected: What the model learnt from.
+        given: What there is for the scene.
+
+    Raises:
+        BandError: There are too few, or too many.
+    """
+    titles = [extra.title for extra in given]
+    wanted = [extra.name for extra in expected]
+    if len(given) != len(expected):
+        missing = [each for each in wanted if each not in titles] or wanted
+        options = " ".join(f"--extra {each}=FILE" for each in missing)
+        way = f"give it with {options}" if expected else "leave --extra out, or train a model with it"
+        raise BandError(
+            f"{name}: the model learnt from {', '.join(wanted) or 'no raster'} beside the scene, and "
+            f"{', '.join(titles) or 'none'} is given; {way}"
+        )
+    order = [titles.index(each) for each in wanted] if sorted(titles) == sorted(wanted) else range(len(given))
+    return tuple(Extra(entry.name, given[i].path) for entry, i in zip(expected, order, strict=True))
