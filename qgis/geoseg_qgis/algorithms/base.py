@@ -13,7 +13,6 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -24,15 +23,14 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
-    QgsProcessingUtils,
     QgsProviderRegistry,
 )
-from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QVariant
 from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
 from ..runner import GeosegError, Progress, Result
+from .loading import styler
 
 ICON = str(Path(__file__).parents[1] / "icon.svg")
 DOCUMENTATION = "https://github.com/geoseg/geoseg/blob/main/docs/qgis.md"
@@ -244,7 +242,7 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
         if layer:
             path = str(self.parameterAsOutputLayer(parameters, name, context))
             if context.willLoadLayerOnCompletion(path):
-                context.layerToLoadOnCompletionDetails(path).setPostProcessor(_styler())
+                context.layerToLoadOnCompletionDetails(path).setPostProcessor(styler())
         else:
             path = str(self.parameterAsFileOutput(parameters, name, context))
         return str(Path(path).absolute()) if path else None
@@ -326,24 +324,3 @@ def _cancelled(result: Result, out: str) -> str:
             f"Cancelled: {kept}, but with a temporary output, which cannot be continued; save it to a file of its own."
         )
     return f"Cancelled: {kept}. Running it again with the same settings continues."
-
-
-class Styler(QgsProcessingLayerPostProcessorInterface):
-    """Gives a loaded layer the style that geoseg wrote beside it or into it, which Processing leaves out."""
-
-    def postProcessLayer(self, layer: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
-        """Load the style."""
-        message, well = layer.loadDefaultStyle()
-        if not well and message:
-            feedback.pushWarning(message)
-        layer.triggerRepaint()
-
-
-_STYLERS: list[Styler] = []
-"""Those that QGIS is to call: it deletes them itself, but keeps no reference to their Python half."""
-
-
-def _styler() -> Styler:
-    _STYLERS[:] = [styler for styler in _STYLERS if not sip.isdeleted(styler)]
-    _STYLERS.append(Styler())
-    return _STYLERS[-1]

@@ -8,6 +8,7 @@ from typing import Any
 from qgis.core import QgsProcessingContext, QgsProcessingFeedback, QgsProcessingOutputFile
 
 from .base import MODELS, GeosegAlgorithm
+from .loading import is_temporary
 
 
 class Train(GeosegAlgorithm):
@@ -77,4 +78,6 @@ class Train(GeosegAlgorithm):
         wanted = self.parameterAsBool(parameters, "CONTINUE", context)
         arguments += ["--resume"] if started and wanted else ["--overwrite"]
         self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, str(out))
+        if is_temporary(str(out)):
+            feedback.pushWarning(f"The model is a temporary file: copy it before you close QGIS: {out}")
         return {"MODEL": str(out), "PICTURE": str(out.with_suffix(".png"))}
