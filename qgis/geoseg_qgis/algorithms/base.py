@@ -319,7 +319,7 @@ def _cancelled(result: Result, out: str) -> str:
     kept = result.kept.partition("; to continue")[0] or "nothing is kept"
     if kept.startswith("nothing"):
         return f"Cancelled: {kept}. Running it again starts over."
-    if Path(QgsProcessingUtils.tempFolder()) in Path(out).parents:
+    if is_temporary(out):
         return (
             f"Cancelled: {kept}, but with a temporary output, which cannot be continued; save it to a file of its own."
         )
