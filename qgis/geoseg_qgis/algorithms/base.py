@@ -30,7 +30,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
 from ..runner import GeosegError, Progress, Result
-from .loading import styler
+from .loading import is_temporary, styler
 
 ICON = str(Path(__file__).parents[1] / "icon.svg")
 DOCUMENTATION = "https://github.com/geoseg/geoseg/blob/main/docs/qgis.md"
