@@ -1,7 +1,7 @@
 """Every tutorial runs from its first command to its last, and what it says of its results is so.
 
-Trainings are shorter than on the pages. Names are given by number there, after a look at the sheet. Which number is what
-depends on the training, so no test asks whether the lakes are the water.
+Trainings are shorter than on the pages. Names are given by number there, after a look at the sheet; which number is
+what depends on the training, so no test asks whether the lakes are the water.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from rasterio.warp import transform
 from geoseg import open_classes
 
 OUT = Path(__file__).resolve().parents[1] / "tutorials" / "pictures"
-FONT = ImageFont.load_default(15)
+FONT = ImageFont.load_default(20)
 LIMIT = 150_000
 
 
@@ -46,18 +46,23 @@ def painted(path: Path) -> Image.Image:
     return Image.fromarray(colours[ids])
 
 
-def titled(image: Image.Image, title: str, legend: Sequence[tuple[str, str]] = ()) -> Image.Image:
-    """An image with a title above, and a legend of names and colours below."""
-    lines = 24 if legend else 0
-    picture = Image.new("RGB", (image.width, image.height + 26 + lines), "white")
-    picture.paste(image, (0, 26))
-    draw = ImageDraw.Draw(picture)
-    draw.text((4, 4), title, "#17303a", FONT)
-    x = 4
+def titled(image: Image.Image, title: str) -> Image.Image:
+    """An image with a title above."""
+    picture = Image.new("RGB", (image.width, image.height + 30), "white")
+    picture.paste(image, (0, 30))
+    ImageDraw.Draw(picture).text((2, 2), title, "#17303a", FONT)
+    return picture
+
+
+def keyed(image: Image.Image, legend: Sequence[tuple[str, str]]) -> Image.Image:
+    """An image with a legend of names and colours below."""
+    picture = Image.new("RGB", (image.width, image.height + 34), "white")
+    picture.paste(image, (0, 0))
+    draw, x, y = ImageDraw.Draw(picture), 2, image.height + 6
     for name, colour in legend:
-        draw.rectangle((x, image.height + 31, x + 16, image.height + 45), colour, "#555555")
-        draw.text((x + 21, image.height + 29), name, "#17303a", FONT)
-        x += 28 + int(draw.textlength(name, FONT))
+        draw.rectangle((x, y + 2, x + 20, y + 20), colour, "#555555")
+        draw.text((x + 27, y - 2), name, "#17303a", FONT)
+        x += 48 + int(draw.textlength(name, FONT))
     return picture
 
 
@@ -132,17 +137,13 @@ def twenty_points(folder: Path) -> None:
         for name, col, row in placed(folder / "docs/tutorials/points.geojson", scene):
             x, y = col * scale, row * scale
             draw.ellipse((x - 5, y - 5, x + 5, y + 5), colours[name], "white", 2)
-        views.append(titled(image, title, [] if infrared else list(colours.items())))
-    save(beside(*views), "points")
+        views.append(titled(image, title))
+    save(keyed(beside(*views), list(colours.items())), "points")
     for number, file in (("1", "landcover.tif"), ("2", "landcover2.tif")):
         path = folder / "tutorial" / file
-        save(
-            beside(
-                titled(half(imagery(scene)), "NAIP, August 2020"),
-                titled(half(painted(path)), "taught" if number == "1" else "taught, second round", legend(path)),
-            ),
-            f"taught-{number}",
-        )
+        title = "Taught" if number == "1" else "Taught, second round"
+        views = [titled(half(imagery(scene)), "NAIP, August 2020"), titled(half(painted(path)), title)]
+        save(keyed(beside(*views), legend(path)), f"taught-{number}")
     where_next(folder / "tutorial/where-next.gpkg", scene)
 
 
@@ -178,15 +179,15 @@ def two_dates(folder: Path) -> None:
     colours = {entry.id: str(entry.colour) for entry in open_classes(change).classes}
     largest = [(f"{row['from']} -> {row['to']}", colours[int(row["class_id"])]) for row in changed]
     maps = [folder / f"tutorial/maps/naip_{year}-classes.tif" for year in years]
-    views = [titled(half(painted(path)), path.name[5:9], legend(path)) for path in maps]
-    last = titled(half(painted(change)), "what changed; what did not is pale")
+    views = [titled(half(painted(path)), path.name[5:9]) for path in maps]
+    last = titled(half(painted(change)), "What changed; what did not is pale")
     key = Image.new("RGB", (500, last.height), "white")
     draw = ImageDraw.Draw(key)
     draw.text((4, 60), "The seven largest changes", "#17303a", FONT)
     for number, (name, colour) in enumerate(largest):
-        draw.rectangle((4, 94 + 30 * number, 28, 112 + 30 * number), colour, "#555555")
-        draw.text((36, 93 + 30 * number), name, "#17303a", FONT)
-    save(stacked(beside(*views), beside(last, key)), "change")
+        draw.rectangle((4, 100 + 34 * number, 30, 122 + 34 * number), colour, "#555555")
+        draw.text((40, 98 + 34 * number), name, "#17303a", FONT)
+    save(stacked(keyed(beside(*views), legend(maps[1])), beside(last, key)), "change")
 
 
 def on_a_cluster(folder: Path) -> None:
