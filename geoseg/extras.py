@@ -74,7 +74,9 @@ def check_extras(extras: Sequence[Extra]) -> None:
             )
 
 
-def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Extra]) -> tuple[Extra, ...]:
+def extras_for(
+    name: object, expected: Sequence[ExtraBands], given: Sequence[Extra] | None
+) -> tuple[Extra, ...]:
     """Return the rasters that a model expects, in its order and under its names.
 
     Rasters are told by their names; where these are others, as many as are expected are taken in the order in which
@@ -83,20 +85,50 @@ def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Ext
     Args:
         name: What messages call the scene.
         expected: What the model learnt from.
-        given: What there is for the scene.
+        given: What there is for the scene; None where the command takes no rasters.
 
     Raises:
         BandError: There are too few, or too many.
     """
-    titles = [extra.title for extra in given]
     wanted = [extra.name for extra in expected]
+    if given is None:
+        if expected:
+            raise BandError(
+                f"{name}: the model learnt from {', '.join(wanted)} beside the scene, which only geoseg predict takes; "
+                "make a map with its --extra and evaluate that, or use a model of the scene's own bands"
+            )
+        return ()
+    titles = [extra.title for extra in given]
     if len(given) != len(expected):
-        missing = [each for each in wanted if each not in titles] or wanted
-        options = " ".join(f"--extra {each}=FILE" for each in missing)
-        way = f"give it with {options}" if expected else "leave --extra out, or train a model with it"
         raise BandError(
             f"{name}: the model learnt from {', '.join(wanted) or 'no raster'} beside the scene, and "
-            f"{', '.join(titles) or 'none'} is given; {way}"
+            f"{', '.join(titles) or 'none'} {'are' if len(given) > 1 else 'is'} given; {_way_out(wanted, titles)}"
         )
     order = [titles.index(each) for each in wanted] if sorted(titles) == sorted(wanted) else range(len(given))
     return tuple(Extra(entry.name, given[i].path) for entry, i in zip(expected, order, strict=True))
+
+
+def _way_out(wanted: Sequence[str], titles: Sequence[str]) -> str:
+    """What to do about rasters of which there are too few or too many."""
+    if not wanted:
+        return "leave --extra out, or train a model with it"
+    if len(titles) > len(wanted):
+        surplus = [title for title in titles if title not in wanted]
+        return f"leave out {', '.join(surplus if len(surplus) < len(titles) else titles[len(wanted) :])}"
+    missing = [each for each in wanted if each not in titles]
+    return f"give it with {' '.join(f'--extra {each}=FILE' for each in missing)}"
+
+
+def check_counts(found: Sequence[tuple[object, ExtraBands]], expected: Sequence[ExtraBands]) -> None:
+    """Raise BandError where a raster has another number of bands than the one that a model learnt from.
+
+    Args:
+        found: The rasters, what messages call them and their bands, in the model's order.
+        expected: What the model learnt from.
+    """
+    for (path, bands), entry in zip(found, expected, strict=True):
+        if bands.bands != entry.bands:
+            raise BandError(
+                f"{path}: has {bands.bands} band{'s' * (bands.bands != 1)}; the model learnt from {entry.bands} of "
+                f"{entry.name}; give a raster of these (gdal_translate -b chooses bands)"
+            )

@@ -103,6 +103,12 @@ class ExportJob(Job[str]):
                 "the classes that the model was taught are told by its network alone there, without colour and "
                 "texture of superpixels; geoseg predict tells them better"
             )
+        added = self.model.bands[len(self.model.file_bands) :]
+        if added:
+            yield (
+                f"it takes {', '.join(added)} as further bands behind those of the imagery, which other programs do not "
+                "add themselves; use it on rasters that have them"
+            )
         if self.model.scaling is not None and self.model.scaling.declared:
             yield (
                 "its scenes declare scale and offset of their values, which other programs do not convert; use it on "

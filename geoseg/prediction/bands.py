@@ -9,10 +9,10 @@ from typing import Any
 from geoseg.bands import advise_bands, band_list, differ, match_bands, read_names
 from geoseg.config import Opening
 from geoseg.errors import BandError
-from geoseg.extras import Extra, extras_for
+from geoseg.extras import Extra, check_counts, extras_for
 from geoseg.location import Location
 from geoseg.model.file import Model
-from geoseg.raster.derived import open_bands
+from geoseg.raster.derived import DerivedScene, open_bands
 from geoseg.raster.orientation import warn_of_orientation
 from geoseg.raster.scene import EVERY_BAND, Scene
 
@@ -26,7 +26,7 @@ def open_for(
     assume_crs: str | None = None,
     opening: Opening | None = None,
     quiet: bool = False,
-    extras: Sequence[Extra] = (),
+    extras: Sequence[Extra] | None = None,
 ) -> Scene:
     """Open a scene with the bands that `model` expects.
 
@@ -41,7 +41,7 @@ def open_for(
         assume_crs: CRS of a scene that has none.
         opening: Which rasters may be opened, and how.
         quiet: Do not warn; see `Scene`.
-        extras: The rasters that the model expects beside the scene.
+        extras: The rasters that the model expects beside the scene; None where the command takes none.
 
     Raises:
         InputMissingError, InputError: See `Scene`.
@@ -53,6 +53,8 @@ def open_for(
     except BandError as error:
         raise _with_advice(error, model, path, bands, opening) from None
     try:
+        if isinstance(scene, DerivedScene):
+            check_counts([(extra.scene.path, extra.bands) for extra in scene.extras], model.extras)
         if len(scene.file_bands) != len(model.file_bands):
             raise _misfit(model, scene, opening)
         if bands is None:

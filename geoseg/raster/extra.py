@@ -19,7 +19,7 @@ from rasterio.warp import Resampling, reproject
 from rasterio.warp import transform as transform_points
 
 from geoseg.config import Opening
-from geoseg.errors import InputError
+from geoseg.errors import BandError, InputError
 from geoseg.extras import Extra, ExtraBands
 from geoseg.grid import Span, Window
 from geoseg.location import Location
@@ -82,7 +82,7 @@ class ExtraRaster:
         """
         if self._aligned:
             pixels, valid = self.scene.read(window)
-            values = pixels.astype(np.float32)
+            values = self._measured(pixels)
         else:
             values = np.empty((len(self.scene.bands), *window.shape), np.float32)
             for row in range(window.rows.start // _TILE, -(-window.rows.stop // _TILE)):
@@ -124,7 +124,7 @@ class ExtraRaster:
         if window is None:
             return values
         pixels, valid = self.scene.read(window)
-        source = pixels.astype(np.float32)
+        source = self._measured(pixels)
         source[:, ~valid] = np.nan
         place, onto = self.scene.georeference.shifted(window), self._of.georeference.shifted(tile)
         # With a kernel of one size for all tiles, and positions as exact as rasterio lets GDAL compute them, within an
@@ -135,6 +135,14 @@ class ExtraRaster:
             XSCALE=1 / self._scale[1], YSCALE=1 / self._scale[0],
         )  # fmt: skip
         return values
+
+    def _measured(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """What the values of the file, (bands, rows, cols), mean by the scale and offset that it declares."""
+        scaling = self.scene.scaling
+        if not scaling.declared:
+            return pixels.astype(np.float32)
+        scale, offset = (np.reshape(values, (-1, 1, 1)) for values in (scaling.scale, scaling.offset))
+        return (pixels * scale + offset).astype(np.float32)
 
     def _source_window(self, tile: Window) -> Window | None:
         """The pixels of the raster that a tile depends on; None where it lies beside the raster."""
@@ -193,11 +201,21 @@ def _open(extra: Extra, scene: Scene, opening: Opening) -> Scene:
 
 
 def _opened(path: Location, scene: Scene, opening: Opening) -> Scene:
-    other = Scene(path, opening=opening.auxiliary, quiet=True)
+    try:
+        other = Scene(path, opening=opening.auxiliary, quiet=True)
+    except BandError as error:
+        if "--bands" not in str(error):
+            raise
+        # Those are the bands of the scene.
+        found = str(error).partition(";")[0]
+        raise BandError(f"{found}; choose up to four for --extra with gdal_translate -b") from None
     try:
         if not _is_aligned(other, scene) and not (other.georeference.crs and scene.georeference.crs):
             lacks = path if not other.georeference.crs else scene.path
-            raise InputError(f"{lacks}: has no CRS, so {path} can only be read on exactly the pixels of {scene.path}")
+            raise InputError(
+                f"{lacks}: has no CRS, so {path} can only be read on exactly the pixels of {scene.path}; declare it with "
+                "gdal_edit.py -a_srs"
+            )
     except BaseException:
         other.close()
         raise

@@ -8,7 +8,10 @@ narrower than a unit vanish, and the smallest of a crowded tile; at the largest 
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -54,6 +57,10 @@ _MAX_TILE_BYTES = 2**31 - 1
 _MAX_TILE_POLYGONS = 100_000
 """GDAL leaves out the smallest polygons of a tile that has more, which also bounds its memory. A tile of the largest
 zoom has at most 1024 x 1024 pixels, so only noise reaches it there."""
+
+_HEADER = struct.Struct("<7sB11Q6B4iB2i")
+_GZIP, _VECTOR_TILES = 2, 1
+"""What the header calls a compression and a type of tiles."""
 
 
 class Zooms(NamedTuple):
@@ -139,6 +146,31 @@ def tile_options(path: Path, levels: Zooms) -> Mapping[str, str]:
         "MAX_SIZE": str(_MAX_TILE_BYTES),
         "MAX_FEATURES": str(_MAX_TILE_POLYGONS),
     }
+
+
+def write_empty(path: Path, layer: str, columns: Mapping[str, str], levels: Zooms) -> None:
+    """Write a file without tiles, which GDAL refuses to make; its bounds are those of Web Mercator.
+
+    PMTiles 3, https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md: header, root directory, metadata.
+
+    Args:
+        path: The file.
+        layer: Its layer.
+        columns: Name -> numpy dtype, or "string".
+        levels: The zoom levels that it would have.
+    """
+    fields = {name: "String" if kind == "string" else "Number" for name, kind in columns.items()}
+    described = {"id": layer, "description": "", "minzoom": levels.least, "maxzoom": levels.most, "fields": fields}
+    metadata = {"name": layer, "format": "pbf", "type": "overlay", "vector_layers": [described]}
+    directory = gzip.compress(b"\0", mtime=0)
+    content = gzip.compress(json.dumps(metadata).encode(), mtime=0)
+    end = _HEADER.size + len(directory) + len(content)
+    east, north = 1_800_000_000, round(_MAX_LATITUDE * 1e7)
+    header = _HEADER.pack(
+        b"PMTiles", 3, _HEADER.size, len(directory), _HEADER.size + len(directory), len(content), end, 0, end, 0,
+        0, 0, 0, 1, _GZIP, _GZIP, _VECTOR_TILES, *levels, -east, -north, east, north, levels.least, 0, 0,
+    )  # fmt: skip
+    path.write_bytes(header + directory + content)
 
 
 def count_polygons(path: Path) -> int:

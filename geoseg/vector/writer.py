@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +25,7 @@ from geoseg.lazy import lazy
 from geoseg.vector.arrow import GEOMETRY, PARQUET, Bounds, VectorSpec, write_geoparquet
 from geoseg.vector.crs import gdal_crs
 from geoseg.vector.readback import Checksum, verify
-from geoseg.vector.tiles import tile_options
+from geoseg.vector.tiles import tile_options, write_empty
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -215,7 +216,14 @@ class LayerWriter:
         if spec.driver == PARQUET:
             write_geoparquet(self._temporary, spec, self._dequeued(), lambda: self.bounds)
             return
-        reader = pa.RecordBatchReader.from_batches(spec.schema, self._dequeued())
+        batches = self._dequeued()
+        if spec.zooms is not None:
+            first = next((batch for batch in batches if batch.num_rows), None)
+            if first is None:
+                write_empty(self._temporary, spec.layer, spec.columns, spec.zooms)
+                return
+            batches = chain([first], batches)
+        reader = pa.RecordBatchReader.from_batches(spec.schema, batches)
         with plain_path(self._temporary) as path:
             pyogrio.write_arrow(
                 reader, path, layer=spec.layer, driver=spec.driver, geometry_name=GEOMETRY,

@@ -18,6 +18,7 @@ from helpers.models import make_model
 
 import geoseg as api
 from geoseg.config import ExportConfig
+from geoseg.indices import IndexBand
 from geoseg.jobs.export import ExportJob
 from geoseg.model.file import save_model
 from geoseg.raster.scaling import Scaling
@@ -128,6 +129,16 @@ def test_what_a_file_cannot_have_is_told(tmp_path: Path, caplog: pytest.LogCaptu
         ExportJob(config).close()
     (message,) = caplog.messages
     assert message.startswith(f"{tmp_path / 'm.onnx'}: its scenes declare scale and offset")
+
+
+def test_bands_that_other_programs_do_not_add_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("red", "green", "blue", "exg")
+    model = replace(make_model(4), bands=names, dtype="float32", indices=(IndexBand("exg", (0, 1, 2)),))
+    save_model(model, tmp_path / "m.safetensors")
+    with caplog.at_level(logging.WARNING):
+        ExportJob(ExportConfig(tmp_path / "m.safetensors", tmp_path / "m.onnx")).close()
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'm.onnx'}: it takes exg as further bands")
 
 
 def test_the_snippet_of_the_page_about_onnx_runs(

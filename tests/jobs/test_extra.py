@@ -101,6 +101,25 @@ def test_what_the_model_expects_is_demanded_by_name(
     assert_refused(outcome, 65, "leave --extra out")
     outcome = geoseg(capsys, *predict, with_heights, "--extra", dsm, "--extra", f"dsm={dsm}")
     assert_refused(outcome, 78, "'dsm' is given twice")
+    outcome = geoseg(capsys, *predict, with_heights, "--extra", dsm, "--extra", f"radar={dsm}")
+    assert_refused(outcome, 65, "dsm, radar are given; leave out radar")
+    two = make_raster(tmp_path / "two.tif", landscape(60, 70, 2))
+    outcome = geoseg(capsys, *predict, with_heights, "--extra", two)
+    assert_refused(outcome, 65, "two.tif: has 2 bands; the model learnt from 1 of dsm")
+    five = make_raster(tmp_path / "five.tif", landscape(60, 70, 5))
+    assert_refused(geoseg(capsys, *predict, with_heights, "--extra", five), 65, "five.tif: has 5 bands", "gdal_translate -b")
+
+
+def test_commands_without_the_option_say_what_takes_it(
+    with_heights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = make_raster(tmp_path / "scene.tif", landscape(60, 70))
+    labels = make_raster(tmp_path / "labels.tif", np.ones((1, 60, 70), np.uint8))
+    taught = geoseg(capsys, "-q", "teach", with_heights, "--scene", scene, "--reference", labels)
+    scored = geoseg(capsys, "-q", "evaluate", with_heights, "--data", scene, "--labels", labels)
+    for outcome in (taught, scored):
+        assert_refused(outcome, 65, "learnt from dsm", "only geoseg predict takes")
+        assert "give it with" not in outcome.err
 
 
 def test_another_raster_is_another_run(with_heights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyogrio
 import pytest
 from affine import Affine
+from helpers.commandline import geoseg as run
 from helpers.rasters import make_raster
 from rasterio.crs import CRS
 
@@ -76,3 +77,18 @@ def test_polygons_that_tiles_leave_out_are_an_error(tmp_path: Path, monkeypatch:
         geoseg.polygonize(raster, out, overwrite=True)
     assert out.read_bytes() == before
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_layer_without_polygons_is_a_file_without_tiles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing changed, or all is nodata: GDAL makes no such file, but reads it."""
+    raster = make_raster(tmp_path / "empty.tif", np.zeros((1, 40, 50), np.uint8), nodata=0)
+    out = tmp_path / "p.pmtiles"
+    assert geoseg.polygonize(raster, out).count == count_polygons(out) == 0
+    found = pyogrio.read_info(out)
+    assert found["crs"] == "EPSG:3857"
+    assert {"class_id", "class", tiles.NUMBER} <= set(found["fields"])
+    for command in ("info", "check"):
+        outcome = run(capsys, command, out)
+        assert outcome.code == 0, outcome.err
