@@ -74,9 +74,7 @@ def check_extras(extras: Sequence[Extra]) -> None:
             )
 
 
-def extras_for(
-    name: object, expected: Sequence[ExtraBands], given: Sequence[Extra] | None
-) -> tuple[Extra, ...]:
+def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Extra] | None) -> tuple[Extra, ...]:
     """Return the rasters that a model expects, in its order and under its names.
 
     Rasters are told by their names; where these are others, as many as are expected are taken in the order in which

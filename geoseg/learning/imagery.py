@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geoseg.datasets.bad_images import BadImages, ImageError
 from geoseg.datasets.dataset import DatasetImage
 from geoseg.grid import Window
+from geoseg.raster.derived import DerivedScene
 from geoseg.raster.source import ImageSource
 
 _READ_LOCKS = 64
@@ -45,7 +46,8 @@ class Imagery:
     """The images of a data set, for random access from several threads.
 
     Small images are kept decoded in a cache (least recently used out first): a window of a JPEG or of a striped TIFF
-    costs as much to read as the whole file, and training reads windows in random order.
+    costs as much to read as the whole file, and training reads windows in random order. Indices are computed after
+    that, for a window: with them, images would take several times the memory.
 
     Args:
         images: Scenes, or images of a data set.
@@ -57,6 +59,7 @@ class Imagery:
     Attributes:
         images: The images.
         shares: (images,) float64, the probability of drawing each.
+        cached_bytes: What the cache holds.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Imagery:
         self._edges = np.cumsum(self.shares)
         self._max_cached_image, self._cache_size = max_cached_image, cache_size
         self._cache: OrderedDict[int, Crop] = OrderedDict()
-        self._cached_bytes = 0
+        self.cached_bytes = 0
         self._cache_lock = threading.Lock()
         self._read_locks = [threading.Lock() for _ in range(_READ_LOCKS)]
 
@@ -116,7 +119,10 @@ class Imagery:
         with self._read_locks[index % _READ_LOCKS]:
             full = self._read_full(index)
         rows, cols = window.within(image.extent)
-        return Crop(full.pixels[:, rows, cols], full.valid[rows, cols], full.counted[rows, cols])
+        pixels = full.pixels[:, rows, cols]
+        if _has_only_indices(image):
+            pixels = image.with_indices(pixels)
+        return Crop(pixels, full.valid[rows, cols], full.counted[rows, cols])
 
     def _read_full(self, index: int) -> Crop:
         with self._cache_lock:
@@ -124,16 +130,23 @@ class Imagery:
                 self._cache.move_to_end(index)
                 return self._cache[index]
         image = self.images[index]
-        pixels, valid = image.read(image.extent)
+        pixels, valid = image.read_own(image.extent) if _has_only_indices(image) else image.read(image.extent)
         mask = image.mask if isinstance(image, DatasetImage) else None
         full = Crop(pixels, valid, valid if mask is None else valid & mask())
         with self._cache_lock:
             self._cache[index] = full
-            self._cached_bytes += full.nbytes
-            while self._cached_bytes > self._cache_size:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+            self.cached_bytes += full.nbytes
+            while self.cached_bytes > self._cache_size:
+                self.cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return full
 
 
+def _has_only_indices(image: ImageSource) -> TypeGuard[DerivedScene]:
+    """Whether all bands of an image can be computed from those of its file."""
+    return isinstance(image, DerivedScene) and not image.extras
+
+
 def _size_in_memory(image: ImageSource) -> int:
+    if _has_only_indices(image):
+        return image.extent.pixels * len(image.file_bands) * image.file_dtype.itemsize
     return image.extent.pixels * len(image.bands) * image.dtype.itemsize

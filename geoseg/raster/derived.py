@@ -123,6 +123,11 @@ class DerivedScene(Scene):
         return np.result_type(super().dtype, np.float32)
 
     @property
+    def file_dtype(self) -> np.dtype[Any]:
+        """Type of the values in the file."""
+        return super().dtype
+
+    @property
     def scaling(self) -> Scaling:
         """As of `Scene`; further bands have none."""
         own, none = self._file_scaling, Scaling.none(len(self.bands) - len(self.file_bands))
@@ -130,12 +135,11 @@ class DerivedScene(Scene):
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window; see `Scene.read`."""
-        own, valid = super().read(window)
-        pixels = np.zeros((len(self.bands), *window.shape), self.dtype)
+        own, valid = self.read_own(window)
         if not valid.any():
-            return pixels, valid
+            return np.zeros((len(self.bands), *window.shape), self.dtype), valid
+        pixels = self.with_indices(own)
         place = len(self.file_bands)
-        pixels[:place] = own
         for extra in self.extras:
             values, known = extra.read(window)
             pixels[place : place + len(values)] = values
@@ -143,11 +147,21 @@ class DerivedScene(Scene):
             if (valid & ~known).any():
                 extra.tell_of_holes()
             valid = valid & known
+        return pixels, valid
+
+    def read_own(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read the bands of the file in a window; see `Scene.read`. Of its type, they take a part of the memory."""
+        return super().read(window)
+
+    def with_indices(self, own: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels of the file, (bands, rows, cols), with the indices; bands of other rasters are 0."""
+        pixels = np.zeros((len(self.bands), *own.shape[1:]), self.dtype)
+        pixels[: len(own)] = own
         scaling = self._file_scaling
-        for number, index in enumerate(self.indices, start=place):
+        for number, index in enumerate(self.indices, start=len(self.bands) - len(self.indices)):
             with np.errstate(invalid="ignore", over="ignore"):
                 pixels[number] = index_values(index, own, scaling.scale, scaling.offset)
-        return pixels, valid
+        return pixels
 
     def read_stored(self, window: Window) -> NDArray[Any]:
         """Raise ValueError: not all bands are stored in the file."""

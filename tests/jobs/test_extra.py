@@ -107,7 +107,9 @@ def test_what_the_model_expects_is_demanded_by_name(
     outcome = geoseg(capsys, *predict, with_heights, "--extra", two)
     assert_refused(outcome, 65, "two.tif: has 2 bands; the model learnt from 1 of dsm")
     five = make_raster(tmp_path / "five.tif", landscape(60, 70, 5))
-    assert_refused(geoseg(capsys, *predict, with_heights, "--extra", five), 65, "five.tif: has 5 bands", "gdal_translate -b")
+    assert_refused(
+        geoseg(capsys, *predict, with_heights, "--extra", five), 65, "five.tif: has 5 bands", "gdal_translate -b"
+    )
 
 
 def test_commands_without_the_option_say_what_takes_it(

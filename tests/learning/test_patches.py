@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.indices import parse_indices
 from geoseg.learning.augment import jitter, transform
 from geoseg.learning.imagery import Imagery
 from geoseg.learning.patches import Batch, PatchSampler, spread
+from geoseg.raster.derived import DerivedScene
 from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import BandStats
 from geoseg.recipes import Start, SuperpixelConfig
@@ -298,3 +300,15 @@ def test_small_imagery_needs_few_patches(scenes: list[Scene]) -> None:
     pixels = sum(scene.extent.pixels for scene in scenes)
     assert Imagery(scenes).enough_patches(64) == -(-4 * pixels // 64**2)
     assert Imagery(scenes, uniform=True).enough_patches(64) == math.inf
+
+
+def test_images_are_kept_without_their_indices(tmp_path: Path) -> None:
+    """What is kept has the type of the file, so that as many images fit; windows are the same to the bit."""
+    path = make_raster(tmp_path / "scene.tif", landscape(90, 70))
+    window = Window.of(11, 7, 50, 60)
+    with DerivedScene(path, indices=parse_indices(["exg"])) as scene:
+        small, large = Imagery([scene]), Imagery([scene], max_cached_image=90 * 70 * 3)
+        expected, _ = scene.read(window)
+        for imagery in (small, large):
+            np.testing.assert_array_equal(imagery.read(0, window).pixels, expected)
+            assert imagery.cached_bytes == 90 * 70 * (3 + 1)

@@ -79,9 +79,7 @@ def test_polygons_that_tiles_leave_out_are_an_error(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_layer_without_polygons_is_a_file_without_tiles(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_layer_without_polygons_is_a_file_without_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing changed, or all is nodata: GDAL makes no such file, but reads it."""
     raster = make_raster(tmp_path / "empty.tif", np.zeros((1, 40, 50), np.uint8), nodata=0)
     out = tmp_path / "p.pmtiles"
