@@ -17,15 +17,14 @@ from unittest.mock import patch
 
 PARTS = {
     "read": ["geoseg.raster.scene.Scene.read"],
-    "normalise": ["geoseg.prediction.stages.Stages.normalise"],
-    "network": ["geoseg.prediction.stages.Stages.forward"],
+    "normalise": ["geoseg.prediction.stages.Stages.batch"],
+    "network": ["geoseg.prediction.stages.Stages.raw_logits"],
     "blend": ["geoseg.prediction.predictor.blend_windows"],
     "superpixels: colours": ["geoseg.prediction.stages.colour"],
     "superpixels: cells": ["geoseg.segments.lattice.Lattice.__init__"],
     "superpixels: iterations": ["geoseg.segments.lattice.Lattice.run"],
     "superpixels: connection": ["geoseg.segments.superpixels.connect"],
-    "superpixels: rest": ["geoseg.prediction.stages.Stages.cut"],
-    "region means": ["geoseg.prediction.stages.region_means"],
+    "region means": ["geoseg.prediction.stages.region_means_of"],
     "descriptors": ["geoseg.segments.views.region_descriptors"],
     "graph": ["geoseg.prediction.experts.region_graph", "geoseg.prediction.experts.edge_weights"],
     "mixture": ["geoseg.prediction.experts.Combination.log_product"],
@@ -86,12 +85,17 @@ def _owner(path: str) -> tuple[Any, str]:
 
 
 def table(spent: Counter[str], megapixels: float) -> str:
-    """Return the parts as lines, in the order of the work."""
+    """Return the parts as lines, in the order of the work.
+
+    Raises:
+        ValueError: A part never ran: the function that it names has another one in its place now.
+    """
+    if missing := [part for part in PARTS if part not in spent]:
+        raise ValueError(f"never called: {', '.join(missing)}")
     order = [*PARTS, "publication: threads of GDAL", "everything else"]
     whole = spent.total()
     lines = [
         f"  {part:30}{spent[part]:7.2f} s {spent[part] / whole:6.1%} {1000 * spent[part] / megapixels:6.1f} ms/Mpx"
         for part in order
-        if spent[part]
     ]
     return "\n".join([*lines, f"  {'all of predict':30}{whole:7.2f} s"])

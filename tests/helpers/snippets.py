@@ -18,7 +18,7 @@ _OPERATORS = {"&&", "||", "|", ";", "&", "(", ")", "<", ">", ">>", "2>", ";;"}
 _OTHERS = {"aws", "pip", "uv", "conda", "mamba", "docker"}
 """Commands to which `geoseg` is the name of something else."""
 
-_NO_SHELL = {"python", "json", "toctree", "eval-rst", "command-options", "bibtex"}
+_NO_SHELL = {"python", "json", "text", "toctree", "eval-rst", "command-options", "bibtex"}
 
 
 @dataclass(frozen=True)

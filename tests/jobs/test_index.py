@@ -56,7 +56,7 @@ def test_law_2_a_map_with_an_index_does_not_depend_on_blocks_or_the_order_of_ban
         assert geoseg(capsys, "-q", "predict", scene, *options).code == 0
         maps.append(first_band(out))
         record = json.loads(out.with_suffix(".geoseg.json").read_text())
-        assert (len(record["settings"]["bands"]), record["settings"]["indices"]) == (4, ["ndvi"])
+        assert (len(record["settings"]["bands"]), record["settings"]["more_bands"]) == (4, ["ndvi"])
         outcome = geoseg(capsys, "check", out)
         assert outcome.code == 0, outcome.out
     assert len(np.unique(maps[0])) > 2

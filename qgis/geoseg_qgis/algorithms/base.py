@@ -30,7 +30,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from .. import settings
 from ..runner import GeosegError, Progress, Result
-from .loading import styler
+from .loading import is_temporary, styler
 
 ICON = str(Path(__file__).parents[1] / "icon.svg")
 DOCUMENTATION = "https://github.com/geoseg/geoseg/blob/main/docs/qgis.md"
@@ -319,7 +319,7 @@ def _cancelled(result: Result, out: str) -> str:
     kept = result.kept.partition("; to continue")[0] or "nothing is kept"
     if kept.startswith("nothing"):
         return f"Cancelled: {kept}. Running it again starts over."
-    if Path(QgsProcessingUtils.tempFolder()) in Path(out).parents:
+    if is_temporary(out):
         return (
             f"Cancelled: {kept}, but with a temporary output, which cannot be continued; save it to a file of its own."
         )
