@@ -84,9 +84,10 @@ def test_law_5_where_there_is_no_height_there_is_no_class(
     nodata = first_band(out) == 0
     assert nodata[100:120, 160:220].all()
     assert 0.01 < nodata.mean() < 0.04
-    # The scene alone does not explain the hole, so `check` does not compare them.
-    outcome = geoseg(capsys, "check", out)
+    # The scene alone does not explain the hole.
+    outcome = geoseg(capsys, "check", out, "--scene", scene)
     assert outcome.code == 0, outcome.out
+    assert "missing values are not checked with --extra" in outcome.out
 
 
 def test_what_the_model_expects_is_demanded_by_name(
