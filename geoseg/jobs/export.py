@@ -106,8 +106,8 @@ class ExportJob(Job[str]):
         added = self.model.bands[len(self.model.file_bands) :]
         if added:
             yield (
-                f"it takes {', '.join(added)} as further bands behind those of the imagery, which other programs do not "
-                "add themselves; use it on rasters that have them"
+                f"it takes {', '.join(added)} as further bands behind those of the imagery, which other programs do "
+                "not add themselves; use it on rasters that have them"
             )
         if self.model.scaling is not None and self.model.scaling.declared:
             yield (

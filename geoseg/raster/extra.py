@@ -142,7 +142,7 @@ class ExtraRaster:
         if not scaling.declared:
             return pixels.astype(np.float32)
         scale, offset = (np.reshape(values, (-1, 1, 1)) for values in (scaling.scale, scaling.offset))
-        return (pixels * scale + offset).astype(np.float32)
+        return np.asarray(pixels * scale + offset, np.float32)
 
     def _source_window(self, tile: Window) -> Window | None:
         """The pixels of the raster that a tile depends on; None where it lies beside the raster."""
@@ -213,8 +213,8 @@ def _opened(path: Location, scene: Scene, opening: Opening) -> Scene:
         if not _is_aligned(other, scene) and not (other.georeference.crs and scene.georeference.crs):
             lacks = path if not other.georeference.crs else scene.path
             raise InputError(
-                f"{lacks}: has no CRS, so {path} can only be read on exactly the pixels of {scene.path}; declare it with "
-                "gdal_edit.py -a_srs"
+                f"{lacks}: has no CRS, so {path} can only be read on exactly the pixels of {scene.path}; declare it "
+                "with gdal_edit.py -a_srs"
             )
     except BaseException:
         other.close()
