@@ -17,6 +17,7 @@ from geoseg.classes import ClassMap
 from geoseg.config import TeachConfig
 from geoseg.errors import InputError, SettingError
 from geoseg.files.atomic import Staging, sha256
+from geoseg.files.record import EARLIER
 from geoseg.files.targets import check_target
 from geoseg.grid import Block, Grid, partition
 from geoseg.jobs.job import Job
@@ -272,11 +273,10 @@ class TeachJob(Job[Looked]):
             # Those that it was taught before may have got their colours from somebody.
             old = {entry.name: entry.colour for entry in self.model.classes.classes}
             classes = ClassMap(tuple(replace(each, colour=old.get(each.name, each.colour)) for each in classes.classes))
-        before = self.model.provenance.get("teaching", [])
-        return replace(
-            self.model, classes=classes, teaching=teaching,
-            provenance={**self.model.provenance, "teaching": [*before, entry]},
-        )  # fmt: skip
+        # Maps of the models before have other clusters than this one, though their checksums are those of its ancestors.
+        provenance = {name: fact for name, fact in self.model.provenance.items() if name != EARLIER}
+        provenance["teaching"] = [*provenance.get("teaching", []), entry]
+        return replace(self.model, classes=classes, teaching=teaching, provenance=provenance)
 
     def _outlined(self, predictor: Predictor, found: list[Suggestion], teaching: Teaching) -> list[Outlined]:
         """Return the outlines of superpixels; their blocks are cut once more."""

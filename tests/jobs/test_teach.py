@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import geoseg as api
 from geoseg.classes import LandClass
+from geoseg.files.atomic import sha256
 from geoseg.model.appearance import Appearance
 from geoseg.model.card_file import read_card
 from geoseg.model.file import load_model, save_model
@@ -94,6 +95,20 @@ def test_a_taught_model_maps_named_classes(folder: Path, capsys: pytest.CaptureF
     legend = geoseg(capsys, "info", out)
     assert "grass, roof, water" in legend.out
     assert load_model(Path(report["model"])).classes[2].name == "roof"
+
+
+def test_maps_of_the_model_before_are_not_of_the_taught_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their classes have other clusters, even where they are as many and the model before had other names once."""
+    model, scene, old = folder / "m.safetensors", folder / "scene.tif", folder / "old.tif"
+    assert geoseg(capsys, "predict", scene, "-m", model, "-o", old).code == 0
+    assert geoseg(capsys, "classes", "set", model, "1", "Lake", "--map", old).code == 0
+    report = taught(capsys, folder, *by_points(folder))
+    before = sha256(old)
+    for order in (("set", old, "1", "Sea", "--map", report["model"]), ("apply", report["model"], old)):
+        outcome = geoseg(capsys, "classes", *order)
+        assert outcome.code == 65, order
+        assert "is not of the model" in outcome.err
+    assert sha256(old) == before
 
 
 def test_teaching_goes_on_with_what_was_suggested(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
