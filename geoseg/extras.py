@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from geoseg.errors import BandError, SettingError
 from geoseg.location import Location, locate
+
+log = logging.getLogger(__name__)
 
 _NAMED = re.compile(r"([^\W\d][\w-]*)=(.+)", re.DOTALL)
 
@@ -77,8 +80,8 @@ def check_extras(extras: Sequence[Extra]) -> None:
 def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Extra] | None) -> tuple[Extra, ...]:
     """Return the rasters that a model expects, in its order and under its names.
 
-    Rasters are told by their names; where these are others, as many as are expected are taken in the order in which
-    they are given.
+    Rasters are told by their names; those with others are taken for what is left, in the order in which they are
+    given, with a warning where there are several.
 
     Args:
         name: What messages call the scene.
@@ -102,8 +105,12 @@ def extras_for(name: object, expected: Sequence[ExtraBands], given: Sequence[Ext
             f"{name}: the model learnt from {', '.join(wanted) or 'no raster'} beside the scene, and "
             f"{', '.join(titles) or 'none'} {'are' if len(given) > 1 else 'is'} given; {_way_out(wanted, titles)}"
         )
-    order = [titles.index(each) for each in wanted] if sorted(titles) == sorted(wanted) else range(len(given))
-    return tuple(Extra(entry.name, given[i].path) for entry, i in zip(expected, order, strict=True))
+    others = iter([i for i, title in enumerate(titles) if title not in wanted])
+    order = [titles.index(each) if each in titles else next(others) for each in wanted]
+    if len(order) > 1 and sorted(titles) != sorted(wanted):
+        pairs = ", ".join(f"{titles[i]} for {each}" for each, i in zip(wanted, order, strict=True) if titles[i] != each)
+        log.warning("%s: takes %s, by their order; name them: --extra %s=FILE", name, pairs, wanted[0])
+    return tuple(Extra(each, given[i].path) for each, i in zip(wanted, order, strict=True))
 
 
 def _way_out(wanted: Sequence[str], titles: Sequence[str]) -> str:

@@ -223,8 +223,10 @@ class MapCheck:
 
     def _check_nodata(self) -> Finding:
         extra = self._extra.problem("have a value where the scene is not valid")
-        if self._settings().get("aoi_sha256") is not None:
-            message = "has no value where the scene is not valid (missing values are not checked with an --aoi)"
+        option = "an --aoi" if self._settings().get("aoi_sha256") is not None else ""
+        option = option or ("--extra" if self._record["scene"].get("extras") else "")
+        if option:
+            message = f"has no value where the scene is not valid (missing values are not checked with {option})"
             return self._findings.judge("nodata", extra, message)
         missing = self._missing.problem("have no value where the scene is valid")
         problem = "; ".join(each for each in (extra, missing) if each)

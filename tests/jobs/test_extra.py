@@ -18,7 +18,7 @@ from helpers.rasters import TRANSFORM, landscape, make_raster
 
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.config.codec import decode, encode
-from geoseg.extras import Extra, ExtraBands, parse_extra
+from geoseg.extras import Extra, ExtraBands, extras_for, parse_extra
 from geoseg.jobs.train import TrainJob
 from geoseg.location import Remote
 from geoseg.model.file import load_model, save_model
@@ -84,9 +84,10 @@ def test_law_5_where_there_is_no_height_there_is_no_class(
     nodata = first_band(out) == 0
     assert nodata[100:120, 160:220].all()
     assert 0.01 < nodata.mean() < 0.04
-    # The scene alone does not explain the hole, so `check` does not compare them.
-    outcome = geoseg(capsys, "check", out)
+    # The scene alone does not explain the hole.
+    outcome = geoseg(capsys, "check", out, "--scene", scene)
     assert outcome.code == 0, outcome.out
+    assert "missing values are not checked with --extra" in outcome.out
 
 
 def test_what_the_model_expects_is_demanded_by_name(
@@ -110,6 +111,19 @@ def test_what_the_model_expects_is_demanded_by_name(
     assert_refused(
         geoseg(capsys, *predict, with_heights, "--extra", five), 65, "five.tif: has 5 bands", "gdal_translate -b"
     )
+
+
+def test_a_known_name_is_never_taken_for_another(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither are names of which one is not known, in any order, without a word."""
+    expected = (ExtraBands("dsm", 1), ExtraBands("radar", 2))
+    found = extras_for("s.tif", expected, [Extra("radar", Path("r.tif")), Extra("", Path("heights.tif"))])
+    assert found == (Extra("dsm", Path("heights.tif")), Extra("radar", Path("r.tif")))
+    (message,) = caplog.messages
+    assert message.startswith("s.tif: takes heights for dsm, by their order")
+    caplog.clear()
+    extras_for("s.tif", expected[:1], [Extra("", Path("heights.tif"))])
+    extras_for("s.tif", expected, [Extra("radar", Path("r.tif")), Extra("dsm", Path("h.tif"))])
+    assert not caplog.messages
 
 
 def test_commands_without_the_option_say_what_takes_it(
