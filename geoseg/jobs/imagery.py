@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from geoseg.errors import InputError, InputMissingError
 from geoseg.raster.derived import DerivedScene
 from geoseg.raster.fills import Fill, undeclared_fill
@@ -34,11 +36,15 @@ def scaling_of(sources: Sequence[ImageSource]) -> Scaling | None:
 
 
 def added_bands(sources: Sequence[ImageSource]) -> dict[str, Any]:
-    """Return what follows the own bands of the scenes, `extras` and `indices` of a `Model`; empty for nothing."""
+    """Return `extras`, `indices` and `file_dtype` of a `Model`; empty where scenes have no bands but their own."""
     first = next(iter(_scenes(sources)), None)
     if not isinstance(first, DerivedScene):
         return {}
-    return {"indices": first.indices, "extras": tuple(extra.bands for extra in first.extras)}
+    kinds = {scene.file_dtype for scene in _some(_scenes(sources)) if isinstance(scene, DerivedScene)}
+    return {
+        "indices": first.indices, "extras": tuple(extra.bands for extra in first.extras),
+        "file_dtype": str(np.result_type(*kinds)),
+    }  # fmt: skip
 
 
 def pixel_size_of(sources: Sequence[ImageSource]) -> tuple[float, float] | None:

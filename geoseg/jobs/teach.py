@@ -273,7 +273,7 @@ class TeachJob(Job[Looked]):
             # Those that it was taught before may have got their colours from somebody.
             old = {entry.name: entry.colour for entry in self.model.classes.classes}
             classes = ClassMap(tuple(replace(each, colour=old.get(each.name, each.colour)) for each in classes.classes))
-        # Maps of the models before have other clusters than this one, though their checksums are those of its ancestors.
+        # Maps of the models before have other clusters, though checksums of these are among the earlier ones.
         provenance = {name: fact for name, fact in self.model.provenance.items() if name != EARLIER}
         provenance["teaching"] = [*provenance.get("teaching", []), entry]
         return replace(self.model, classes=classes, teaching=teaching, provenance=provenance)

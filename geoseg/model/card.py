@@ -227,7 +227,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the bands": _bands,
     "the extra bands": _extras,
     "the indices": _indices,
-    "the pixel type": lambda card: card["dtype"] in _DTYPES,
+    "the pixel type": lambda card: {card["dtype"], card.get("file_dtype", "uint8")} <= {*_DTYPES},
     "the statistics": _statistics,
     "the pixel size": _pixel_size,
     "the scaling": _scaling,

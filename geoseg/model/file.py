@@ -58,6 +58,8 @@ class Model:
         appearance: What the network's outputs look like; None in older models. Prediction does not read it.
         indices: The last of `bands`, which are computed from the first ones.
         extras: The rasters that the bands before these come from.
+        file_dtype: NumPy name of the type that the scenes' own bands had; None where it is `dtype`, without bands of
+            other origin.
         sha256: Hex digest of the file that the model was loaded from or saved to, None for a model that was never
             saved. `dataclasses.replace` resets it, because the changed model is not the one in the file.
     """
@@ -77,6 +79,7 @@ class Model:
     appearance: Appearance | None = None
     indices: tuple[IndexBand, ...] = ()
     extras: tuple[ExtraBands, ...] = ()
+    file_dtype: str | None = None
     sha256: str | None = field(default=None, init=False)
     _saved: str | None = field(default=None, init=False)
 
@@ -132,6 +135,8 @@ def save_model(model: Model, path: Path) -> Model:
         card["indices"] = [index.to_json() for index in model.indices]
     if model.extras:
         card["extras"] = [extra.to_json() for extra in model.extras]
+    if model.file_dtype is not None:
+        card["file_dtype"] = model.file_dtype
     data = save(state, metadata={"geoseg": sealed(card)})
     publish_bytes(path, data)
     return _with_sha256(model, hashlib.sha256(data).hexdigest())
@@ -174,6 +179,7 @@ def load_model(path: Path) -> Model:
             appearance=Appearance.from_json(card["appearance"]) if "appearance" in card else None,
             indices=tuple(map(IndexBand.from_json, card.get("indices", ()))),
             extras=tuple(map(ExtraBands.from_json, card.get("extras", ()))),
+            file_dtype=card.get("file_dtype"),
         )
         digest = sha256(path)
         stamps.check(path, "run the same command again when it is complete")

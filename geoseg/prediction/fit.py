@@ -18,6 +18,7 @@ from geoseg.config import Match
 from geoseg.errors import InputError
 from geoseg.location import Location, Remote
 from geoseg.model.file import Model
+from geoseg.raster.derived import DerivedScene
 from geoseg.raster.fills import undeclared_fill
 from geoseg.raster.ground import Ground
 from geoseg.raster.matching import Curve, matching
@@ -87,14 +88,21 @@ def fit(
         scene.nodata_told = True
         valid = valid & ~(pixels == np.array(fill.value, pixels.dtype)).all(axis=0)
     if match is None:
-        found = fit_values(model, name, pixels[:, valid], scene.scaling, rescale)
+        found = fit_values(model, name, pixels[:, valid], scene.scaling, rescale, _file_dtype(scene))
     else:
         found = Fit(_matching(model, scene, name, match))
     remarks = (*found.remarks, *_resolution(model, Ground(scene.georeference, scene.shape).sampling_distance))
     return Fit(found.conversion, remarks, fill.message() if fill else "")
 
 
-def fit_values(model: Model, name: Location, values: NDArray[Any], scaling: Scaling, rescale: bool) -> Fit:
+def fit_values(
+    model: Model,
+    name: Location,
+    values: NDArray[Any],
+    scaling: Scaling,
+    rescale: bool,
+    dtype: np.dtype[Any] | None = None,
+) -> Fit:
     """Compare a sample of values with what a model learnt from.
 
     Args:
@@ -103,6 +111,7 @@ def fit_values(model: Model, name: Location, values: NDArray[Any], scaling: Scal
         values: (bands, pixels), valid ones, in the file's type.
         scaling: What the file declares for them.
         rescale: See `fit`.
+        dtype: Type of the file, where `values` have bands of other origin too.
 
     Raises:
         InputError: See `fit`; or there is no value to rescale by.
@@ -111,8 +120,9 @@ def fit_values(model: Model, name: Location, values: NDArray[Any], scaling: Scal
     if rescale:
         return Fit(_rescaling(model, name, values))
     found = conversion(scaling, values.dtype, learnt, np.dtype(model.dtype))
-    if not _comparable(values.dtype, scaling, np.dtype(model.dtype), learnt):
-        raise InputError(_other_type(model, name, values))
+    dtype = values.dtype if dtype is None else dtype
+    if not _comparable(dtype, scaling, np.dtype(model.file_dtype or model.dtype), learnt):
+        raise InputError(_other_type(model, name, values, dtype))
     if found is not None:
         values = found.apply(values[:, None])[:, 0]
     return Fit(found, tuple(_values_off(model, values)))
@@ -185,11 +195,16 @@ def _span(low: float, high: float) -> str:
     return " to ".join(f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}" for value in (low, high))
 
 
-def _other_type(model: Model, name: Location, values: NDArray[Any]) -> str:
-    here = f" ({_span(float(values.min()), float(values.max()))})" if values.shape[1] else ""
-    learnt = _span(min(model.stats.low), max(model.stats.high))
+def _file_dtype(scene: Scene) -> np.dtype[Any]:
+    return scene.file_dtype if isinstance(scene, DerivedScene) else scene.dtype
+
+
+def _other_type(model: Model, name: Location, values: NDArray[Any], dtype: np.dtype[Any]) -> str:
+    own = len(model.file_bands)
+    here = f" ({_span(float(values[:own].min()), float(values[:own].max()))})" if values.shape[1] else ""
+    learnt = _span(min(model.stats.low[:own]), max(model.stats.high[:own]))
     return (
-        f"{name}: is {values.dtype}{here}, but the model learnt from {model.dtype} ({learnt}): convert it "
+        f"{name}: is {dtype}{here}, but the model learnt from {model.file_dtype or model.dtype} ({learnt}): convert it "
         "to the same units and type, or map its values onto the model's range with --rescale"
     )
 

@@ -41,7 +41,9 @@ def with_ndvi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stats = BandStats((120.0,) * 4 + (0.0,), (50.0,) * 4 + (0.3,), (10.0,) * 4 + (-0.6,), (230.0,) * 4 + (0.6,), 1000)
     names = (*NAMES, "ndvi")
     save_model(
-        replace(model, bands=names, stats=stats, dtype="float32", indices=(IndexBand("ndvi", (3, 0)),)), path
+        replace(
+            model, bands=names, stats=stats, dtype="float32", indices=(IndexBand("ndvi", (3, 0)),), file_dtype="uint8"
+        ), path
     )  # fmt: skip
     return path
 
@@ -61,6 +63,18 @@ def test_law_2_a_map_with_an_index_does_not_depend_on_blocks_or_the_order_of_ban
         assert outcome.code == 0, outcome.out
     assert len(np.unique(maps[0])) > 2
     np.testing.assert_array_equal(*maps)
+
+
+def test_numbers_of_another_kind_are_refused_as_without_an_index(
+    with_ndvi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = scene_of(tmp_path / "scene.tif")
+    with rasterio.open(scene) as file:
+        pixels = file.read().astype(np.uint16) * 40
+    deep = make_raster(tmp_path / "deep.tif", pixels, photometric="MINISBLACK")
+    outcome = geoseg(capsys, "-q", "predict", deep, "-m", with_ndvi, "-o", tmp_path / "m.tif")
+    assert_refused(outcome, 65, "deep.tif", "is uint16", "learnt from uint8", "--rescale")
+    assert geoseg(capsys, "-q", "predict", deep, "-m", with_ndvi, "-o", tmp_path / "m.tif", "--rescale").code == 0
 
 
 def test_the_index_counts(with_ndvi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
