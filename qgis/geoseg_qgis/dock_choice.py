@@ -63,7 +63,7 @@ class MapChoice:
         if layer is not None:
             self.record = read_map(path_of(layer) or Path())
             known = self.kept("model")
-            self.model = find_model(self.record, [Path(known)] if known else [])
+            self.model = find_model(self.record, Path(known) if known else None)
         self.compare()
 
     def choose_model(self, path: Path | None) -> None:
@@ -73,7 +73,7 @@ class MapChoice:
             NamingError: It is not the model that the map was made with.
         """
         if path is not None and self.record is not None:
-            if self.record.model_sha256 not in read_model(path)[1]:
+            if not read_model(path).made(self.record):
                 raise NamingError(f"{path.name} is not the model that {self.name} was made with")
             self.keep("model", str(path))
         self.model = path
@@ -82,7 +82,7 @@ class MapChoice:
     def compare(self) -> None:
         """Find out whether the model has other classes."""
         record, model = self.record, self.model
-        self.differs = bool(record and model and not same_classes(read_model(model)[0], record.classes))
+        self.differs = bool(record and model and not same_classes(read_model(model).classes, record.classes))
 
     def changed_on_disk(self) -> str:
         """Return what another program did to the classes of the map since they were read; empty if nothing."""

@@ -128,7 +128,7 @@ def state():
 
 def names():
     """Names of the classes of map and model."""
-    found = (read_map(FOLDER / "map.tif").classes, read_model(FOLDER / "m.safetensors")[0])
+    found = (read_map(FOLDER / "map.tif").classes, read_model(FOLDER / "m.safetensors").classes)
     return [{c.id: c.name for c in each} for each in found]
 
 
@@ -415,7 +415,7 @@ def teaching():
     assert page.teach_button.isEnabled()
     model = FOLDER / "m-taught.safetensors"
     assert model.is_file(), trial.errors()
-    assert {c.name for c in read_model(model)[0]} == {"north", "south"}
+    assert {c.name for c in read_model(model).classes} == {"north", "south"}
     assert "north" in page.report.toPlainText()
     assert page.model.filePath() == str(model)
     dock.load()
