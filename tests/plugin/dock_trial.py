@@ -6,6 +6,7 @@ argv: folder of the plugin, Python of geoseg, folder with scene.tif, map.tif, m.
 import faulthandler
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from qgis.PyQt.QtWidgets import QLineEdit, QMainWindow, QMessageBox
 sys.path.insert(0, sys.argv[1])
 from geoseg_qgis import dock_layers
 from geoseg_qgis.dock import NamingDock
+from geoseg_qgis.dock_choice import remember_model
 from geoseg_qgis.dock_layers import value_at
 from geoseg_qgis.dock_map import read_map, read_model
 from geoseg_qgis.runner import Geoseg
@@ -309,6 +311,17 @@ def failing():
     trial.command[:] = good
     # Where the model is not found, or another one is chosen.
     (FOLDER / "m.safetensors").rename(FOLDER.parent / "away.safetensors.old")
+    dock.load()
+    trial.wait()
+    assert "not beside it" in trial.view.hint.text()
+    elsewhere = FOLDER.parent / "models" / "m.safetensors"
+    elsewhere.parent.mkdir()
+    shutil.copy(FOLDER.parent / "away.safetensors.old", elsewhere)
+    remember_model(FOLDER / "map.tif", elsewhere)  # as the algorithm does
+    dock.load()
+    trial.wait()
+    assert dock.map.model == elsewhere
+    elsewhere.unlink()
     dock.load()
     trial.wait()
     assert "not beside it" in trial.view.hint.text()
