@@ -68,9 +68,12 @@ def only_map(maps: Iterable[tuple[str, str, str]], layers: Iterable[Any]) -> str
 
 
 def is_made(layer: QgsVectorLayer) -> bool:
-    """Return whether geoseg made a layer: it has the columns of its polygons, whose classes are those of a map."""
+    """Return whether a layer has the columns of polygons, or those alone of superpixels, that geoseg draws."""
     names = set(layer.fields().names())
-    return {"class_id", "class"} <= names and any(name.startswith("perimeter_") for name in names)
+    if {"class_id", "class"} <= names and any(name.startswith("perimeter_") for name in names):
+        return True
+    others = names - {"fid", "id", "pixels", "area_m2", "planar_m2"}
+    return {"id", "pixels"} <= names and bool(others) and all(name.startswith(("mean_", "std_")) for name in others)
 
 
 def value_at(layer: QgsRasterLayer | None, point: QgsPointXY, crs: Any) -> int | None:

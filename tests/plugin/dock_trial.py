@@ -408,10 +408,11 @@ def teaching():
     trial = Trial().open()
     dock, page = trial.dock, trial.dock.teach
     polygons = "Polygon?crs=EPSG:4326&field=class_id:integer&field=class:string"
-    made = QgsVectorLayer(f"{polygons}&field=perimeter_m:double", "a", "memory")
-    QgsProject.instance().addMapLayer(made)
-    assert page.layer() is None, "what geoseg made is not taught unasked"
-    assert page.points.count() == 1
+    cut = "Polygon?crs=EPSG:4326&field=id:integer&field=pixels:integer&field=mean_1:double&field=std_1:double"
+    for made in (f"{polygons}&field=perimeter_m:double", cut):
+        QgsProject.instance().addMapLayer(QgsVectorLayer(made, "a", "memory"))
+        assert page.layer() is None, "what geoseg made is not taught unasked"
+    assert page.points.count() == 2
     parcels = QgsVectorLayer("Polygon?crs=EPSG:4326&field=kind:string", "b", "memory")
     QgsProject.instance().addMapLayer(parcels)
     assert page.layer() == parcels
