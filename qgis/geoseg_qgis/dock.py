@@ -19,7 +19,7 @@ from qgis.PyQt.QtWidgets import QDockWidget, QMessageBox
 
 from .dock_choice import MapChoice, forget_draft
 from .dock_classes import LandClass, Naming, NamingError, classes_of
-from .dock_layers import add_map, draw, maps_of_project, show_on, value_at
+from .dock_layers import add_map, draw, maps_of_project, only_map, show_on, value_at
 from .dock_map import History, find_scene, same_classes
 from .dock_table import ClassModel
 from .dock_teach import TeachPage
@@ -106,12 +106,13 @@ class NamingDock(QDockWidget):
         """Return the path of the scene; empty if none is chosen."""
         return self.view.scenes.currentData() or ""
 
-    def refill(self, *_: Any) -> None:
-        """List the maps and scenes of the project again."""
+    def refill(self, layers: Sequence[Any] = ()) -> None:
+        """List the maps and scenes of the project again; go to a map that was added, unless that would leave edits."""
         if self._writing:
             return
         maps, others = maps_of_project()
-        fill(self.view.maps, maps, self.map.layer_id)
+        added = "" if self.naming.edits else only_map(maps, layers)
+        fill(self.view.maps, maps, added or self.map.layer_id)
         self._rasters = others
         self._list_scenes(self.scene())
         self.teach.fill()
@@ -120,7 +121,7 @@ class NamingDock(QDockWidget):
     def _list_scenes(self, kept: str = "") -> None:
         own = find_scene(self.map.record, self._rasters) if self.map.record else None
         paths = dict.fromkeys([*([own] if own else []), *self._rasters, *([Path(kept)] if kept else [])])
-        items = [("choose the scene…", ""), *((path.name, str(path)) for path in paths)]
+        items = [("choose the scene…", "", ""), *((path.name, str(path), str(path)) for path in paths)]
         fill(self.view.scenes, items, kept or str(own or ""))
 
     def _map_chosen(self, *_: int) -> None:
@@ -128,7 +129,8 @@ class NamingDock(QDockWidget):
         if wanted != old and not self.leave():
             quietly(self.view.maps, lambda box: box.setCurrentIndex(box.findData(old)))
         elif wanted != old or self.map.record is None:
-            self.map.layer_id = wanted
+            self.map.layer_id, self._told = wanted, ""  # what was told is of the map before
+            self.view.status.clear()
             self.load()
 
     def load(self) -> None:

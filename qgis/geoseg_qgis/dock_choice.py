@@ -63,7 +63,7 @@ class MapChoice:
         if layer is not None:
             self.record = read_map(path_of(layer) or Path())
             known = self.kept("model")
-            self.model = find_model(self.record, [Path(known)] if known else [])
+            self.model = find_model(self.record, Path(known) if known else None)
         self.compare()
 
     def choose_model(self, path: Path | None) -> None:
@@ -73,16 +73,16 @@ class MapChoice:
             NamingError: It is not the model that the map was made with.
         """
         if path is not None and self.record is not None:
-            if self.record.model_sha256 not in read_model(path)[1]:
+            if not read_model(path).made(self.record):
                 raise NamingError(f"{path.name} is not the model that {self.name} was made with")
-            self.keep("model", str(path))
+            self.keep("model", str(path.absolute()))
         self.model = path
         self.compare()
 
     def compare(self) -> None:
         """Find out whether the model has other classes."""
         record, model = self.record, self.model
-        self.differs = bool(record and model and not same_classes(read_model(model)[0], record.classes))
+        self.differs = bool(record and model and not same_classes(read_model(model).classes, record.classes))
 
     def changed_on_disk(self) -> str:
         """Return what another program did to the classes of the map since they were read; empty if nothing."""
@@ -97,18 +97,24 @@ class MapChoice:
 
     def kept(self, name: str) -> str:
         """Return what QGIS's settings keep for this map; empty if nothing."""
-        return str(QgsSettings().value(_key(name, self.there), "") or "")
+        return str(QgsSettings().value(_key(name, self.there.raster), "") or "")
 
     def keep(self, name: str, text: str) -> None:
         """Keep something for this map."""
-        QgsSettings().setValue(_key(name, self.there), text)
+        QgsSettings().setValue(_key(name, self.there.raster), text)
 
 
 def forget_draft(record: MapRecord) -> None:
     """Keep no edits for a map any more."""
-    QgsSettings().remove(_key("draft", record))
+    QgsSettings().remove(_key("draft", record.raster))
 
 
-def _key(name: str, record: MapRecord) -> str:
-    digest = hashlib.sha256(str(record.raster.resolve()).encode()).hexdigest()
+def remember_model(raster: Path, model: Path) -> None:
+    """Remember where the model of a map is, if it is where nobody would look for it."""
+    if model.parent not in (raster.parent, raster.parent.parent):
+        QgsSettings().setValue(_key("model", raster), str(model))
+
+
+def _key(name: str, raster: Path) -> str:
+    digest = hashlib.sha256(str(raster.resolve()).encode()).hexdigest()
     return f"geoseg/{name}/{digest[:24]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,40 @@ def path_of(layer: Any) -> Path | None:
     return Path(parts["path"]) if parts.get("path") else None
 
 
-def maps_of_project() -> tuple[list[tuple[str, str]], list[Path]]:
-    """Return the maps of geoseg in the project, as names and ids of layers, and the files of its other rasters."""
+def maps_of_project() -> tuple[list[tuple[str, str, str]], list[Path]]:
+    """Return the maps of geoseg in the project, and the files of its other rasters.
+
+    Returns:
+        Name, id and file of the layers of maps, names that several have with their files; the other files.
+    """
     maps, others = [], set()
     for layer in QgsProject.instance().mapLayers().values():
         path = path_of(layer) if isinstance(layer, QgsRasterLayer) else None
         if path is not None and path.is_file():
             try:
                 read_map(path)
-                maps.append((layer.name(), layer.id()))
+                maps.append((layer.name(), layer.id(), path))
             except NamingError:
                 others.add(path)
-    return maps, sorted(others)
+    names = [name for name, *_ in maps]
+    texts = [f"{name} ({path.parent.name}/{path.name})" if names.count(name) > 1 else name for name, _, path in maps]
+    return [(text, each, str(path)) for text, (_, each, path) in zip(texts, maps)], sorted(others)
+
+
+def only_map(maps: Iterable[tuple[str, str, str]], layers: Iterable[Any]) -> str:
+    """Return the id of the layer that is the only map among layers that were added; empty without one or of several."""
+    added = {layer.id() for layer in layers if isinstance(layer, QgsRasterLayer)}
+    found = [each for _, each, _ in maps if each in added]
+    return found[0] if len(found) == 1 else ""
+
+
+def is_made(layer: QgsVectorLayer) -> bool:
+    """Return whether a layer has the columns of polygons, or those alone of superpixels, that geoseg draws."""
+    names = set(layer.fields().names())
+    if {"class_id", "class"} <= names and any(name.startswith("perimeter_") for name in names):
+        return True
+    others = names - {"fid", "id", "pixels", "area_m2", "planar_m2"}
+    return {"id", "pixels"} <= names and bool(others) and all(name.startswith(("mean_", "std_")) for name in others)
 
 
 def value_at(layer: QgsRasterLayer | None, point: QgsPointXY, crs: Any) -> int | None:

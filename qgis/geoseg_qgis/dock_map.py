@@ -67,8 +67,43 @@ def read_map(raster: Path) -> MapRecord:
         raise NamingError(f"{path}: is no record of a map ({error})") from error
 
 
-def read_model(path: Path) -> tuple[tuple[LandClass, ...], frozenset[str]]:
-    """Return the classes of a model file, and the SHA-256 that it has or had before its classes were changed.
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file says of itself.
+
+    Attributes:
+        classes: Its classes.
+        sha256: Of the file.
+        earlier: SHA-256 that it had before its classes were changed.
+        base: SHA-256 of the models that it was taught from, if it was taught.
+        taught: The names that its clusters were taught; empty for a model that was not taught.
+    """
+
+    classes: tuple[LandClass, ...]
+    sha256: str
+    earlier: frozenset[str]
+    base: frozenset[str]
+    taught: tuple[str, ...]
+
+    def made(self, record: MapRecord) -> bool:
+        """Return whether it made a map, as it is or with the classes that it had before.
+
+        A model that was taught may hold the earlier checksums of the model that it comes from, whose maps have other
+        clusters than its own. So its earlier checksums count only for maps of its clusters, most of whose names it has.
+        """
+        if record.model_sha256 == self.sha256:
+            return True
+        if record.model_sha256 not in self.earlier - self.base:
+            return False
+        if not self.taught:
+            return True
+        known = {*self.taught, *(entry.name for entry in self.classes if not entry.unnamed)}
+        ours, theirs = ({i for entry in each for i in entry.clusters} for each in (self.classes, record.classes))
+        return ours == theirs and 2 * sum(entry.name in known for entry in record.classes) > len(record.classes)
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read what a model file says of itself.
 
     Raises:
         NamingError: It is no model.
@@ -83,20 +118,44 @@ def read_model(path: Path) -> tuple[tuple[LandClass, ...], frozenset[str]]:
             file.seek(0)
             for chunk in iter(lambda: file.read(1 << 20), b""):
                 digest.update(chunk)
-        earlier = card["provenance"].get("earlier_sha256") or ()
-        return classes_of(card["classes"]), frozenset({digest.hexdigest(), *earlier})
+        facts, teaching = card["provenance"], card.get("teaching") or {"names": ()}
+        earlier, base = (
+            facts.get("earlier_sha256") or (),
+            [each["model_sha256"] for each in facts.get("teaching") or ()],
+        )
+        return ModelFile(
+            classes_of(card["classes"]),
+            digest.hexdigest(),
+            frozenset(earlier),
+            frozenset(base),
+            tuple(teaching["names"]),
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NamingError(f"{path}: is no model of geoseg ({error})") from error
 
 
-def find_model(record: MapRecord, more: Iterable[Path] = ()) -> Path | None:
-    """Return the model that made a map: one of `more`, or beside the map or in the folder above; None without."""
-    folders = (record.raster.parent, record.raster.parent.parent)
-    for path in (*more, *(path for folder in folders for path in sorted(folder.glob("*.safetensors")))):
+def find_model(record: MapRecord, chosen: Path | None = None) -> Path | None:
+    """Return the model that made a map: `chosen` if it did, or one beside the map or in the folder above; None without.
+
+    Of several, the one with the classes of the map comes first, then the very file that made it, then the nearest name.
+    """
+    if chosen is not None:
         with contextlib.suppress(NamingError):
-            if record.model_sha256 in read_model(path)[1]:
-                return path
-    return None
+            if read_model(chosen).made(record):
+                return chosen
+    folders = (record.raster.parent, record.raster.parent.parent)
+    paths = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    paths.sort(key=lambda path: path.stem != f"{record.raster.stem}-model")
+    found: list[tuple[bool, bool, int, Path]] = []
+    for place, path in enumerate(paths):
+        with contextlib.suppress(NamingError):
+            model = read_model(path)
+            other = not same_classes(model.classes, record.classes)
+            if model.made(record):
+                found.append((other, model.sha256 != record.model_sha256, place, path))
+                if not any(found[-1][:2]):
+                    return path  # the others need not be read
+    return min(found)[-1] if found else None
 
 
 def find_scene(record: MapRecord, more: Iterable[Path] = ()) -> Path | None:

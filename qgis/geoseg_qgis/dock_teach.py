@@ -32,7 +32,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .dock_classes import NamingError
-from .dock_layers import export
+from .dock_layers import export, is_made
 
 _TEXT = getattr(QVariant, "String", None) or QMetaType.Type.QString
 _INTRO = (
@@ -40,6 +40,14 @@ _INTRO = (
     " of points. Click places of each class and type its name, five to twenty a class, spread over the scene.</li>"
     "<li><b>Teach</b> writes a new model of these classes, says how well it knows them, and loads the places where a"
     " point would help most.</li><li>Fill in the field of these, teach again, and then <b>Map the scene</b>.</li></ol>"
+)
+
+_GOOD = 0.7
+"""Agreement below which a map is not worth making yet."""
+_ADVICE = (
+    "That is little. Before you map the scene, check the points below, if there are any, give classes of low recall or"
+    " precision more points, in other parts of the scene too, fill in the layer <i>where to click next</i>, and teach"
+    " again. What looks alike from above may have to be one class."
 )
 
 
@@ -58,7 +66,7 @@ class TeachPage(QWidget):
 
     def __init__(self, dock: Any, map_scene: Callable[[str, str], None] | None = None) -> None:
         super().__init__(dock)
-        self._dock, self._map_scene, self._followed = dock, map_scene, ""
+        self._dock, self._map_scene, self._followed, self._preset = dock, map_scene, "", ""
         self.model = QgsFileWidget()
         self.model.setFilter("Models of geoseg (*.safetensors)")
         self.points, self.field = QComboBox(), QgsFieldComboBox()
@@ -76,7 +84,7 @@ class TeachPage(QWidget):
         form, line, buttons, layout = QFormLayout(), QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         line.addWidget(self.points, 1)
         line.addWidget(new)
-        form.addRow("Teach", self.model)
+        form.addRow("Model", self.model)
         form.addRow("Points", line)
         form.addRow("Class field", self.field)
         buttons.addStretch()
@@ -100,15 +108,21 @@ class TeachPage(QWidget):
             self._followed = model
 
     def fill(self) -> None:
-        """List the vector layers of the project."""
-        chosen = self.points.currentData()
+        """List the vector layers of the project, points first; none that geoseg made is chosen unasked."""
+        chosen, project = self.points.currentData(), QgsProject.instance()
+        layers = [
+            each for each in project.mapLayers().values() if isinstance(each, QgsVectorLayer) and each.isSpatial()
+        ]
+        layers.sort(key=lambda each: (is_made(each), not _has_points(each)))
+        own = {each.id(): each for each in layers}
+        if chosen not in own or (chosen == self._preset and not _has_points(own[chosen])):
+            chosen = self._preset = next((each.id() for each in layers if not is_made(each)), "")
         self.points.blockSignals(True)
         self.points.clear()
-        for layer in QgsProject.instance().mapLayers().values():
-            if isinstance(layer, QgsVectorLayer) and layer.isSpatial():
-                self.points.addItem(layer.name(), layer.id())
+        for layer in layers:
+            self.points.addItem(layer.name(), layer.id())
+        self.points.setCurrentIndex(self.points.findData(chosen) if chosen else -1)
         self.points.blockSignals(False)
-        self.points.setCurrentIndex(max(0, self.points.findData(chosen)) if self.points.count() else -1)
         self._layer_changed()
 
     def layer(self) -> QgsVectorLayer | None:
@@ -209,6 +223,10 @@ def _offer_names(layer: QgsVectorLayer, field: str, names: list[str]) -> None:
     layer.setEditorWidgetSetup(index, QgsEditorWidgetSetup(*setup))
 
 
+def _has_points(layer: QgsVectorLayer) -> bool:
+    return bool(layer.geometryType() == QgsWkbTypes.PointGeometry)
+
+
 def _free(model: Path) -> Path:
     """A name for the model that is taught, which no file has."""
     stem = model.stem.rpartition("-taught")[0] or model.stem
@@ -231,6 +249,8 @@ def _report(report: Mapping[str, Any]) -> str:
     )
     agreement = f"<b>{share(report['agreement'])}</b> of {report['judged']} superpixels get their class from the others"
     lines = [agreement if report["judged"] else "How well is not known yet: the points lie too close together."]
+    if report["judged"] and report["agreement"] < _GOOD:
+        lines.append(_ADVICE)
     lines += [f"Left out: {number} {html.escape(reason)}" for reason, number in report["left_out"].items()]
     for doubt in report["contradictions"]:
         text = f"{html.escape(doubt['given'])} looks like {html.escape(doubt['found'])} ({share(doubt['probability'])})"

@@ -73,6 +73,7 @@ class NamingView(QWidget):
         self.maps, self.scenes, self.model = QComboBox(), QComboBox(), QgsFileWidget()
         for box in (self.maps, self.scenes):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.currentIndexChanged.connect(lambda _, box=box: _show_tip(box))
         self.model.setFilter("Models of geoseg (*.safetensors)")
         self.open_map, self.open_scene = _button("Open a map that geoseg made"), _button("Open the scene of the map")
         self.table, self.examples, self.pages = ClassTable(classes), Examples(), QTabWidget()
@@ -194,14 +195,20 @@ class NamingView(QWidget):
         return bar
 
 
-def fill(box: QComboBox, items: Sequence[tuple[str, str]], chosen: str) -> None:
-    """Fill a box with texts and their data, and choose one by its data, without a signal."""
+def fill(box: QComboBox, items: Sequence[tuple[str, str, str]], chosen: str) -> None:
+    """Fill a box with texts, their data and tooltips, and choose one by its data, without a signal."""
     box.blockSignals(True)
     box.clear()
-    for text, value in items:
+    for place, (text, value, tip) in enumerate(items):
         box.addItem(text, value)
+        box.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
     box.setCurrentIndex(max(box.findData(chosen), 0) if items else -1)
+    _show_tip(box)
     box.blockSignals(False)
+
+
+def _show_tip(box: QComboBox) -> None:
+    box.setToolTip(box.itemData(box.currentIndex(), Qt.ItemDataRole.ToolTipRole) or "")
 
 
 def ask_file(parent: QWidget, title: str, kinds: str) -> Path | None:

@@ -26,6 +26,12 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RECORD = "geoseg-environment.json"
 """Says that `create` made an environment, and, once it is complete, which geoseg it has."""
 
+_NAME = re.compile(r"geoseg\b(?!.*[/\\])(?!.*\.whl$)")
+"""A name on a package index, not the path of a file or folder."""
+_NOT_FOUND = re.compile(
+    r"No matching distribution found for geoseg\b|geoseg\S* was not found|(no|not any) versions? of geoseg\b"
+)
+"""How pip and uv say that an index does not have it."""
 _PYTHONS = ("python3.13", "python3.12", "python3.11", "python3", "python")
 _PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 _PROBE_SECONDS = 60.0
@@ -113,6 +119,12 @@ class Installation:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+def checkout() -> Path | None:
+    """Return the checkout of geoseg that this plugin runs from; None for an installed one."""
+    folder = Path(__file__).resolve().parents[2]
+    return folder if (folder / "pyproject.toml").is_file() and (folder / "geoseg" / "__main__.py").is_file() else None
+
+
 def create(
     folder: Path,
     installation: Installation,
@@ -140,7 +152,7 @@ def create(
         _remove(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         for command in commands(folder, installation, uv, base):
-            _stream(command, installation.variables, on_line, cancelled)
+            _stream(command, installation, on_line, cancelled)
             _record(folder, None, installation.source)
         python = interpreter(folder)
         if python is None:
@@ -245,21 +257,34 @@ def _answer(command: Sequence[str]) -> str | None:
 
 def _stream(
     command: Sequence[str],
-    variables: Mapping[str, str],
+    installation: Installation,
     on_line: OnLine,
     cancelled: Callable[[], bool] | None,
 ) -> None:
     words = (re.sub(r"//[^/@]+@", "//***@", word) for word in command)  # passwords of an index
     on_line("> " + " ".join(f'"{word}"' if " " in word else word for word in words))
-    last = ""
-    with Process(command, variables, merged=True) as process:
+    last, missing = "", False
+    with Process(command, installation.variables, merged=True) as process:
         for line in process.lines(cancelled):
             on_line(line)
             last = line if line.strip() else last
+            missing = missing or _NOT_FOUND.search(line) is not None
     if process.cancelled:
         raise GeosegError("cancelled; nothing is kept")
     if process.status:
-        raise GeosegError(f"{Path(command[0]).name} ended with status {process.status}: {last.strip() or 'no message'}")
+        failed = f"{Path(command[0]).name} ended with status {process.status}: {last.strip() or 'no message'}"
+        raise GeosegError(failed + (_way_out(installation) if missing and _NAME.match(installation.source) else ""))
+
+
+def _way_out(installation: Installation) -> str:
+    """What to do where the index does not have geoseg."""
+    if installation.index:
+        return f". There is no {installation.source} in {re.sub(r'//[^/@]+@', '//***@', installation.index)}"
+    folder = checkout()
+    such = f", here {folder}" if folder else ""
+    return (
+        f". Until geoseg's first release on PyPI, enter the path of a checkout or of a wheel of geoseg at Install{such}"
+    )
 
 
 def _record(folder: Path, version: str | None, source: str) -> None:

@@ -24,7 +24,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from . import settings
-from .environment import Installation, create, find
+from .environment import Installation, checkout, create, find
 from .runner import GeosegError
 
 _POLL_MILLISECONDS = 100
@@ -47,8 +47,9 @@ class SettingsDialog(QDialog):
         self._worker: threading.Thread | None = None
         self.environment = QLineEdit(settings.value(settings.ENVIRONMENT))
         self.environment.setPlaceholderText("empty: the one that was created here, otherwise geoseg on the search path")
-        self.source = QLineEdit(settings.value(settings.SOURCE, "geoseg"))
-        self.source.setToolTip("geoseg from PyPI; or the path of a wheel, or of a folder with pyproject.toml")
+        self.source = QLineEdit(settings.value(settings.SOURCE) or _source())
+        self.source.setToolTip("geoseg from PyPI, once it is released there; or the path of a wheel or of a checkout")
+        self.source.setPlaceholderText("geoseg, or the path of a wheel or of a checkout")
         self.index = QLineEdit(settings.value(settings.INDEX))
         self.index.setPlaceholderText("empty: PyPI; otherwise the address of an index, or a folder of wheels")
         self.cpu_only = QCheckBox("PyTorch for CPUs only (gigabytes smaller; otherwise a GPU is used if there is one)")
@@ -113,7 +114,7 @@ class SettingsDialog(QDialog):
     def create(self) -> None:
         """Make an environment and install geoseg into it; it is used from then on."""
         installation = Installation(
-            source=self.source.text().strip() or "geoseg",
+            source=self.source.text().strip() or _source(),
             index=self.index.text().strip(),
             cpu_only=self.cpu_only.isChecked(),
             variables=settings.proxy_variables(),
@@ -155,7 +156,8 @@ class SettingsDialog(QDialog):
 
     def _save(self) -> None:
         settings.save(settings.ENVIRONMENT, self.environment.text().strip())
-        settings.save(settings.SOURCE, self.source.text().strip())
+        source = self.source.text().strip()
+        settings.save(settings.SOURCE, "" if source == _source() else source)
         settings.save(settings.INDEX, self.index.text().strip())
         settings.save(settings.CPU_ONLY, "true" if self.cpu_only.isChecked() else "")
 
@@ -167,6 +169,11 @@ class SettingsDialog(QDialog):
         self._save()
         self._timer.stop()
         super().done(result)
+
+
+def _source() -> str:
+    """What is installed by default: the checkout that the plugin runs from, or else geoseg from PyPI."""
+    return str(checkout() or "geoseg")
 
 
 def _row(*widgets: QWidget) -> QHBoxLayout:

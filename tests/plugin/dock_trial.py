@@ -6,6 +6,7 @@ argv: folder of the plugin, Python of geoseg, folder with scene.tif, map.tif, m.
 import faulthandler
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -28,8 +29,10 @@ from qgis.PyQt.QtWidgets import QLineEdit, QMainWindow, QMessageBox
 sys.path.insert(0, sys.argv[1])
 from geoseg_qgis import dock_layers
 from geoseg_qgis.dock import NamingDock
+from geoseg_qgis.dock_choice import remember_model
 from geoseg_qgis.dock_layers import value_at
 from geoseg_qgis.dock_map import read_map, read_model
+from geoseg_qgis.dock_teach import _report
 from geoseg_qgis.runner import Geoseg
 
 FOLDER = Path(sys.argv[3])
@@ -128,7 +131,7 @@ def state():
 
 def names():
     """Names of the classes of map and model."""
-    found = (read_map(FOLDER / "map.tif").classes, read_model(FOLDER / "m.safetensors")[0])
+    found = (read_map(FOLDER / "map.tif").classes, read_model(FOLDER / "m.safetensors").classes)
     return [{c.id: c.name for c in each} for each in found]
 
 
@@ -202,6 +205,17 @@ def naming():
     assert value_at(dock.map.layer, points[two], layer.crs()) == two
     assert not (FOLDER / "map.tif.undo").exists()
     assert not trial.view.back.isEnabled()
+    assert "as it was before" in trial.view.status.text()
+    # A map that is added is chosen, and what was told of the other one goes.
+    again = QgsRasterLayer(str(FOLDER / "map.tif"), layer.name())
+    QgsProject.instance().addMapLayer(again)
+    assert dock.map.layer_id == again.id() == trial.view.maps.currentData()
+    assert trial.view.status.text() == ""
+    folder = FOLDER.name
+    assert [trial.view.maps.itemText(i) for i in range(2)] == [f"map ({folder}/map.tif)"] * 2
+    assert trial.view.maps.toolTip() == str(FOLDER / "map.tif")
+    trial.view.maps.setCurrentIndex(trial.view.maps.findData(layer.id()))
+    assert dock.map.layer_id == layer.id()
     trial.end()
 
 
@@ -312,6 +326,17 @@ def failing():
     dock.load()
     trial.wait()
     assert "not beside it" in trial.view.hint.text()
+    elsewhere = FOLDER.parent / "models" / "m.safetensors"
+    elsewhere.parent.mkdir()
+    shutil.copy(FOLDER.parent / "away.safetensors.old", elsewhere)
+    remember_model(FOLDER / "map.tif", elsewhere)  # as the algorithm does
+    dock.load()
+    trial.wait()
+    assert dock.map.model == elsewhere
+    elsewhere.unlink()
+    dock.load()
+    trial.wait()
+    assert "not beside it" in trial.view.hint.text()
     dock.view.model.setFilePath(str(FOLDER / "map.tif"))
     assert "is no model" in trial.errors()[-1]
     assert dock.map.model is None
@@ -382,11 +407,20 @@ def teaching():
     """Teach with a memory layer, some features of which are not saved; then with a layer that is made here."""
     trial = Trial().open()
     dock, page = trial.dock, trial.dock.teach
+    polygons = "Polygon?crs=EPSG:4326&field=class_id:integer&field=class:string"
+    cut = "Polygon?crs=EPSG:4326&field=id:integer&field=pixels:integer&field=mean_1:double&field=std_1:double"
+    for made in (f"{polygons}&field=perimeter_m:double", cut):
+        QgsProject.instance().addMapLayer(QgsVectorLayer(made, "a", "memory"))
+        assert page.layer() is None, "what geoseg made is not taught unasked"
+    assert page.points.count() == 2
+    parcels = QgsVectorLayer("Polygon?crs=EPSG:4326&field=kind:string", "b", "memory")
+    QgsProject.instance().addMapLayer(parcels)
+    assert page.layer() == parcels
     layer = QgsVectorLayer(
         f"Point?crs={dock.map.layer.crs().authid()}&field=n:integer&field=kind:string", "mine", "memory"
     )
     QgsProject.instance().addMapLayer(layer)
-    page.points.setCurrentIndex(page.points.findData(layer.id()))
+    assert page.layer() == layer, "points come first"
     assert page.field.currentField() == "kind"
     page.teach_button.click()
     assert "no feature has a class" in trial.errors()[-1]
@@ -415,8 +449,11 @@ def teaching():
     assert page.teach_button.isEnabled()
     model = FOLDER / "m-taught.safetensors"
     assert model.is_file(), trial.errors()
-    assert {c.name for c in read_model(model)[0]} == {"north", "south"}
+    assert {c.name for c in read_model(model).classes} == {"north", "south"}
     assert "north" in page.report.toPlainText()
+    report = {"classes": [], "judged": 9, "left_out": {}, "contradictions": []}
+    assert "teach again" in _report({**report, "agreement": 0.69})
+    assert "teach again" not in _report({**report, "agreement": 0.7})
     assert page.model.filePath() == str(model)
     dock.load()
     trial.wait()

@@ -128,6 +128,35 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not any("secret" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR: No matching distribution found for geoseg",
+        "  ╰─▶ Because geoseg was not found in the package registry and you require geoseg, we",
+    ],
+)
+def test_an_index_without_geoseg_leads_to_what_to_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    body = f'if [ "$1" = venv ]; then mkdir -p "$4"; else echo "{said}"; echo "the end"; exit 1; fi\n'
+    monkeypatch.setenv("PATH", os.pathsep.join([str(program(tmp_path / "uv", body).parent), os.defpath]))
+
+    def error(**options: str) -> str:
+        with pytest.raises(GeosegError) as found:
+            create(tmp_path / "own", Installation(**options), lambda _: None)  # type: ignore[arg-type]
+        return str(found.value)
+
+    root = Path(__file__).resolve().parents[2]
+    assert error() == (
+        "uv ended with status 1: the end. Until geoseg's first release on PyPI, enter the path of a checkout or of a"
+        f" wheel of geoseg at Install, here {root}"
+    )
+    monkeypatch.setattr(environment, "checkout", lambda: None)
+    assert error(source="geoseg[onnx]").endswith("a wheel of geoseg at Install")
+    assert error(index="https://a:b@mirror/simple").endswith("There is no geoseg in https://***@mirror/simple")
+    assert error(source="geoseg/dist/geoseg-1.0-py3-none-any.whl").endswith("the end")
+
+
 def test_a_cancelled_installation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = program(tmp_path / "uv", 'if [ "$1" = venv ]; then mkdir -p "$4/bin"; else echo slow; exec sleep 60; fi\n')
     monkeypatch.setenv("PATH", os.pathsep.join([str(fake.parent), os.defpath]))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from geoseg_qgis import dock_map
 from geoseg_qgis.dock_classes import Naming, NamingError, classes_of
-from geoseg_qgis.dock_map import History, find_model, find_scene, read_map, read_model, same_classes
+from geoseg_qgis.dock_map import History, MapRecord, find_model, find_scene, read_map, read_model, same_classes
 from helpers.models import make_model
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +25,7 @@ from geoseg.naming.legend_file import parse_legend
 
 SIX = ClassMap.default(6)
 GUESSES = ("water", "bare", "bare", None, "water", "built")
+NAMES = ("Water", "Bare", "Grass", "Trees", "Built", "Road")
 SHARES = (0.1, 0.3, 0.2, 0.25, 0.15, 0.0)
 
 
@@ -214,18 +215,73 @@ def test_the_record_of_a_map_leads_to_its_model_and_scene(made: Path, tmp_path: 
     assert [path.name for path in record.files] == ["map.tif", "map.qml", "map.gpkg", "map.geoseg.json"]
     save_model(make_model(seed=1), tmp_path / "a-other.safetensors")
     assert find_model(record) == tmp_path / "m.safetensors"
-    assert same_classes(read_model(tmp_path / "m.safetensors")[0], record.classes)
+    assert same_classes(read_model(tmp_path / "m.safetensors").classes, record.classes)
     with ClassEdit([tmp_path / "m.safetensors"], lambda old: edits.set_class(old, 1, "Lake")) as edit:
         edit.save_models()
     assert find_model(record) == tmp_path / "m.safetensors", "renamed classes make no other model"
-    assert not same_classes(read_model(tmp_path / "m.safetensors")[0], record.classes)
+    assert not same_classes(read_model(tmp_path / "m.safetensors").classes, record.classes)
     (tmp_path / "elsewhere").mkdir()
     moved = shutil.move(tmp_path / "m.safetensors", tmp_path / "elsewhere" / "n.safetensors")
     assert find_model(record) is None
-    assert find_model(record, [Path(moved)]) == Path(moved)
+    assert find_model(record, Path(moved)) == Path(moved)
     assert find_scene(record) is None
     (tmp_path / "scene.tif").touch()
     assert find_scene(record) == tmp_path / "scene.tif"
+
+
+def model_file(path: Path, classes: ClassMap, **facts: Any) -> str:
+    """Write a model without tensors, taught if it has a `teaching`; return its checksum."""
+    taught = {"teaching": {"names": facts.pop("names")}} if "teaching" in facts else {}
+    card = {"classes": classes.to_json(), "provenance": facts, **taught}
+    head = json.dumps({"__metadata__": {"geoseg": json.dumps(card)}}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    return sha256(path)
+
+
+def record_of(path: Path, classes: ClassMap, model: str) -> MapRecord:
+    content = {"classes": classes.to_json(), "model_sha256": model, "files": {path.name: "0"}}
+    path.with_suffix(".geoseg.json").write_text(json.dumps(content))
+    return read_map(path)
+
+
+def test_a_model_and_the_one_it_was_taught_from_are_never_taken_for_each_other(tmp_path: Path) -> None:
+    base, taught = tmp_path / "classes-model.safetensors", tmp_path / "classes-model-taught.safetensors"
+    named = SIX
+    for i, name in enumerate(NAMES, start=1):
+        named = edits.set_class(named, i, name)
+    first = model_file(base, SIX)
+    map_of_base = record_of(tmp_path / "classes.tif", SIX, first)
+    second = model_file(base, edits.set_class(SIX, 1, "Lake"), earlier_sha256=[first])
+    # As many classes as clusters, and the checksums of the base, as its copy of the provenance has them.
+    facts = {"names": NAMES, "teaching": [{"model_sha256": second}]}
+    third = model_file(taught, named, earlier_sha256=[first, second], **facts)
+    map_of_taught = record_of(tmp_path / "taught.tif", named, third)
+    assert find_model(map_of_base) == find_model(map_of_base, taught) == base
+    assert find_model(record_of(tmp_path / "later.tif", SIX, second)) == base
+    assert find_model(map_of_taught) == find_model(map_of_taught, base) == taught
+    base.rename(tmp_path / "away")
+    assert find_model(map_of_base, taught) is None
+    renamed = edits.set_class(named, 2, "Soil")
+    model_file(taught, renamed, earlier_sha256=[first, second, third], **facts)
+    assert find_model(map_of_taught) == taught, "renamed classes make no other model"
+    assert find_model(map_of_base, taught) is None
+    fewer = edits.merge(named, [1], into=2)
+    model_file(taught, fewer, earlier_sha256=[first, second, third], **facts)
+    assert find_model(map_of_taught) == taught
+
+
+def test_of_several_models_the_one_with_the_classes_of_the_map_is_taken_then_the_very_file(tmp_path: Path) -> None:
+    lake = edits.set_class(SIX, 1, "Lake")
+    first = model_file(tmp_path / "b.safetensors", SIX)
+    record = record_of(tmp_path / "map.tif", SIX, first)
+    model_file(tmp_path / "a.safetensors", lake, earlier_sha256=[first])
+    assert find_model(record) == tmp_path / "b.safetensors", "the exact checksum"
+    named = record_of(tmp_path / "map.tif", lake, first)
+    assert find_model(named) == tmp_path / "a.safetensors", "it was changed with the map"
+    assert find_model(named, tmp_path / "b.safetensors") == tmp_path / "b.safetensors", "it was chosen"
+    shutil.copy(tmp_path / "b.safetensors", tmp_path / "map-model.safetensors")
+    record = record_of(tmp_path / "map.tif", SIX, first)
+    assert find_model(record) == tmp_path / "map-model.safetensors", "of copies, the one of its name"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"files": {"map.tif": ""}}', b'{"files": {"x.tif": ""}}'])

@@ -98,9 +98,9 @@ def test_a_map_is_loaded_with_the_names_and_colours_of_its_classes(folder: Path,
     assert done["results"]["MAP"] == str(folder / "map.tif")
     assert done["results"]["MODEL_USED"] == str(folder / "model.safetensors")
     assert done["reached"] == 100
-    found = done["layers"]["Land cover"]
+    found = done["layers"]["Land cover: map"]
     assert (found["valid"], found["renderer"], found["entries"]) == (True, "paletted", LEGEND)
-    polygons = done["layers"]["Polygons"]
+    polygons = done["layers"]["Polygons: polygons"]
     assert (polygons["renderer"], polygons["entries"]) == ("categorizedSymbol", LEGEND)
 
 
@@ -111,7 +111,7 @@ def test_change_returns_figures(folder: Path, said: dict[str, Any]) -> None:
     assert (results["PIXELS"], results["CHANGED"]) == (300 * 420, 0)
     assert Path(results["MATRIX"]).is_file()
     assert Path(results["AREAS"]).is_file()
-    assert done["layers"]["Change"]["renderer"] == "paletted"
+    assert done["layers"]["Change: change"]["renderer"] == "paletted"
 
 
 def test_an_error_is_geosegs_own_line(folder: Path, said: dict[str, Any]) -> None:

@@ -236,16 +236,28 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
     def output(
         self, parameters: dict[str, Any], name: str, context: QgsProcessingContext, layer: bool = True
     ) -> str | None:
-        """Return the path of an output, None if it is not wanted; a layer will be loaded with its own style."""
+        """Return the path of an output, None if not wanted; a layer is loaded with its own style and its own name."""
         if not self.given(parameters, name):
             return None
         if layer:
             path = str(self.parameterAsOutputLayer(parameters, name, context))
             if context.willLoadLayerOnCompletion(path):
-                context.layerToLoadOnCompletionDetails(path).setPostProcessor(styler())
+                title = self.parameterDefinition(name).description()
+                details = context.layerToLoadOnCompletionDetails(path)
+                details.setPostProcessor(styler())
+                if details.name in ("", title):  # not one that a model or a user gave
+                    details.name = f"{title}: {self._subject(parameters, context, path)}"
         else:
             path = str(self.parameterAsFileOutput(parameters, name, context))
         return str(Path(path).absolute()) if path else None
+
+    def _subject(self, parameters: dict[str, Any], context: QgsProcessingContext, path: str) -> str:
+        """What tells an output from others of its kind: its file, or what a temporary one was made from."""
+        if not is_temporary(path):
+            return Path(path).stem
+        rasters = (each for each in self.parameterDefinitions() if isinstance(each, QgsProcessingParameterRasterLayer))
+        layers = (self.parameterAsRasterLayer(parameters, each.name(), context) for each in rasters)
+        return next((layer.name() for layer in layers if layer is not None), "temporary")
 
     def run_geoseg(
         self,

@@ -15,7 +15,9 @@ from qgis.core import (
     QgsProcessingParameterFeatureSource,
 )
 
+from ..dock_choice import remember_model
 from .base import MODELS, TABLES, GeosegAlgorithm
+from .loading import is_temporary
 
 MATCHES = ["off", "moments", "percentiles"]
 AREA_FORMATS = ["gpkg", "geojson", "fgb", "shp", "kml"]
@@ -29,7 +31,8 @@ class Predict(GeosegAlgorithm):
     HELP = (
         "<p>Maps the land cover of a scene of any size, with a model of <i>Train a model</i>, and loads the map with"
         " the colours and names of its classes. Without a model, one of eight classes is learnt from the scene first"
-        " (about two minutes) and kept beside the map.</p><p>A map that was cancelled is continued when it is run again"
+        " (about two minutes) and kept beside the map: with a temporary map it is temporary too, and lost when QGIS is"
+        " closed.</p><p>A map that was cancelled is continued when it is run again"
         " with the same settings.</p>"
     )
 
@@ -88,7 +91,14 @@ class Predict(GeosegAlgorithm):
         )
         arguments += self._part(parameters, context, feedback)
         self.run_geoseg([*arguments, *self.further_options(parameters, context)], feedback, out)
-        results["MODEL_USED"] = self._model(parameters, context, Path(out))
+        model = results["MODEL_USED"] = self._model(parameters, context, Path(out))
+        if model:
+            remember_model(Path(out), Path(model))
+        if model and is_temporary(model):
+            feedback.pushWarning(
+                "The model that the map was made with is a temporary file. To map other scenes with it, to name classes"
+                f" later, or to compare dates, copy it before you close QGIS: {model}"
+            )
         return results
 
     def _part(
