@@ -29,7 +29,8 @@ def with_heights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of red, green, blue and heights."""
     path = tmp_path_factory.mktemp("model") / "heights.safetensors"
     names = ("red", "green", "blue", "dsm")
-    save_model(replace(make_model(4), bands=names, dtype="float32", extras=(ExtraBands("dsm", 1),)), path)
+    model = replace(make_model(4), bands=names, dtype="float32", extras=(ExtraBands("dsm", 1),), file_dtype="uint8")
+    save_model(model, path)
     return path
 
 
