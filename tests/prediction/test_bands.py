@@ -29,7 +29,7 @@ def scene_of(path: Path, *names: str | None, tags: tuple[ColorInterp, ...] | Non
 
 def opened(path: Path, expected: tuple[str, ...], bands: Any = None) -> tuple[int, ...]:
     """The numbers of the bands that are taken for those of a model."""
-    model: Any = SimpleNamespace(bands=expected, file_bands=expected, indices=(), dtype="uint8")
+    model: Any = SimpleNamespace(bands=expected, file_bands=expected, indices=(), extras=(), dtype="uint8")
     with open_for(model, path, bands) as scene:
         return scene.bands
 
