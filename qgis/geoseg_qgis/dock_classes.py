@@ -191,9 +191,21 @@ class Naming:
         self._set(replace(self.edits, into=links))
 
     def take_out(self, ids: Iterable[int]) -> None:
-        """Let classes be classes again, and all parts of those that are not part of another."""
+        """Let classes be classes again, and all parts of those that are not part of another.
+
+        One whose name another class has got meanwhile gets a number: two classes of a name would be one.
+        """
         out = {*ids}
-        self._set(replace(self.edits, into={i: to for i, to in self.edits.into.items() if not {i, to} & out}))
+        into = {i: to for i, to in self.edits.into.items() if not {i, to} & out}
+        names, taken = dict(self.edits.names), {row.entry.name for row in self.rows() if row.into is None}
+        for entry in self.classes:
+            if entry.id in self.edits.into and entry.id not in into:
+                own = names.get(entry.id, entry.name)
+                name = next(name for name in _numbered(own) if name not in taken)
+                taken.add(name)
+                if name != own:
+                    names[entry.id] = name
+        self._set(replace(self.edits, names=names, into=into))
 
     def accept_guesses(self, ids: Iterable[int] | None = None) -> int:
         """Call classes by their guesses: the given ones, or all without a name, with a question mark. Returns how many.

@@ -13,7 +13,7 @@ from geoseg_qgis import dock_map
 from geoseg_qgis.dock_classes import Naming, NamingError, classes_of
 from geoseg_qgis.dock_map import History, MapRecord, find_model, find_scene, read_map, read_model, same_classes
 from helpers.models import make_model
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from geoseg.classes import ClassMap
@@ -143,6 +143,7 @@ EDITS = st.one_of(
 
 
 @given(st.lists(EDITS, max_size=12))
+@example([("merge", [2], 1), ("rename", 1, "class 2"), ("take_out", [1], None)])
 def test_any_edits_are_taken_by_geoseg_undone_done_again_and_restored(changes: list[Edit]) -> None:
     edited, states = naming(), []
     for name, one, two in changes:
