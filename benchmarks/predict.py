@@ -30,6 +30,7 @@ import torch
 from predict_parts import measured, table
 
 from geoseg.classes import ClassMap
+from geoseg.cli.heap import share_one_heap
 from geoseg.config import PredictConfig, TrainConfig
 from geoseg.grid import partition
 from geoseg.jobs.predict import PredictJob
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--block-size", type=int, default=PredictConfig.block_size)
     parser.add_argument("--parts", action="store_true")
     arguments = parser.parse_args()
+    share_one_heap()  # as the command line does
 
     with Scene(arguments.scene) as scene:
         model = load_model(arguments.model) if arguments.model else untrained(scene, arguments.classes)
