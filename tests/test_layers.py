@@ -54,21 +54,7 @@ PACKAGES = (
 )
 """Packages and top-level modules; each imports only from those above it, and "geoseg" is the package's `__init__`."""
 
-LIGHT = (
-    "version",
-    "lazy",
-    "errors",
-    "launch",
-    "units",
-    "location",
-    "bands",
-    "extras",
-    "indices",
-    "recipes",
-    "config",
-    "classes",
-    "grid",
-)
+LIGHT = PACKAGES[: PACKAGES.index("kernels")]
 """Top-level modules and packages that import only the standard library and one another."""
 
 ROOMS = {
