@@ -23,7 +23,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.statistics import colour_scale
 from geoseg.recipes import STRIDE
 from geoseg.segments.device import TorchBackend, segment_iterations
-from geoseg.segments.lattice import Domain, SlicParameters, colours_of, connect, cpu_backend
+from geoseg.segments.lattice import CpuBackend, Domain, SlicParameters, colours_of, connect
 from geoseg.segments.regions import paint, region_means
 from geoseg.segments.superpixels import colour
 from gpu_parts.common import Bench, Report, rounded
@@ -100,7 +100,7 @@ def superpixels(bench: Bench) -> Report:
     with worker_threads(1) as serial:
         with_copies = bench.seconds_of(lambda: backend(colours_of(colours), valid, domain, parameters, 1, serial), 3)
         began = time.perf_counter()
-        expected = cpu_backend(colours_of(colours), valid, domain, parameters, 1, serial)
+        expected = CpuBackend()(colours_of(colours), valid, domain, parameters, 1, serial)
         cpu = time.perf_counter() - began
         theirs = backend(colours_of(colours), valid, domain, parameters, 1, serial)
     return {
@@ -150,7 +150,7 @@ def _stages_of(bench: Bench, scene: Scene, planned: Plan, block: Block, stages: 
     choices: list[Any] = []
 
     def remember(*arguments: Any) -> Any:
-        choices.append(cpu_backend(*arguments))
+        choices.append(CpuBackend()(*arguments))
         return choices[-1]
 
     core = planned.core(block).within(area)

@@ -94,18 +94,6 @@ class CpuBackend:
         return lattice.choice[slice(*domain.rows), slice(*domain.cols)]
 
 
-def cpu_backend(
-    colours: Colours,
-    valid: NDArray[np.bool_],
-    domain: Domain,
-    parameters: SlicParameters,
-    threads: int,
-    parallel_map: ParallelMap,
-) -> NDArray[np.uint8]:
-    """Return the choices of the domain's cells, computed by the kernels for the CPU; it keeps no memory."""
-    return CpuBackend()(colours, valid, domain, parameters, threads, parallel_map)
-
-
 class Lattice:
     """The cells of an array and their centres: the state of the iterations. For the arrays see `geoseg.segments.cells`.
 

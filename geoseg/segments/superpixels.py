@@ -50,12 +50,12 @@ from geoseg.segments.lattice import (
     PASSES,
     SINGLE_THREAD_PIXELS,
     Backend,
+    CpuBackend,
     Domain,
     SlicParameters,
     clip,
     colours_of,
     connect,
-    cpu_backend,
     widen,
 )
 
@@ -184,7 +184,7 @@ def segment(
     scene_shape: tuple[int, int] | None = None,
     core: tuple[slice, slice] | None = None,
     threads: int = 1,
-    backend: Backend = cpu_backend,
+    backend: Backend | None = None,
 ) -> Superpixels:
     """Return the superpixels of an array of the scene.
 
@@ -200,8 +200,8 @@ def segment(
         core: slices (rows, cols) of the array in which the result must be exact (see `halo`). Regions that touch the
             core are then exact as a whole; all other pixels may have any label, 0 included. None for the whole array.
         threads: number of threads.
-        backend: what computes the iterations: the kernels for the CPU, or a `geoseg.segments.device.TorchBackend`. The
-            result does not depend on it.
+        backend: what computes the iterations: the kernels for the CPU (None), or a
+            `geoseg.segments.device.TorchBackend`. The result does not depend on it.
 
     Raises:
         ValueError: wrong shapes, dtypes or ranges.
@@ -211,7 +211,7 @@ def segment(
     def choose(
         domain: Domain, parameters: SlicParameters, threads: int, parallel_map: ParallelMap
     ) -> NDArray[np.uint8]:
-        return backend(colours_of(colours), valid, domain, parameters, threads, parallel_map)
+        return (backend or CpuBackend())(colours_of(colours), valid, domain, parameters, threads, parallel_map)
 
     return segment_by(
         choose, shape, size=size, compactness=compactness, iterations=iterations, min_size=min_size, origin=origin,

@@ -20,7 +20,7 @@ from geoseg.prediction.stages import Stages
 from geoseg.raster.scene import Scene
 from geoseg.recipes import SuperpixelConfig
 from geoseg.segments import lattice
-from geoseg.segments.lattice import Domain, Lattice, cpu_backend
+from geoseg.segments.lattice import CpuBackend, Domain, Lattice
 
 SETTINGS = SuperpixelConfig(size=4, iterations=2)
 ROWS, COLS = 301, 347
@@ -60,7 +60,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def backend(colours: Any, valid: Any, domain: Domain, *rest: Any) -> Any:
         found.append(domain.shape[0] * domain.shape[1])
-        return cpu_backend(colours, valid, domain, *rest)
+        return CpuBackend()(colours, valid, domain, *rest)
 
     monkeypatch.setattr(cutting, "backend_for", lambda _: backend)
     return found

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from geoseg.grid import Window
 from geoseg.kernels import worker_threads
 from geoseg.segments.choices import deciding_cells, deciding_pixels, domain_of
-from geoseg.segments.lattice import SlicParameters, colours_of, cpu_backend
+from geoseg.segments.lattice import CpuBackend, SlicParameters, colours_of
 from geoseg.segments.superpixels import colour, halo, segment, segment_by
 
 SCENE = Window.of(0, 0, 230, 251)
@@ -41,7 +41,7 @@ def test_law_2_choices_of_a_piece_are_those_of_the_scene(window: tuple[int, int,
         domain = domain_of(cells, 4, 3, SCENE, area)
         with worker_threads(1) as parallel_map:
             piece = np.ascontiguousarray(colours[(slice(None), *part)])
-            return cpu_backend(colours_of(piece), valid[part].copy(), domain, parameters, 1, parallel_map)
+            return CpuBackend()(colours_of(piece), valid[part].copy(), domain, parameters, 1, parallel_map)
 
     every = Window.of(0, 0, -(-SCENE.shape[0] // 4), -(-SCENE.shape[1] // 4))
     cells = Window.of(*window)
@@ -56,7 +56,7 @@ def test_labels_of_a_part_are_those_of_the_whole() -> None:
     core, part = (slice(40, 90), slice(50, 100)), (slice(33, 95), slice(48, 130))
 
     def choose(domain, parameters, threads, parallel_map):  # type: ignore[no-untyped-def]
-        return cpu_backend(colours_of(colours), valid, domain, parameters, threads, parallel_map)
+        return CpuBackend()(colours_of(colours), valid, domain, parameters, threads, parallel_map)
 
     found = segment_by(choose, (150, 130), size=6, iterations=2, core=core, labelled=part)
     assert found.labels.shape == (62, 82)
