@@ -95,25 +95,6 @@ def _sum_columns(
 
 
 @compiled
-def _sum_valid_columns(colours: NDArray[np.int16], row: int, left: int, totals: NDArray[np.int32]) -> None:
-    """Sum as `_sum_columns` does where all pixels of the three rows are valid, and all rows in the array."""
-    first = max(left - 1, 0)
-    last = min(left - 1 + totals.shape[1], colours.shape[2])
-    skipped = first - (left - 1)
-    for c in range(colours.shape[0]):
-        totals[c, :skipped] = 0
-        totals[c, skipped + last - first :] = 0
-        above, here, below = (
-            colours[c, row - 1, first:last],
-            colours[c, row, first:last],
-            colours[c, row + 1, first:last],
-        )
-        total = totals[c, skipped : skipped + last - first]
-        for x in range(last - first):
-            total[x] = np.int32(above[x]) + np.int32(2) * np.int32(here[x]) + np.int32(below[x])
-
-
-@compiled
 def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], all_valid: bool, means: NDArray[np.int16]) -> None:
     """Write the binomial means of one pixel row, (n,), rounded half up; 0 where none of the 3 x 3 pixels is valid.
 
@@ -129,21 +110,6 @@ def _smooth_row(total: NDArray[np.int32], weight: NDArray[np.int32], all_valid: 
         if share != 16:
             double = 2 * int(left[x] + 2 * middle[x] + right[x])
             means[x] = (double + share) // (2 * share) if share > 0 else 0
-
-
-@compiled
-def _all_valid(valid: NDArray[np.bool_], first: int, stop: int, left: int, right: int) -> Any:
-    """Return whether the pixel rows first .. stop lie in the array, and are valid from column left to right."""
-    if first < 0 or stop > valid.shape[0]:
-        return False
-    for y in range(first, stop):
-        invalid = 0
-        ok = valid[y, max(left, 0) : right]
-        for x in range(ok.shape[0]):
-            invalid += 0 if ok[x] else 1
-        if invalid > 0:
-            return False
-    return True
 
 
 @compiled
@@ -183,18 +149,6 @@ def _join(
 
 
 @compiled
-def _spread(values: NDArray[np.int32], size: int, cells: NDArray[np.int32], start: int) -> None:
-    """Write a pixel row, (n,), to its cells, (cell cols, T), from `start` on in each."""
-    whole, length = values.shape[0] // size, np.uint64(size)
-    for j in range(whole):
-        source, target = values[j * size :], cells[j, start:]
-        for x in range(length):
-            target[x] = source[x]
-    for x in range(whole * size, values.shape[0]):
-        cells[whole, start + x - whole * size] = values[x]
-
-
-@compiled
 def pack(
     colours: NDArray[np.int16],
     valid: NDArray[np.bool_],
@@ -222,41 +176,30 @@ def pack(
     """
     C = colours.shape[0]
     weights = np.empty(shape[1] + 2, np.int32)
-    full = np.full(shape[1] + 2, 4, np.int32)
-    full[: max(1 - corner[1], 0)] = 0
-    full[max(valid.shape[1] + 1 - corner[1], 0) :] = 0
     totals = np.empty((C, shape[1] + 2), np.int32)
     means = np.zeros((2, shape[1]), np.int16)
     joined = np.empty(shape[1], np.int32)
     for i in range(rows[0], rows[1]):
         height = min(size, shape[0] - i * size)
-        cut = height < size or shape[1] < choice.shape[1] * size or choice.shape[2] > size * size
-        if cut:
+        if height < size or shape[1] < choice.shape[1] * size or choice.shape[2] > size * size:
             choice[i] = NONE
             tiles[i] = 0
-        row = corner[0] + i * size
-        clear = _all_valid(valid, row - 1, row + height + 1, corner[1] - 1, corner[1] + shape[1] + 1)
         for y in range(height):
             row = corner[0] + i * size + y
-            if clear:
-                _sum_valid_columns(colours, row, corner[1], totals)
-            else:
-                _sum_columns(colours, valid, row, corner[1], weights, totals)
-            all_valid = clear or _all_equal(weights[1:-1], 4)
+            _sum_columns(colours, valid, row, corner[1], weights, totals)
+            all_valid = _all_equal(weights[1:-1], 4)
             for pair in range(tiles.shape[2]):
-                _smooth_row(totals[2 * pair], full if clear else weights, all_valid, means[0])
+                _smooth_row(totals[2 * pair], weights, all_valid, means[0])
                 if 2 * pair + 1 < C:
-                    _smooth_row(totals[2 * pair + 1], full if clear else weights, all_valid, means[1])
+                    _smooth_row(totals[2 * pair + 1], weights, all_valid, means[1])
                 else:
                     means[1] = 0
                 _join(means[0], means[1], factor, np.float32(bound), joined)
-                _spread(joined, size, tiles[i, :, pair], y * size)
-        if clear and not cut:
-            choice[i] = OWN
-            holes[i] = False
-            continue
-        for y in range(height):
-            row = corner[0] + i * size + y
+                for j in range(choice.shape[1]):
+                    packed = joined[j * size : min((j + 1) * size, shape[1])]
+                    target = tiles[i, j, pair, y * size : y * size + packed.shape[0]]
+                    for x in range(packed.shape[0]):
+                        target[x] = packed[x]
             ok = valid[row, corner[1] : corner[1] + shape[1]]
             for j in range(choice.shape[1]):
                 piece = ok[j * size : min((j + 1) * size, shape[1])]
